@@ -1,0 +1,44 @@
+"""The models people ask for by name, found also when the name is written with other case or punctuation."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from yoyak.errors import UserError, nearest
+
+
+@cache
+def entries() -> dict[str, dict[str, str]]:
+    """Return the catalog: name -> checkpoint on the Hub and family."""
+    from ruamel.yaml import YAML
+
+    text = files("yoyak").joinpath("catalog.yaml").read_text(encoding="utf-8")
+    return dict(YAML(typ="safe").load(text))
+
+
+def find(name: str) -> str | None:
+    """Return the catalog's name for ``name``: ``SOLAR_10.7B``, ``solar-10-7b`` and ``solar 10.7b`` are one."""
+    wanted = _plain(name)
+    return next((known for known in entries() if _plain(known) == wanted), None)
+
+
+def checkpoint(name: str) -> str:
+    """Return what `from_pretrained` takes: a local folder as it is, a catalog name's checkpoint, a Hub name as it is.
+
+    Raises UserError for a name that is none of these, with the nearest name of the catalog.
+    """
+    if Path(name).is_dir():
+        return name
+    known = find(name)
+    if known is not None:
+        return entries()[known]["checkpoint"]
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith("."):
+        return name
+    raise UserError(f"'{name}' is no local folder, no name of the catalog and no Hub name{nearest(name, entries())}.")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^0-9a-z]+", "", name.casefold())

@@ -1,0 +1,108 @@
+"""The command line: `yoyak <verb>`. It parses, calls a stage, and turns errors into one sentence."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from yoyak import __version__
+from yoyak.errors import UserError
+
+LOG = Path("logs") / "yoyak.log"
+
+STAGES = {
+    "prepare": "clean, check and split the data, and train the tokenizers",
+    "train": "train one member of params.yaml",
+    "predict": "write a member's summaries, or summarize any file with any model",
+    "evaluate": "score members and extractive baselines",
+    "register": "register the members and the best one in the MLflow Model Registry",
+    "report": "write report/index.html and report/report.md",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of every verb; building it imports nothing heavy."""
+    top = argparse.ArgumentParser(
+        prog="yoyak",
+        description="Train, score, register and serve dialogue summarizers, Korean first.",
+        epilog="Whole pipeline: dvc repro. Runs and models: mlflow ui. Every value: params.yaml.",
+    )
+    top.add_argument("--version", action="version", version=f"yoyak {__version__}")
+    verbs = top.add_subparsers(dest="verb", metavar="<verb>", required=True)
+    for name, text in STAGES.items():
+        verb = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        if name == "train":
+            verb.add_argument("member", help="name under members: in params.yaml")
+        if name == "predict":
+            verb.add_argument("member", nargs="?", help="member whose splits are summarized, as the pipeline does")
+            verb.add_argument("--model", help="models:/yoyak@champion, runs:/…, or a local folder")
+            verb.add_argument("--input", default="-", help="CSV or JSONL file with dialogues; - is standard input")
+            verb.add_argument("--output", default="-", help="CSV file fname,summary to write; - is standard output")
+        if name == "register":
+            verb.add_argument("--undo", action="store_true", help="take back the last move of the champion alias")
+
+    samples = verbs.add_parser("samples", help="write generated Korean sample dialogues as CSV")
+    samples.add_argument("--n", type=_positive, default=1000, help="rows (default 1000)")
+    samples.add_argument("--seed", type=int, default=20, help="same seed, same rows (default 20)")
+    samples.add_argument("--output", default="-", help="file to write; - is standard output (default)")
+    samples.add_argument("--corpus", metavar="FOLDER", help="write the whole sample corpus (train, dev, test) there")
+
+    params = verbs.add_parser("params", help="show the effective params and where each comes from")
+    params.add_argument("--file", default="params.yaml", help="params file (default params.yaml)")
+
+    preset = verbs.add_parser("preset", help="put presets/<name>.yaml in the place of params.yaml")
+    preset.add_argument("name", help="smoke, demo, kobart …")
+    preset.add_argument("--force", action="store_true", help="even if params.yaml has changes that are in no preset")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit code: 0, 1 after an error a person can put right, 130 after Ctrl-C."""
+    options = parser().parse_args(arguments)
+    try:
+        _run(options)
+    except UserError as error:
+        _log_traceback()
+        print(f"yoyak {options.verb}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"yoyak {options.verb}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        where = _log_traceback()
+        summary = " ".join(str(error).split()) or type(error).__name__
+        print(f"yoyak {options.verb}: unexpected {type(error).__name__}: {summary} (traceback: {where})", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    stage = importlib.import_module(f"yoyak.stages.{options.verb}")
+    values = {key: value for key, value in vars(options).items() if key != "verb"}
+    stage.run(**values)
+
+
+def _log_traceback() -> Path | str:
+    """Append the traceback to the log; a folder that cannot be written is no reason to lose the error itself."""
+    try:
+        LOG.parent.mkdir(exist_ok=True)
+        with LOG.open("a", encoding="utf-8") as log:
+            log.write(f"$ {' '.join(sys.argv)}\n{traceback.format_exc()}\n")
+    except OSError:
+        return "not written, the folder is read-only"
+    return LOG
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, not {value}")
+    return value

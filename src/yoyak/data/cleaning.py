@@ -1,0 +1,156 @@
+"""Cleaning text: Unicode NFC, no invisible characters, single spaces, one turn per line. What changed is counted.
+
+Every function here gives its own result back when it is applied to it again, except that `truncate` may be given a
+smaller limit. Counts are by kind: how many characters, lines or turns a kind of change touched.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from dataclasses import replace
+
+from yoyak.data.records import Dialogue
+
+KINDS = {
+    "control_characters": "control characters and lone surrogates removed",
+    "zero_width_characters": "zero-width characters and byte order marks removed",
+    "unicode_nfc": "texts brought to Unicode NFC",
+    "whitespace": "lines in which runs of whitespace became one space, or were stripped",
+    "line_breaks": "line breaks inside a summary, id, topic or slice that became a space",
+    "literal_line_breaks": "backslash-n written out between turns that became a line break",
+    "blank_lines": "blank lines between turns dropped",
+    "joined_labels": "speaker labels on a line of their own joined to the line below",
+    "empty_turns": "turns with a speaker and no words dropped",
+    "empty_references": "empty ones among several references dropped",
+    "truncated": "dialogues cut at the end of a turn to data.max_chars",
+}
+"""Every kind of change that is counted, and what its number counts."""
+
+Changes = Counter[str]
+
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
+_ZERO_WIDTH = re.compile(r"[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
+# Joiners are spelling in Arabic and Indic scripts and glue in emoji; after anything else they are leftovers.
+_JOINER = re.compile(r"(?<![\u0600-\u0dff\ufe0f\u2190-\u2bff\U0001f000-\U0001faff])[\u200c\u200d]")
+# The Hangul fillers are letters to Unicode and blanks to the eye; chats use them to send an empty message.
+_FILLER = re.compile(r"[\u3164\uffa0]")
+_SPACE = re.compile(r"\s+")
+_LABEL = r"(?:#[A-Za-z]+[0-9]*#|(?=[\w.\-]*[^\W\d])[\w.\-]{1,40})\s?[:：]"
+_LABELLED = re.compile(_LABEL)
+_LITERAL_BREAK = re.compile(r"(?:\\r)?\\n")
+_LITERAL_TURN = re.compile(rf"(?:\\r)?\\n(?: |\\r|\\n)*{_LABEL}")
+
+
+def clean_row(row: Dialogue, max_chars: int) -> tuple[Dialogue, Changes]:
+    """Return a row with all its texts cleaned and its dialogue cut to ``max_chars`` characters."""
+    changes: Changes = Counter()
+
+    def line(text: str) -> str:
+        cleaned, found = clean_line(text)
+        changes.update(found)
+        return cleaned
+
+    dialogue, found = clean_dialogue(row.dialogue)
+    changes.update(found)
+    if len(dialogue) > max_chars:
+        dialogue = truncate(dialogue, max_chars)
+        changes["truncated"] += 1
+    summaries = [line(summary) for summary in row.summaries]
+    references = tuple(summary for summary in summaries if summary)
+    if references and len(references) < len(summaries):
+        changes["empty_references"] += len(summaries) - len(references)
+    return (
+        replace(
+            row,
+            fname=line(row.fname),
+            dialogue=dialogue,
+            summaries=references,
+            topic=line(row.topic),
+            slice=line(row.slice),
+        ),
+        changes,
+    )
+
+
+def clean_line(text: str) -> tuple[str, Changes]:
+    """Return a text as one clean line, and the changes by kind."""
+    text, changes = _clean_characters(text)
+    lines = text.strip().split("\n")
+    changes["line_breaks"] += len(lines) - 1
+    cleaned = [_squeeze(line, changes) for line in lines]
+    return " ".join(line for line in cleaned if line), +changes
+
+
+def clean_dialogue(text: str) -> tuple[str, Changes]:
+    """Return a dialogue as clean turns joined by newlines, and the changes by kind.
+
+    Line breaks that are written out as backslash-n are read as such where a speaker's label follows one of them.
+    Labels are kept as they are, whoever speaks: ``#Person1#:``, ``Doctor:``. A label alone on its line belongs to
+    the line below unless that has one too; then it is an empty turn.
+    """
+    text, changes = _clean_characters(text)
+    lines = _squeezed_lines(text, changes)
+    if "\\n" in text and any(_LITERAL_TURN.search(line) for line in lines):
+        text, count = _LITERAL_BREAK.subn("\n", "\n".join(lines))
+        changes["literal_line_breaks"] += count
+        lines = _squeezed_lines(text, Counter())
+    turns: list[str] = []
+    waiting = ""
+    for line in lines:
+        label = _LABELLED.match(line)
+        if waiting and label:
+            changes["empty_turns"] += 1
+        elif waiting:
+            changes["joined_labels"] += 1
+        turn = f"{waiting} {line}" if waiting and not label else line
+        waiting = line if label and label.end() == len(line) else ""
+        if not waiting:
+            turns.append(turn)
+    if waiting:
+        changes["empty_turns"] += 1
+    return "\n".join(turns), +changes
+
+
+def truncate(dialogue: str, max_chars: int) -> str:
+    """Return the first turns of a clean dialogue that fit into ``max_chars`` characters together.
+
+    A first turn that is too long by itself is cut at a space, or inside a word that is longer still.
+    """
+    if len(dialogue) <= max_chars:
+        return dialogue
+    end = dialogue.rfind("\n", 0, max_chars + 1)
+    if end < 0:
+        label = _LABELLED.match(dialogue)
+        end = dialogue.rfind(" ", label.end() + 1 if label else 1, max_chars + 1)
+    return dialogue[: end if end > 0 else max_chars].rstrip()
+
+
+def _clean_characters(text: str) -> tuple[str, Changes]:
+    """Return NFC text without invisible characters and with ``\\n`` as its only line end."""
+    changes: Changes = Counter()
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text, changes["control_characters"] = _CONTROL.subn("", text)
+    if text.isascii():
+        return text, changes
+    text, changes["zero_width_characters"] = _ZERO_WIDTH.subn("", text)
+    normal = unicodedata.normalize("NFC", text)
+    changes["unicode_nfc"] = int(normal != text)
+    joined, joiners = _JOINER.subn("", normal)
+    changes["zero_width_characters"] += joiners
+    if joiners:
+        joined = unicodedata.normalize("NFC", joined)
+    return _FILLER.sub(" ", joined), changes
+
+
+def _squeezed_lines(text: str, changes: Changes) -> list[str]:
+    lines = [_squeeze(line, changes) for line in text.strip("\n").split("\n")]
+    changes["blank_lines"] += lines.count("")
+    return [line for line in lines if line]
+
+
+def _squeeze(line: str, changes: Changes) -> str:
+    squeezed = _SPACE.sub(" ", line).strip()
+    changes["whitespace"] += squeezed != line
+    return squeezed

@@ -1,0 +1,80 @@
+"""From the bytes of a data file to its text: the encoding that params name, or a sentence with the right one."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from encodings.aliases import aliases
+
+from yoyak.errors import UserError, nearest
+
+_UTF8 = ("utf-8", "utf-8-sig")
+_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def decode(raw: bytes, encoding: str, *, file: str, column: str, is_csv: bool) -> str:
+    """Return the text of a file, without a byte order mark.
+
+    ``column`` is a name that the file's beginning should hold; it tells right guesses from lucky ones. Raises
+    UserError that names the place and, where one is found, the encoding that would be right. A file that decodes
+    by accident only (UTF-8 read as CP949, UTF-16 read as UTF-8) is refused as well: it would be read as rubbish.
+    """
+    try:
+        codec = codecs.lookup(encoding).name
+        text = raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        place = _place(raw[: error.start].decode(encoding, errors="replace"), is_csv)
+        right = _guess(raw, column, encoding)
+        raise UserError(f"{file}, {place}: this is not {encoding}{_advice(right)}.") from error
+    except LookupError as error:
+        names = {name.replace("_", "-") for name in aliases.values()}
+        raise UserError(f"data.encoding: no encoding is named '{encoding}'{nearest(encoding, names)}.") from error
+    if codec in _UTF8:
+        by_accident = "\0" in text[:4096] and column not in text[:4096]
+    else:
+        by_accident = not raw.isascii() and _decodes(raw, "utf-8") and not raw.startswith(_UTF16_MARKS)
+    right = _guess(raw, column, encoding) if by_accident else None
+    if right:
+        raise UserError(f"{file} is not {encoding}{_advice(right)}.")
+    return text.removeprefix("\ufeff")
+
+
+def _advice(right: str | None) -> str:
+    if right:
+        return f", it reads as {right}: set data.encoding to {right}"
+    return ", nor UTF-8, CP949 or UTF-16: save the file as UTF-8, or set data.encoding to what it is"
+
+
+def _decodes(raw: bytes, encoding: str) -> bool:
+    try:
+        raw.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _guess(raw: bytes, column: str, unlike: str) -> str | None:
+    """Return an encoding other than ``unlike`` that the bytes decode in, or None."""
+    marked = raw.startswith(_UTF16_MARKS)
+    tried = codecs.lookup(unlike).name
+    for candidate in ("utf-8", "utf-16" if marked else "utf-16-le", "utf-16-be", "cp949"):
+        if codecs.lookup(candidate).name == tried or not _decodes(raw, candidate):
+            continue
+        # UTF-16 without a mark decodes nearly anything of even length, and UTF-8 any UTF-16 that holds ASCII only.
+        if candidate in ("utf-16", "cp949") or column in raw.decode(candidate)[:4096]:
+            return candidate
+    return None
+
+
+def _place(before: str, is_csv: bool) -> str:
+    """Return the row and line that follow the text ``before``."""
+    lines = sum(1 for _ in io.StringIO(before + "x", newline=""))
+    if not is_csv:
+        return f"line {lines}"
+    limit = csv.field_size_limit(len(before) + 1)
+    try:
+        row = sum(1 for fields in csv.reader(io.StringIO(before + "x", newline="")) if fields) - 1
+    finally:
+        csv.field_size_limit(limit)
+    return f"row {row} (line {lines})" if row else f"header (line {lines})"

@@ -1,0 +1,40 @@
+"""The row that walks through the pipeline, and its JSON-lines form."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from yoyak.files import atomic_path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialogue:
+    """One dialogue with its reference summaries."""
+
+    fname: str
+    """Identifier, unique within its split."""
+    dialogue: str
+    """Turns joined by a newline, each ``#Person1#: text``."""
+    summaries: tuple[str, ...] = ()
+    """Reference summaries; empty only where a file is there to be predicted."""
+    topic: str = ""
+    slice: str = ""
+    """Free marker of a part that is scored by itself, such as ``seen`` or ``unseen``."""
+
+
+def write_jsonl(path: str | os.PathLike[str], rows: Iterable[Dialogue]) -> None:
+    """Write one JSON object per line, UTF-8, all rows or nothing."""
+    with atomic_path(path) as work, work.open("w", encoding="utf-8", newline="\n") as out:
+        for row in rows:
+            out.write(json.dumps(asdict(row), ensure_ascii=False) + "\n")
+
+
+def read_jsonl(path: str | os.PathLike[str]) -> list[Dialogue]:
+    """Read what `write_jsonl` wrote."""
+    with Path(path).open(encoding="utf-8") as lines:
+        values = [json.loads(line) for line in lines]
+    return [Dialogue(**{**value, "summaries": tuple(value["summaries"])}) for value in values]

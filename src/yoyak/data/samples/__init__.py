@@ -1,0 +1,144 @@
+"""The sample corpus: Korean everyday dialogues with summaries, generated from a seed.
+
+`generate` streams rows, `write_corpus` writes the data folder of the project, `write_samples` one CSV of any size.
+The rows are the same for the same seed on every machine, and a split is a property of a dialogue's text, so no
+dialogue can be in two splits, whatever the seeds.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import random
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Literal, TextIO, get_args
+
+from yoyak.data.records import Dialogue
+from yoyak.data.samples import (
+    topics_health,
+    topics_home,
+    topics_money,
+    topics_shop,
+    topics_travel,
+    topics_work,
+)
+from yoyak.data.samples.compose import Sample, compose
+from yoyak.data.samples.scenario import REFERENCES, Scenario, parse
+from yoyak.errors import UserError, nearest
+from yoyak.files import atomic_path
+
+Split = Literal["train", "dev", "test"]
+
+_BUCKETS: dict[str, range] = {"train": range(8), "dev": range(8, 12), "test": range(12, 16)}
+"""A dialogue belongs to the split that holds the first four bits of its digest."""
+_UNSEEN_OF_TEN = 3
+_WORDING_WEIGHTS = (80, 10, 10)
+_MODULES = (topics_home, topics_shop, topics_money, topics_health, topics_travel, topics_work)
+
+
+@cache
+def scenarios() -> tuple[Scenario, ...]:
+    """All scenarios, of all topics."""
+    return tuple(scenario for module in _MODULES for scenario in parse(module.SCENARIOS))
+
+
+def samples(n: int, seed: int, *, split: Split) -> Iterator[Sample]:
+    """Stream ``n`` different samples of a split; the first ones do not depend on ``n``.
+
+    Test samples are three unseen ones in every ten, spread evenly. Memory grows only by one digest a row.
+
+    Errors: `UserError` when ``split`` is no split or ``n`` is negative.
+    """
+    if split not in _BUCKETS:
+        raise UserError(f"'{split}' is no split of the sample corpus{nearest(split, get_args(Split))}.")
+    if n < 0:
+        raise UserError(f"The number of samples is {n}, but it must be 0 or more.")
+    return _samples(n, seed, split)
+
+
+def _samples(n: int, seed: int, split: Split) -> Iterator[Sample]:
+    rng = random.Random(f"yoyak samples {seed} {split}")
+    decks = {unseen: _deal(unseen, rng) for unseen in (False, True)}
+    known: set[bytes] = set()
+    for row in range(n):
+        is_unseen = split == "test" and (row + 1) * _UNSEEN_OF_TEN // 10 > row * _UNSEEN_OF_TEN // 10
+        scenario = next(decks[is_unseen])
+        while True:
+            sample = compose(scenario, rng)
+            digest = hashlib.blake2b(sample.dialogue.encode(), digest_size=8).digest()
+            if digest[0] >> 4 in _BUCKETS[split] and digest not in known:
+                break
+        known.add(digest)
+        yield sample
+
+
+def _deal(unseen: bool, rng: random.Random) -> Iterator[Scenario]:
+    """Scenarios without end, each once before any comes again, so that even a small corpus has them all."""
+    deck = [scenario for scenario in scenarios() if scenario.unseen == unseen]
+    while True:
+        rng.shuffle(deck)
+        yield from deck
+
+
+def generate(n: int, seed: int, *, split: Split) -> Iterator[Dialogue]:
+    """Stream ``n`` different rows of a split, the same for the same ``seed``; the first ones do not depend on ``n``.
+
+    Rows of train and dev have one summary, rows of test have three and a slice, ``seen`` or ``unseen``: whether train
+    and dev have dialogues of the same scenario.
+
+    Errors: `UserError` when ``split`` is no split or ``n`` is negative.
+    """
+    wording = random.Random(f"yoyak wordings {seed} {split}")
+    return (
+        _row(number, sample, split, wording) for number, sample in enumerate(samples(n, seed, split=split))
+    )
+
+
+def _row(number: int, sample: Sample, split: Split, wording: random.Random) -> Dialogue:
+    is_test = split == "test"
+    return Dialogue(
+        fname=f"{split}_{number}",
+        dialogue=sample.dialogue,
+        summaries=sample.references
+        if is_test
+        else tuple(wording.choices(sample.references, _WORDING_WEIGHTS)),
+        topic=sample.scenario.topic,
+        slice=("unseen" if sample.scenario.unseen else "seen") if is_test else "",
+    )
+
+
+def _write(out: TextIO, rows: Iterable[Dialogue], split: Split) -> None:
+    writer = csv.writer(out, lineterminator="\n")
+    if split == "test":
+        names = [f"summary{number}" for number in range(1, REFERENCES + 1)]
+        writer.writerow(["fname", "dialogue", *names, "topic", "slice"])
+        writer.writerows([row.fname, row.dialogue, *row.summaries, row.topic, row.slice] for row in rows)
+    else:
+        writer.writerow(["fname", "dialogue", "summary", "topic"])
+        writer.writerows([row.fname, row.dialogue, *row.summaries, row.topic] for row in rows)
+
+
+def write_corpus(
+    folder: str | os.PathLike[str], *, train: int = 2000, dev: int = 200, test: int = 200, seed: int = 20
+) -> None:
+    """Write train.csv, dev.csv and test.csv with so many rows into ``folder``, which is made if it is not there."""
+    sizes: dict[Split, int] = {"train": train, "dev": dev, "test": test}
+    for split, size in sizes.items():
+        with (
+            atomic_path(Path(folder) / f"{split}.csv") as work,
+            work.open("w", encoding="utf-8", newline="") as out,
+        ):
+            _write(out, generate(size, seed, split=split), split)
+
+
+def write_samples(target: str | os.PathLike[str] | TextIO, n: int, seed: int) -> None:
+    """Write ``n`` rows in the format of train.csv to a path (all or nothing) or to an open text stream."""
+    rows = generate(n, seed, split="train")
+    if isinstance(target, str | os.PathLike):
+        with atomic_path(target) as work, work.open("w", encoding="utf-8", newline="") as out:
+            _write(out, rows, "train")
+    else:
+        _write(target, rows, "train")

@@ -1,0 +1,178 @@
+"""From a scenario to one dialogue with its three references."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from yoyak.data.samples.josa import Word
+from yoyak.data.samples.scenario import Block, Scenario
+from yoyak.data.samples.slots import SLOTS, Value
+from yoyak.data.samples.talk import FAREWELLS, FIXES, INLINE_FIXES, INTERRUPTIONS, NAMED_CALLS, SMALL_TALK
+
+MAX_TURNS = 20
+
+_ALTERNATIVES = re.compile(r"\[([^\]]*)\]")
+_P_BRIEF = 0.35
+_P_FIX = 0.4
+_P_LONG = 0.06
+_P_INTERRUPTED = 0.08
+_P_FAREWELL = 0.3
+_P_CALLED_BY_NAME = 0.25
+_EXTRA_COUNTS = (0, 0, 1, 1, 1, 2)
+_TALK_COUNTS = (0, 0, 0, 1, 1)
+_LONG_TALK_COUNTS = (2, 3, 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One generated dialogue and what is known about it."""
+
+    scenario: Scenario
+    dialogue: str
+    references: tuple[str, ...]
+    values: Mapping[str, str]
+    """Slot name to the words that stand for it in the references."""
+    corrected: tuple[str, str] | None
+    """What was said first and what it was corrected to, as the references would word them."""
+
+
+class _Words(dict[str, Word]):
+    """Words of a template; a key ``x_list`` draws from that list, as a distraction that means nothing."""
+
+    def __init__(self, words: Mapping[str, str], rng: random.Random) -> None:
+        super().__init__((key, Word(word)) for key, word in words.items())
+        self._rng = rng
+
+    def __missing__(self, key: str) -> Word:
+        prefix, _, values = key.partition("_")
+        if prefix != "x":
+            raise KeyError(key)
+        self[key] = word = Word(self._rng.choice(SLOTS[values]).said)
+        return word
+
+
+def compose(scenario: Scenario, rng: random.Random) -> Sample:
+    """Draw one dialogue of ``scenario``: its values, its moves, its small talk and its references."""
+    values = _draw_values(scenario, rng)
+    told = {name: value.told for name, value in values.items()}
+    said = {name: value.said for name, value in values.items()}
+    if scenario.briefs and rng.random() < _P_BRIEF * 0.3:
+        blocks, corrected = [(rng.choice(scenario.briefs), said)], None
+    else:
+        blocks, corrected = _plan(scenario, values, said, rng)
+    turns = _render(blocks, rng)
+    roles = {
+        role: f"#Person{number}#" for number, role in enumerate(dict.fromkeys(role for role, _ in turns), 1)
+    }
+    words = _Words(told | roles, rng)
+    return Sample(
+        scenario=scenario,
+        dialogue="\n".join(f"{roles[role]}: {text}" for role, text in turns),
+        references=tuple(summary.format_map(words) for summary in scenario.summaries),
+        values=told,
+        corrected=corrected,
+    )
+
+
+def _draw_values(scenario: Scenario, rng: random.Random) -> dict[str, Value]:
+    values: dict[str, Value] = {}
+    for name, list_name in scenario.slots:
+        # Two slots of one scenario never hold the same thing, or the summary would say it twice.
+        choices = [value for value in SLOTS[list_name] if value not in values.values()]
+        values[name] = rng.choice(choices)
+    return values
+
+
+def _draw_mistake(scenario: Scenario, values: Mapping[str, Value], rng: random.Random) -> Value:
+    """A value for the first mention that no part of the summary contains."""
+    summary = " ".join(scenario.summaries) + " ".join(value.told for value in values.values())
+    right = values[scenario.fix]
+    choices = [
+        value
+        for value in SLOTS[dict(scenario.slots)[scenario.fix]]
+        if value.told not in summary and right.told not in value.told
+    ]
+    return rng.choice(choices)
+
+
+def _plan(
+    scenario: Scenario, values: Mapping[str, Value], said: Mapping[str, str], rng: random.Random
+) -> tuple[list[tuple[Block, Mapping[str, str]]], tuple[str, str] | None]:
+    """Blocks in order, each with the words that hold at that point of the dialogue."""
+    core = list(scenario.core)
+    if scenario.swap:
+        rng.shuffle(core)
+    is_long = rng.random() < _P_LONG
+    extras = list(scenario.extras)
+    rng.shuffle(extras)
+    if not is_long:
+        del extras[rng.choice(_EXTRA_COUNTS) :]
+    talk = rng.sample(
+        SMALL_TALK[scenario.setting], rng.choice(_LONG_TALK_COUNTS if is_long else _TALK_COUNTS)
+    )
+    if rng.random() < _P_INTERRUPTED:
+        talk.append(rng.choice(INTERRUPTIONS[scenario.setting]))
+
+    fix_block: Block | None = None
+    corrected = None
+    before = dict(said)
+    if scenario.fix and rng.random() < _P_FIX:
+        mistake = _draw_mistake(scenario, values, rng)
+        right = values[scenario.fix]
+        corrected = (mistake.told, right.told)
+        before["old"], before["new"] = mistake.said, right.said
+        if scenario.late_fix and rng.random() < 0.5:
+            before[scenario.fix] = mistake.said
+            fix_block = rng.choice(FIXES[scenario.setting])
+        else:
+            form = rng.choice(INLINE_FIXES[scenario.setting])
+            before[f"~{scenario.fix}"] = form.format(old=Word(mistake.said), new=Word(right.said))
+    if scenario.fix:
+        before.setdefault(f"~{scenario.fix}", before[scenario.fix])
+
+    middle: list[tuple[Block, Mapping[str, str]]] = [(block, before) for block in core]
+    asides = extras + talk
+    rng.shuffle(asides)
+    # Nothing comes between the opening and the first fact: an opening often asks what the first fact answers.
+    places = sorted(rng.choices(range(1, len(middle) + 1), k=len(asides)), reverse=True)
+    for place, block in zip(places, asides, strict=True):
+        middle.insert(place, (block, before))
+    if fix_block:
+        middle.append((fix_block, before))
+    opening = rng.choice(scenario.openings)
+    if rng.random() < _P_CALLED_BY_NAME and scenario.setting in NAMED_CALLS:
+        (role, text), *rest = opening
+        opening = ((role, rng.choice(NAMED_CALLS[scenario.setting]) + text), *rest)
+    blocks = [
+        (opening, said if scenario.fix == "" else before),
+        *middle,
+        (rng.choice(scenario.closings), said),
+    ]
+    if rng.random() < _P_FAREWELL:
+        blocks.append((rng.choice(FAREWELLS[scenario.setting]), said))
+    while _count_turns(blocks) > MAX_TURNS:
+        blocks.pop(next(place for place, (block, _) in enumerate(blocks) if block in asides))
+    return blocks, corrected
+
+
+def _count_turns(blocks: list[tuple[Block, Mapping[str, str]]]) -> int:
+    roles = [role for block, _ in blocks for role, _ in block]
+    return 1 + sum(left != right for left, right in zip(roles, roles[1:], strict=False))
+
+
+def _render(blocks: list[tuple[Block, Mapping[str, str]]], rng: random.Random) -> list[tuple[str, str]]:
+    """Turns as (role, text); neighbouring turns of one speaker become one."""
+    turns: list[tuple[str, str]] = []
+    for block, words in blocks:
+        filled = _Words(words, rng)
+        for role, template in block:
+            chosen = _ALTERNATIVES.sub(lambda match: rng.choice(match.group(1).split("|")), template)
+            text = chosen.format_map(filled)
+            if turns and turns[-1][0] == role:
+                turns[-1] = (role, f"{turns[-1][1]} {text}")
+            else:
+                turns.append((role, text))
+    return turns

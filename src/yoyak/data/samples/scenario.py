@@ -1,0 +1,97 @@
+"""What a scenario of the sample corpus is, and how it is read from the compact text in the topic modules.
+
+A scenario is written as a header and lines whose first character says what they are:
+
+    = key | topic | setting | slot=list ... | flags
+    > opening      one of them begins the dialogue
+    - core         all of them, in this order (in any order with the flag `swap`); they carry the facts
+    + extra        any number of them, in any order, between core blocks
+    < closing      one of them ends the dialogue
+    ^ brief        optional: a whole dialogue in two turns
+    . summary      exactly three wordings of the same facts, the most usual one first
+
+A line is a block of turns, `A: … / B: …`; an indented line goes on with the one before. In a text, `[a|b]` picks one
+alternative and `{slot:을}` is a slot with its particle. The flag `fix=slot` says which slot may be corrected:
+inside the turn that has `{~slot}`, and, with a plus sign (`fix=slot+`), by an exchange after the core. The flag
+`unseen` keeps the scenario out of train and dev.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Block = tuple[tuple[str, str], ...]
+"""Turns as (role, template); roles are A, B and C."""
+
+REFERENCES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """One kind of everyday conversation with a stable outcome."""
+
+    key: str
+    topic: str
+    setting: str
+    """Where small talk comes from: ``phone`` and ``desk`` (A is served by B), ``work``, ``friends``."""
+    slots: tuple[tuple[str, str], ...]
+    """(name in the templates, name of the list of values)."""
+    openings: tuple[Block, ...]
+    core: tuple[Block, ...]
+    extras: tuple[Block, ...]
+    closings: tuple[Block, ...]
+    briefs: tuple[Block, ...]
+    summaries: tuple[str, ...]
+    fix: str = ""
+    """Slot that may be corrected, or nothing."""
+    late_fix: bool = False
+    """Whether the correction may also be an exchange of its own after the core."""
+    swap: bool = False
+    unseen: bool = False
+
+
+def parse_block(text: str) -> Block:
+    """Turns of ``A: … / B: …``."""
+    turns = (turn.strip().partition(": ") for turn in text.split(" / "))
+    return tuple((role, words) for role, _, words in turns)
+
+
+def parse(text: str) -> tuple[Scenario, ...]:
+    """All scenarios of one topic module."""
+    scenarios = []
+    for chunk in text.strip().removeprefix("= ").split("\n= "):
+        header, *lines = chunk.strip().split("\n")
+        parts: dict[str, list[str]] = {mark: [] for mark in ">-+<^."}
+        mark = ">"
+        for line in lines:
+            if line.startswith(" "):
+                parts[mark][-1] += " " + line.strip()
+            elif line:
+                mark = line[0]
+                parts[mark].append(line[2:])
+        scenarios.append(_build(header, parts))
+    return tuple(scenarios)
+
+
+def _build(header: str, parts: dict[str, list[str]]) -> Scenario:
+    key, topic, setting, slots, flags = (part.strip() for part in f"{header} ".split("|"))
+    options = dict(flag.partition("=")[::2] for flag in flags.split())
+    if len(parts["."]) != REFERENCES:
+        raise ValueError(f"Scenario '{key}' has {len(parts['.'])} summaries and should have {REFERENCES}.")
+    blocks = {mark: tuple(parse_block(line) for line in parts[mark]) for mark in ">-+<^"}
+    return Scenario(
+        key=key,
+        topic=topic,
+        setting=setting,
+        slots=tuple((name, values) for name, _, values in (slot.partition("=") for slot in slots.split())),
+        openings=blocks[">"],
+        core=blocks["-"],
+        extras=blocks["+"],
+        closings=blocks["<"],
+        briefs=blocks["^"],
+        summaries=tuple(parts["."]),
+        fix=options.get("fix", "").rstrip("+"),
+        late_fix=options.get("fix", "").endswith("+"),
+        swap="swap" in options,
+        unseen="unseen" in options,
+    )

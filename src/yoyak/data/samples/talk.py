@@ -1,0 +1,135 @@
+"""What is said around the facts of a scenario, by setting: small talk, interruptions, corrections and goodbyes.
+
+In `phone` and `desk` role A is served by role B. A key `x_list` is a value that means nothing to the summary.
+"""
+
+from __future__ import annotations
+
+from yoyak.data.samples.scenario import Block, parse_block
+
+NAMED_CALLS = {
+    "friends": ("{x_name:아}, ", "야, {x_name:아}. "),
+    "work": ("저, {x_name} 씨. ", "{x_name} 씨, "),
+}
+"""How the first speaker may call the other one by name."""
+
+
+def _blocks(text: str) -> tuple[Block, ...]:
+    return tuple(parse_block(line) for line in text.strip().split("\n"))
+
+
+_SERVICE = """
+A: 아까 {x_time}쯤에도 왔었는데 사람이 많더라고요. / B: 네, 그 시간이 제일 바빠요.
+A: 그나저나 오늘 날씨가 참 좋네요. / B: 그러게요. {x_day}까지는 계속 맑대요.
+B: 혹시 다른 곳에서 소개받고 오셨어요? / A: 네, {x_relation} 친구분이 여기가 친절하다고 하셔서요.
+B: 잠시만 기다려 주세요. 컴퓨터가 좀 느리네요. / A: 괜찮아요. 저도 {x_time}까지는 시간 있어요.
+A: 여기 음악이 좋네요. / B: 감사합니다. {x_day}마다 직원들이 돌아가면서 골라요.
+A: 오다 보니까 앞에 공사를 하던데요. / B: 네, {x_date}까지 한다고 들었어요.
+B: 요즘 감기가 유행이라는데 조심하세요. / A: 그러게요. 저도 {x_day}에 목이 좀 칼칼했어요.
+A: 이 근처에 {x_menu} 잘하는 집 있나요? / B: 길 건너 {x_restaurant:이} 괜찮아요.
+"""
+_PHONE = """
+A: 아까 {x_time}쯤에도 걸었는데 안 받으시더라고요. / B: 죄송합니다. 오늘 전화가 유난히 많네요.
+A: 목소리가 조금 작게 들려요. / B: 아, 이제 잘 들리시나요?
+B: 잠시만요, 화면을 좀 열어 보겠습니다. / A: 네, 천천히 하세요. {x_time}까지는 한가해요.
+A: 거기 {x_day}에도 문 여시죠? / B: 네, 공휴일만 쉽니다.
+B: 혹시 전에도 저희를 이용하신 적이 있으세요? / A: 네, 작년 {x_date}에 한 번요.
+A: 거기도 지금 비 오나요? / B: 네, {x_time}부터 조금씩 내리네요.
+B: 옆이 조금 시끄러우신 것 같아요. / A: 죄송해요. 아이가 {x_pet} 인형을 가지고 놀고 있어서요.
+"""
+_WORK = """
+A: 참, 점심은 드셨어요? / B: 네, {x_menu} 먹었어요. 요 앞에 새로 생긴 집이에요.
+B: 요즘 많이 바쁘시죠? / A: 네, 어제도 {x_late}까지 일했어요.
+A: 커피 한 잔 드릴까요? / B: 괜찮아요. {x_time}에 벌써 두 잔 마셨어요.
+B: {x_day}에 회식 있는 거 들으셨어요? / A: 네, {x_menu} 먹으러 간다던데요.
+A: 사무실이 좀 춥지 않아요? / B: 그러게요. {x_time}쯤 되면 따뜻해져요.
+B: 어제 축구 보셨어요? / A: {x_late}까지 보느라 오늘 너무 피곤해요.
+A: {x_name} 씨가 {x_city:으로} 발령 났다면서요? / B: 네, {x_date}부터 거기로 출근한대요.
+B: 오늘 입으신 {x_clothes} 새로 사셨어요? / A: 네, {x_percent} 할인하길래 샀어요.
+"""
+_FRIENDS = """
+A: 참, 너 {x_day}에 뭐 했어? / B: 그냥 집에서 {x_menu} 해 먹었지.
+B: 나 어제 드라마 보다가 {x_late}에 잤어. / A: 어쩐지 피곤해 보이더라.
+A: 너 그 {x_clothes} 새로 샀어? / B: 응, {x_price}짜리인데 세일할 때 샀어.
+B: 아까 {x_time}에 {x_name} 만났는데 안부 전해 달래. / A: 정말? 못 본 지 오래됐네.
+A: 아, 배고프다. {x_menu} 먹고 싶네. / B: 나도. 아침을 안 먹었더니 죽겠다.
+B: 우리 집 {x_pet:이} 요즘 말을 너무 안 들어. / A: 하하, 그래도 귀엽잖아.
+A: {x_name:은} 요즘 뭐 한대? / B: {x_city:으로} 이사 갔대. 벌써 {x_weeks} 됐어.
+B: 너 {x_subject} 시험은 잘 봤어? / A: 말도 마. {x_late}까지 공부했는데 망했어.
+"""
+_BUSY_CALL = """
+C: 엄마, {x_clothes} 어디 있어? / A: 잠깐만, 엄마 통화 중이야. 아, 죄송합니다. / B: 괜찮습니다.
+C: 여보, {x_grocery} 다 떨어졌어. / A: 알았어요, 금방 끊을게요. 죄송해요, 계속하세요. / B: 네, 괜찮습니다.
+"""
+_BUSY_DESK = """
+C: 말씀 중에 죄송한데 화장실이 어디예요? / B: 저쪽 복도 끝에서 오른쪽이에요.
+C: 저기요, 여기 몇 시까지 해요? / B: {x_evening}까지 합니다. 잠시만 기다려 주세요.
+"""
+_BUSY_WORK = """
+C: 실례합니다. 복사 용지 어디 있는지 아세요? / B: 두 번째 서랍에 있어요. / C: 아, 감사합니다.
+C: 두 분 {x_menu} 드시러 안 가세요? / B: 먼저 가세요. 이야기 끝나면 갈게요.
+"""
+_BUSY_FRIENDS = """
+C: 너희 여기서 뭐 해? / B: 잠깐 할 얘기가 있어서. 너는 어디 가? / C: 나는 {x_relation:이랑} {x_menu} 먹으러 가.
+C: 얘들아, {x_name} 못 봤어? / A: 아까 {x_time}쯤 매점에 있던데. / C: 고마워!
+"""
+
+SMALL_TALK = {
+    "phone": _blocks(_PHONE),
+    "desk": _blocks(_SERVICE),
+    "work": _blocks(_WORK),
+    "friends": _blocks(_FRIENDS),
+}
+INTERRUPTIONS = {
+    "phone": _blocks(_BUSY_CALL),
+    "desk": _blocks(_BUSY_DESK),
+    "work": _blocks(_BUSY_WORK),
+    "friends": _blocks(_BUSY_FRIENDS),
+}
+"""A third person, who has nothing to do with the matter."""
+
+_POLITE_FIXES = """
+A: 아, 죄송한데 {old} 말고 {new:으로} 바꿔 주세요. / B: 네, {new:으로} 고쳐 놓겠습니다.
+B: 그럼 {old}, 맞으시죠? / A: 아니요, 제가 잘못 말했네요. {new:이에요}. / B: 아, {new:이군요}. 알겠습니다.
+A: 잠깐만요, 다시 생각해 보니 {old:은} 안 되겠어요. {new:으로} 할게요. / B: 네, 그렇게 하겠습니다.
+"""
+_WORK_FIXES = """
+A: 아, 다시 보니 {old:은} 안 되겠네요. {new:으로} 하시죠. / B: 네, {new:으로} 알고 있겠습니다.
+B: 그런데 {old}보다는 {new:이} 낫지 않을까요? / A: 그게 좋겠네요. {new:으로} 하죠.
+"""
+_CASUAL_FIXES = """
+A: 아니다, {old} 말고 {new:으로} 하자. / B: 그래, {new} 좋아.
+B: 근데 {old:은} 좀 그렇지 않아? {new:은} 어때? / A: 음, 그럼 {new:으로} 하자.
+"""
+FIXES = {
+    "phone": _blocks(_POLITE_FIXES),
+    "desk": _blocks(_POLITE_FIXES),
+    "work": _blocks(_WORK_FIXES),
+    "friends": _blocks(_CASUAL_FIXES),
+}
+"""Exchanges that take back {old} in favour of {new}."""
+
+_POLITE_INLINE = ("{old}, 아니 {new}", "{old}, 아 아니요, {new}", "{old}, 아니 {old} 말고 {new}")
+_CASUAL_INLINE = ("{old}, 아니 {new}", "{old}, 아니다 {new}", "{old} 아니고 {new}", "{old} 말고 {new}")
+INLINE_FIXES = {
+    "phone": _POLITE_INLINE,
+    "desk": _POLITE_INLINE,
+    "work": _POLITE_INLINE,
+    "friends": _CASUAL_INLINE,
+}
+"""Corrections inside a turn."""
+
+_THANKS = """
+A: [감사합니다|고맙습니다]. / B: 네, 좋은 하루 보내세요.
+B: 더 궁금한 점 있으세요? / A: 아니요, 그거면 됐어요.
+"""
+FAREWELLS = {
+    "phone": _blocks(_THANKS),
+    "desk": _blocks(_THANKS),
+    "work": _blocks(
+        "A: 그럼 [수고하세요|이따 뵐게요]. / B: 네, 수고하세요.\nB: 또 필요한 거 있으면 말씀하세요. / A: 네, 그럴게요."
+    ),
+    "friends": _blocks(
+        "A: 그럼 나 먼저 간다. / B: 응, [잘 가|연락할게].\nB: 나 이제 가 봐야겠다. / A: 그래, [또 얘기하자|조심히 가]."
+    ),
+}

@@ -1,0 +1,35 @@
+"""Candidates: the n-best summaries of one member, written once by `predict` and read by everything after it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from yoyak.files import atomic_path
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One generated summary."""
+
+    text: str
+    score: float
+    """Length-normalised log-probability of the sequence (natural logarithm, 0 is certain)."""
+
+
+def write_candidates(path: str | os.PathLike[str], rows: Iterable[tuple[str, Sequence[Candidate]]]) -> None:
+    """Write ``(fname, candidates best first)`` rows as JSON lines."""
+    with atomic_path(path) as work, work.open("w", encoding="utf-8", newline="\n") as out:
+        for fname, candidates in rows:
+            row = {"fname": fname, "candidates": [asdict(candidate) for candidate in candidates]}
+            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def read_candidates(path: str | os.PathLike[str]) -> dict[str, list[Candidate]]:
+    """Read what `write_candidates` wrote, keyed by fname in file order."""
+    with Path(path).open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    return {row["fname"]: [Candidate(**candidate) for candidate in row["candidates"]] for row in rows}

@@ -1,0 +1,130 @@
+"""Building and loading models by family, always in fp32, and the check that runs before anything expensive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    PretrainedConfig,
+    PreTrainedTokenizerBase,
+)
+
+from yoyak import catalog
+from yoyak.errors import UserError, nearest
+from yoyak.params import Member
+
+Family = Literal["seq2seq", "causal"]
+
+
+def find_device() -> torch.device:
+    """Return CUDA, else Apple's MPS, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def build_model(name: str, member: Member, tokenizer: PreTrainedTokenizerBase) -> Any:
+    """Return the member's model, from its checkpoint or new from its config, with room for every token.
+
+    Raises UserError where the checkpoint cannot be found or is of the other family, or the config does not fit.
+    """
+    if member.checkpoint is None:
+        model = _model_class(member.family).from_config(_new_config(name, member, tokenizer))
+    else:
+        model = _from_checkpoint(name, member)
+        if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+            model.resize_token_embeddings(len(tokenizer))
+    _set_special_tokens(model, tokenizer)
+    return model.float()
+
+
+def load_trained(folder: Path, family: Family) -> Any:
+    """Load a model that `yoyak train` saved, in fp32 whatever dtype its files have."""
+    try:
+        return _model_class(family).from_pretrained(
+            folder, use_safetensors=True, dtype=torch.float32, local_files_only=True
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} cannot be loaded as a {family} model: {_first_line(error)}") from error
+
+
+def _model_class(family: Family) -> Any:
+    return AutoModelForSeq2SeqLM if family == "seq2seq" else AutoModelForCausalLM
+
+
+def _new_config(name: str, member: Member, tokenizer: PreTrainedTokenizerBase) -> PretrainedConfig:
+    kind = member.config["model_type"]
+    if kind not in CONFIG_MAPPING:
+        hint = nearest(str(kind), CONFIG_MAPPING.keys())
+        raise UserError(f"members.{name}.config.model_type: transformers knows no '{kind}'{hint}.")
+    values = {key: value for key, value in member.config.items() if key != "model_type"}
+    default = AutoConfig.for_model(kind)
+    known = {*default.to_dict(), *default.attribute_map}
+    for key in values:
+        if key not in known:
+            raise UserError(f"members.{name}.config: {kind} has no '{key}'{nearest(key, known)}.")
+    tokens = {
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+    if default.is_encoder_decoder:
+        # The start tokens of the papers: T5 begins with padding, BART with the end mark.
+        start = "pad_token_id" if kind in ("t5", "mt5", "umt5") else "eos_token_id"
+        tokens["decoder_start_token_id"] = tokens[start]
+    config = AutoConfig.for_model(kind, **{"vocab_size": len(tokenizer), **tokens, **values})
+    if default.is_encoder_decoder:
+        config.forced_eos_token_id = None
+    _check_family(name, member, config)
+    return config
+
+
+def _from_checkpoint(name: str, member: Member) -> Any:
+    source = catalog.checkpoint(str(member.checkpoint))
+    where = f"members.{name}.checkpoint '{member.checkpoint}'"
+    try:
+        config = AutoConfig.from_pretrained(source, revision=member.revision, trust_remote_code=False, **member.config)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{where} is no folder here and was not found on the Hub: {_first_line(error)}") from error
+    _check_family(name, member, config)
+    try:
+        return _model_class(member.family).from_pretrained(
+            source,
+            config=config,
+            revision=member.revision,
+            use_safetensors=True,
+            dtype=torch.float32,
+            trust_remote_code=False,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"{where} has no safetensors weights that fit: {_first_line(error)}") from error
+
+
+def _check_family(name: str, member: Member, config: PretrainedConfig) -> None:
+    actual: Family = "seq2seq" if config.is_encoder_decoder else "causal"
+    if actual != member.family:
+        raise UserError(
+            f"members.{name}.family is '{member.family}', but {config.model_type} is of the other kind: "
+            f"write family: {actual}."
+        )
+
+
+def _set_special_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Let the model pad and end with the tokenizer's tokens, when training and when generating."""
+    for config in (model.config, model.generation_config):
+        config.pad_token_id = tokenizer.pad_token_id
+        config.eos_token_id = tokenizer.eos_token_id
+    if model.config.is_encoder_decoder:
+        model.generation_config.decoder_start_token_id = model.config.decoder_start_token_id
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,101 @@
+"""What can be known about a training before it starts: fifteen minutes are never lost to a foreseeable failure."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from yoyak.errors import UserError
+from yoyak.models.text import ModelSpec, decode, encode_inputs, encode_targets
+from yoyak.params import Member
+
+
+def check(
+    spec: ModelSpec,
+    member: Member,
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[tuple[str, str]],
+    folder: Path,
+) -> None:
+    """Try a model on a few rows: dtype, vocabulary, window, a finite loss, a generated token, room on the disk.
+
+    Args:
+        rows: A few ``(dialogue, summary)`` pairs of the training split.
+        folder: Where the model will be saved.
+
+    Raises UserError with what is wrong and which param to change.
+    """
+    where = f"members.{spec.member}"
+    dtypes = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+    if dtypes != {torch.float32}:
+        raise UserError(f"{where}: weights are {sorted(map(str, dtypes))}, they must all be torch.float32.")
+    room = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > room:
+        raise UserError(f"{where}: the tokenizer has {len(tokenizer)} tokens, the model's embedding only {room}.")
+    _check_window(where, spec, member, model)
+    _check_spacing(where, tokenizer, [summary for _, summary in rows])
+    _check_disk(where, model, folder)
+    _check_step(where, spec, member, model, tokenizer, rows)
+
+
+def _check_window(where: str, spec: ModelSpec, member: Member, model: Any) -> None:
+    problem = window_problem(spec, model, member.max_target_tokens)
+    if problem:
+        raise UserError(f"{where}: max_input_tokens and max_target_tokens need {problem}: lower them.")
+
+
+def window_problem(spec: ModelSpec, model: Any, new_tokens: int) -> str | None:
+    """Say how a model's positions fall short of its input and ``new_tokens`` written, or None where they do not."""
+    window = getattr(model.config, "max_position_embeddings", None)
+    needed = (
+        spec.max_input_tokens + new_tokens if spec.family == "causal" else max(spec.max_input_tokens, new_tokens + 1)
+    )
+    return f"{needed} positions, the model has {window}" if window is not None and needed > window else None
+
+
+def _check_spacing(where: str, tokenizer: PreTrainedTokenizerBase, summaries: Sequence[str]) -> None:
+    rows = tokenizer(text_target=list(summaries), add_special_tokens=False)["input_ids"]
+    for summary, text in zip(summaries, decode(tokenizer, rows), strict=True):
+        if text.replace(" ", "") == summary.replace(" ", "") and text.split() != summary.split():
+            raise UserError(f"{where}: its tokenizer changes spacing, '{summary}' comes back as '{text}'.")
+
+
+def _check_disk(where: str, model: Any, folder: Path) -> None:
+    weights = sum(parameter.numel() * 4 for parameter in model.parameters())
+    # The saved model, and two checkpoints of weights and AdamW's two moments.
+    needed = weights * 7
+    parent = next(path for path in [folder.absolute(), *folder.absolute().parents] if path.exists())
+    free = shutil.disk_usage(parent).free
+    if free < needed:
+        raise UserError(
+            f"{where}: training needs about {needed >> 20} MiB of disk, {parent} has {free >> 20} MiB free."
+        )
+
+
+def _check_step(
+    where: str,
+    spec: ModelSpec,
+    member: Member,
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[tuple[str, str]],
+) -> None:
+    dialogue, summary = rows[0]
+    inputs, _ = encode_inputs(tokenizer, [dialogue], spec)
+    target = encode_targets(tokenizer, [summary], member.max_target_tokens)[0]
+    ids = torch.tensor(inputs)
+    with torch.inference_mode():
+        if spec.family == "seq2seq":
+            loss = model(input_ids=ids, labels=torch.tensor([target])).loss
+        else:
+            whole = torch.tensor([inputs[0] + target])
+            loss = model(input_ids=whole, labels=whole).loss
+        model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=1, do_sample=False)
+    if not torch.isfinite(loss):
+        raise UserError(f"{where}: the loss of its first row is {loss.item()}: the checkpoint's weights are damaged.")

@@ -1,0 +1,104 @@
+"""Tokenizers: trained on the training split, or loaded with a checkpoint; masks are always single tokens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import BPE, Unigram
+from tokenizers.trainers import BpeTrainer, UnigramTrainer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from yoyak.errors import UserError
+from yoyak.params import Tokenizer as TokenizerParams
+
+PAD, BOS, EOS, UNK = "<pad>", "<s>", "</s>", "<unk>"
+SPECIAL = [PAD, BOS, EOS, UNK]
+
+
+def train_tokenizer(texts: Iterable[str], masks: Sequence[str], params: TokenizerParams) -> PreTrainedTokenizerFast:
+    """Train a tokenizer that gives every text back to the last space, characters never seen included.
+
+    Args:
+        texts: Training texts.
+        masks: Masks such as ``#Person1#``; each becomes one token that takes no space with it.
+        params: Kind and size; the size counts special tokens and masks.
+
+    Byte-level BPE covers unseen characters by itself; the unigram model does so by falling back to bytes.
+    """
+    pieces = (piece for text in texts for piece in _without(text, masks))
+    size = params.vocab_size - len(masks)
+    backend = _train_bpe(pieces, size) if params.type == "bpe" else _train_unigram(pieces, size)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token=PAD,
+        bos_token=BOS,
+        eos_token=EOS,
+        unk_token=UNK,
+        clean_up_tokenization_spaces=False,
+    )
+    add_masks(tokenizer, masks)
+    return tokenizer
+
+
+def _without(text: str, masks: Sequence[str]) -> list[str]:
+    """Cut the masks out, so that the vocabulary is not spent on their parts."""
+    for mask in masks:
+        text = text.replace(mask, "\0")
+    return [piece for piece in text.split("\0") if piece]
+
+
+def _train_bpe(pieces: Iterable[str], size: int) -> Tokenizer:
+    backend = Tokenizer(BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = BpeTrainer(vocab_size=size, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False)
+    backend.train_from_iterator(pieces, trainer)
+    return backend
+
+
+def _train_unigram(pieces: Iterable[str], size: int) -> Tokenizer:
+    backend = Tokenizer(Unigram())
+    spaces = pre_tokenizers.Metaspace(prepend_scheme="never")
+    backend.pre_tokenizer = spaces
+    trainer = UnigramTrainer(vocab_size=size - 256, special_tokens=SPECIAL, unk_token=UNK, show_progress=False)
+    backend.train_from_iterator(pieces, trainer)
+    vocabulary = [(piece, score) for piece, score in json.loads(backend.to_str())["model"]["vocab"]]
+    floor = min(score for _, score in vocabulary) - 10.0
+    vocabulary += [(f"<0x{byte:02X}>", floor) for byte in range(256)]
+    complete = Tokenizer(Unigram(vocabulary, unk_id=SPECIAL.index(UNK), byte_fallback=True))
+    complete.add_special_tokens(SPECIAL)
+    complete.pre_tokenizer = spaces
+    complete.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    return complete
+
+
+def add_masks(tokenizer: PreTrainedTokenizerBase, masks: Sequence[str]) -> int:
+    """Make every mask one ordinary token and return how many were new.
+
+    They are not special tokens, since those are left out when a summary is decoded.
+    """
+    return tokenizer.add_tokens([AddedToken(mask, normalized=False) for mask in masks])
+
+
+def load_tokenizer(
+    source: str | Path, masks: Sequence[str] = (), revision: str | None = None
+) -> PreTrainedTokenizerBase:
+    """Load a tokenizer of a folder or of the Hub, add the masks, and see to the tokens that training needs."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(source), revision=revision, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"No tokenizer could be loaded from '{source}': {_first_line(error)}") from error
+    add_masks(tokenizer, masks)
+    if tokenizer.eos_token_id is None:
+        raise UserError(f"The tokenizer of '{source}' has no end-of-sequence token, so a summary could never end.")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

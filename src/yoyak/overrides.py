@@ -1,0 +1,100 @@
+"""The tree of a params file with the environment's overrides applied, for runs outside DVC.
+
+``YOYAK__MEMBERS__BART__LEARNING_RATE=1e-4`` sets one key, whatever its case. ``LEARNING_RATE``, ``BATCH_SIZE`` and
+``NUM_EPOCHS`` set that key of every member.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from yoyak.errors import UserError, nearest
+
+PREFIX = "YOYAK__"
+MEMBER_VARIABLES = {"LEARNING_RATE": "learning_rate", "BATCH_SIZE": "batch_size", "NUM_EPOCHS": "num_epochs"}
+
+
+def effective(
+    path: str | os.PathLike[str], env: Mapping[str, str], schema: type[BaseModel]
+) -> tuple[dict[str, Any], dict[tuple[str, ...], str]]:
+    """Return the tree of a params file with overrides applied, and the variable behind each overridden key.
+
+    Raises UserError for a variable that names no key, with the nearest one.
+    """
+    tree = read_yaml(path)
+    sources: dict[tuple[str, ...], str] = {}
+    for variable, key in MEMBER_VARIABLES.items():
+        if variable in env:
+            for name in tree.get("members") or {}:
+                _override(tree, ("members", name, key), variable, env[variable], schema, sources)
+    for variable in sorted(env):
+        if variable.startswith(PREFIX):
+            names = tuple(variable[len(PREFIX) :].split("__"))
+            _override(tree, names, variable, env[variable], schema, sources)
+    return tree, sources
+
+
+def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a YAML 1.2 file (as DVC does: 1e-4 is a number) whose top level is a mapping."""
+    try:
+        tree = _parse(Path(path).read_text(encoding="utf-8"), str(path))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run in the project's folder, or name the file.") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 (byte {error.start}).") from error
+    if not isinstance(tree, dict):
+        raise UserError(f"{path} must hold keys and values at its top level.")
+    return tree
+
+
+def keys_below(schema: type[BaseModel], path: Sequence[str]) -> list[str]:
+    """Return the keys that a schema knows below a path of keys; none for a plain value or a free mapping."""
+    kind: Any = schema
+    for part in path:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            field = kind.model_fields.get(part)
+            kind = field.annotation if field else None
+        else:
+            kind = kind.__args__[1] if getattr(kind, "__origin__", None) is dict else None
+    return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
+
+
+def _override(
+    tree: dict[str, Any],
+    names: tuple[str, ...],
+    variable: str,
+    text: str,
+    schema: type[BaseModel],
+    sources: dict[tuple[str, ...], str],
+) -> None:
+    node: Any = tree
+    path: list[str] = []
+    for name in names:
+        if not isinstance(node, dict):
+            raise UserError(f"{variable}: {'.'.join(path)} is a value, it has no keys below it.")
+        known = {*node, *keys_below(schema, path)}
+        match = next((key for key in known if key.casefold() == name.casefold()), None)
+        if match is None:
+            where = ".".join(path) or "params.yaml"
+            raise UserError(f"{variable}: {where} has no key '{name.lower()}'{nearest(name.lower(), known)}.")
+        path.append(match)
+        if len(path) == len(names):
+            node[match] = _parse(text, variable)
+            sources[tuple(path)] = variable
+        else:
+            node = node.setdefault(match, {})
+
+
+def _parse(text: str, where: str) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe").load(text)
+    except YAMLError as error:
+        raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}.") from error

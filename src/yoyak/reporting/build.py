@@ -1,0 +1,230 @@
+"""Reads what the pipeline left behind into one `View` and has it written as HTML and Markdown.
+
+The pages are a function of the files that are read and of the arguments: no clock, no random number and no
+environment beyond the overrides of params.yaml, so that the same inputs give the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from yoyak import params
+from yoyak.errors import UserError, nearest
+from yoyak.files import atomic_path
+from yoyak.reporting import examples, facts, groups, render
+from yoyak.reporting.curves import read_curves
+from yoyak.reporting.view import Comparison, Interval, Part, ScoreKey, System, View
+
+SERIES = 8
+"""Models that the charts draw in colour; the tables hold all."""
+KINDS = ("member", "ensemble", "baseline", "oracle")
+
+
+def build_report(root: Path, out: Path, report: params.Report, members: list[str], commit: str = "") -> None:
+    """Write ``out/index.html``, ``out/report.md`` and ``out/images`` from the outputs of the pipeline in ``root``.
+
+    ``members`` are those whose training and predictions are shown; every system that was scored is in the tables.
+    ``commit`` is named on the page if it is given. Raises UserError for an input that is missing or damaged.
+    """
+    view = read_view(root, report, members, commit)
+    with atomic_path(out) as work:
+        render.write(view, work)
+
+
+def read_view(root: Path, report: params.Report, members: Sequence[str], commit: str = "") -> View:
+    """Return everything that the pages show; see `build_report`."""
+    root = Path(root)
+    settings = params.load(root / params.PARAMS_FILE)
+    summary = read_json(root, "evaluation/summary.json", "evaluate")
+    try:
+        scores = {_key(score): _interval(score, "mean") for score in summary["scores"]}
+        parts = _parts(summary["splits"])
+        primary = tuple(summary["primary"][name] for name in ("granularity", "multi_reference", "metric"))
+        systems = _systems(summary["systems"], scores, parts[0], primary, members)
+        known = {(part.split, part.slice): part for part in parts}
+        comparisons = tuple(
+            Comparison(
+                system=found["system"],
+                against=found["against"],
+                part=known[found["split"], found["slice"]],
+                metric=found["metric"],
+                gain=_interval(found, "difference"),
+                p_value=float(found["p_value"]),
+            )
+            for found in summary["comparisons"]
+            if (found["split"], found["slice"]) in known
+        )
+        best_member, best_baseline = summary["best_member"], summary["best_baseline"]
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise UserError(
+            f"evaluation/summary.json lacks or garbles {error}: run the evaluate stage again."
+        ) from error
+    _check_members(members, systems)
+
+    table = groups.read_scores(root / "evaluation/dialogues.csv")
+    series = {system.name: system.series for system in systems if system.series is not None}
+    compared = [*series, best_baseline]
+    curves, unit = read_curves(root, members, series)
+    prepared = read_json(root, "prepared/report.json", "prepare", optional=True)
+    registered = read_json(root, "registry/registered.json", "register", optional=True)
+    chosen = examples.choose(table, parts, best_member, report.dialogues)
+    texts = examples.read_dialogues(root, chosen)
+    outputs = {member: examples.read_predictions(root, member, chosen) for member in members}
+    return View(
+        title=report.title,
+        folder=settings.data.folder,
+        weights=settings.scoring.weights,
+        primary=primary,
+        confidence=float(summary["confidence"]),
+        bootstrap_samples=int(summary["bootstrap_samples"]),
+        systems=systems,
+        parts=parts,
+        granularities=tuple(dict.fromkeys(key[3] for key in scores)),
+        scores=scores,
+        comparisons=comparisons,
+        best_member=best_member,
+        best_baseline=best_baseline,
+        trainings=_trainings(root, members),
+        curves=curves,
+        curves_by=unit,
+        groupings=groups.groupings(
+            table, parts[0], primary[2], compared, best_member, float(summary["confidence"])
+        ),
+        examples=examples.assemble(table, chosen, texts, outputs),
+        splits=facts.splits(root),
+        findings=facts.tables(prepared) if prepared else (),
+        registry=facts.registry(registered) if registered else None,
+        params_text=facts.as_yaml(settings.model_dump(mode="json")),
+        lineage=_lineage(root, members, summary, registered, commit),
+    )
+
+
+def read_json(root: Path, name: str, stage: str, optional: bool = False) -> dict[str, Any]:
+    """Return the mapping in a JSON file; empty if the file is optional and not there."""
+    path = root / name
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if optional:
+            return {}
+        raise UserError(f"{name} is missing: run the {stage} stage first (dvc repro {stage}).") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{name} is not valid JSON ({error}): run the {stage} stage again.") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{name} must hold a JSON object: run the {stage} stage again.")
+    return value
+
+
+def _key(score: Mapping[str, Any]) -> ScoreKey:
+    return (
+        score["system"],
+        score["split"],
+        score["slice"],
+        score["granularity"],
+        score["multi_reference"],
+        score["metric"],
+    )
+
+
+def _interval(value: Mapping[str, Any], mean: str) -> Interval:
+    return Interval(
+        mean=float(value[mean]), low=float(value["low"]), high=float(value["high"]), n=int(value["n"])
+    )
+
+
+def _parts(splits: Mapping[str, Mapping[str, int]]) -> tuple[Part, ...]:
+    """Return the test split whole, its slices, the further test sets, and dev last."""
+    order = sorted(splits, key=lambda split: {"test": 0, "dev": 2}.get(split, 1))
+    found = []
+    for split in order:
+        sizes = splits[split]
+        found.append(Part(split=split, slice="all", n=int(sizes["all"])))
+        for name, n in sizes.items():
+            if name not in ("all", "") and n != sizes["all"]:
+                found.append(Part(split=split, slice=name, n=int(n)))
+    if not found:
+        raise ValueError("splits")
+    return tuple(found)
+
+
+def _systems(
+    listed: Iterable[Mapping[str, str]],
+    scores: Mapping[ScoreKey, Interval],
+    part: Part,
+    primary: Sequence[str],
+    members: Sequence[str],
+) -> tuple[System, ...]:
+    """Return the systems by kind and, within a kind, best first; the best few models have a colour."""
+
+    def rank(entry: Mapping[str, str]) -> tuple[int, float, str]:
+        kind = KINDS.index(entry["kind"]) if entry["kind"] in KINDS else 1
+        score = scores.get((entry["name"], part.split, part.slice, primary[0], primary[1], primary[2]))
+        return kind, -score.mean if score else 0.0, entry["name"]
+
+    ordered = sorted(listed, key=rank)
+    models = [entry["name"] for entry in ordered if entry["kind"] not in ("baseline", "oracle")]
+    drawn = sorted(models[:SERIES], key=lambda name: members.index(name) if name in members else SERIES)
+    return tuple(
+        System(
+            name=entry["name"],
+            kind=entry["kind"],
+            series=drawn.index(entry["name"]) if entry["name"] in drawn else None,
+        )
+        for entry in ordered
+    )
+
+
+def _check_members(members: Sequence[str], systems: Sequence[System]) -> None:
+    names = [system.name for system in systems]
+    for member in members:
+        if member not in names:
+            raise UserError(
+                f"evaluation/summary.json has no scores of '{member}'{nearest(member, names)}: "
+                "run the evaluate stage again."
+            )
+
+
+def _trainings(root: Path, members: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the training metrics of the members that were trained."""
+    found = {
+        member: read_json(root, f"metrics/train_{member}.json", f"train@{member}", optional=True)
+        for member in members
+    }
+    return {member: metrics for member, metrics in found.items() if metrics}
+
+
+def _lineage(
+    root: Path,
+    members: Sequence[str],
+    summary: Mapping[str, Any],
+    registered: Mapping[str, Any],
+    commit: str,
+) -> tuple[tuple[str, str], ...]:
+    """Return what the page was made from: commit, digest of the inputs, MLflow run of the best member."""
+    digest = hashlib.sha256()
+    for path in _inputs(root, members, summary["splits"]):
+        if path.exists():
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0")
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    found = [("commit", commit[:12])] if commit else []
+    found.append(("inputs", f"sha256 {digest.hexdigest()[:12]}"))
+    for entry in registered.get("registered") or ():
+        if entry.get("member") == summary["best_member"] and entry.get("run_id"):
+            found.append(("run of the best member", str(entry["run_id"])))
+            break
+    return tuple(found)
+
+
+def _inputs(root: Path, members: Sequence[str], splits: Iterable[str]) -> list[Path]:
+    names = ["params.yaml", "evaluation/summary.json", "evaluation/dialogues.csv"]
+    names += ["prepared/report.json", "registry/registered.json"]
+    names += [f"predictions/{member}/{split}.jsonl" for member in members for split in splits]
+    names += [f"metrics/train_{member}.json" for member in members]
+    names += [f"plots/curves_{member}.csv" for member in members]
+    prepared = sorted(path.name for path in (root / "prepared").glob("*.jsonl"))
+    return [root / name for name in names] + [root / "prepared" / name for name in prepared]

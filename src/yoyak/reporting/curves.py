@@ -1,0 +1,66 @@
+"""Learning curves: plots/curves_<member>.csv thinned to what a chart can show."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from yoyak.errors import UserError
+from yoyak.reporting.view import Curve
+
+QUANTITIES = ("loss", "eval_loss", "eval_combined")
+POINTS = 300
+"""Points kept of a curve: more cannot be told apart at the width of a chart."""
+
+
+def read_curves(
+    root: Path, members: Sequence[str], series: Mapping[str, int]
+) -> tuple[dict[str, tuple[Curve, ...]], str]:
+    """Return the curves by quantity of the members that have a series, and the unit of their first coordinate.
+
+    The unit is ``epoch`` where every row of every member has one, because members differ in batch size; else
+    ``step``. A member without a file was not trained here and has no curve, nor has a quantity never logged.
+    Raises UserError for a cell that is no number.
+    """
+    logs = {member: _rows(root, f"plots/curves_{member}.csv") for member in members if member in series}
+    unit = "epoch" if all("epoch" in row for rows in logs.values() for row in rows) else "step"
+    found = {}
+    for quantity in QUANTITIES:
+        curves = []
+        for member, rows in logs.items():
+            points = [(row[unit], row[quantity]) for row in rows if unit in row and quantity in row]
+            if points:
+                curves.append(Curve(member=member, series=series[member], points=_thinned(points)))
+        if curves:
+            found[quantity] = tuple(curves)
+    return found, unit
+
+
+def _rows(root: Path, name: str) -> list[dict[str, float]]:
+    """Return the finite numbers of each row; a loss that overflowed is left out as an empty cell is."""
+    path = root / name
+    if not path.exists():
+        return []
+    found = []
+    with path.open(encoding="utf-8", newline="") as file:
+        for line, row in enumerate(csv.DictReader(file), start=2):
+            numbers = {}
+            for column in ("step", "epoch", *QUANTITIES):
+                try:
+                    value = float(row.get(column) or "nan")
+                except ValueError:
+                    raise UserError(
+                        f"{name}, line {line}: {column} must be a number, not {row[column]!r}."
+                    ) from None
+                if math.isfinite(value):
+                    numbers[column] = value
+            found.append(numbers)
+    return found
+
+
+def _thinned(points: list[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    stride = -(-len(points) // POINTS)
+    last = () if (len(points) - 1) % stride == 0 else (points[-1],)
+    return (*points[::stride], *last)

@@ -1,0 +1,195 @@
+"""The dialogues that are shown whole: which ones, their texts, and what each member made of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from yoyak.data.records import Dialogue
+from yoyak.errors import UserError
+from yoyak.reporting.differences import Segment, compare, nearest_reference
+from yoyak.reporting.view import Example, Output, Part
+
+METRICS = ("rouge1", "rouge2", "rougeL", "combined")
+SHOWN_CHARS = 4000
+"""A longer dialogue is cut at a turn's end, so that one giant does not make the page heavy."""
+SPEAKER = re.compile(r"(#[^#\s]+#|[^\s:#][^:#]{0,24}):\s*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A dialogue that is to be shown, and why."""
+
+    part: Part
+    fname: str
+    rank: str
+
+
+def choose(table: pd.DataFrame, parts: Sequence[Part], best: str, count: int) -> tuple[Choice, ...]:
+    """Return ``count`` dialogues, spread evenly over the test parts and, in each, over the best member's scores.
+
+    A part's best and worst dialogue and those at even distances between them are taken, so that nothing is
+    picked by hand. Dev is left out: models were chosen on it.
+    """
+    sliced = {part.split for part in parts if part.slice != "all"}
+    wanted = [part for part in parts if part.split != "dev" and (part.slice == "all") != (part.split in sliced)]
+    if not wanted:
+        wanted = [part for part in parts if part.slice == "all"]
+    scores = table[table["system"] == best]
+    rows = [scores[_inside(scores, part)] for part in wanted]
+    shares = _shares([len(found) for found in rows], count)
+    choices: list[Choice] = []
+    for part, found, share in zip(wanted, rows, shares, strict=True):
+        ordered = found.sort_values(["combined", "fname"], ascending=[False, True], kind="stable")
+        names = ordered["fname"].tolist()
+        for place in range(share):
+            index = 0 if share == 1 else round(place * (len(names) - 1) / (share - 1))
+            choices.append(Choice(part=part, fname=names[index], rank=_rank(index, len(names))))
+    return tuple(choices)
+
+
+def _inside(scores: pd.DataFrame, part: Part) -> pd.Series[bool]:
+    inside = scores["split"] == part.split
+    return inside if part.slice == "all" else inside & (scores["slice"] == part.slice)
+
+
+def _shares(sizes: Sequence[int], count: int) -> list[int]:
+    """Deal ``count`` out one at a time, to parts that have dialogues left."""
+    shares = [0] * len(sizes)
+    for _ in range(min(count, sum(sizes))):
+        place = min(
+            (place for place, size in enumerate(sizes) if shares[place] < size), key=lambda place: shares[place]
+        )
+        shares[place] += 1
+    return shares
+
+
+def _rank(index: int, n: int) -> str:
+    if index == 0:
+        return "best"
+    if index == n - 1:
+        return "worst"
+    if index in ((n - 1) // 2, n // 2):
+        return "median"
+    return f"rank {index + 1} of {n}"
+
+
+def read_dialogues(root: Path, choices: Sequence[Choice]) -> dict[tuple[str, str], Dialogue]:
+    """Return the chosen rows of prepared/<split>.jsonl by split and fname."""
+    found = {}
+    for split, wanted in _by_split(choices).items():
+        for value in _lines(root, f"prepared/{split}.jsonl", "prepare"):
+            if value["fname"] in wanted:
+                found[split, value["fname"]] = Dialogue(**{**value, "summaries": tuple(value["summaries"])})
+        _complete(wanted, {fname for where, fname in found if where == split}, f"prepared/{split}.jsonl")
+    return found
+
+
+def read_predictions(root: Path, member: str, choices: Sequence[Choice]) -> dict[tuple[str, str], str]:
+    """Return a member's best candidate for each chosen dialogue by split and fname; empty where it has none."""
+    found = {}
+    for split, wanted in _by_split(choices).items():
+        name = f"predictions/{member}/{split}.jsonl"
+        for value in _lines(root, name, f"predict@{member}"):
+            if value["fname"] in wanted:
+                found[split, value["fname"]] = value["candidates"][0]["text"] if value["candidates"] else ""
+        _complete(wanted, {fname for where, fname in found if where == split}, name)
+    return found
+
+
+def assemble(
+    table: pd.DataFrame,
+    choices: Sequence[Choice],
+    texts: Mapping[tuple[str, str], Dialogue],
+    outputs: Mapping[str, Mapping[tuple[str, str], str]],
+) -> tuple[Example, ...]:
+    """Return the examples with every member's summary set against its nearest reference."""
+    wanted = {choice.fname for choice in choices}
+    rows = table[table["fname"].isin(wanted) & table["system"].isin(set(outputs))]
+    scores = {
+        (str(row["split"]), str(row["fname"]), str(row["system"])): {name: float(row[name]) for name in METRICS}
+        for row in rows.to_dict("records")
+    }
+    found = []
+    for choice in choices:
+        row = texts[choice.part.split, choice.fname]
+        turns, more = _turns(row.dialogue)
+        found.append(
+            Example(
+                part=choice.part,
+                fname=choice.fname,
+                topic=row.topic,
+                rank=choice.rank,
+                turns=turns,
+                more_turns=more,
+                references=row.summaries,
+                outputs=tuple(
+                    _output(
+                        member,
+                        row.summaries,
+                        summaries[choice.part.split, choice.fname],
+                        scores.get((choice.part.split, choice.fname, member), {}),
+                    )
+                    for member, summaries in outputs.items()
+                ),
+            )
+        )
+    return tuple(found)
+
+
+def _output(member: str, references: Sequence[str], summary: str, scores: Mapping[str, float]) -> Output:
+    place = nearest_reference(references, summary)
+    segments = compare(references[place], summary) if place >= 0 else (Segment(kind="same", text=summary),)
+    return Output(member=member, segments=segments, reference=place, scores=scores)
+
+
+def _turns(dialogue: str) -> tuple[tuple[tuple[str, str], ...], int]:
+    """Return the turns to show as (speaker, words), and how many more there are."""
+    lines = dialogue.split("\n")
+    shown: list[tuple[str, str]] = []
+    chars = 0
+    for line in lines:
+        chars += len(line)
+        if chars > SHOWN_CHARS and shown:
+            break
+        match = SPEAKER.match(line)
+        words = line[match.end() :] if match else line
+        room = SHOWN_CHARS + len(words) - chars
+        shown.append((match.group(1) if match else "", words if len(words) <= room else words[:room] + " …"))
+    return tuple(shown), len(lines) - len(shown)
+
+
+def _by_split(choices: Sequence[Choice]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for choice in choices:
+        found.setdefault(choice.part.split, set()).add(choice.fname)
+    return found
+
+
+def _lines(root: Path, name: str, stage: str) -> Iterator[dict[str, Any]]:
+    try:
+        with (root / name).open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    yield json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise UserError(
+                        f"{name}, line {number}: not valid JSON ({error}): run the {stage} stage again."
+                    ) from error
+    except FileNotFoundError:
+        raise UserError(f"{name} is missing: run the {stage} stage first (dvc repro {stage}).") from None
+
+
+def _complete(wanted: set[str], found: set[str], name: str) -> None:
+    missing = sorted(wanted - found)
+    if missing:
+        raise UserError(
+            f"{name} has no line for dialogue '{missing[0]}', which evaluation/dialogues.csv scores: "
+            "run the predict and evaluate stages again."
+        )

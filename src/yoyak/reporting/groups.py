@@ -1,0 +1,106 @@
+"""The score by length and by topic: evaluation/dialogues.csv cut into groups of dialogues."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+import pandas as pd
+
+from yoyak.errors import UserError
+from yoyak.reporting.view import Group, Grouping, Interval, Part
+
+COLUMNS = {
+    "split": str,
+    "fname": str,
+    "slice": str,
+    "topic": str,
+    "turns": int,
+    "dialogue_chars": int,
+    "system": str,
+    "rouge1": float,
+    "rouge2": float,
+    "rougeL": float,
+    "combined": float,
+}
+BINS = 5
+TOPICS = 24
+SMALLEST = 2
+"""Dialogues that a topic must have to be shown: one has no spread."""
+
+
+def read_scores(path: Path) -> pd.DataFrame:
+    """Return evaluation/dialogues.csv: one row per dialogue and system."""
+    try:
+        return pd.read_csv(path, dtype=COLUMNS, usecols=list(COLUMNS), keep_default_na=False)  # type: ignore[arg-type]
+    except FileNotFoundError:
+        raise UserError(
+            "evaluation/dialogues.csv is missing: run the evaluate stage first (dvc repro evaluate)."
+        ) from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UserError(f"evaluation/dialogues.csv cannot be read: {' '.join(str(error).split())}.") from error
+
+
+def groupings(
+    table: pd.DataFrame, part: Part, metric: str, systems: Sequence[str], best: str, confidence: float
+) -> tuple[Grouping, ...]:
+    """Return the dialogues of the headline's part by length and, where they have topics, by topic."""
+    rows = table[(table["split"] == part.split) & table["system"].isin(systems)]
+    found = [_by_length(rows, metric, systems, confidence), _by_topic(rows, metric, systems, best, confidence)]
+    return tuple(grouping for grouping in found if grouping.groups)
+
+
+def _by_length(rows: pd.DataFrame, metric: str, systems: Sequence[str], confidence: float) -> Grouping:
+    """Cut at quantiles of the turns, or of the characters where the turns hardly vary."""
+    lengths = rows.drop_duplicates("fname")
+    column, name = "turns", "turns"
+    edges = _edges(lengths[column].to_numpy())
+    if len(edges) < BINS // 2:
+        column, name = "dialogue_chars", "characters"
+        edges = _edges(lengths[column].to_numpy())
+    places = pd.Series(np.searchsorted(edges, rows[column].to_numpy(), side="left"), index=rows.index)
+    found = []
+    for place in sorted(set(places)):
+        inside = rows[places == place]
+        low, high = int(inside[column].min()), int(inside[column].max())
+        label = str(low) if low == high else f"{low:,}–{high:,}"
+        found.append(_group(label, inside, metric, systems, confidence))
+    return Grouping(by=name, groups=tuple(found), hidden=0)
+
+
+def _edges(lengths: np.ndarray) -> np.ndarray:
+    """Return the inner edges of the bins: a length up to and including the edge belongs to the bin below."""
+    if not len(lengths):
+        return lengths
+    inner = np.quantile(lengths, np.arange(1, BINS) / BINS, method="lower")
+    return np.unique(inner[inner < lengths.max()])
+
+
+def _by_topic(
+    rows: pd.DataFrame, metric: str, systems: Sequence[str], best: str, confidence: float
+) -> Grouping:
+    """Return the most frequent topics, the one that the best member does best on first."""
+    sizes = rows.drop_duplicates("fname")["topic"].value_counts()
+    sizes = sizes[sizes.index != ""]
+    known = sorted(((-int(n), str(topic)) for topic, n in sizes.items() if n >= SMALLEST))
+    shown = {topic for _, topic in known[:TOPICS]}
+    inside = rows[rows["topic"].isin(shown)]
+    found = [_group(str(topic), part, metric, systems, confidence) for topic, part in inside.groupby("topic")]
+    found.sort(key=lambda group: (-group.scores[best].mean if best in group.scores else 0.0, group.label))
+    return Grouping(by="topic", groups=tuple(found), hidden=len(sizes) - len(found))
+
+
+def _group(label: str, rows: pd.DataFrame, metric: str, systems: Sequence[str], confidence: float) -> Group:
+    """Return each system's mean with a normal interval: a bootstrap per group would say no more."""
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    scores = {}
+    for system, values in rows.groupby("system")[metric]:
+        n = len(values)
+        reach = z * float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0
+        mean = float(values.mean())
+        scores[str(system)] = Interval(mean=mean, low=max(mean - reach, 0.0), high=min(mean + reach, 1.0), n=n)
+    ordered = {system: scores[system] for system in systems if system in scores}
+    return Group(label=label, n=int(rows["fname"].nunique()), scores=ordered)

@@ -1,0 +1,203 @@
+"""What the report shows: small frozen values between the files that are read and the pages that are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from yoyak.reporting.differences import Segment
+
+ScoreKey = tuple[str, str, str, str, str, str]
+"""System, split, slice, granularity, multi-reference protocol, metric."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A mean over ``n`` dialogues with its confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A split, or one slice of it, that is scored by itself."""
+
+    split: str
+    slice: str
+    n: int
+
+    @property
+    def label(self) -> str:
+        return self.split if self.slice == "all" else f"{self.split}, {self.slice}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """Something that writes summaries: a member, a baseline, the oracle."""
+
+    name: str
+    kind: str
+    series: int | None
+    """Place in the palette of the charts, or None for what they do not draw in colour."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A paired difference, ``system`` minus ``against``."""
+
+    system: str
+    against: str
+    part: Part
+    metric: str
+    gain: Interval
+    p_value: float
+
+    def turned(self) -> Comparison:
+        """Return the same finding told from the other side."""
+        gain = Interval(mean=-self.gain.mean, low=-self.gain.high, high=-self.gain.low, n=self.gain.n)
+        return Comparison(
+            system=self.against,
+            against=self.system,
+            part=self.part,
+            metric=self.metric,
+            gain=gain,
+            p_value=self.p_value,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """One logged quantity of one training: (epoch or step, value) in order."""
+
+    member: str
+    series: int
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Dialogues of one length or topic, and the mean score of each system on them."""
+
+    label: str
+    n: int
+    scores: Mapping[str, Interval]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grouping:
+    """The test dialogues cut into groups."""
+
+    by: str
+    groups: tuple[Group, ...]
+    hidden: int
+    """Further groups that are too small or too many to show."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """One member's summary of a dialogue."""
+
+    member: str
+    segments: tuple[Segment, ...]
+    reference: int
+    """Index of the nearest reference, which the segments are relative to; -1 where there is none."""
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A dialogue that is shown whole."""
+
+    part: Part
+    fname: str
+    topic: str
+    rank: str
+    turns: tuple[tuple[str, str], ...]
+    """Speaker (may be empty) and words."""
+    more_turns: int
+    references: tuple[str, ...]
+    outputs: tuple[Output, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A plain table of ready strings; the first cell of a row names it."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """Everything on the page."""
+
+    title: str
+    folder: str
+    weights: tuple[float, float, float]
+    primary: tuple[str, str, str]
+    """Granularity, multi-reference protocol and metric that models are chosen by."""
+    confidence: float
+    bootstrap_samples: int
+    systems: tuple[System, ...]
+    parts: tuple[Part, ...]
+    """The part of the headline first, dev last."""
+    granularities: tuple[str, ...]
+    scores: Mapping[ScoreKey, Interval]
+    comparisons: tuple[Comparison, ...]
+    best_member: str
+    best_baseline: str
+    trainings: Mapping[str, Mapping[str, object]]
+    curves: Mapping[str, tuple[Curve, ...]]
+    """``loss``, ``eval_loss`` and ``eval_combined``; a quantity that nobody logged has no curves."""
+    curves_by: str
+    """Unit of the curves' first coordinate: ``epoch`` or ``step``."""
+    groupings: tuple[Grouping, ...]
+    examples: tuple[Example, ...]
+    splits: Table
+    findings: tuple[Table, ...]
+    """What `prepare` reported."""
+    registry: Mapping[str, object] | None
+    params_text: str
+    lineage: tuple[tuple[str, str], ...]
+    """Label and value of what this page was made from."""
+
+    @property
+    def headline(self) -> Part:
+        return self.parts[0]
+
+    @property
+    def models(self) -> tuple[System, ...]:
+        return tuple(system for system in self.systems if system.kind not in ("baseline", "oracle"))
+
+    def score(
+        self,
+        system: str,
+        part: Part,
+        metric: str,
+        granularity: str | None = None,
+        protocol: str | None = None,
+    ) -> Interval | None:
+        """Return a score, by the primary granularity and protocol unless told; None where there is none."""
+        key = (
+            system,
+            part.split,
+            part.slice,
+            granularity or self.primary[0],
+            protocol or self.primary[1],
+            metric,
+        )
+        return self.scores.get(key)
+
+    def comparison(self, system: str, against: str, part: Part, metric: str) -> Comparison | None:
+        """Return the paired difference of two systems, whichever way round it was written."""
+        for found in self.comparisons:
+            if found.part == part and found.metric == metric:
+                if (found.system, found.against) == (system, against):
+                    return found
+                if (found.system, found.against) == (against, system):
+                    return found.turned()
+        return None

@@ -1,0 +1,1 @@
+"""Holds the folder that `evaluate.load` reads."""

@@ -1,0 +1,1 @@
+"""ROUGE of this package as a local module of Hugging Face evaluate."""

@@ -1,0 +1,154 @@
+"""Tokenizers for ROUGE at four granularities, with rouge_score's Tokenizer interface.
+
+- ``eojeol``: the words between spaces, without punctuation at their edges.
+- ``morpheme``: Kiwi's morphemes in their dictionary form, as the Korean competitions on this data count them.
+- ``syllable``: every letter by itself (a Hangul syllable is one), runs of ASCII letters or of digits as one.
+- ``english``: rouge_score's default tokenizer with its stemmer, token for token.
+
+Masks such as ``#Person1#`` are one token at every Korean granularity, and what follows them (``은`` in
+``#Person1#은``) is analysed as what it is after a name; left to itself Kiwi reads ``#은`` as a hashtag. Korean text
+is brought to Unicode NFC first; English is not, because that would part from rouge_score.
+
+Tokens without a letter or digit do not count at any granularity. ROUGE has always dropped punctuation
+(ROUGE-1.5.5, rouge_score), so figures mean the same for both languages; and the full stop that ends every summary
+would be a match that tells nothing. Scores are therefore a little lower than those of scripts that count it.
+
+A line break ends a token and an analysis, so the tokens of turns joined by line breaks are the turns' tokens.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from typing import Any
+
+from rouge_score import tokenize as rouge_tokenize
+from rouge_score import tokenizers
+from tqdm import tqdm
+
+from yoyak.errors import UserError, nearest
+
+MASK = re.compile(r"#[A-Za-z]+\d*#")
+CACHE_LINES = 500_000
+
+_UNIT = re.compile(rf"{MASK.pattern}|[^\W_]")
+_SYLLABLE = re.compile(rf"{MASK.pattern}|[A-Za-z]+|[0-9]+|[^\W_]")
+
+
+class LineTokenizer(tokenizers.Tokenizer):
+    """A rouge_score tokenizer that analyses lines in batches and remembers them.
+
+    Evaluation asks for the same references again and again: each line is analysed once, until `CACHE_LINES` are
+    held and the memory starts anew. The lists returned are shared and must not be changed.
+    """
+
+    def __init__(self, name: str, split: Callable[[Sequence[str]], Iterable[list[str]]]) -> None:
+        """Wrap ``split``, which turns lines into their tokens, in the same order."""
+        self.name = name
+        self._split = split
+        self._lines: dict[str, list[str]] = {}
+
+    def tokenize(self, text: str) -> list[str]:
+        """Return the tokens of one text."""
+        return self.tokenize_all([text])[0]
+
+    def tokenize_all(self, texts: Sequence[str]) -> list[list[str]]:
+        """Return the tokens of each text; lines that are new are analysed in one batch."""
+        parts = [text.split("\n") for text in texts]
+        wanted = dict.fromkeys(line for lines in parts for line in lines)
+        new = [line for line in wanted if line not in self._lines]
+        if len(self._lines) + len(new) > CACHE_LINES:
+            self._lines.clear()
+            new = list(wanted)
+        if new:
+            self._analyse(new)
+        return [self._lines[lines[0]] if len(lines) == 1 else self._join(lines) for lines in parts]
+
+    def _analyse(self, new: list[str]) -> None:
+        split = tqdm(self._split(new), f"{self.name} tokens", len(new), unit="line", delay=1, leave=False)
+        for line, tokens in zip(new, split, strict=True):
+            self._lines[line] = [sys.intern(token) for token in tokens]
+
+    def _join(self, lines: list[str]) -> list[str]:
+        return [token for line in lines for token in self._lines[line]]
+
+
+def tokenizer(granularity: str) -> LineTokenizer:
+    """Return the tokenizer of a granularity, the same object each time. Raises UserError for an unknown one."""
+    if granularity not in _SPLITS:
+        raise UserError(f"There is no granularity '{granularity}'{nearest(granularity, _SPLITS)}.")
+    return _tokenizer(granularity)
+
+
+@cache
+def _tokenizer(granularity: str) -> LineTokenizer:
+    return LineTokenizer(granularity, _SPLITS[granularity])
+
+
+def _core(token: str) -> str:
+    """Return ``token`` from its first to its last letter, digit or mask; empty where it has none."""
+    if token.isalnum():
+        return token
+    units = list(_UNIT.finditer(token))
+    return token[units[0].start() : units[-1].end()] if units else ""
+
+
+def _eojeols(lines: Sequence[str]) -> Iterator[list[str]]:
+    for line in lines:
+        words = unicodedata.normalize("NFC", line).split()
+        yield [core for word in words if (core := _core(word))]
+
+
+def _syllables(lines: Sequence[str]) -> Iterator[list[str]]:
+    for line in lines:
+        yield _SYLLABLE.findall(unicodedata.normalize("NFC", line))
+
+
+def _morphemes(lines: Sequence[str]) -> Iterator[list[str]]:
+    if not lines:
+        return
+    normal = [unicodedata.normalize("NFC", line) for line in lines]
+    for tokens in _kiwi().tokenize(normal, pretokenized=_names):
+        yield [core for token in tokens if (core := _core(token.form))]
+
+
+def _names(line: str) -> list[tuple[int, int, str]]:
+    """Return the spans of masks for Kiwi to take as proper nouns, so that a particle after one is a particle."""
+    return [(*match.span(), "NNP") for match in MASK.finditer(line)]
+
+
+@cache
+def _kiwi() -> Any:
+    from kiwipiepy import Kiwi
+
+    # The dictionary of names of several words rewrites a name into Wikidata's form of it and takes a second to load.
+    return Kiwi(load_multi_dict=False)
+
+
+class _Stemmer:
+    """rouge_score's Porter stemmer, each word stemmed once: it is most of the time of scoring English."""
+
+    def __init__(self) -> None:
+        self.stem = cache(tokenizers.DefaultTokenizer(use_stemmer=True)._stemmer.stem)
+
+
+def _english(lines: Sequence[str]) -> Iterator[list[str]]:
+    stemmer = _stemmer()
+    for line in lines:
+        yield rouge_tokenize.tokenize(line, stemmer)
+
+
+@cache
+def _stemmer() -> _Stemmer:
+    return _Stemmer()
+
+
+_SPLITS: dict[str, Callable[[Sequence[str]], Iterable[list[str]]]] = {
+    "eojeol": _eojeols,
+    "morpheme": _morphemes,
+    "syllable": _syllables,
+    "english": _english,
+}

@@ -1,0 +1,48 @@
+"""The MLflow model of a member: models-from-code, so that this file is in the model and no pickle is.
+
+    mlflow models serve -m models:/yoyak@champion --env-manager local
+    curl localhost:5000/invocations -H 'Content-Type: application/json' -d '{"inputs": ["#Person1#: …"]}'
+
+MLflow runs this file to load the model; ``yoyak`` itself comes with it, under ``code/``.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import PythonModel, PythonModelContext
+
+from yoyak.errors import UserError
+from yoyak.serving.requests import dialogues, generation
+
+if TYPE_CHECKING:
+    from yoyak.decoding.generate import Summarizer
+
+
+class DialogueSummarizer(PythonModel):  # type: ignore[misc]
+    """Answers requests with one summary for each dialogue."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the Hugging Face folder that the model carries."""
+        from yoyak.decoding.generate import Summarizer
+
+        self.summarizer: Summarizer = Summarizer.load(context.artifacts["model"])
+        # The scoring server has a thread for each request; a fast tokenizer's settings are no place for two of them.
+        self.lock = threading.Lock()
+
+    def predict(self, context: PythonModelContext, model_input: Any, params: dict[str, Any] | None = None) -> list[str]:
+        """Return the summary of each row's ``dialogue``; what is wrong with a request is a 400 in one sentence."""
+        try:
+            texts = dialogues(model_input)
+            settings = generation(self.summarizer.generation, params or {})
+        except UserError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from error
+        with self.lock:
+            found = self.summarizer.summarize(texts, generation=settings)
+        return [candidates[0].text for candidates in found]
+
+
+mlflow.models.set_model(DialogueSummarizer())

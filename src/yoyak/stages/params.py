@@ -1,0 +1,35 @@
+"""yoyak params: the effective params and where each comes from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+from yoyak.overrides import effective
+from yoyak.params import Params, validate
+
+
+def run(file: str) -> None:
+    """Print one line for each value: key, value, and default, the file's name or the variable behind it."""
+    tree, sources = effective(file, os.environ, Params)
+    rows = list(_rows(validate(tree, file), tree, (), file, sources))
+    width = max(len(key) for key, _, _ in rows)
+    values = min(60, max(len(value) for _, value, _ in rows))
+    for key, value, source in rows:
+        print(f"{key:{width}}  {value:{values}}  {source}")
+
+
+def _rows(
+    value: Any, given: Any, path: tuple[str, ...], file: str, sources: dict[tuple[str, ...], str]
+) -> Iterator[tuple[str, str, str]]:
+    """Walk the typed values beside the tree that was given."""
+    inner = dict(value) if isinstance(value, BaseModel) else value
+    if isinstance(inner, dict) and inner:
+        for key, below in inner.items():
+            yield from _rows(below, given.get(key) if isinstance(given, dict) else None, (*path, key), file, sources)
+        return
+    source = sources.get(path, "default" if given is None else file)
+    yield ".".join(path), str(inner), source

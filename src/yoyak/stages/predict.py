@@ -1,0 +1,73 @@
+"""yoyak predict: a member's candidates for every split, or the summaries of any file by any model."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+from yoyak import params
+from yoyak.errors import UserError
+from yoyak.files import atomic_path
+
+
+def run(member: str | None = None, model: str | None = None, input: str = "-", output: str = "-") -> None:
+    """Write predictions/<member>/ as the pipeline does, or summarize ``input`` with ``model``."""
+    if (member is None) == (model is None):
+        raise UserError("name a member of params.yaml, or a model with --model, and not both.")
+    if member is not None:
+        predict_member(member)
+    else:
+        predict_file(str(model), input, output)
+
+
+def predict_member(member: str) -> None:
+    """Write the member's candidates for every split but train."""
+    p = params.read("generation")
+    from yoyak import lineage, tracking
+    from yoyak.data.records import read_jsonl
+    from yoyak.decoding.candidates import write_candidates
+
+    folder = Path("models", member)
+    with tracking.stage_run("predict", member=member, params=p, inputs=lineage.inputs("prepared", folder)) as run:
+        from yoyak.decoding.generate import Summarizer
+
+        summarizer = Summarizer.load(folder)
+        out = Path("predictions", member)
+        with atomic_path(out) as work:
+            work.mkdir()
+            for path in sorted(Path("prepared").glob("*.jsonl")):
+                if path.stem == "train":
+                    continue
+                rows = read_jsonl(path)
+                found = summarizer.summarize([row.dialogue for row in rows], generation=p.generation, progress=True)
+                write_candidates(work / path.name, zip([row.fname for row in rows], found, strict=True))
+                run.log_metrics({f"{path.stem}_dialogues": len(rows), f"{path.stem}_truncated": summarizer.truncated})
+        run.log_artifacts(out, "predictions")
+
+
+def predict_file(model: str, source: str, output: str) -> None:
+    """Summarize a CSV or JSONL file (``-``: standard input) into a CSV ``fname,summary``."""
+    p = params.read("data")
+    from yoyak.data.preparing import read_input
+    from yoyak.registry import resolve_model
+
+    rows = read_input(sys.stdin.buffer if source == "-" else Path(source), p.data)
+    from yoyak.decoding.generate import Summarizer
+
+    summarizer = Summarizer.load(resolve_model(model))
+    found = summarizer.summarize([row.dialogue for row in rows], progress=True)
+    lines = [(row.fname, best[0].text) for row, best in zip(rows, found, strict=True)]
+    if output == "-":
+        _write(sys.stdout, lines)
+    else:
+        with atomic_path(output) as work, work.open("w", encoding="utf-8", newline="") as out:
+            _write(out, lines)
+    if summarizer.truncated:
+        print(f"{summarizer.truncated} of {len(rows)} dialogues were cut at the model's window", file=sys.stderr)
+
+
+def _write(stream, lines) -> None:
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["fname", "summary"])
+    writer.writerows(lines)

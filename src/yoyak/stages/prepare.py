@@ -1,0 +1,40 @@
+"""yoyak prepare: clean, check and split the data, and train the tokenizers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from yoyak import params
+from yoyak.files import atomic_path, write_json, write_text
+
+OUT = Path("prepared")
+
+
+def run() -> None:
+    """Write prepared/ (splits, tokenizers, masks, report) and plots/lengths.csv from the files that params name."""
+    p = params.read("data", "seed", "tokenizers")
+    from tqdm import tqdm
+
+    from yoyak.data.masks import masks_in
+    from yoyak.data.preparing import add_token_histograms, prepare_splits, write_length_plots
+    from yoyak.data.records import write_jsonl
+    from yoyak.models.tokenizers import train_tokenizer
+
+    prepared = prepare_splits(p.data, p.seed)
+    train = prepared.splits["train"]
+    texts = [text for row in train for text in (row.dialogue, *row.summaries)]
+    masks = masks_in(texts)
+    report = prepared.report
+    with atomic_path(OUT) as work:
+        work.mkdir()
+        for name, rows in prepared.splits.items():
+            write_jsonl(work / f"{name}.jsonl", rows)
+        write_text(work / "masks.txt", "".join(f"{mask}\n" for mask in masks))
+        for name, settings in tqdm(p.tokenizers.items(), desc="training tokenizers"):
+            tokenizer = train_tokenizer(texts, masks, settings)
+            tokenizer.save_pretrained(work / "tokenizers" / name)
+            add_token_histograms(report, prepared.splits, lambda batch, t=tokenizer: list(map(len, t(batch)["input_ids"])), name)
+        write_json(work / "report.json", report)
+    write_length_plots(report, Path("plots"))
+    for name, rows in prepared.splits.items():
+        print(f"{name}: {len(rows)} dialogues")

@@ -1,0 +1,24 @@
+"""yoyak preset: put one of presets/ in the place of params.yaml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from yoyak.errors import UserError, nearest
+from yoyak.files import write_text
+from yoyak.params import PARAMS_FILE, load
+
+
+def run(name: str, force: bool) -> None:
+    """Copy presets/<name>.yaml over params.yaml; a params.yaml that equals no preset is only lost with ``force``."""
+    presets = {path.stem: path for path in sorted(Path("presets").glob("*.yaml"))}
+    if name not in presets:
+        raise UserError(f"presets/ has no '{name}'{nearest(name, presets)}.")
+    current = Path(PARAMS_FILE)
+    text = presets[name].read_text(encoding="utf-8")
+    known = [path.read_text(encoding="utf-8") for path in presets.values()]
+    if current.exists() and current.read_text(encoding="utf-8") not in known and not force:
+        raise UserError(f"{PARAMS_FILE} has changes that are in no preset: commit or keep a copy of it, then use --force.")
+    load(presets[name], env={})
+    write_text(current, text)
+    print(f"{PARAMS_FILE} is now presets/{name}.yaml")

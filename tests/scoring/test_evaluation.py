@@ -1,0 +1,176 @@
+"""The evaluation of all systems: its files, its choices, its errors."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from yoyak.data.records import Dialogue
+from yoyak.errors import UserError
+from yoyak.params import Scoring
+from yoyak.scoring.baselines import BASELINES
+from yoyak.scoring.evaluation import Evaluation, evaluate_systems, metrics, write_evaluation
+from yoyak.scoring.rouge import METRICS, rouge
+
+SCORING = Scoring(granularities=["syllable", "eojeol"], bootstrap_samples=200)
+WORDS = "저녁에 영화를 보고 극장 앞에서 만나 표를 예매하고 일곱 시에 친구와 커피를 마신다"
+
+
+def corpus() -> tuple[dict[str, list[Dialogue]], dict[str, dict[str, dict[str, str]]]]:
+    generator = np.random.default_rng(0)
+
+    def text(count: int) -> str:
+        return " ".join(generator.choice(WORDS.split(), count))
+
+    def rows(split: str, count: int, references: int, slices: tuple[str, ...] = ("",)) -> list[Dialogue]:
+        return [
+            Dialogue(
+                fname=f"{split}_{i}",
+                dialogue="\n".join(f"#Person{turn % 2 + 1}#: {text(5)}" for turn in range(4)),
+                summaries=tuple(f"#Person1#은 {text(6)}." for _ in range(1 + (i + references - 1) % references)),
+                topic="약속",
+                slice=slices[i % len(slices)],
+            )
+            for i in range(count)
+        ]
+
+    splits = {"dev": rows("dev", 12, 1), "test": rows("test", 10, 3, ("seen", "unseen"))}
+    good = {name: {row.fname: row.summaries[0] for row in split} for name, split in splits.items()}
+    poor = {name: {row.fname: text(6) for row in split} for name, split in splits.items()}
+    poor["dev"]["dev_0"] = ""
+    return splits, {"poor": poor, "good": good}
+
+
+SPLITS, PREDICTIONS = corpus()
+
+
+@pytest.fixture(scope="module")
+def evaluation() -> Evaluation:
+    return evaluate_systems(SPLITS, PREDICTIONS, SCORING, seed=20)
+
+
+def find(rows: list[dict], **wanted: object) -> dict:
+    found = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_the_summary_has_every_system_part_granularity_protocol_and_metric_once(evaluation: Evaluation) -> None:
+    summary = evaluation.summary
+    assert summary["primary"] == {"granularity": "syllable", "multi_reference": "mean", "metric": "combined"}
+    assert summary["splits"] == {"dev": {"all": 12}, "test": {"all": 10, "seen": 5, "unseen": 5}}
+    kinds = {row["name"]: row["kind"] for row in summary["systems"]}
+    assert kinds == {"poor": "member", "good": "member", **dict.fromkeys(BASELINES, "baseline"), "oracle": "oracle"}
+    keys = ("system", "split", "slice", "granularity", "multi_reference", "metric")
+    scored = {tuple(row[key] for key in keys) for row in summary["scores"]}
+    assert len(scored) == len(summary["scores"]) == 8 * 4 * 2 * 2 * 4
+    assert all(0 <= row["low"] <= row["mean"] <= row["high"] <= 1 for row in summary["scores"])
+    assert (summary["best_member"], summary["best_baseline"] in BASELINES) == ("good", True)
+
+
+@pytest.mark.parametrize("protocol", ["mean", "max"])
+def test_scores_are_the_means_of_rouge(evaluation: Evaluation, protocol: str) -> None:
+    unseen = [row for row in SPLITS["test"] if row.slice == "unseen"]
+    expected = rouge(
+        [PREDICTIONS["poor"]["test"][row.fname] for row in unseen],
+        [row.summaries for row in unseen],
+        granularity="eojeol",
+        multi_reference=protocol,
+        weights=SCORING.weights,
+    )
+    for metric in METRICS:
+        row = find(
+            evaluation.summary["scores"],
+            system="poor",
+            split="test",
+            slice="unseen",
+            granularity="eojeol",
+            multi_reference=protocol,
+            metric=metric,
+        )
+        assert (row["mean"], row["n"]) == (pytest.approx(expected[metric].mean(), abs=1e-6), 5)
+
+
+def test_comparisons_pair_members_best_first_and_each_with_the_best_baseline(evaluation: Evaluation) -> None:
+    summary = evaluation.summary
+    for split, slices in summary["splits"].items():
+        for part, count in slices.items():
+            where = {"split": split, "slice": part, "metric": "combined"}
+            rows = [row for row in summary["scores"] if row["system"] in BASELINES and row["granularity"] == "syllable"]
+            here = [row for row in rows if row["multi_reference"] == "mean" and where.items() <= row.items()]
+            best = max(here, key=lambda row: row["mean"])["system"]
+            assert find(summary["comparisons"], system="good", against="poor", **where)["n"] == count
+            for member in ("good", "poor"):
+                for against in {best, summary["best_baseline"]}:
+                    find(summary["comparisons"], system=member, against=against, **where)
+    won = find(summary["comparisons"], system="good", against="poor", split="dev", slice="all", metric="rouge1")
+    assert won["low"] > 0
+    assert won["p_value"] < 0.05
+
+
+def test_the_oracle_is_above_every_baseline_on_every_dialogue(evaluation: Evaluation) -> None:
+    combined = {(row[0], row[1], row[6]): row[-1] for row in evaluation.dialogues}
+    for (split, fname, system), value in combined.items():
+        if system in BASELINES:
+            assert combined[split, fname, "oracle"] >= value
+
+
+def test_files_and_metrics_agree_with_the_summary(evaluation: Evaluation, tmp_path: Path) -> None:
+    folder = tmp_path / "evaluation"
+    write_evaluation(evaluation, folder)
+    write_evaluation(evaluation, folder)
+    assert json.loads((folder / "summary.json").read_text(encoding="utf-8")) == evaluation.summary
+    with (folder / "dialogues.csv").open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    header = "split,fname,slice,topic,turns,dialogue_chars,system,rouge1,rouge2,rougeL,combined"
+    assert ",".join(rows[0]) == header
+    assert len(rows) == 22 * 8
+    empty = next(row for row in rows if row["fname"] == "dev_0" and row["system"] == "poor")
+    assert (empty["combined"], empty["turns"], empty["topic"]) == ("0.0", "4", "약속")
+    assert int(empty["dialogue_chars"]) == len(SPLITS["dev"][0].dialogue)
+    numbers = metrics(evaluation)
+    assert set(numbers) == {"poor", "good", "best_baseline"}
+    assert list(numbers["good"]["test"]) == list(METRICS)
+    of_good = [float(row["combined"]) for row in rows if row["split"] == "test" and row["system"] == "good"]
+    assert numbers["good"]["test"]["combined"] == pytest.approx(np.mean(of_good), abs=1e-5)
+
+
+def test_the_result_depends_on_the_seed_alone(evaluation: Evaluation) -> None:
+    assert evaluate_systems(SPLITS, PREDICTIONS, SCORING, seed=20) == evaluation
+    assert evaluate_systems(SPLITS, PREDICTIONS, SCORING, seed=21).summary != evaluation.summary
+
+
+def without(predictions: dict, member: str, split: str, fname: str | None = None) -> dict:
+    copy = {name: {part: dict(texts) for part, texts in parts.items()} for name, parts in predictions.items()}
+    del (copy[member][split] if fname else copy[member])[fname or split]
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("splits", "predictions", "message"),
+    [
+        (SPLITS, without(PREDICTIONS, "good", "test", "test_3"), "'good' .*'test_3' of split 'test'"),
+        (SPLITS, without(PREDICTIONS, "good", "dev"), "'good' has no predictions for split 'dev'"),
+        ({"test": SPLITS["test"]}, PREDICTIONS, "needs a split named 'dev'"),
+        ({**SPLITS, "extra": []}, PREDICTIONS, "'extra' holds no dialogue"),
+        ({"dev": [Dialogue(fname="a", dialogue="가")]}, {"m": {"dev": {"a": ""}}}, "'a' of split 'dev' has no ref"),
+        (SPLITS, {"oracle": PREDICTIONS["good"]}, "may not be named 'oracle'"),
+        (SPLITS, {}, "no member"),
+    ],
+)
+def test_what_is_missing_is_named(splits: dict, predictions: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        evaluate_systems(splits, predictions, SCORING, seed=20)
+
+
+def test_evaluation_imports_no_framework() -> None:
+    code = (
+        "import sys, yoyak.scoring.evaluation; "
+        "print([m for m in ('torch', 'transformers', 'evaluate', 'mlflow', 'kiwipiepy') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
