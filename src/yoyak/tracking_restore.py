@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yoyak import lineage, tracking
+from yoyak.tracking_run import MODEL, StageRun
 from yoyak.tracking_store import connect, reported
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def find_training(receipt: lineage.Receipt) -> Training | None:
             return Training(run_id=receipt.run_id, model_id=receipt.model_id, restored=False)
         places = [experiment.experiment_id for experiment in client.search_experiments()]
         for run in client.search_runs(places, f"tags.`{ORIGINAL_RUN}` = '{receipt.run_id}'"):
-            model_id = run.data.tags.get(tracking.MODEL, "")
+            model_id = run.data.tags.get(MODEL, "")
             if run.info.status == "FINISHED" and _has_files(client, model_id):
                 return Training(run_id=run.info.run_id, model_id=model_id, restored=True)
     return None
@@ -57,10 +58,9 @@ def restore_run(
     receipt: lineage.Receipt,
     *,
     params: Mapping[str, Any],
-    seed: int,
     metrics: Mapping[str, Any],
     curves: str | os.PathLike[str] | None = None,
-) -> Iterator[tracking.StageRun]:
+) -> Iterator[StageRun]:
     """Rebuild a training's run and yield it, so that its model can be logged again with it.
 
     ``metrics`` is what metrics/train_<member>.json holds and ``curves`` is plots/curves_<member>.csv. The run has
@@ -77,7 +77,7 @@ def restore_run(
         tracking.STAGE: "train",
         tracking.MEMBER: receipt.member,
         tracking.PROCESS: lineage.process(),
-        "seed": str(seed),
+        **({"seed": str(params["seed"])} if "seed" in params else {}),
         "device": str(metrics.get("device", "unknown")),
         RESTORED: "true",
         ORIGINAL_RUN: receipt.run_id,
@@ -86,10 +86,11 @@ def restore_run(
     }
     numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
     ended = started + int(1000 * numbers.get("seconds", 0)) if started else None
-    run = tracking.create_run(client, parent.info.experiment_id, f"train {receipt.member}", tags, started)
+    place = tracking.child_experiment(client, parent, receipt.experiment)
+    run = tracking.create_run(client, place, f"train {receipt.member}", tags, started)
     status = "FAILED"
     try:
-        run.log_params({**params, "seed": seed})
+        run.log_params(params)
         run.log_curves(read_curves(curves) if curves is not None else [])
         run.log_metrics(numbers, step=int(numbers.get("steps", 0)))
         yield run

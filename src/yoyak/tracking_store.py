@@ -27,8 +27,11 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""Set where the person has not: MLflow's own defaults wait minutes for a server that is gone, and write to stderr."""
+"""Set where the person has not: MLflow's own defaults wait minutes for a server that is gone, and fill stderr with
+what nobody waits for, such as a progress bar for each copy of a file on the same disk."""
 
 PATIENCE = 4.0
 """Seconds that a tracking server has for its first answer, twice."""
@@ -54,6 +57,8 @@ def initialise() -> None:
         os.environ.setdefault(name, value)
     os.environ[VARIABLE] = uri
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # MLflow writes the whole traceback of a database's error, which `reported` tells in one sentence.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     if uri.startswith(("http://", "https://")):
         _probe(uri)
     with locked(), reported():
@@ -74,14 +79,24 @@ def experiment_id(client: MlflowClient, name: str) -> str:
         found = client.get_experiment_by_name(name)
         if found is None:
             file = sqlite_file(tracking_uri())
-            location = str(file.parent / "mlruns" / name) if file else None
+            location = str(file.parent / "mlruns" / re.sub(r"[^\w-]", "_", name)) if file else None
             return str(client.create_experiment(name, artifact_location=location))
     if found.lifecycle_stage != "active":
         raise UserError(
             f"MLflow's experiment '{name}' was deleted: bring it back with "
-            f"`mlflow experiments restore --experiment-id {found.experiment_id}`, or set tracking.experiment."
+            f"`mlflow experiments restore --experiment-id {found.experiment_id}`, or set MLFLOW_EXPERIMENT_NAME."
+        )
+    if not takes_files(found.artifact_location):
+        raise UserError(
+            f"MLflow's experiment '{name}' keeps its files behind a tracking server: set {VARIABLE} to the server's "
+            f"address, or MLFLOW_EXPERIMENT_NAME to another name."
         )
     return str(found.experiment_id)
+
+
+def takes_files(location: str) -> bool:
+    """Return whether files can be written to an artifact location: only a server knows where its proxy leads."""
+    return tracking_uri().startswith("http") or not location.startswith("mlflow-artifacts:")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from yoyak.scoring.tokenize import MASK
 KOREAN = ["eojeol", "morpheme", "syllable"]
 WEIGHTS = (0.33, 0.33, 0.34)
 SUMMARY = "#Person1#은 #Person2#에게 내일 회의실을 예약해 달라고 부탁했다."
-OTHER = "#Person1#과 #Person2#이 어젯밤 바다낚시 얘기로 웃음."
+OTHER = "#Person1#과 #Person2#이 어젯밤 꽃구경 얘기로 웃음."
 TOKENS = st.lists(st.sampled_from("abcde"), max_size=25)
 
 

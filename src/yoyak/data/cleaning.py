@@ -17,7 +17,7 @@ KINDS = {
     "control_characters": "control characters and lone surrogates removed",
     "zero_width_characters": "zero-width characters and byte order marks removed",
     "unicode_nfc": "texts brought to Unicode NFC",
-    "whitespace": "lines in which runs of whitespace became one space, or were stripped",
+    "whitespace": "lines in which runs of whitespace became one space or were stripped, and Hangul fillers",
     "line_breaks": "line breaks inside a summary, id, topic or slice that became a space",
     "literal_line_breaks": "backslash-n written out between turns that became a line break",
     "blank_lines": "blank lines between turns dropped",
@@ -141,13 +141,15 @@ def _clean_characters(text: str) -> tuple[str, Changes]:
     changes["zero_width_characters"] += joiners
     if joiners:
         joined = unicodedata.normalize("NFC", joined)
-    return _FILLER.sub(" ", joined), changes
+    spaced, changes["whitespace"] = _FILLER.subn(" ", joined)
+    return spaced, changes
 
 
 def _squeezed_lines(text: str, changes: Changes) -> list[str]:
     lines = [_squeeze(line, changes) for line in text.strip("\n").split("\n")]
-    changes["blank_lines"] += lines.count("")
-    return [line for line in lines if line]
+    kept = [line for line in lines if line]
+    changes["blank_lines"] += len(lines) - len(kept) if kept else 0
+    return kept
 
 
 def _squeeze(line: str, changes: Changes) -> str:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from yoyak.reporting.view import Curve, Grouping, Interval, System, View
 
@@ -33,6 +34,7 @@ VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid"} | {
 }
 RC = {
     "svg.fonttype": "none",
+    "text.parse_math": False,
     "svg.hashsalt": "yoyak",
     "font.size": 10,
     "axes.edgecolor": MUTED,
@@ -56,6 +58,10 @@ RC = {
     "legend.handlelength": 1.6,
     "legend.columnspacing": 1.2,
 }
+MARKS = 8
+"""Markers along a curve."""
+LOG_FROM = 5
+"""A loss that falls by more than this factor is drawn on a logarithmic axis: its end would be a flat line."""
 PANELS = 6
 LABEL_CELLS = 26
 """Width of a topic's name in half-width characters; a longer one is cut."""
@@ -127,25 +133,32 @@ def _whisker(axes: Axes, score: Interval, y: float, system: System) -> None:
 
 def _curve(name: str, title: str, curves: Sequence[Curve], unit: str) -> Chart:
     with mpl.rc_context(RC):
-        figure = Figure(figsize=(4.6, 3.3))
+        figure = Figure(figsize=(4.1, 3.0))
         axes = figure.subplots()
         for curve in curves:
             xs, ys = zip(*curve.points, strict=True)
-            few = len(xs) <= 40
             axes.plot(
                 xs,
                 ys,
                 color=SERIES[curve.series],
-                linewidth=1.6,
-                marker=MARKERS[curve.series] if few else "",
+                linewidth=1.5,
+                marker=MARKERS[curve.series],
                 markersize=4,
+                markevery=max(1, len(xs) // MARKS),
                 label=curve.member,
             )
         axes.set_xlabel(unit)
         axes.margins(x=0.02)
         axes.set_xlim(left=0)
+        values = [value for curve in curves for _, value in curve.points]
         if name == "eval_combined":
             axes.set_ylim(bottom=0)
+        elif 0 < min(values) < max(values) / LOG_FROM:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_locator(NullLocator())
+            title += " (log scale)"
         _frame(figure, axes, left=0.5)
         last = "; ".join(f"{curve.member} ends at {curve.points[-1][1]:.3f}" for curve in curves)
         return _chart(figure, name, title, f"{title} by {unit}: {last}")
@@ -156,7 +169,7 @@ def _lengths(view: View, grouping: Grouping) -> Chart:
     groups = grouping.groups
     series = _series(view)
     with mpl.rc_context(RC):
-        figure = Figure(figsize=(4.9, 3.6))
+        figure = Figure(figsize=(5, 3.7))
         axes = figure.subplots()
         for place, (name, colour, marker) in enumerate(series):
             shift = (place - (len(series) - 1) / 2) * min(0.12, 0.6 / len(series))
@@ -167,9 +180,13 @@ def _lengths(view: View, grouping: Grouping) -> Chart:
             style = ":" if name == view.best_baseline else "-"
             means = [score.mean for _, score in found]
             axes.plot(xs, means, color=colour, marker=marker, markersize=4.5, linestyle=style, label=name)
-        axes.set_xticks(range(len(groups)), [f"{group.label}\nn={group.n:,}" for group in groups])
+        axes.set_xticks(range(len(groups)), [group.label for group in groups])
+        for x, group in enumerate(groups):
+            # A text of its own, because the lines of one text are not centred by the browser.
+            place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+            axes.annotate(f"n={group.n:,}", (x, 0), (0, -26), ha="center", color=MUTED, fontsize=9, **place)
         axes.grid(visible=False, axis="x")
-        axes.set_xlabel(f"{grouping.by} in the dialogue")
+        axes.set_xlabel(f"{grouping.by} in the dialogue", labelpad=16)
         axes.set_ylim(bottom=0)
         _frame(figure, axes, left=0.4, bottom=0.72)
         text = f"{view.primary[2]} score on {view.headline.split} by {grouping.by} of the dialogue"
@@ -183,7 +200,7 @@ def _topics(view: View, grouping: Grouping) -> Chart:
     labels = [f"{_cut(group.label)} ({group.n:,})" for group in groups]
     left = 0.15 + 0.078 * max(map(_cells, labels))
     with mpl.rc_context(RC):
-        figure = Figure(figsize=(4.9, 0.95 + 0.225 * len(groups)))
+        figure = Figure(figsize=(5, 0.45 + 0.225 * len(groups)))
         axes = figure.subplots()
         for place, group in enumerate(groups):
             means = [score.mean for score in group.scores.values()]
@@ -199,7 +216,7 @@ def _topics(view: View, grouping: Grouping) -> Chart:
         axes.grid(visible=False, axis="y")
         axes.set_xlim(left=0)
         axes.set_ylim(-len(groups) + 0.4, 0.6)
-        _frame(figure, axes, left=left, reverse=True)
+        _frame(figure, axes, left=left, bottom=0.3, reverse=True)
         text = f"{view.primary[2]} score on {view.headline.split} by topic, {labels[0]} first, {labels[-1]} last"
         return _chart(figure, "topic", "Score by topic", text)
 
@@ -248,10 +265,12 @@ def _chart(figure: Figure, name: str, title: str, description: str) -> Chart:
     body = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index(">", svg.index("<svg")) + 1 :], flags=re.DOTALL)
     body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)
     body = re.sub(r"<!--.*?-->\s*", "", body, flags=re.DOTALL)
+    body = re.sub(r"font-family: [^;\"]*;? ?", "", body)
     body = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", body)
     body = re.sub(r'\bid="(?![mp][0-9a-f]{10}")[^"]*"', "", body)
     body = re.sub(r'((?:\bid="|url\(#|href="#)[mp])(?=[0-9a-f]{10})', rf"\g<1>-{name}-", body)
     body = re.sub(r"(?<=\d\.\d{3})\d+", "", body).replace(" >", ">")
+    body = re.sub(r"\s*\n\s*", "\n", body)
     size = f'viewBox="0 0 {box[1]} {box[2]}"'
     shape = "stroke-linejoin: round; stroke-linecap: butt"
     inline = body
@@ -282,8 +301,8 @@ def _cells(text: str) -> int:
 
 
 def _cut(text: str) -> str:
-    """Return a text that is at most `LABEL_CELLS` wide, on one line and without matplotlib's mathematics."""
-    text = " ".join(text.split()).replace("$", r"\$")
+    """Return a text on one line that is at most `LABEL_CELLS` wide."""
+    text = " ".join(text.split())
     while _cells(text) > LABEL_CELLS:
         text = text[:-2] + "…"
     return text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -56,31 +56,93 @@ def _middle(values: Sequence[int]) -> str:
     return f"{median(values):,.0f} ({min(values):,}–{max(values):,})" if values else "–"
 
 
-def tables(report: Mapping[str, Any]) -> tuple[Table, ...]:
-    """Return what a free-form report says, as tables: one of its single values, one for each mapping or list."""
-    single = [(_words(key), _text(value)) for key, value in report.items() if not isinstance(value, dict | list)]
-    found = [Table(title="Summary", columns=("", "value"), rows=tuple(single))] if single else []
-    for key, value in report.items():
-        if isinstance(value, dict | list) and value:
-            found.append(_table(_words(key), value))
+def cleaning(report: Mapping[str, Any]) -> tuple[Table, ...]:
+    """Return what happened to the rows on their way in, and what splits share, as far as `prepare` says it."""
+    found = []
+    files, repeated = _mapping(report.get("files")), _mapping(report.get("duplicates"))
+    rows = [
+        (
+            split,
+            *(_text(_mapping(files.get(split)).get(key)) for key in ("rows_in", "rows_kept", "dropped", "changed")),
+            _text(_mapping(repeated.get(split)).get("rows_beyond_first")),
+        )
+        for split in dict.fromkeys([*files, *repeated])
+    ]
+    if rows:
+        columns = ("split", "rows in", "rows kept", "dropped", "changed", "repeated dialogues")
+        found.append(Table(title="Rows in and out", columns=columns, rows=tuple(rows)))
+    shared = report.get("leakage")
+    pairs = [entry for entry in shared if isinstance(entry, Mapping)] if isinstance(shared, list) else []
+    if pairs:
+        rows = [
+            (
+                " and ".join(map(str, entry.get("between") or ())),
+                _text(entry.get("dialogues")),
+                _text(entry.get("rows_removed_from_train")),
+            )
+            for entry in pairs
+        ]
+        columns = ("between", "shared dialogues", "removed from train")
+        found.append(Table(title="Leakage between splits", columns=columns, rows=tuple(rows)))
     return tuple(found)
 
 
-def _table(title: str, value: Mapping[str, Any] | Sequence[Any]) -> Table:
-    if isinstance(value, Mapping):
-        entries = {str(name): entry for name, entry in value.items()}
-    else:
-        entries = {str(place): entry for place, entry in enumerate(value, start=1)}
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def tables(report: Mapping[str, Any]) -> tuple[Table, ...]:
+    """Return all that a free-form report says: a table of its single values, then those of each mapping or list."""
+    single = {key: value for key, value in report.items() if not isinstance(value, dict | list)}
+    found = [_table("Values", single)] if single else []
+    for key, value in report.items():
+        if isinstance(value, list):
+            value = {str(place): entry for place, entry in enumerate(value, start=1)}
+        if not isinstance(value, dict) or not value:
+            continue
+        inner = {name: entry for name, entry in value.items() if _nested(entry)}
+        if inner == value:
+            found.append(_table(_words(key), dict(_records(value))))
+            continue
+        found += [_table(f"{_words(key)}: {_words(name)}", entry) for name, entry in inner.items()]
+        rest = {name: entry for name, entry in value.items() if name not in inner}
+        found += [_table(_words(key), rest)] if rest else []
+    return tuple(found)
+
+
+def _nested(value: object) -> bool:
+    return isinstance(value, dict) and bool(value) and all(isinstance(entry, dict) for entry in value.values())
+
+
+def _records(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the innermost mappings that are not made of mappings, each with its path of keys."""
+    for name, entry in value.items():
+        here = f"{path}, {_words(name)}" if path else str(name)
+        if _nested(entry):
+            yield from _records(entry, here)
+        else:
+            yield here, entry
+
+
+def _table(title: str, entries: Mapping[str, Any]) -> Table:
     columns: tuple[str, ...] = ("value",)
-    if all(isinstance(entry, Mapping) for entry in entries.values()):
-        columns = tuple(dict.fromkeys(name for entry in entries.values() for name in entry))
-        rows = [(name, *(_text(entry.get(key)) for key in columns)) for name, entry in entries.items()]
+    if all(isinstance(entry, dict) for entry in entries.values()):
+        columns = tuple(
+            name
+            for name in dict.fromkeys(name for entry in entries.values() for name in entry)
+            if not all(_numbers(entry.get(name)) for entry in entries.values())
+        )
+        rows = [(str(name), *(_text(entry.get(key)) for key in columns)) for name, entry in entries.items()]
     else:
-        rows = [(name, _text(entry)) for name, entry in entries.items()]
+        rows = [(_words(name), _text(entry)) for name, entry in entries.items()]
     if len(rows) > ROWS:
-        rest = len(rows) - ROWS
-        rows = [*rows[:ROWS], (f"{rest:,} more", *[""] * len(columns))]
+        rows = [*rows[:ROWS], (f"{len(rows) - ROWS:,} more", *[""] * len(columns))]
     return Table(title=title, columns=("", *map(_words, columns)), rows=tuple(rows))
+
+
+def _numbers(value: object) -> bool:
+    """Say whether a value is a row of numbers, such as a histogram: nothing for a cell."""
+    return isinstance(value, list) and len(value) > ITEMS and all(isinstance(entry, int | float) for entry in value)
 
 
 def _words(key: object) -> str:

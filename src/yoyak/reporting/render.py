@@ -29,12 +29,13 @@ def write(view: View, out: Path) -> None:
     values = {
         "view": view,
         "charts": drawn,
+        "verdict": _verdict(view),
         "glance": [_glance(view, part) for part in view.parts],
         "pairs": _pairs(view),
         "scale": _scale(view),
         "reach": _reach(view),
+        "percent": _percent(view.confidence),
         "style": (HERE / "style.css").read_text(encoding="utf-8"),
-        "palette": charts.SERIES,
     }
     (out / "images").mkdir(parents=True)
     for chart in drawn.values():
@@ -72,6 +73,34 @@ def _environment() -> Environment:
         "inline": Markup,
     }
     return env
+
+
+def _verdict(view: View) -> tuple[str, str]:
+    """Return the one sentence that the page begins with, and what stands in its brackets."""
+    metric = view.primary[2]
+    found = _glance(view, view.headline)
+    gain = found["gains"][metric]
+    models = len(view.models)
+    who = f"{view.best_member}, the best of {models} members on dev," if models > 1 else view.best_member
+    text = (
+        f"{who} reaches {view.primary[0]} ROUGE-1 {score(found['scores']['rouge1'])} and {metric} "
+        f"{score(found['scores'][metric])} on {view.headline.label}"
+    )
+    if gain is None:
+        return text, ""
+    evidence = (
+        f"difference in {metric} {signed(gain)}, {_percent(view.confidence)} interval {signed_interval(gain)}, "
+        f"{p_value(gain.p_value)}"
+    )
+    baseline = f"the best extractive baseline, {found['baseline']}"
+    if gain.gain.low <= 0 <= gain.gain.high:
+        return f"{text}, not told apart from {baseline}", evidence
+    side = "above" if gain.gain.mean > 0 else "below"
+    return f"{text}, {abs(gain.gain.mean):.3f} {side} {baseline}", evidence
+
+
+def _percent(fraction: float) -> str:
+    return f"{fraction * 100:g}\u00a0%"
 
 
 def _glance(view: View, part: Part) -> dict[str, Any]:
@@ -178,8 +207,8 @@ def signed_interval(value: Interval | Comparison | None) -> str:
 
 
 def p_value(value: float) -> str:
-    """Return ``p < 0.001`` or ``p = 0.042``."""
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+    """Return ``p ≤ 0.001``, which is about the least that 2,000 resamples can say, or ``p = 0.042``."""
+    return "p\u00a0≤\u00a00.001" if value <= 0.001 else f"p\u00a0=\u00a0{value:.3f}"
 
 
 def count(value: object) -> str:
@@ -213,7 +242,9 @@ def language(text: str) -> Markup:
 def markdown(text: str) -> str:
     """Return a text on one line of Markdown that shows as it is, HTML and table bars included."""
     escaped = html.escape(" ".join(text.split()), quote=False)
-    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", escaped)
+    escaped = re.sub(r"([\\`*_\[\]|~])", r"\\\1", escaped)
+    escaped = re.sub(r"^(#{1,6}|[-+])(?=\s|$)", r"\\\1", escaped)
+    return re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", escaped)
 
 
 def marked_html(segments: Sequence[Segment]) -> Markup:
@@ -242,5 +273,5 @@ def marked_markdown(segments: Sequence[Segment]) -> str:
             continue
         space = " " if segment.kind == "missing" and segment.whole else ""
         tag = tags[segment.kind]
-        parts.append(f"<{tag}>{markdown(segment.text)}</{tag}>{space}")
+        parts.append(f"{space}<{tag}>{markdown(segment.text)}</{tag}>{space}")
     return " ".join("".join(parts).split())

@@ -130,6 +130,14 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
+    @property
+    def numeric(self) -> tuple[bool, ...]:
+        """Say of each column whether its cells are figures, to be set flush right."""
+        return tuple(
+            all(cell[:1].isdigit() or cell in ("–", "none", "") for cell in cells)
+            for cells in zip(*self.rows, strict=True)
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
@@ -158,8 +166,10 @@ class View:
     groupings: tuple[Grouping, ...]
     examples: tuple[Example, ...]
     splits: Table
+    cleaning: tuple[Table, ...]
+    """What happened to the rows of the data files, by what `prepare` reported."""
     findings: tuple[Table, ...]
-    """What `prepare` reported."""
+    """All of what `prepare` reported."""
     registry: Mapping[str, object] | None
     params_text: str
     lineage: tuple[tuple[str, str], ...]
@@ -172,6 +182,10 @@ class View:
     @property
     def models(self) -> tuple[System, ...]:
         return tuple(system for system in self.systems if system.kind not in ("baseline", "oracle"))
+
+    @property
+    def yardsticks(self) -> tuple[System, ...]:
+        return tuple(system for system in self.systems if system.kind in ("baseline", "oracle"))
 
     def score(
         self,

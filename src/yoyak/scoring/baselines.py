@@ -2,7 +2,8 @@
 
 A turn is kept with its speaker's label. References name the speakers by the same masks, so the label helps: without
 it the baselines would look worse than a person could make them with no model at all. On the dev set of DialogSum it
-adds 0.02 to 0.03 to the combined score of each. Turns are joined by line breaks, in the order of the dialogue.
+adds 0.02 to 0.03 to the combined score of each, on handwritten Korean 0.01 to 0.02 by morphemes (by eojeols, where
+a label is no word of a summary, it takes up to 0.004). Turns are joined by line breaks, in the dialogue's order.
 """
 
 from __future__ import annotations

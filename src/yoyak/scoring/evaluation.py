@@ -263,3 +263,21 @@ def _dialogue_rows(
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:
     """Round so that files do not differ between machines whose arithmetic differs in the last bit."""
     return {key: round(value, DIGITS) if isinstance(value, float) else value for key, value in values.items()}
+
+
+def samples(splits: Mapping[str, Sequence[Dialogue]], predictions: Predictions, count: int) -> list[dict[str, str]]:
+    """Return a table of ``count`` dialogues spread over all sets but dev: input, prediction, reference."""
+    rows = [(split, row) for split, found in splits.items() if split != "dev" for row in found]
+    shown = min(count, len(rows))
+    chosen = [rows[place * len(rows) // shown] for place in range(shown)]
+    return [
+        {
+            "member": member,
+            "fname": row.fname,
+            "input": row.dialogue,
+            "prediction": found[split][row.fname],
+            "reference": row.summaries[0],
+        }
+        for split, row in chosen
+        for member, found in predictions.items()
+    ]

@@ -12,17 +12,18 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import mlflow
+import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from yoyak.errors import UserError
-from yoyak.serving.requests import dialogues, generation
+from yoyak.serving.requests import COLUMN, dialogues, generation
 
 if TYPE_CHECKING:
     from yoyak.decoding.generate import Summarizer
 
 
-class DialogueSummarizer(PythonModel):  # type: ignore[misc]
+class DialogueSummarizer(PythonModel):
     """Answers requests with one summary for each dialogue."""
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -32,17 +33,30 @@ class DialogueSummarizer(PythonModel):  # type: ignore[misc]
         self.summarizer: Summarizer = Summarizer.load(context.artifacts["model"])
         # The scoring server has a thread for each request; a fast tokenizer's settings are no place for two of them.
         self.lock = threading.Lock()
+        self.room = _room(self.summarizer)
 
-    def predict(self, context: PythonModelContext, model_input: Any, params: dict[str, Any] | None = None) -> list[str]:
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> list[str]:
         """Return the summary of each row's ``dialogue``; what is wrong with a request is a 400 in one sentence."""
         try:
-            texts = dialogues(model_input)
-            settings = generation(self.summarizer.generation, params or {})
+            texts = dialogues(list(model_input[COLUMN]))
+            settings = generation(self.summarizer.generation, params or {}, self.room)
         except UserError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
         with self.lock:
             found = self.summarizer.summarize(texts, generation=settings)
         return [candidates[0].text for candidates in found]
+
+
+def _room(summarizer: Summarizer) -> int | None:
+    """Return how many tokens can be written behind the longest input; past it, positions are out of range."""
+    config = summarizer.model.config
+    positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    if positions is None:
+        return None
+    taken = summarizer.spec.max_input_tokens if summarizer.spec.family == "causal" else 1
+    return max(1, int(positions) - taken)
 
 
 mlflow.models.set_model(DialogueSummarizer())

@@ -17,7 +17,7 @@ from yoyak.errors import UserError
 from yoyak.models.text import SPEC_FILE, load_spec
 from yoyak.params import Generation
 from yoyak.serving.requests import COLUMN, PARAMS
-from yoyak.tracking import MODEL, StageRun
+from yoyak.tracking_run import MODEL, StageRun
 from yoyak.tracking_store import reported
 
 if TYPE_CHECKING:

@@ -6,39 +6,32 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from yoyak.errors import UserError, nearest
+from yoyak.errors import UserError
 from yoyak.params import Generation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 COLUMN = "dialogue"
 PARAMS = ("num_beams", "max_new_tokens", "min_new_tokens", "length_penalty", "no_repeat_ngram_size")
 """The values of `Generation` that a request may set, under ``params``."""
-LIMITS = {"num_beams": 32, "max_new_tokens": 1024}
-"""A single request must not hold the server for minutes."""
+LIMITS: dict[str, float] = {"num_beams": 32, "max_new_tokens": 1024, "length_penalty": 10}
+"""What a value's size may be: a single request must not hold the server for minutes."""
 
 _EXAMPLE = '{"inputs": ["#Person1#: …"]}'
 _NULLS = {"None", "nan", "True", "False"}
 """What MLflow makes of JSON's null, true and false in a list of texts."""
 
 
-def dialogues(model_input: Any) -> list[str]:
-    """Return the texts of a request: a data frame with a column ``dialogue``, or a plain list of texts.
+def dialogues(values: Sequence[object]) -> list[str]:
+    """Return a request's dialogues, once each is known to be text.
 
     Raises UserError where there is none, or one is empty or no text. MLflow turns the numbers of a list into text
     before they get here, so a dialogue without a single letter is taken for one.
     """
-    if hasattr(model_input, "columns"):
-        names = [str(name) for name in model_input.columns]
-        if COLUMN not in names:
-            hint = nearest(COLUMN, names)
-            raise UserError(f"The table has no column '{COLUMN}'{hint}.")
-        values = list(model_input[COLUMN])
-    else:
-        values = list(model_input)
     if not values:
         raise UserError(f"The request holds no dialogue: send at least one, as in {_EXAMPLE}.")
+    texts = []
     for number, value in enumerate(values, start=1):
         where = f"Dialogue {number} of {len(values)}"
         if not isinstance(value, str) or value in _NULLS:
@@ -47,25 +40,28 @@ def dialogues(model_input: Any) -> list[str]:
             raise UserError(f"{where} is empty: send its turns, one per line, as in {_EXAMPLE}.")
         if not any(letter.isalpha() for letter in value):
             raise UserError(f"{where} ('{value[:40]}') has no words: send its turns as text, as in {_EXAMPLE}.")
-    return values
+        texts.append(value)
+    return texts
 
 
-def generation(default: Generation, params: Mapping[str, Any]) -> Generation:
+def generation(default: Generation, params: Mapping[str, Any], room: int | None = None) -> Generation:
     """Return how to write for one request: the model's own way with the request's params, one summary each.
 
-    Raises UserError for a value out of its bounds.
+    ``room`` is how many tokens the model has positions for, where that is bounded. Raises UserError for a value out
+    of its bounds.
     """
+    limits = {**LIMITS, "max_new_tokens": min(room or LIMITS["max_new_tokens"], LIMITS["max_new_tokens"])}
     wanted = {name: value for name, value in params.items() if name in PARAMS and value is not None}
-    for name, limit in LIMITS.items():
-        if wanted.get(name, 0) > max(limit, getattr(default, name)):
+    for name, limit in limits.items():
+        if not abs(wanted.get(name, 0)) <= max(limit, getattr(default, name)):
             raise UserError(f"params.{name} is {wanted[name]}, but at most {limit} is allowed.")
     try:
         settings = Generation.model_validate({**default.model_dump(), **wanted, "num_return_sequences": 1})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        name = first["loc"][0] if first["loc"] else "generation"
+        key = str(first["loc"][0]) if first["loc"] else "generation"
         message = first["msg"][:1].lower() + first["msg"][1:]
-        raise UserError(f"params.{name} is {first['input']!r}, but {message}.") from error
+        raise UserError(f"params.{key} is {first['input']!r}, but {message}.") from error
     if settings.min_new_tokens > settings.max_new_tokens:
         raise UserError(
             f"params.min_new_tokens is {settings.min_new_tokens}, more than max_new_tokens, {settings.max_new_tokens}."

@@ -52,7 +52,7 @@ def predict_file(model: str, source: str, output: str) -> None:
     from yoyak.data.preparing import read_input
     from yoyak.registry import resolve_model
 
-    rows = read_input(sys.stdin.buffer if source == "-" else Path(source), p.data)
+    rows = read_input(sys.stdin.buffer if source == "-" else Path(source), p.data, source)
     from yoyak.decoding.generate import Summarizer
 
     summarizer = Summarizer.load(resolve_model(model))

@@ -16,7 +16,8 @@ def run() -> None:
     from tqdm import tqdm
 
     from yoyak.data.masks import masks_in
-    from yoyak.data.preparing import add_token_histograms, prepare_splits, write_length_plots
+    from yoyak.data.lengths import add_token_histograms, write_length_plots
+    from yoyak.data.preparing import prepare_splits
     from yoyak.data.records import write_jsonl
     from yoyak.models.tokenizers import train_tokenizer
 
@@ -33,7 +34,9 @@ def run() -> None:
         for name, settings in tqdm(p.tokenizers.items(), desc="training tokenizers"):
             tokenizer = train_tokenizer(texts, masks, settings)
             tokenizer.save_pretrained(work / "tokenizers" / name)
-            add_token_histograms(report, prepared.splits, lambda batch, t=tokenizer: list(map(len, t(batch)["input_ids"])), name)
+            add_token_histograms(
+                report, prepared.splits, lambda batch, t=tokenizer: list(map(len, t(batch)["input_ids"])), name
+            )
         write_json(work / "report.json", report)
     write_length_plots(report, Path("plots"))
     for name, rows in prepared.splits.items():

@@ -18,7 +18,9 @@ def run(name: str, force: bool) -> None:
     text = presets[name].read_text(encoding="utf-8")
     known = [path.read_text(encoding="utf-8") for path in presets.values()]
     if current.exists() and current.read_text(encoding="utf-8") not in known and not force:
-        raise UserError(f"{PARAMS_FILE} has changes that are in no preset: commit or keep a copy of it, then use --force.")
+        raise UserError(
+            f"{PARAMS_FILE} has changes that are in no preset: commit or keep a copy of it, then use --force."
+        )
     load(presets[name], env={})
     write_text(current, text)
     print(f"{PARAMS_FILE} is now presets/{name}.yaml")

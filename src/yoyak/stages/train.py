@@ -6,30 +6,41 @@ import csv
 from pathlib import Path
 
 from yoyak import lineage, params, tracking
-from yoyak.data.records import read_jsonl
 from yoyak.files import atomic_path, write_json
 
 
 def run(member: str) -> None:
-    """Train a member; write models/, metrics/, plots/ and receipts/, and one MLflow run with its curves."""
+    """Train a member; write models/, metrics/, plots/ and receipts/, and a run with its curves in MLflow."""
     p = params.read(f"members.{member}", "seed")
     settings = p.members[member]
-    inputs = lineage.inputs("prepared")
-    with tracking.stage_run("train", member=member, params=p, inputs=inputs) as run:
-        from yoyak.models.tokenizers import load_tokenizer
-        from yoyak.training.trainer import CURVE, train_member
+    prepared = Path("prepared")
+    inputs = lineage.digests([prepared])
+    from yoyak.data.records import read_jsonl
+    from yoyak.models.tokenizers import load_tokenizer
+    from yoyak.training.trainer import CURVE, train_member
 
-        prepared = Path("prepared")
-        masks = (prepared / "masks.txt").read_text(encoding="utf-8").split()
-        tokenizer = load_tokenizer(prepared / "tokenizers" / settings.tokenizer, masks)
+    masks = (prepared / "masks.txt").read_text(encoding="utf-8").split()
+    own = prepared / "tokenizers" / settings.tokenizer if settings.tokenizer else None
+    train, dev = read_jsonl(prepared / "train.jsonl"), read_jsonl(prepared / "dev.jsonl")
+    with tracking.stage_run(stage="train", member=member, params=vars(p), inputs=inputs) as run:
+        for name, rows in (("train", train), ("dev", dev)):
+            run.log_dataset(f"prepared/{name}.jsonl", context=name, rows=len(rows))
         done = train_member(
             member,
             settings,
-            tokenizer,
-            read_jsonl(prepared / "train.jsonl"),
-            read_jsonl(prepared / "dev.jsonl"),
+            load_tokenizer(own, masks) if own else load_tokenizer(settings.checkpoint, masks, settings.revision),
+            train,
+            dev,
             seed=p.seed,
             out=Path("models", member),
             checkpoints=Path("checkpoints", member),
-            log=run.log_metrics,
+            log=lambda step, values: run.log_metrics(values, step),
         )
+        run.log_metrics({key: value for key, value in done.metrics.items() if not isinstance(value, str)})
+        write_json(Path("metrics", f"train_{member}.json"), done.metrics)
+        with atomic_path(Path("plots", f"curves_{member}.csv")) as work, work.open("w", newline="") as out:
+            writer = csv.DictWriter(out, CURVE, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(done.curves)
+        run.log_artifact(Path("plots", f"curves_{member}.csv"), "plots")
+    lineage.write_receipt(Path("receipts", f"{member}.json"), run.receipt(member, inputs))

@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, TextIO, get_args
 
+from tqdm import tqdm
+
 from yoyak.data.records import Dialogue
 from yoyak.data.samples import (
     topics_health,
@@ -92,9 +94,7 @@ def generate(n: int, seed: int, *, split: Split) -> Iterator[Dialogue]:
     Errors: `UserError` when ``split`` is no split or ``n`` is negative.
     """
     wording = random.Random(f"yoyak wordings {seed} {split}")
-    return (
-        _row(number, sample, split, wording) for number, sample in enumerate(samples(n, seed, split=split))
-    )
+    return (_row(number, sample, split, wording) for number, sample in enumerate(samples(n, seed, split=split)))
 
 
 def _row(number: int, sample: Sample, split: Split, wording: random.Random) -> Dialogue:
@@ -102,9 +102,7 @@ def _row(number: int, sample: Sample, split: Split, wording: random.Random) -> D
     return Dialogue(
         fname=f"{split}_{number}",
         dialogue=sample.dialogue,
-        summaries=sample.references
-        if is_test
-        else tuple(wording.choices(sample.references, _WORDING_WEIGHTS)),
+        summaries=sample.references if is_test else tuple(wording.choices(sample.references, _WORDING_WEIGHTS)),
         topic=sample.scenario.topic,
         slice=("unseen" if sample.scenario.unseen else "seen") if is_test else "",
     )
@@ -135,8 +133,13 @@ def write_corpus(
 
 
 def write_samples(target: str | os.PathLike[str] | TextIO, n: int, seed: int) -> None:
-    """Write ``n`` rows in the format of train.csv to a path (all or nothing) or to an open text stream."""
-    rows = generate(n, seed, split="train")
+    """Write ``n`` rows in the format of train.csv to a path (all or nothing) or to an open text stream.
+
+    A terminal sees the progress on stderr.
+
+    Errors: `UserError` when ``n`` is negative.
+    """
+    rows = tqdm(generate(n, seed, split="train"), total=n, desc="samples", unit="row", disable=None)
     if isinstance(target, str | os.PathLike):
         with atomic_path(target) as work, work.open("w", encoding="utf-8", newline="") as out:
             _write(out, rows, "train")

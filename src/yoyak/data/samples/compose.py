@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 from collections.abc import Mapping
@@ -10,19 +11,30 @@ from dataclasses import dataclass
 from yoyak.data.samples.josa import Word
 from yoyak.data.samples.scenario import Block, Scenario
 from yoyak.data.samples.slots import SLOTS, Value
-from yoyak.data.samples.talk import FAREWELLS, FIXES, INLINE_FIXES, INTERRUPTIONS, NAMED_CALLS, SMALL_TALK
+from yoyak.data.samples.talk import (
+    FAREWELLS,
+    FIXES,
+    INLINE_FIXES,
+    INTERRUPTIONS,
+    NAMED_CALLS,
+    POLITE_FIXES,
+    POLITE_INLINE_FIXES,
+    SMALL_TALK,
+)
 
 MAX_TURNS = 20
 
+_ANSWER = re.compile(r"^(?:네|응|그래|알겠어요|알겠습니다|알았어|좋아|아)[,.] (?=.)")
 _ALTERNATIVES = re.compile(r"\[([^\]]*)\]")
-_P_BRIEF = 0.35
+_P_BRIEF = 0.2
 _P_FIX = 0.4
 _P_LONG = 0.06
 _P_INTERRUPTED = 0.08
-_P_FAREWELL = 0.3
+_P_FAREWELL = 0.1
+_P_UNANSWERED_CLOSING = 0.5
 _P_CALLED_BY_NAME = 0.25
-_EXTRA_COUNTS = (0, 0, 1, 1, 1, 2)
-_TALK_COUNTS = (0, 0, 0, 1, 1)
+_EXTRA_COUNTS = (0, 0, 0, 1, 1)
+_TALK_COUNTS = (0, 0, 0, 1)
 _LONG_TALK_COUNTS = (2, 3, 4)
 
 
@@ -59,14 +71,12 @@ def compose(scenario: Scenario, rng: random.Random) -> Sample:
     values = _draw_values(scenario, rng)
     told = {name: value.told for name, value in values.items()}
     said = {name: value.said for name, value in values.items()}
-    if scenario.briefs and rng.random() < _P_BRIEF * 0.3:
-        blocks, corrected = [(rng.choice(scenario.briefs), said)], None
+    if scenario.briefs and rng.random() < _P_BRIEF:
+        plan, corrected = [(rng.choice(scenario.briefs), said)], None
     else:
-        blocks, corrected = _plan(scenario, values, said, rng)
-    turns = _render(blocks, rng)
-    roles = {
-        role: f"#Person{number}#" for number, role in enumerate(dict.fromkeys(role for role, _ in turns), 1)
-    }
+        plan, corrected = _plan(scenario, values, said, rng)
+    turns = _render(plan, rng)
+    roles = {role: f"#Person{number}#" for number, role in enumerate(dict.fromkeys(role for role, _ in turns), 1)}
     words = _Words(told | roles, rng)
     return Sample(
         scenario=scenario,
@@ -99,8 +109,8 @@ def _draw_mistake(scenario: Scenario, values: Mapping[str, Value], rng: random.R
 
 
 def _plan(
-    scenario: Scenario, values: Mapping[str, Value], said: Mapping[str, str], rng: random.Random
-) -> tuple[list[tuple[Block, Mapping[str, str]]], tuple[str, str] | None]:
+    scenario: Scenario, values: Mapping[str, Value], said: dict[str, str], rng: random.Random
+) -> tuple[list[tuple[Block, dict[str, str]]], tuple[str, str] | None]:
     """Blocks in order, each with the words that hold at that point of the dialogue."""
     core = list(scenario.core)
     if scenario.swap:
@@ -110,9 +120,7 @@ def _plan(
     rng.shuffle(extras)
     if not is_long:
         del extras[rng.choice(_EXTRA_COUNTS) :]
-    talk = rng.sample(
-        SMALL_TALK[scenario.setting], rng.choice(_LONG_TALK_COUNTS if is_long else _TALK_COUNTS)
-    )
+    talk = rng.sample(SMALL_TALK[scenario.setting], rng.choice(_LONG_TALK_COUNTS if is_long else _TALK_COUNTS))
     if rng.random() < _P_INTERRUPTED:
         talk.append(rng.choice(INTERRUPTIONS[scenario.setting]))
 
@@ -126,14 +134,14 @@ def _plan(
         before["old"], before["new"] = mistake.said, right.said
         if scenario.late_fix and rng.random() < 0.5:
             before[scenario.fix] = mistake.said
-            fix_block = rng.choice(FIXES[scenario.setting])
+            fix_block = rng.choice(FIXES.get(scenario.setting, POLITE_FIXES))
         else:
-            form = rng.choice(INLINE_FIXES[scenario.setting])
+            form = rng.choice(INLINE_FIXES.get(scenario.setting, POLITE_INLINE_FIXES))
             before[f"~{scenario.fix}"] = form.format(old=Word(mistake.said), new=Word(right.said))
     if scenario.fix:
         before.setdefault(f"~{scenario.fix}", before[scenario.fix])
 
-    middle: list[tuple[Block, Mapping[str, str]]] = [(block, before) for block in core]
+    middle: list[tuple[Block, dict[str, str]]] = [(block, before) for block in core]
     asides = extras + talk
     rng.shuffle(asides)
     # Nothing comes between the opening and the first fact: an opening often asks what the first fact answers.
@@ -145,25 +153,26 @@ def _plan(
     opening = rng.choice(scenario.openings)
     if rng.random() < _P_CALLED_BY_NAME and scenario.setting in NAMED_CALLS:
         (role, text), *rest = opening
-        opening = ((role, rng.choice(NAMED_CALLS[scenario.setting]) + text), *rest)
-    blocks = [
-        (opening, said if scenario.fix == "" else before),
-        *middle,
-        (rng.choice(scenario.closings), said),
-    ]
-    if rng.random() < _P_FAREWELL:
+        # Who is addressed by a title is not called by name as well.
+        if "님" not in text:
+            opening = ((role, rng.choice(NAMED_CALLS[scenario.setting]) + text), *rest)
+    closing = rng.choice(scenario.closings)
+    if rng.random() < _P_UNANSWERED_CLOSING:
+        closing = closing[:1]
+    blocks = [(opening, before), *middle, (closing, said)]
+    if len(closing) > 1 and scenario.setting in FAREWELLS and rng.random() < _P_FAREWELL:
         blocks.append((rng.choice(FAREWELLS[scenario.setting]), said))
     while _count_turns(blocks) > MAX_TURNS:
         blocks.pop(next(place for place, (block, _) in enumerate(blocks) if block in asides))
     return blocks, corrected
 
 
-def _count_turns(blocks: list[tuple[Block, Mapping[str, str]]]) -> int:
+def _count_turns(blocks: list[tuple[Block, dict[str, str]]]) -> int:
     roles = [role for block, _ in blocks for role, _ in block]
-    return 1 + sum(left != right for left, right in zip(roles, roles[1:], strict=False))
+    return 1 + sum(left != right for left, right in itertools.pairwise(roles))
 
 
-def _render(blocks: list[tuple[Block, Mapping[str, str]]], rng: random.Random) -> list[tuple[str, str]]:
+def _render(blocks: list[tuple[Block, dict[str, str]]], rng: random.Random) -> list[tuple[str, str]]:
     """Turns as (role, text); neighbouring turns of one speaker become one."""
     turns: list[tuple[str, str]] = []
     for block, words in blocks:
@@ -172,7 +181,8 @@ def _render(blocks: list[tuple[Block, Mapping[str, str]]], rng: random.Random) -
             chosen = _ALTERNATIVES.sub(lambda match: rng.choice(match.group(1).split("|")), template)
             text = chosen.format_map(filled)
             if turns and turns[-1][0] == role:
-                turns[-1] = (role, f"{turns[-1][1]} {text}")
+                # An answering word would answer oneself here.
+                turns[-1] = (role, f"{turns[-1][1]} {_ANSWER.sub('', text)}")
             else:
                 turns.append((role, text))
     return turns

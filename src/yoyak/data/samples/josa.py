@@ -69,7 +69,8 @@ def particle(text: str, form: str) -> str:
     """The shape that ``form`` takes after ``text``.
 
     ``form`` is the shape used after a consonant: 은, 이, 을, 과, 아, 으로, 이에요, 이야, 이었, or anything else that
-    begins with 이 and only loses it after a vowel (이랑, 이라고, 이나, 이죠 …) or with 으 (으로서, 으면).
+    begins with 이 and only loses it after a vowel (이랑, 이라고, 이나, 이죠, and 이는, 이도 of given names) or with 으
+    (으로서, 으면).
     """
     final = final_consonant(text)
     if form in _PAIRS:

@@ -33,7 +33,7 @@ class Scenario:
     key: str
     topic: str
     setting: str
-    """Where small talk comes from: ``phone`` and ``desk`` (A is served by B), ``work``, ``friends``."""
+    """Where small talk comes from: a key of `yoyak.data.samples.talk.SMALL_TALK`."""
     slots: tuple[tuple[str, str], ...]
     """(name in the templates, name of the list of values)."""
     openings: tuple[Block, ...]

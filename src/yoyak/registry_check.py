@@ -1,0 +1,36 @@
+"""The quick question before `register` does its work: does the registry have this very result already?
+
+Standard library only, so that the answer costs milliseconds where importing MLflow costs seconds. It can only be
+yes for a SQLite store; any doubt is a no, and the whole path follows.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from yoyak.tracking_uri import sqlite_file, tracking_uri
+
+_QUERY = """
+    SELECT version.storage_location
+    FROM model_version_tags AS tag
+    JOIN model_versions AS version ON version.name = tag.name AND version.version = tag.version
+    WHERE tag.name = ? AND tag.key = 'yoyak.fingerprint' AND tag.value = ?
+      AND version.current_stage != 'Deleted_Internal'
+"""
+
+
+def quick_check(fingerprint: str, name: str = "yoyak") -> bool:
+    """Return whether a version of the registered model carries the fingerprint, its files being there too."""
+    file = sqlite_file(tracking_uri())
+    if file is None or not file.is_file():
+        return False
+    try:
+        connection = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=5)
+        try:
+            rows = connection.execute(_QUERY, (name, fingerprint)).fetchall()
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        return False
+    return any((Path(location.removeprefix("file://")) / "MLmodel").is_file() for (location,) in rows if location)

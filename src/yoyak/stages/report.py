@@ -1,0 +1,16 @@
+"""yoyak report: write report/index.html and report/report.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from yoyak import lineage, params
+
+
+def run() -> None:
+    """Build the report from what the stages before it wrote."""
+    p = params.read("data", "members", "report")
+    from yoyak.reporting.build import build_report
+
+    build_report(Path(), Path("report"), p.report, list(p.members))
+    print(f"report: {Path('report', 'index.html').absolute().as_uri()}")

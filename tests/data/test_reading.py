@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from yoyak import params
+from yoyak.data.preparing import prepare_splits, read_input
+from yoyak.data.reading import read_table
+from yoyak.errors import UserError
+
+DataOf = Callable[..., params.Data]
+
+
+def sentence(data: params.Data) -> str:
+    """Return the error of preparing, with the temporary folder taken out."""
+    with pytest.raises(UserError) as caught:
+        prepare_splits(data, seed=20)
+    text = str(caught.value).replace(f"{data.folder}/", "")
+    assert "\n" not in text
+    assert text.endswith((".", "?"))
+    return text
+
+
+def rows_of(data: params.Data) -> list[str]:
+    table = read_table(Path(data.folder) / data.files["train"], data, "train")
+    return [row.value.fname for row in table.rows]
+
+
+def test_a_missing_column_names_the_columns_and_the_nearest(data_of: DataOf, good: str) -> None:
+    text = sentence(data_of({"train.csv": good.replace("dialogue", "dialog", 1)}))
+    assert text == (
+        "train.csv has no column 'dialogue' (did you mean 'dialog'?): its columns are fname, dialog, summary, topic; "
+        "set data.columns.dialogue to the right one."
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"id": "ID"}, "no column 'ID': its columns are fname, dialogue, summary, topic; set data.columns.id"),
+        ({"id": "ID"}, "or to null to number the rows"),
+        ({"summary": "summery"}, "no column 'summery' (did you mean 'summary'?)"),
+        ({"summary": ["summary1", "summary2"]}, "no column 'summary1' nor summary2 (did you mean 'summary'?)"),
+    ],
+)
+def test_each_needed_column_is_asked_for(data_of: DataOf, good: str, columns: dict[str, object], words: str) -> None:
+    data = data_of({"train.csv": good}, columns=params.Columns.model_validate(columns))
+    assert words in sentence(data)
+
+
+def test_another_separator_is_told_by_the_header(data_of: DataOf) -> None:
+    text = sentence(data_of({"train.csv": "fname;dialogue;summary\na;x, y;z\n"}))
+    assert "(separate fields by commas)" in text
+
+
+def test_optional_columns_may_be_missing(data_of: DataOf, good: str) -> None:
+    columns = params.Columns(id=None, topic="subject", slice="part", summary=["summary", "summary9"])
+    data = data_of({"train.csv": good}, columns=columns)
+    table = read_table(Path(data.folder) / "train.csv", data, "train")
+    assert [row.value.fname for row in table.rows] == ["train_0", "train_1", "train_2"]
+    assert {(row.value.topic, row.value.slice, len(row.value.summaries)) for row in table.rows} == {("", "", 1)}
+    assert table.facts["columns"] == {
+        "id": None,
+        "dialogue": "dialogue",
+        "summary": ["summary"],
+        "topic": None,
+        "slice": None,
+        "unused": ["fname", "topic"],
+    }
+
+
+@pytest.mark.parametrize("encoding", ["cp949", "utf-16", "utf-16-le", "utf-16-be"])
+def test_another_encoding_is_named_and_then_reads(data_of: DataOf, good: str, encoding: str) -> None:
+    text = sentence(data_of({"train.csv": good.encode(encoding)}))
+    assert text.startswith("train.csv")
+    assert f"it reads as {encoding}: set data.encoding to {encoding}." in text
+    assert rows_of(data_of({"train.csv": good.encode(encoding)}, encoding=encoding)) == ["a", "b", "c"]
+
+
+def test_a_wrong_encoding_is_placed(data_of: DataOf, good: str) -> None:
+    assert sentence(data_of({"train.csv": good.encode("cp949")})).startswith("train.csv, row 1 (line 2): this is")
+    broken = good.encode("utf-8").replace("산책".encode(), b"\xff\xfe\xff", 1)
+    assert sentence(data_of({"train.csv": broken})) == (
+        "train.csv, row 3 (line 6): this is not utf-8, nor UTF-8, CP949 or UTF-16: "
+        "save the file as UTF-8, or set data.encoding to what it is."
+    )
+
+
+def test_utf8_under_another_name_is_refused_rather_than_read_as_rubbish(data_of: DataOf, good: str) -> None:
+    # These bytes decode as CP949 without an error, into other characters.
+    raw = "fname,dialogue,summary\na,Ã©Ã©,x\n".encode()
+    raw.decode("cp949", errors="strict")
+    assert "set data.encoding to utf-8" in sentence(data_of({"train.csv": raw}, encoding="cp949"))
+    assert "set data.encoding to utf-8" in sentence(data_of({"train.csv": good}, encoding="utf-16"))
+
+
+def test_an_unknown_encoding_is_named(data_of: DataOf, good: str) -> None:
+    text = sentence(data_of({"train.csv": good}, encoding="utf-88"))
+    assert text == "data.encoding: no encoding is named 'utf-88' (did you mean 'utf-8'?)."
+
+
+def test_an_unclosed_quote_is_placed_where_it_opens(data_of: DataOf, good: str) -> None:
+    words = "is not closed rightly; end the field with a quote, and double each quote inside it."
+    at_the_end = good + 'd,"#Person1#: 끝\n#Person2#: 네,요약,일상\n'
+    assert sentence(data_of({"train.csv": at_the_end})) == (
+        f"train.csv, row 4 (line 8): the quote that opens on line 8 {words}"
+    )
+    between = good.replace('요."', "요.", 1)
+    assert sentence(data_of({"train.csv": between})) == (
+        f"train.csv, row 1 (line 2): the quote that opens on line 2 {words}"
+    )
+    second_field = 'fname,dialogue,summary\na,"하나\n둘","셋\nb,넷,다섯\n'
+    assert sentence(data_of({"train.csv": second_field})) == (
+        f"train.csv, row 1 (line 2): the quote that opens on line 3 {words}"
+    )
+    doubled = 'fname,dialogue,summary\na,"하나\n""둘"" 셋,넷\n'
+    assert "row 1 (line 2): the quote that opens on line 2 " in sentence(data_of({"train.csv": doubled}))
+    bare = 'fname,dialogue,summary\na,하나,둘\nb,"그가 "네" 했다",셋\n'
+    assert sentence(data_of({"train.csv": bare})) == (
+        f"train.csv, row 2 (line 3): the quote that opens on line 3 {words}"
+    )
+
+
+def test_a_row_with_another_number_of_fields_is_placed(data_of: DataOf, good: str) -> None:
+    assert sentence(data_of({"train.csv": good + "d,대화, 쉼표가 있는,요약,일상\n"})) == (
+        "train.csv, row 4 (line 8): 5 fields where the header has 4; "
+        "put quotes around a field that holds a comma, a quote or a line break."
+    )
+    assert "row 4 (line 8): 1 field where" in sentence(data_of({"train.csv": good + "d\n"}))
+
+
+def test_two_columns_of_one_name_are_refused(data_of: DataOf, good: str) -> None:
+    text = sentence(data_of({"train.csv": good.replace("topic", "summary", 1)}))
+    assert text == "train.csv, header (line 1): two columns are named 'summary', rename one."
+
+
+@pytest.mark.parametrize("content", ["", "\ufeff", "\n \n"])
+def test_an_empty_file_is_named(data_of: DataOf, content: str) -> None:
+    assert sentence(data_of({"train.csv": content})) == "train.csv is empty: it needs a header and rows."
+    assert sentence(data_of({"train.jsonl": content})) == "train.jsonl is empty: it needs one JSON object a line."
+
+
+def test_a_header_alone_is_not_enough(data_of: DataOf) -> None:
+    text = sentence(data_of({"train.csv": "fname,dialogue,summary\n\n"}))
+    assert text == "train.csv has a header and no rows: it needs at least one."
+
+
+def test_a_missing_file_names_the_nearest(data_of: DataOf, good: str) -> None:
+    data = data_of({"train.csv": good})
+    wrong = data.model_copy(update={"files": {"train": "trian.csv"}})
+    assert sentence(wrong) == "trian.csv is missing (did you mean 'train.csv'?)."
+
+
+def test_a_folder_in_place_of_a_file_is_one_sentence(data_of: DataOf, good: str) -> None:
+    data = data_of({"train.csv": good})
+    assert "cannot be read" in sentence(data.model_copy(update={"files": {"train": "."}}))
+
+
+def test_a_byte_order_mark_and_every_line_end_are_accepted_and_noted(data_of: DataOf, good: str) -> None:
+    for end, kind in (("\r\n", "crlf"), ("\r", "cr"), ("\n", "lf")):
+        data = data_of({"train.csv": "\ufeff" + good.replace("\n", end)})
+        table = read_table(Path(data.folder) / "train.csv", data, "train")
+        assert [row.place for row in table.rows] == ["row 1 (line 2)", "row 2 (line 4)", "row 3 (line 6)"]
+        assert table.facts["bom"] is True
+        assert table.facts["line_ends"] == {"lf": 0, "crlf": 0, "cr": 0} | {kind: 7}
+        prepared = prepare_splits(data, seed=20)
+        assert {row.dialogue.count("\n") for rows in prepared.splits.values() for row in rows} == {1}
+        assert prepared.report["files"]["train"]["changed"] == {}
+
+
+def test_nul_bytes_are_cleaned_and_counted(data_of: DataOf, good: str) -> None:
+    prepared = prepare_splits(data_of({"train.csv": good.replace("점심", "점\0심", 1)}), seed=20)
+    assert "\0" not in str(prepared.splits)
+    assert prepared.report["files"]["train"]["changed"]["control_characters"]["times"] == 1
+
+
+def test_a_row_of_200000_characters_is_cut_at_a_turn_and_counted(data_of: DataOf, good: str) -> None:
+    limit = csv.field_size_limit()
+    turns = [f"#Person{1 + i % 2}#: {'가' * 95} {i}" for i in range(2000)]
+    long = good + 'd,"' + "\n".join(turns) + '",긴 이야기,일상\n'
+    prepared = prepare_splits(data_of({"train.csv": long}, max_chars=20_000), seed=20)
+    [row] = [row for rows in prepared.splits.values() for row in rows if row.fname == "d"]
+    assert row.dialogue.split("\n") == turns[: row.dialogue.count("\n") + 1]
+    assert 19_000 < len(row.dialogue) <= 20_000
+    assert prepared.report["files"]["train"]["changed"]["truncated"]["rows"] == 1
+    assert csv.field_size_limit() == limit
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("{'fname': 1}", "line 2: this is not JSON (Expecting property name"),
+        ("[1]", "line 2: this is a list, not an object; write one JSON object on each line."),
+        ("null", "line 2: this is null, not an object"),
+        ('{"fname": "b", "dialogue": 3, "summary": "s"}', "line 2: 'dialogue' must be a string, not a number."),
+        ('{"fname": "b", "dialogue": "d", "summary": ["s"]}', "line 2: 'summary' must be a string, not a list."),
+        ('{"fname": true, "dialogue": "d", "summary": "s"}', "'fname' must be a string, not true or false."),
+        ('{"fname": "b", "dialog": "d", "summary": "s"}', "no key 'dialogue' (did you mean 'dialog'?)."),
+    ],
+)
+def test_a_wrong_line_of_json_is_placed(data_of: DataOf, line: str, words: str) -> None:
+    first = '{"fname": "a", "dialogue": "d", "summary": "s"}\n'
+    text = sentence(data_of({"train.jsonl": first + line + "\n"}))
+    assert text.startswith("train.jsonl, line 2: ")
+    assert words in text
+
+
+def test_json_lines_take_numbers_as_ids_and_null_as_empty(data_of: DataOf) -> None:
+    lines = [
+        {"fname": 7, "dialogue": "#Person1#: 네", "summary1": "하나", "summary2": None},
+        {"fname": 8, "dialogue": "#Person1#: 응", "summary1": "둘"},
+    ]
+    text = "\r\n\r\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+    data = data_of({"train.jsonl": text}, columns=params.Columns(summary=["summary1", "summary2"]))
+    table = read_table(Path(data.folder) / "train.jsonl", data, "train")
+    assert [(row.value.fname, row.value.summaries) for row in table.rows] == [("7", ("하나", "")), ("8", ("둘", ""))]
+    assert [row.place for row in table.rows] == ["line 1", "line 3"]
+    assert table.facts["blank_lines"] == 1
+
+
+fields = st.text(st.characters(codec="utf-8"), max_size=30)
+
+
+@given(st.lists(st.tuples(fields, fields, fields), min_size=1, max_size=6))
+def test_what_the_csv_module_writes_is_read_back(rows: list[tuple[str, str, str]]) -> None:
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, quoting=csv.QUOTE_ALL)
+    writer.writerow(["dialogue", "summary", "topic"])
+    writer.writerows(rows)
+    data = params.Data(columns=params.Columns(id=None))
+    table = read_table(io.BytesIO(out.getvalue().encode("utf-8")), data, "x")
+    assert [(row.value.dialogue, row.value.summaries[0], row.value.topic) for row in table.rows] == rows
+
+
+def test_standard_input_is_csv_or_json_lines_with_summaries_optional(good: str) -> None:
+    data = params.Data()
+    by_csv = read_input(io.BytesIO(good.encode("utf-8")), data, "stdin")
+    assert [row.fname for row in by_csv] == ["a", "b", "c"]
+    assert by_csv[0].dialogue == "#Person1#: 점심 먹을까요?\n#Person2#: 네, 좋아요."
+    bare = "".join(
+        json.dumps({"fname": row.fname, "dialogue": row.dialogue}, ensure_ascii=False) + "\n" for row in by_csv
+    )
+    by_json = read_input(io.StringIO("\n  " + bare), data, "stdin")
+    assert [(row.fname, row.dialogue, row.summaries) for row in by_json] == [
+        (row.fname, row.dialogue, ()) for row in by_csv
+    ]
+    utf16 = read_input(io.BytesIO(bare.encode("utf-16")), data.model_copy(update={"encoding": "utf-16"}), "stdin")
+    assert utf16 == by_json
+
+
+def test_standard_input_that_is_neither_is_one_sentence() -> None:
+    with pytest.raises(UserError, match=r"^standard input has no column 'dialogue'.*: its columns are #Person1#: "):
+        read_input(io.StringIO("#Person1#: 안녕, 잘 지내?\n#Person2#: 응.\n"), params.Data(), "stdin")
+
+
+def test_input_for_prediction_keeps_an_empty_dialogue_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    text = "fname,dialogue\na,#Person1#: 네\nb,#Person1#:\n"
+    rows = read_input(io.StringIO(text), params.Data(), "stdin")
+    assert [(row.fname, row.dialogue) for row in rows] == [("a", "#Person1#: 네"), ("b", "")]
+    assert re.search(r"empty dialogues kept: 1 of 2", caplog.text)
+
+
+def test_input_for_prediction_refuses_two_rows_of_one_id() -> None:
+    text = "fname,dialogue\na,#Person1#: 네\na,#Person1#: 응\n"
+    with pytest.raises(UserError, match=r"row 1 \(line 2\) and row 2 \(line 3\) have the same id 'a'"):
+        read_input(io.StringIO(text), params.Data(), "stdin")

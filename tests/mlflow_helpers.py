@@ -1,0 +1,108 @@
+"""A project folder with a git commit and its own MLflow store, and a tiny BART as `yoyak train` saves it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from yoyak import tracking, tracking_store
+
+DIALOGUE = "#Person1#: 내일 세 시에 만날까요?\n#Person2#: 아니요, 네 시가 좋아요."
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """An initialised SQLite file: copying it saves each test the second that making the tables takes."""
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        tracking_store.initialise()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project's folder, made the current one, without a store."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "params.yaml").write_text("seed: 20\n", encoding="utf-8")
+    (folder / "data.dvc").write_text("outs:\n- md5: 0123456789abcdef0123456789abcdef.dir\n  path: data\n")
+    for name in [name for name in os.environ if name.startswith(("MLFLOW_", "DVC_"))]:
+        monkeypatch.delenv(name)
+    # Set and deleted, so that monkeypatch also takes back what the code under test sets.
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", *tracking_store.ENVIRONMENT):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(tracking_store, "_clients", {})
+    monkeypatch.setattr(tracking, "_given", [])
+    monkeypatch.chdir(folder)
+    git("init", "-q", "-b", "main")
+    git("add", ".")
+    git("commit", "-q", "-m", "first")
+    return folder
+
+
+@pytest.fixture
+def store(project, empty_store):
+    """A project with an empty store, and the client that reads it."""
+    shutil.copy(empty_store, project / "mlflow.db")
+    return tracking_store.connect()
+
+
+@pytest.fixture(scope="session")
+def tiny_bart(tmp_path_factory):
+    return make_bart(tmp_path_factory.mktemp("models") / "bart", seed=1)
+
+
+def git(*arguments: str) -> str:
+    options = ["-c", "user.name=Tester", "-c", "user.email=tester@example.com", "-c", "commit.gpgsign=false"]
+    return subprocess.run(["git", *options, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def make_bart(folder: Path, *, seed: int) -> Path:
+    """Save a BART of 16 dimensions with a byte-level BPE tokenizer of 300 tokens."""
+    import torch
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
+
+    from yoyak.models.text import ModelSpec, save_spec
+    from yoyak.params import Generation
+
+    special = ["<s>", "<pad>", "</s>", "<unk>", "#Person1#", "#Person2#"]
+    trained = ByteLevelBPETokenizer()
+    trained.train_from_iterator([DIALOGUE], vocab_size=300, special_tokens=special)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=trained._tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
+    )
+    torch.manual_seed(seed)
+    model = BartForConditionalGeneration(
+        BartConfig(
+            vocab_size=len(tokenizer),
+            d_model=16,
+            encoder_layers=1,
+            decoder_layers=1,
+            encoder_attention_heads=2,
+            decoder_attention_heads=2,
+            encoder_ffn_dim=32,
+            decoder_ffn_dim=32,
+            max_position_embeddings=256,
+            bos_token_id=0,
+            pad_token_id=1,
+            eos_token_id=2,
+            decoder_start_token_id=2,
+            forced_eos_token_id=None,
+        )
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    generation = Generation(max_new_tokens=12, min_new_tokens=4, num_beams=2, num_return_sequences=2)
+    spec = ModelSpec(
+        member=folder.name, family="seq2seq", prefix="", separator="", max_input_tokens=128, generation=generation
+    )
+    save_spec(folder, spec)
+    return folder

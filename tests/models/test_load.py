@@ -1,0 +1,111 @@
+"""Every family loads from a local folder, in fp32 whatever was saved, trains a step's loss and writes a token."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from yoyak.data.records import Dialogue
+from yoyak.decoding.generate import Summarizer
+from yoyak.errors import UserError
+from yoyak.models import preflight
+from yoyak.models.load import build_model, load_trained
+from yoyak.models.text import ModelSpec, encode_inputs, encode_targets, save_spec
+from yoyak.models.tokenizers import load_tokenizer, train_tokenizer
+from yoyak.params import Member, Tokenizer
+
+MASKS = ["#Person1#", "#Person2#"]
+ROW = Dialogue(fname="a", dialogue="#Person1#: 안녕하세요?\n#Person2#: 네.", summaries=("#Person1#은 인사한다.",))
+
+
+def member(**values: object) -> Member:
+    return Member(**{"family": "seq2seq", "learning_rate": 0.1, "max_input_tokens": 64, "max_target_tokens": 16, **values})
+
+
+def test_a_checkpoint_saved_in_bf16_is_used_in_fp32(checkpoint: tuple[str, str, Path], tmp_path: Path) -> None:
+    _, family, folder = checkpoint
+    settings = member(family=family, checkpoint=str(folder))
+    tokenizer = load_tokenizer(folder, MASKS)
+    model = build_model("m", settings, tokenizer)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    spec = ModelSpec.of("m", settings)
+    preflight.check(spec, settings, model, tokenizer, [(ROW.dialogue, ROW.summaries[0])], tmp_path)
+    model.to(torch.bfloat16).save_pretrained(tmp_path / "saved")
+    tokenizer.save_pretrained(tmp_path / "saved")
+    save_spec(tmp_path / "saved", spec)
+    assert {parameter.dtype for parameter in load_trained(tmp_path / "saved", family).parameters()} == {torch.float32}
+    found = Summarizer.load(tmp_path / "saved", "cpu").summarize([ROW.dialogue, "짧다", ""])
+    assert [len(candidates) for candidates in found] == [1, 1, 1]
+
+
+def test_the_wrong_family_is_said(checkpoint: tuple[str, str, Path]) -> None:
+    _, family, folder = checkpoint
+    other = "causal" if family == "seq2seq" else "seq2seq"
+    with pytest.raises(UserError, match=f"write family: {family}"):
+        build_model("m", member(family=other, checkpoint=str(folder)), load_tokenizer(folder, MASKS))
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer([ROW.dialogue] * 20, MASKS, Tokenizer(type="bpe", vocab_size=320))
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"model_type": "pegasu"}, "transformers knows no 'pegasu' (did you mean 'pegasus'?)"),
+        ({"model_type": "bart", "d_modle": 16}, "bart has no 'd_modle' (did you mean 'd_model'?)"),
+        ({"model_type": "gpt2"}, "write family: causal"),
+    ],
+)
+def test_a_wrong_config_is_one_sentence(tokenizer, config: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        build_model("m", member(config=config, tokenizer="bpe"), tokenizer)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("kobrt", "did you mean 'kobart'?"), ("./nowhere", "no local folder"), ("someone/no-such-model", "not found on the Hub")],
+)
+def test_a_checkpoint_that_is_nowhere_is_one_sentence(tokenizer, name: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError) as caught:
+        build_model("m", member(checkpoint=name), tokenizer)
+    assert said in str(caught.value)
+
+
+def test_the_preflight_finds_a_window_that_is_too_small(tokenizer, tmp_path: Path) -> None:
+    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 8, "decoder_ffn_dim": 8}
+    config = {"model_type": "bart", "max_position_embeddings": 32, **sizes}
+    settings = member(config=config, tokenizer="bpe")
+    model = build_model("m", settings, tokenizer)
+    with pytest.raises(UserError, match="need 64 positions, the model has 32: lower them"):
+        preflight.check(ModelSpec.of("m", settings), settings, model, tokenizer, [("a", "b")], tmp_path)
+
+
+def test_the_preflight_finds_weights_that_are_damaged(tokenizer, tmp_path: Path) -> None:
+    config = {"model_type": "gpt2", "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 128}
+    settings = member(family="causal", config=config, tokenizer="bpe")
+    model = build_model("m", settings, tokenizer)
+    model.transformer.wpe.weight.data[0] = float("nan")
+    with pytest.raises(UserError, match="the checkpoint's weights are damaged"):
+        preflight.check(ModelSpec.of("m", settings), settings, model, tokenizer, [("안녕", "네")], tmp_path)
+
+
+def test_what_is_cut_is_the_dialogue_and_never_the_separator(tokenizer) -> None:
+    settings = member(family="causal", config={"model_type": "gpt2"}, tokenizer="bpe", max_input_tokens=24)
+    spec = ModelSpec.of("m", settings)
+    rows, cut = encode_inputs(tokenizer, ["#Person1#: " + "안녕 " * 50, "짧다"], spec)
+    separator = tokenizer(spec.separator)["input_ids"]
+    assert cut == 1
+    assert len(rows[0]) == 24
+    assert all(row[-len(separator) :] == separator for row in rows)
+
+
+def test_targets_always_end(tokenizer) -> None:
+    rows = encode_targets(tokenizer, ["안녕 " * 50, "네"], 8)
+    assert len(rows[0]) == 8
+    assert all(row[-1] == tokenizer.eos_token_id for row in rows)

@@ -1,0 +1,162 @@
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mlflow_helpers import DIALOGUE
+from yoyak import tracking
+from yoyak.errors import UserError
+from yoyak.serving.packaging import log_member
+
+
+@pytest.fixture
+def logged(store, tiny_bart):
+    with tracking.stage_run("train", member="bart", params={"seed": 1}, inputs={}) as run:
+        model_id = log_member(run, tiny_bart, example=DIALOGUE)
+    return store.get_logged_model(model_id)
+
+
+@pytest.fixture
+def artifacts(logged):
+    return Path(logged.artifact_location)
+
+
+def load(logged):
+    import mlflow
+
+    return mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
+
+
+def test_the_model_belongs_to_its_run(store, logged):
+    run = store.get_run(logged.source_run_id)
+    assert logged.name == "bart"
+    assert str(logged.status).endswith("READY")
+    assert logged.params["seed"] == "1"
+    assert run.data.tags["yoyak.model_id"] == logged.model_id
+    assert [output.model_id for output in run.outputs.model_outputs] == [logged.model_id]
+
+
+def test_it_holds_code_and_weights_and_no_pickle(artifacts):
+    files = [path for path in artifacts.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} <= {
+        ".py",
+        ".json",
+        ".safetensors",
+        ".yaml",
+        ".txt",
+        ".html",
+        ".css",
+        ".j2",
+        "",
+    }
+    assert not any(path.read_bytes().startswith(b"\x80") for path in files)
+    assert not list(artifacts.rglob("__pycache__"))
+    assert (artifacts / "code" / "yoyak" / "decoding" / "generate.py").is_file()
+    assert (artifacts / "artifacts" / "bart" / "yoyak.json").is_file()
+    assert (artifacts / "model.py").is_file()
+
+
+def test_signature_example_and_requirements(artifacts):
+    import mlflow
+    from packaging.requirements import Requirement
+
+    signature = mlflow.models.Model.load(artifacts).signature
+    assert signature.inputs.to_dict() == [{"type": "string", "name": "dialogue", "required": True}]
+    defaults = {param.name: param.default for param in signature.params}
+    assert defaults == {
+        "num_beams": 2,
+        "max_new_tokens": 12,
+        "min_new_tokens": 4,
+        "length_penalty": 1.0,
+        "no_repeat_ngram_size": 0,
+    }
+    example = json.loads((artifacts / "serving_input_example.json").read_text())
+    assert example["dataframe_split"]["data"] == [[DIALOGUE]]
+    assert example["params"] == defaults
+    pinned = {Requirement(line).name: line for line in (artifacts / "requirements.txt").read_text().split()}
+    assert pinned["torch"] == "torch==2.13.0"
+    assert {"mlflow", "transformers", "tokenizers", "safetensors", "pydantic", "ruamel.yaml"} <= set(pinned)
+
+
+def test_it_answers_as_the_summarizer_does(logged, tiny_bart):
+    from yoyak.decoding.generate import Summarizer
+
+    other = "#Person1#: 만날까요?"
+    summarizer = Summarizer.load(tiny_bart)
+    expected = [candidates[0].text for candidates in summarizer.summarize([DIALOGUE, other])]
+    model = load(logged)
+    assert model.predict(pd.DataFrame({"fname": ["a", "b"], "dialogue": [DIALOGUE, other]})) == expected
+    short = model.predict(pd.DataFrame({"dialogue": [DIALOGUE]}), params={"max_new_tokens": 4, "num_beams": 1})
+    settings = summarizer.generation.model_copy(update={"max_new_tokens": 4, "num_beams": 1, "num_return_sequences": 1})
+    assert short == [summarizer.summarize([DIALOGUE], generation=settings)[0][0].text]
+    assert short != expected[:1]
+
+
+def test_it_writes_as_many_tokens_as_it_has_positions_for(logged):
+    from mlflow.exceptions import MlflowException
+
+    model, frame = load(logged), pd.DataFrame({"dialogue": [DIALOGUE]})
+    assert model.predict(frame, params={"max_new_tokens": 255, "min_new_tokens": 255, "num_beams": 1})
+    with pytest.raises(MlflowException, match=r"params\.max_new_tokens is 256, but at most 255 is allowed"):
+        model.predict(frame, params={"max_new_tokens": 256, "num_beams": 1})
+
+
+def test_requests_at_once_get_their_own_answers(logged):
+    model = load(logged)
+    texts = [f"#Person1#: {'네 ' * number}" for number in range(1, 9)]
+    expected = [model.predict(pd.DataFrame({"dialogue": [text]}))[0] for text in texts]
+    found = [""] * len(texts)
+
+    def ask(place):
+        found[place] = model.predict(pd.DataFrame({"dialogue": [texts[place]]}))[0]
+
+    threads = [threading.Thread(target=ask, args=[place]) for place in range(len(texts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == expected
+
+
+def test_it_loads_with_its_own_code_in_a_new_process(logged, tmp_path):
+    code = f"""
+import mlflow, pandas
+model = mlflow.pyfunc.load_model({logged.artifact_location!r})
+print(len(model.predict(pandas.DataFrame({{"dialogue": ["#Person1#: 네"]}}))))
+import yoyak
+print(yoyak.__file__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path)
+    count, where = done.stdout.split()
+    assert (count, where) == ("1", f"{logged.artifact_location}/code/yoyak/__init__.py")
+
+
+def test_logging_is_quick_and_quiet_and_loads_no_torch(store, tiny_bart):
+    code = f"""
+import sys, time
+from pathlib import Path
+from yoyak import tracking
+with tracking.stage_run("train", member="bart", params={{}}, inputs={{}}) as run:
+    from yoyak.serving.packaging import log_member
+    started = time.monotonic()
+    log_member(run, Path({str(tiny_bart)!r}), example="#Person1#: 네")
+    print(time.monotonic() - started, "torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    seconds, torch = done.stdout.split()
+    assert (torch, done.stderr) == ("False", "")
+    assert float(seconds) < 3
+
+
+def test_what_is_no_model_is_one_sentence_and_leaves_no_ready_model(store, tiny_bart, tmp_path):
+    with tracking.stage_run("train", member="bart", params={}, inputs={}) as run:
+        with pytest.raises(UserError, match="is no model of Yoyak"):
+            log_member(run, tmp_path, example=DIALOGUE)
+        (tmp_path / "yoyak.json").write_bytes((tiny_bart / "yoyak.json").read_bytes())
+        with pytest.raises(UserError, match=r"holds no model\.safetensors: run `yoyak train` for 'bart' again"):
+            log_member(run, tmp_path, example=DIALOGUE)
+    assert store.search_logged_models([run.experiment_id]) == []

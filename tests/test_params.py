@@ -1,0 +1,110 @@
+"""params.yaml: typed, closed, overridden from the environment, and read in the sections that a stage names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from yoyak import params
+from yoyak.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+
+SMALL = """
+seed: 1
+tokenizers:
+  bpe: {type: bpe, vocab_size: 400}
+members:
+  bart: {family: seq2seq, config: {model_type: bart}, tokenizer: bpe, learning_rate: 1e-4}
+  gpt2: {family: causal, config: {model_type: gpt2}, tokenizer: bpe, learning_rate: 0.1}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "params.yaml"
+    path.write_text(SMALL)
+    return path
+
+
+def test_numbers_are_read_as_dvc_reads_them(file: Path) -> None:
+    assert params.load(file, env={}).members["bart"].learning_rate == 1e-4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("learning_rate: 1e-4", "learning_rte: 1e-4", "members.bart has no key 'learning_rte' (did you mean 'learning_rate'?)"),
+        ("seed: 1", "sed: 1", "the top level has no key 'sed' (did you mean 'seed'?)"),
+        ("seed: 1", "seed: no", "seed: input should be a valid integer"),
+        ("tokenizer: bpe, learning_rate: 1e-4", "tokenizer: bep, learning_rate: 1e-4", "no tokenizer is named 'bep' (did you mean 'bpe'?)"),
+        ("config: {model_type: bart}, ", "", "members.bart: a member needs a checkpoint, or a config with model_type"),
+        ("seed: 1", "seed: [1", "is not valid YAML"),
+        ("seed: 1", "generation: {num_beams: 2, num_return_sequences: 4}", "num_return_sequences must be at most num_beams"),
+    ],
+)
+def test_a_wrong_key_or_value_is_one_sentence(file: Path, old: str, new: str, said: str) -> None:
+    file.write_text(SMALL.replace(old, new))
+    with pytest.raises(UserError) as caught:
+        params.load(file, env={})
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere\.yaml is missing"):
+        params.load(tmp_path / "nowhere.yaml", env={})
+
+
+def test_the_environment_overrides_one_key_or_that_of_all_members(file: Path) -> None:
+    found = params.load(
+        file, env={"BATCH_SIZE": "3", "YOYAK__MEMBERS__BART__LEARNING_RATE": "5e-3", "YOYAK__SCORING__BOOTSTRAP_SAMPLES": "200"}
+    )
+    assert [member.batch_size for member in found.members.values()] == [3, 3]
+    assert [member.learning_rate for member in found.members.values()] == [5e-3, 0.1]
+    assert found.scoring.bootstrap_samples == 200
+
+
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        ("YOYAK__MEMBERS__BERT__LEARNING_RATE", "members has no key 'bert' (did you mean 'bart'?)"),
+        ("YOYAK__MEMBERS__BART__LERNING_RATE", "members.bart has no key 'lerning_rate' (did you mean 'learning_rate'?)"),
+        ("YOYAK__SEED__BART", "seed is a value, it has no keys below it"),
+    ],
+)
+def test_a_wrong_variable_names_the_nearest_key(file: Path, variable: str, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        params.load(file, env={variable: "1"})
+    assert said in str(caught.value)
+
+
+def test_a_stage_sees_only_the_sections_that_it_names(file: Path) -> None:
+    found = params.read("members.bart", "seed", path=file)
+    assert list(found.members) == ["bart"]
+    assert found.seed == 1
+    with pytest.raises(AttributeError):
+        _ = found.scoring
+
+
+def test_an_unknown_member_is_named(file: Path) -> None:
+    with pytest.raises(UserError, match=r"members has no 'bert' \(did you mean 'bart'\?\)"):
+        params.read("members.bert", path=file)
+
+
+def test_overrides_that_dvc_cannot_see_are_refused_in_its_stages(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_STAGE", "train@bart")
+    monkeypatch.setenv("LEARNING_RATE", "1")
+    with pytest.raises(UserError, match=r"LEARNING_RATE would change members\.bart\.learning_rate behind DVC's back"):
+        params.read("members.bart", path=file)
+    assert params.read("seed", path=file).seed == 1
+
+
+def test_params_are_frozen(file: Path) -> None:
+    with pytest.raises(Exception, match="frozen"):
+        params.load(file, env={}).seed = 3  # type: ignore[misc]
+
+
+def test_the_committed_params_are_the_demo_preset() -> None:
+    assert (ROOT / "params.yaml").read_text() == (ROOT / "presets/demo.yaml").read_text()
