@@ -79,7 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         where = _log_traceback()
         summary = " ".join(str(error).split()) or type(error).__name__
-        print(f"yoyak {options.verb}: unexpected {type(error).__name__}: {summary} (traceback: {where})", file=sys.stderr)
+        print(
+            f"yoyak {options.verb}: unexpected {type(error).__name__}: {summary} (traceback: {where})", file=sys.stderr
+        )
         return 1
     return 0
 

@@ -32,7 +32,6 @@ class Receipt:
     """What a training leaves beside its output, so that `register` finds its run again, or rebuilds it."""
 
     run_id: str
-    model_id: str
     member: str
     inputs: dict[str, str]
     """DVC's md5 of each input of the training, by path."""

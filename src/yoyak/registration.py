@@ -32,15 +32,6 @@ MODEL_MD5 = "yoyak.model_md5"
 PREPARED, EVALUATION, OUT = Path("prepared"), Path("evaluation"), Path("registry", "registered.json")
 
 
-def fingerprint() -> str:
-    """Return the md5 of all that decides what is registered, cheap enough to be asked at every `dvc repro`."""
-    digest = hashlib.md5()
-    files = [Path("params.yaml"), EVALUATION / "summary.json", *sorted(Path("receipts").glob("*.json"))]
-    for path in (*files, PREPARED / "dev.jsonl"):
-        digest.update(path.as_posix().encode() + b"\0" + (path.read_bytes() if path.is_file() else b"") + b"\0")
-    return digest.hexdigest()
-
-
 def register(p: Params, mark: str) -> dict[str, Any]:
     """Register every member and the best one, and return what registry/registered.json holds.
 
@@ -198,7 +189,9 @@ def _decision(version: Version, member: str, gate: GateResult | None) -> str:
     title = f"{version.name} version {version.version} ({member})"
     if gate is None:
         return f"{title} is {' and '.join(sorted(version.aliases)) or 'registered'}."
-    figures = f"dev gain over the champion {gate.difference:+.4f} [{gate.low:+.4f}, {gate.high:+.4f}], p = {gate.p_value:.4f}"
+    figures = (
+        f"dev gain over the champion {gate.difference:+.4f} [{gate.low:+.4f}, {gate.high:+.4f}], p = {gate.p_value:.4f}"
+    )
     if registry.CHAMPION in version.aliases:
         return f"{title} is the new champion: {figures}."
     return f"{title} is challenger: {figures}, where p under {gate.significance} is needed."

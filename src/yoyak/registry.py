@@ -136,6 +136,12 @@ def promote(name: str, version: int, *, gate: GateResult | None = None) -> Versi
         return _promote(client, found, gate)
 
 
+def mark(version: Version, fingerprint: str) -> None:
+    """Tag a version with what it was registered from, which `registry_check.quick_check` looks for."""
+    with reported():
+        connect().set_model_version_tag(version.name, str(version.version), FINGERPRINT, fingerprint)
+
+
 def undo_promotion(name: str) -> Version:
     """Take the last promotion back and return the champion that this brings again.
 

@@ -6,6 +6,7 @@ yes for a SQLite store; any doubt is a no, and the whole path follows.
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from pathlib import Path
 
@@ -18,6 +19,16 @@ _QUERY = """
     WHERE tag.name = ? AND tag.key = 'yoyak.fingerprint' AND tag.value = ?
       AND version.current_stage != 'Deleted_Internal'
 """
+
+
+def fingerprint() -> str:
+    """Return the md5 of all that decides what is registered: params, evaluation, dev set, receipts."""
+    digest = hashlib.md5()
+    fixed = (Path("params.yaml"), Path("evaluation", "summary.json"), Path("prepared", "dev.jsonl"))
+    for path in (*fixed, *sorted(Path("receipts").glob("*.json"))):
+        content = path.read_bytes() if path.is_file() else b""
+        digest.update(f"{path.as_posix()} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def quick_check(fingerprint: str, name: str = "yoyak") -> bool:

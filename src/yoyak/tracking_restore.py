@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yoyak import lineage, tracking
-from yoyak.tracking_run import MODEL, StageRun
+from yoyak.tracking_run import StageRun
 from yoyak.tracking_store import connect, reported
 
 if TYPE_CHECKING:
@@ -31,25 +31,20 @@ class Training:
     """A training as the tracking store has it now."""
 
     run_id: str
-    model_id: str
     restored: bool
     """Whether this is a rebuilt run, under ids other than the receipt's."""
 
 
 def find_training(receipt: lineage.Receipt) -> Training | None:
-    """Return the training that a receipt speaks of, or the run that was rebuilt from it, or None.
-
-    A run whose model has no files any more counts as missing.
-    """
+    """Return the training that a receipt speaks of, or the run that was rebuilt from it, or None."""
     client = connect()
     with reported():
-        if _active_run(client, receipt.run_id) and _has_files(client, receipt.model_id):
-            return Training(run_id=receipt.run_id, model_id=receipt.model_id, restored=False)
+        if _active_run(client, receipt.run_id):
+            return Training(run_id=receipt.run_id, restored=False)
         places = [experiment.experiment_id for experiment in client.search_experiments()]
         for run in client.search_runs(places, f"tags.`{ORIGINAL_RUN}` = '{receipt.run_id}'"):
-            model_id = run.data.tags.get(MODEL, "")
-            if run.info.status == "FINISHED" and _has_files(client, model_id):
-                return Training(run_id=run.info.run_id, model_id=model_id, restored=True)
+            if run.info.status == "FINISHED":
+                return Training(run_id=run.info.run_id, restored=True)
     return None
 
 
@@ -118,7 +113,8 @@ def _active_run(client: MlflowClient, run_id: str) -> Run | None:
     return run if run.info.lifecycle_stage == "active" else None
 
 
-def _has_files(client: MlflowClient, model_id: str) -> bool:
+def has_files(client: MlflowClient, model_id: str) -> bool:
+    """Return whether a logged model's files are there."""
     from mlflow.exceptions import MlflowException
 
     try:

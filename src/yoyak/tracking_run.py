@@ -115,13 +115,12 @@ class StageRun:
             self.client.log_figure(self.run_id, figure, artifact_file)
 
     def receipt(self, member: str, inputs: Mapping[str, str]) -> lineage.Receipt:
-        """Return the receipt of this training; its model is the one logged with the run, if there is one."""
+        """Return the receipt of this training."""
         with reported():
             run = self.client.get_run(self.run_id)
             experiment = self.client.get_experiment(self.experiment_id)
         return lineage.Receipt(
             run_id=self.run_id,
-            model_id=run.data.tags.get(MODEL, ""),
             member=member,
             inputs=dict(inputs),
             experiment=experiment.name,

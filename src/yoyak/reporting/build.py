@@ -60,9 +60,7 @@ def read_view(root: Path, report: params.Report, members: Sequence[str], commit:
         )
         best_member, best_baseline = summary["best_member"], summary["best_baseline"]
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise UserError(
-            f"evaluation/summary.json lacks or garbles {error}: run the evaluate stage again."
-        ) from error
+        raise UserError(f"evaluation/summary.json lacks or garbles {error}: run the evaluate stage again.") from error
     _check_members(members, systems)
 
     table = groups.read_scores(root / "evaluation/dialogues.csv")
@@ -91,9 +89,7 @@ def read_view(root: Path, report: params.Report, members: Sequence[str], commit:
         trainings=_trainings(root, members),
         curves=curves,
         curves_by=unit,
-        groupings=groups.groupings(
-            table, parts[0], primary[2], compared, best_member, float(summary["confidence"])
-        ),
+        groupings=groups.groupings(table, parts[0], primary[2], compared, best_member, float(summary["confidence"])),
         examples=examples.assemble(table, chosen, texts, outputs),
         splits=facts.splits(root),
         cleaning=facts.cleaning(prepared),
@@ -132,9 +128,7 @@ def _key(score: Mapping[str, Any]) -> ScoreKey:
 
 
 def _interval(value: Mapping[str, Any], mean: str) -> Interval:
-    return Interval(
-        mean=float(value[mean]), low=float(value["low"]), high=float(value["high"]), n=int(value["n"])
-    )
+    return Interval(mean=float(value[mean]), low=float(value["low"]), high=float(value["high"]), n=int(value["n"]))
 
 
 def _parts(splits: Mapping[str, Mapping[str, int]]) -> tuple[Part, ...]:
@@ -192,8 +186,7 @@ def _check_members(members: Sequence[str], systems: Sequence[System]) -> None:
 def _trainings(root: Path, members: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return the training metrics of the members that were trained."""
     found = {
-        member: read_json(root, f"metrics/train_{member}.json", f"train@{member}", optional=True)
-        for member in members
+        member: read_json(root, f"metrics/train_{member}.json", f"train@{member}", optional=True) for member in members
     }
     return {member: metrics for member, metrics in found.items() if metrics}
 

@@ -13,7 +13,7 @@ import unicodedata
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -32,7 +32,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid"} | {
     colour: f"--series-{place}" for place, colour in enumerate(SERIES)
 }
-RC = {
+RC: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "svg.hashsalt": "yoyak",
@@ -183,8 +183,8 @@ def _lengths(view: View, grouping: Grouping) -> Chart:
         axes.set_xticks(range(len(groups)), [group.label for group in groups])
         for x, group in enumerate(groups):
             # A text of its own, because the lines of one text are not centred by the browser.
-            place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-            axes.annotate(f"n={group.n:,}", (x, 0), (0, -26), ha="center", color=MUTED, fontsize=9, **place)
+            offset: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+            axes.annotate(f"n={group.n:,}", (x, 0), (0, -26), ha="center", color=MUTED, fontsize=9, **offset)
         axes.grid(visible=False, axis="x")
         axes.set_xlabel(f"{grouping.by} in the dialogue", labelpad=16)
         axes.set_ylim(bottom=0)
@@ -206,9 +206,7 @@ def _topics(view: View, grouping: Grouping) -> Chart:
             means = [score.mean for score in group.scores.values()]
             axes.plot([min(means), max(means)], [-place, -place], color=GRID, linewidth=2, zorder=1)
         for name, colour, marker in reversed(series):
-            found = [
-                (group.scores[name].mean, -place) for place, group in enumerate(groups) if name in group.scores
-            ]
+            found = [(group.scores[name].mean, -place) for place, group in enumerate(groups) if name in group.scores]
             xs, ys = zip(*found, strict=True) if found else ((), ())
             hollow = "none" if name == view.best_baseline else "full"
             axes.plot(xs, ys, marker, color=colour, markersize=5, fillstyle=hollow, label=name)

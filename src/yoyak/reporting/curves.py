@@ -51,9 +51,7 @@ def _rows(root: Path, name: str) -> list[dict[str, float]]:
                 try:
                     value = float(row.get(column) or "nan")
                 except ValueError:
-                    raise UserError(
-                        f"{name}, line {line}: {column} must be a number, not {row[column]!r}."
-                    ) from None
+                    raise UserError(f"{name}, line {line}: {column} must be a number, not {row[column]!r}.") from None
                 if math.isfinite(value):
                     numbers[column] = value
             found.append(numbers)

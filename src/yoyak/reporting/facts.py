@@ -23,9 +23,7 @@ def splits(root: Path) -> Table:
     """Return the size of each prepared split: rows, references, topics, turns, characters."""
     rows = []
     order = {"train": 0, "dev": 1, "test": 2}
-    paths = sorted(
-        (root / "prepared").glob("*.jsonl"), key=lambda path: (order.get(path.stem, len(order)), path.stem)
-    )
+    paths = sorted((root / "prepared").glob("*.jsonl"), key=lambda path: (order.get(path.stem, len(order)), path.stem))
     for path in paths:
         turns, chars, written, references, topics = [], [], [], set(), set()
         with path.open(encoding="utf-8") as lines:
@@ -74,7 +72,7 @@ def cleaning(report: Mapping[str, Any]) -> tuple[Table, ...]:
     shared = report.get("leakage")
     pairs = [entry for entry in shared if isinstance(entry, Mapping)] if isinstance(shared, list) else []
     if pairs:
-        rows = [
+        between = [
             (
                 " and ".join(map(str, entry.get("between") or ())),
                 _text(entry.get("dialogues")),
@@ -83,7 +81,7 @@ def cleaning(report: Mapping[str, Any]) -> tuple[Table, ...]:
             for entry in pairs
         ]
         columns = ("between", "shared dialogues", "removed from train")
-        found.append(Table(title="Leakage between splits", columns=columns, rows=tuple(rows)))
+        found.append(Table(title="Leakage between splits", columns=columns, rows=tuple(between)))
     return tuple(found)
 
 
@@ -95,9 +93,8 @@ def tables(report: Mapping[str, Any]) -> tuple[Table, ...]:
     """Return all that a free-form report says: a table of its single values, then those of each mapping or list."""
     single = {key: value for key, value in report.items() if not isinstance(value, dict | list)}
     found = [_table("Values", single)] if single else []
-    for key, value in report.items():
-        if isinstance(value, list):
-            value = {str(place): entry for place, entry in enumerate(value, start=1)}
+    for key, given in report.items():
+        value = dict(enumerate(given, start=1)) if isinstance(given, list) else given
         if not isinstance(value, dict) or not value:
             continue
         inner = {name: entry for name, entry in value.items() if _nested(entry)}

@@ -35,7 +35,7 @@ SMALLEST = 2
 def read_scores(path: Path) -> pd.DataFrame:
     """Return evaluation/dialogues.csv: one row per dialogue and system."""
     try:
-        return pd.read_csv(path, dtype=COLUMNS, usecols=list(COLUMNS), keep_default_na=False)  # type: ignore[arg-type]
+        return pd.read_csv(path, dtype=COLUMNS, usecols=list(COLUMNS), keep_default_na=False)
     except FileNotFoundError:
         raise UserError(
             "evaluation/dialogues.csv is missing: run the evaluate stage first (dvc repro evaluate)."
@@ -79,9 +79,7 @@ def _edges(lengths: np.ndarray) -> np.ndarray:
     return np.unique(inner[inner < lengths.max()])
 
 
-def _by_topic(
-    rows: pd.DataFrame, metric: str, systems: Sequence[str], best: str, confidence: float
-) -> Grouping:
+def _by_topic(rows: pd.DataFrame, metric: str, systems: Sequence[str], best: str, confidence: float) -> Grouping:
     """Return the most frequent topics, the one that the best member does best on first."""
     sizes = rows.drop_duplicates("fname")["topic"].value_counts()
     sizes = sizes[sizes.index != ""]

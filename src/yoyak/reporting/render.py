@@ -144,9 +144,7 @@ def _pairs(view: View) -> list[dict[str, Any]]:
         {
             "system": one,
             "against": other,
-            "found": {
-                name: [view.comparison(one, other, part, name) for part in view.parts] for name in metrics
-            },
+            "found": {name: [view.comparison(one, other, part, name) for part in view.parts] for name in metrics},
         }
         for one, other in ordered
     ]

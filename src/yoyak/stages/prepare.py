@@ -15,8 +15,8 @@ def run() -> None:
     p = params.read("data", "seed", "tokenizers")
     from tqdm import tqdm
 
-    from yoyak.data.masks import masks_in
     from yoyak.data.lengths import add_token_histograms, write_length_plots
+    from yoyak.data.masks import masks_in
     from yoyak.data.preparing import prepare_splits
     from yoyak.data.records import write_jsonl
     from yoyak.models.tokenizers import train_tokenizer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from yoyak import lineage, params
+from yoyak import params
 
 
 def run() -> None:
