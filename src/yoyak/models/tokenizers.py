@@ -16,6 +16,7 @@ from yoyak.params import Tokenizer as TokenizerParams
 
 PAD, BOS, EOS, UNK = "<pad>", "<s>", "</s>", "<unk>"
 SPECIAL = [PAD, BOS, EOS, UNK]
+BYTES = 256
 
 
 def train_tokenizer(texts: Iterable[str], masks: Sequence[str], params: TokenizerParams) -> PreTrainedTokenizerFast:
@@ -26,10 +27,15 @@ def train_tokenizer(texts: Iterable[str], masks: Sequence[str], params: Tokenize
         masks: Masks such as ``#Person1#``; each becomes one token that takes no space with it.
         params: Kind and size; the size counts special tokens and masks.
 
+    Raises UserError where the size does not hold every character of the texts.
+
     Byte-level BPE covers unseen characters by itself; the unigram model does so by falling back to bytes.
     """
-    pieces = (piece for text in texts for piece in _without(text, masks))
+    pieces = [piece for text in texts for piece in _without(text, masks)]
     size = params.vocab_size - len(masks)
+    smallest = len(SPECIAL) + BYTES + (len(set().union(*pieces)) if params.type == "unigram" else 0)
+    if size < smallest:
+        raise UserError(f"A {params.type} tokenizer of these texts needs a vocab_size of {smallest + len(masks)} or more.")
     backend = _train_bpe(pieces, size) if params.type == "bpe" else _train_unigram(pieces, size)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend,
@@ -64,11 +70,11 @@ def _train_unigram(pieces: Iterable[str], size: int) -> Tokenizer:
     backend = Tokenizer(Unigram())
     spaces = pre_tokenizers.Metaspace(prepend_scheme="never")
     backend.pre_tokenizer = spaces
-    trainer = UnigramTrainer(vocab_size=size - 256, special_tokens=SPECIAL, unk_token=UNK, show_progress=False)
+    trainer = UnigramTrainer(vocab_size=size - BYTES, special_tokens=SPECIAL, unk_token=UNK, show_progress=False)
     backend.train_from_iterator(pieces, trainer)
     vocabulary = [(piece, score) for piece, score in json.loads(backend.to_str())["model"]["vocab"]]
     floor = min(score for _, score in vocabulary) - 10.0
-    vocabulary += [(f"<0x{byte:02X}>", floor) for byte in range(256)]
+    vocabulary += [(f"<0x{byte:02X}>", floor) for byte in range(BYTES)]
     complete = Tokenizer(Unigram(vocabulary, unk_id=SPECIAL.index(UNK), byte_fallback=True))
     complete.add_special_tokens(SPECIAL)
     complete.pre_tokenizer = spaces
