@@ -250,11 +250,8 @@ def test_a_project_in_a_folder_with_spaces_and_hangul(tmp_path, project, empty_s
     monkeypatch.chdir(folder)
     with stage() as run:
         run.log_table([{"input": "가"}])
-    assert sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) == [
-        "mlflow.db",
-        "mlruns",
-        "params.yaml",
-    ]
+    files = {path.name for path in folder.iterdir()}
+    assert files == {"mlflow.db", "mlflow.db.lock", "mlruns", "params.yaml"}
     assert (folder / "mlruns" / "yoyak" / run.run_id / "artifacts" / "samples.json").is_file()
     assert not (folder / "mlruns" / "0").exists()
 

@@ -108,7 +108,7 @@ def locked() -> Iterator[None]:
     file = sqlite_file(uri)
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
-        path = file.with_name(f".{file.name}.lock")
+        path = file.with_name(f"{file.name}.lock")
     else:
         path = Path(tempfile.gettempdir()) / f"yoyak-{hashlib.md5(uri.encode()).hexdigest()}.lock"
     with FileLock(path, is_singleton=True):
@@ -123,7 +123,7 @@ def reported() -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        if not type(error).__module__.startswith(("mlflow.", "sqlalchemy.", "requests.", "sqlite3")):
+        if not type(error).__module__.startswith(("mlflow.", "sqlalchemy.", "alembic.", "requests.", "sqlite3")):
             raise
         raise UserError(_sentence(error, shown(tracking_uri()))) from error
 

@@ -1,0 +1,1 @@
+"""Models by family: their text, tokenizers, building, loading and preflight."""

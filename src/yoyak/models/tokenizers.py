@@ -35,7 +35,9 @@ def train_tokenizer(texts: Iterable[str], masks: Sequence[str], params: Tokenize
     size = params.vocab_size - len(masks)
     smallest = len(SPECIAL) + BYTES + (len(set().union(*pieces)) if params.type == "unigram" else 0)
     if size < smallest:
-        raise UserError(f"A {params.type} tokenizer of these texts needs a vocab_size of {smallest + len(masks)} or more.")
+        raise UserError(
+            f"A {params.type} tokenizer of these texts needs a vocab_size of {smallest + len(masks)} or more."
+        )
     backend = _train_bpe(pieces, size) if params.type == "bpe" else _train_unigram(pieces, size)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend,

@@ -40,56 +40,27 @@ def read_view(root: Path, report: params.Report, members: Sequence[str], commit:
     root = Path(root)
     settings = params.load(root / params.PARAMS_FILE)
     summary = read_json(root, "evaluation/summary.json", "evaluate")
-    try:
-        scores = {_key(score): _interval(score, "mean") for score in summary["scores"]}
-        parts = _parts(summary["splits"])
-        primary = tuple(summary["primary"][name] for name in ("granularity", "multi_reference", "metric"))
-        systems = _systems(summary["systems"], scores, parts[0], primary, members)
-        known = {(part.split, part.slice): part for part in parts}
-        comparisons = tuple(
-            Comparison(
-                system=found["system"],
-                against=found["against"],
-                part=known[found["split"], found["slice"]],
-                metric=found["metric"],
-                gain=_interval(found, "difference"),
-                p_value=float(found["p_value"]),
-            )
-            for found in summary["comparisons"]
-            if (found["split"], found["slice"]) in known
-        )
-        best_member, best_baseline = summary["best_member"], summary["best_baseline"]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise UserError(f"evaluation/summary.json lacks or garbles {error}: run the evaluate stage again.") from error
-    _check_members(members, systems)
-
-    table = groups.read_scores(root / "evaluation/dialogues.csv")
-    series = {system.name: system.series for system in systems if system.series is not None}
-    compared = [*series, best_baseline]
-    curves, unit = read_curves(root, members, series)
     prepared = read_json(root, "prepared/report.json", "prepare", optional=True)
     registered = read_json(root, "registry/registered.json", "register", optional=True)
-    chosen = examples.choose(table, parts, best_member, report.dialogues)
+    scored = _scored(summary, members)
+    parts, best, metric = scored["parts"], scored["best_member"], scored["primary"][2]
+    series = {system.name: system.series for system in scored["systems"] if system.series is not None}
+
+    table = groups.read_scores(root / "evaluation/dialogues.csv")
+    compared = [*series, scored["best_baseline"]]
+    chosen = examples.choose(table, parts, best, report.dialogues)
     texts = examples.read_dialogues(root, chosen)
     outputs = {member: examples.read_predictions(root, member, chosen) for member in members}
+    curves, unit = read_curves(root, members, series)
     return View(
+        **scored,
         title=report.title,
         folder=settings.data.folder,
         weights=settings.scoring.weights,
-        primary=primary,
-        confidence=float(summary["confidence"]),
-        bootstrap_samples=int(summary["bootstrap_samples"]),
-        systems=systems,
-        parts=parts,
-        granularities=tuple(dict.fromkeys(key[3] for key in scores)),
-        scores=scores,
-        comparisons=comparisons,
-        best_member=best_member,
-        best_baseline=best_baseline,
         trainings=_trainings(root, members),
         curves=curves,
         curves_by=unit,
-        groupings=groups.groupings(table, parts[0], primary[2], compared, best_member, float(summary["confidence"])),
+        groupings=groups.groupings(table, parts[0], metric, compared, best, scored["confidence"]),
         examples=examples.assemble(table, chosen, texts, outputs),
         splits=facts.splits(root),
         cleaning=facts.cleaning(prepared),
@@ -114,6 +85,54 @@ def read_json(root: Path, name: str, stage: str, optional: bool = False) -> dict
     if not isinstance(value, dict):
         raise UserError(f"{name} must hold a JSON object: run the {stage} stage again.")
     return value
+
+
+def _scored(summary: Mapping[str, Any], members: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of the view that evaluation/summary.json has."""
+    try:
+        scores = {_key(score): _interval(score, "mean") for score in summary["scores"]}
+        parts = _parts(summary["splits"])
+        primary = tuple(str(summary["primary"][name]) for name in ("granularity", "multi_reference", "metric"))
+        systems = _systems(summary["systems"], scores, parts[0], primary, members)
+        fields = {
+            "primary": primary,
+            "confidence": float(summary["confidence"]),
+            "bootstrap_samples": int(summary["bootstrap_samples"]),
+            "systems": systems,
+            "parts": parts,
+            "granularities": tuple(dict.fromkeys(key[3] for key in scores)),
+            "scores": scores,
+            "comparisons": _comparisons(summary["comparisons"], parts),
+            "best_member": str(summary["best_member"]),
+            "best_baseline": str(summary["best_baseline"]),
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"evaluation/summary.json is not what the evaluate stage writes ({type(error).__name__}: {error}): "
+            "run it again (dvc repro -f evaluate)."
+        ) from error
+    _check_members(members, systems)
+    return fields
+
+
+def _comparisons(
+    listed: Iterable[Mapping[str, Any]], parts: Iterable[Part]
+) -> dict[tuple[str, str, Part, str], Comparison]:
+    known = {(part.split, part.slice): part for part in parts}
+    found = {}
+    for entry in listed:
+        part = known.get((entry["split"], entry["slice"]))
+        if part:
+            key = (str(entry["system"]), str(entry["against"]), part, str(entry["metric"]))
+            found[key] = Comparison(
+                system=key[0],
+                against=key[1],
+                part=part,
+                metric=key[3],
+                gain=_interval(entry, "difference"),
+                p_value=float(entry["p_value"]),
+            )
+    return found
 
 
 def _key(score: Mapping[str, Any]) -> ScoreKey:

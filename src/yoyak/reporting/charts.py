@@ -1,30 +1,21 @@
-"""The charts, drawn by matplotlib as SVG with text left as text.
-
-A chart comes in two forms. The inline one takes its colours from the page's CSS variables, so that it follows the
-reader's light or dark scheme, and its font from the page. The file for Markdown carries the light colours and a
-white ground of its own. Both are the same bytes for the same view.
-"""
+"""The charts, drawn by matplotlib. Texts are short and in English where they are ours; topics are as they come."""
 
 from __future__ import annotations
 
-import io
-import re
 import unicodedata
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
+from yoyak.reporting.svg import Chart, to_chart
 from yoyak.reporting.view import Curve, Grouping, Interval, System, View
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FONTS = "Pretendard, 'Apple SD Gothic Neo', 'Malgun Gothic', 'Noto Sans KR', 'Noto Sans CJK KR', sans-serif"
 INK, MUTED, GRID = "#1c2127", "#59636e", "#dfe3e8"
 SERIES = ("#0063a8", "#b8500a", "#11804f", "#9a4391", "#8a6d00", "#0f7f8c", "#c0354a", "#5b5fc7")
 """Told apart with the common kinds of colour blindness, and by marker: the colours are doubled by shape."""
@@ -65,18 +56,6 @@ LOG_FROM = 5
 PANELS = 6
 LABEL_CELLS = 26
 """Width of a topic's name in half-width characters; a longer one is cut."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chart:
-    """A drawn chart."""
-
-    name: str
-    title: str
-    description: str
-    """What is to be seen, for those who do not see it."""
-    inline: str
-    file: str
 
 
 def draw(view: View) -> dict[str, Chart]:
@@ -120,7 +99,7 @@ def _scores(view: View) -> Chart:
         text = f"{metric} score with its interval for {len(systems)} systems on {len(parts)} parts of the data"
         if best:
             text += f"; {view.best_member} reaches {best.mean:.3f} on {view.headline.label}"
-        return _chart(figure, "scores", f"{metric} score by system".capitalize(), text)
+        return to_chart(figure, VARIABLES, "scores", f"{metric} score by system".capitalize(), text)
 
 
 def _whisker(axes: Axes, score: Interval, y: float, system: System) -> None:
@@ -161,7 +140,7 @@ def _curve(name: str, title: str, curves: Sequence[Curve], unit: str) -> Chart:
             title += " (log scale)"
         _frame(figure, axes, left=0.5)
         last = "; ".join(f"{curve.member} ends at {curve.points[-1][1]:.3f}" for curve in curves)
-        return _chart(figure, name, title, f"{title} by {unit}: {last}")
+        return to_chart(figure, VARIABLES, name, title, f"{title} by {unit}: {last}")
 
 
 def _lengths(view: View, grouping: Grouping) -> Chart:
@@ -190,7 +169,7 @@ def _lengths(view: View, grouping: Grouping) -> Chart:
         axes.set_ylim(bottom=0)
         _frame(figure, axes, left=0.4, bottom=0.72)
         text = f"{view.primary[2]} score on {view.headline.split} by {grouping.by} of the dialogue"
-        return _chart(figure, "length", "Score by dialogue length", text)
+        return to_chart(figure, VARIABLES, "length", "Score by dialogue length", text)
 
 
 def _topics(view: View, grouping: Grouping) -> Chart:
@@ -216,7 +195,7 @@ def _topics(view: View, grouping: Grouping) -> Chart:
         axes.set_ylim(-len(groups) + 0.4, 0.6)
         _frame(figure, axes, left=left, bottom=0.3, reverse=True)
         text = f"{view.primary[2]} score on {view.headline.split} by topic, {labels[0]} first, {labels[-1]} last"
-        return _chart(figure, "topic", "Score by topic", text)
+        return to_chart(figure, VARIABLES, "topic", "Score by topic", text)
 
 
 def _series(view: View) -> list[tuple[str, str, str]]:
@@ -248,49 +227,6 @@ def _frame(figure: Figure, axes: Axes, left: float, bottom: float = 0.5, reverse
     figure.subplots_adjust(
         left=left / width, right=1 - 0.1 / width, top=1 - (top + 0.06) / height, bottom=bottom / height
     )
-
-
-def _chart(figure: Figure, name: str, title: str, description: str) -> Chart:
-    """Write the figure as SVG and take out what differs from run to run or would leak into a page."""
-    out = io.StringIO()
-    with warnings.catch_warnings():
-        # matplotlib's own font has no Hangul; the reader's browser, which sets the text, does.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    svg = out.getvalue()
-    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
-    assert box, "matplotlib writes a viewBox"
-    body = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index(">", svg.index("<svg")) + 1 :], flags=re.DOTALL)
-    body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)
-    body = re.sub(r"<!--.*?-->\s*", "", body, flags=re.DOTALL)
-    body = re.sub(r"font-family: [^;\"]*;? ?", "", body)
-    body = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", body)
-    body = re.sub(r'\bid="(?![mp][0-9a-f]{10}")[^"]*"', "", body)
-    body = re.sub(r'((?:\bid="|url\(#|href="#)[mp])(?=[0-9a-f]{10})', rf"\g<1>-{name}-", body)
-    body = re.sub(r"(?<=\d\.\d{3})\d+", "", body).replace(" >", ">")
-    body = re.sub(r"\s*\n\s*", "\n", body)
-    size = f'viewBox="0 0 {box[1]} {box[2]}"'
-    shape = "stroke-linejoin: round; stroke-linecap: butt"
-    inline = body
-    for colour, variable in VARIABLES.items():
-        inline = inline.replace(colour, f"var({variable})")
-    label = _escape(description)
-    return Chart(
-        name=name,
-        title=title,
-        description=description,
-        inline=f'<svg {size} role="img" aria-label="{label}" style="{shape}">{inline}',
-        file=(
-            '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-            f'{size} width="{box[1]}" height="{box[2]}" role="img" aria-label="{label}" '
-            f'style="{shape}; font-family: {FONTS}">'
-            f'<rect width="100%" height="100%" fill="#ffffff"/>{body}'
-        ),
-    )
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
 
 
 def _cells(text: str) -> int:

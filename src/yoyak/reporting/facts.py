@@ -67,8 +67,8 @@ def cleaning(report: Mapping[str, Any]) -> tuple[Table, ...]:
         for split in dict.fromkeys([*files, *repeated])
     ]
     if rows:
-        columns = ("split", "rows in", "rows kept", "dropped", "changed", "repeated dialogues")
-        found.append(Table(title="Rows in and out", columns=columns, rows=tuple(rows)))
+        names = ("split", "rows in", "rows kept", "dropped", "changed", "repeated dialogues")
+        found.append(Table(title="Rows in and out", columns=names, rows=tuple(rows)))
     shared = report.get("leakage")
     pairs = [entry for entry in shared if isinstance(entry, Mapping)] if isinstance(shared, list) else []
     if pairs:
@@ -80,8 +80,8 @@ def cleaning(report: Mapping[str, Any]) -> tuple[Table, ...]:
             )
             for entry in pairs
         ]
-        columns = ("between", "shared dialogues", "removed from train")
-        found.append(Table(title="Leakage between splits", columns=columns, rows=tuple(between)))
+        pair = ("between", "shared dialogues", "removed from train")
+        found.append(Table(title="Leakage between splits", columns=pair, rows=tuple(between)))
     return tuple(found)
 
 

@@ -89,8 +89,7 @@ def _verdict(view: View) -> tuple[str, str]:
     if gain is None:
         return text, ""
     evidence = (
-        f"difference in {metric} {signed(gain)}, {_percent(view.confidence)} interval {signed_interval(gain)}, "
-        f"{p_value(gain.p_value)}"
+        f"{_percent(view.confidence)} interval of the difference {signed_interval(gain)}, {p_value(gain.p_value)}"
     )
     baseline = f"the best extractive baseline, {found['baseline']}"
     if gain.gain.low <= 0 <= gain.gain.high:
@@ -140,7 +139,7 @@ def _pairs(view: View) -> list[dict[str, Any]]:
     if len(ordered) > PAIRS:
         ordered = [pair for pair in ordered if view.best_member in pair]
     metrics = ("combined", "rouge1")
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "system": one,
             "against": other,
@@ -170,7 +169,7 @@ def _scale(view: View) -> float:
 
 def _reach(view: View) -> float:
     """Return how far the axis of the differences goes to either side of 0."""
-    ends = [abs(end) for found in view.comparisons for end in (found.gain.low, found.gain.high)]
+    ends = [abs(end) for found in view.comparisons.values() for end in (found.gain.low, found.gain.high)]
     return max(0.1, int(max(ends, default=0.1) * 10 + 0.999) / 10)
 
 

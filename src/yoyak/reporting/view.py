@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -106,6 +107,10 @@ class Output:
     """Index of the nearest reference, which the segments are relative to; -1 where there is none."""
     scores: Mapping[str, float]
 
+    @property
+    def empty(self) -> bool:
+        return all(segment.kind == "missing" for segment in self.segments)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
@@ -134,8 +139,7 @@ class Table:
     def numeric(self) -> tuple[bool, ...]:
         """Say of each column whether its cells are figures, to be set flush right."""
         return tuple(
-            all(cell[:1].isdigit() or cell in ("–", "none", "") for cell in cells)
-            for cells in zip(*self.rows, strict=True)
+            all(re.match(r"([\d,.–]+|none|)( |$)", cell) for cell in cells) for cells in zip(*self.rows, strict=True)
         )
 
 
@@ -155,7 +159,8 @@ class View:
     """The part of the headline first, dev last."""
     granularities: tuple[str, ...]
     scores: Mapping[ScoreKey, Interval]
-    comparisons: tuple[Comparison, ...]
+    comparisons: Mapping[tuple[str, str, Part, str], Comparison]
+    """By system, against, part and metric."""
     best_member: str
     best_baseline: str
     trainings: Mapping[str, Mapping[str, object]]
@@ -208,10 +213,8 @@ class View:
 
     def comparison(self, system: str, against: str, part: Part, metric: str) -> Comparison | None:
         """Return the paired difference of two systems, whichever way round it was written."""
-        for found in self.comparisons:
-            if found.part == part and found.metric == metric:
-                if (found.system, found.against) == (system, against):
-                    return found
-                if (found.system, found.against) == (against, system):
-                    return found.turned()
-        return None
+        found = self.comparisons.get((system, against, part, metric))
+        if found:
+            return found
+        turned = self.comparisons.get((against, system, part, metric))
+        return turned.turned() if turned else None

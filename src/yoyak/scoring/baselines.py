@@ -79,7 +79,7 @@ def oracle(
         found = _greedy(len(rows), score)
         return _text(rows, max([found, *(choose(rows) for choose in BASELINES.values())], key=score))
 
-    progress = tqdm(zip(lines, targets, strict=True), "oracle", len(lines), unit="dialogue", delay=1, leave=False)
+    progress = tqdm(zip(lines, targets, strict=True), "oracle", len(lines), unit="dialogue", delay=3, leave=False)
     return [best(rows, wanted) for rows, wanted in progress]
 
 

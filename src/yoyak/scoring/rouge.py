@@ -141,7 +141,7 @@ def _scores(work: Work, processes: int, name: str) -> Iterator[tuple[float, floa
             context = multiprocessing.get_context("spawn")
             pool = stack.enter_context(ProcessPoolExecutor(processes, mp_context=context))
             done = pool.map(_score_chunk, chunks)
-        progress = stack.enter_context(tqdm(total=len(work), desc=name, unit="text", delay=1, leave=False))
+        progress = stack.enter_context(tqdm(total=len(work), desc=name, unit="text", delay=3, leave=False))
         for chunk, values in zip(chunks, done, strict=True):
             yield from values
             progress.update(len(chunk))

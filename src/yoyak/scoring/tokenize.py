@@ -68,7 +68,7 @@ class LineTokenizer(tokenizers.Tokenizer):
         return [self._lines[lines[0]] if len(lines) == 1 else self._join(lines) for lines in parts]
 
     def _analyse(self, new: list[str]) -> None:
-        split = tqdm(self._split(new), f"{self.name} tokens", len(new), unit="line", delay=1, leave=False)
+        split = tqdm(self._split(new), f"{self.name} tokens", len(new), unit="line", delay=3, leave=False)
         for line, tokens in zip(new, split, strict=True):
             self._lines[line] = [sys.intern(token) for token in tokens]
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TextIO
 
 from yoyak import params
 from yoyak.errors import UserError
@@ -29,7 +31,9 @@ def predict_member(member: str) -> None:
     from yoyak.decoding.candidates import write_candidates
 
     folder = Path("models", member)
-    with tracking.stage_run("predict", member=member, params=p, inputs=lineage.inputs("prepared", folder)) as run:
+    with tracking.stage_run(
+        "predict", member=member, params=vars(p), inputs=lineage.digests(["prepared", folder])
+    ) as run:
         from yoyak.decoding.generate import Summarizer
 
         summarizer = Summarizer.load(folder)
@@ -43,7 +47,7 @@ def predict_member(member: str) -> None:
                 found = summarizer.summarize([row.dialogue for row in rows], generation=p.generation, progress=True)
                 write_candidates(work / path.name, zip([row.fname for row in rows], found, strict=True))
                 run.log_metrics({f"{path.stem}_dialogues": len(rows), f"{path.stem}_truncated": summarizer.truncated})
-        run.log_artifacts(out, "predictions")
+        run.log_artifact(out, "predictions")
 
 
 def predict_file(model: str, source: str, output: str) -> None:
@@ -67,7 +71,7 @@ def predict_file(model: str, source: str, output: str) -> None:
         print(f"{summarizer.truncated} of {len(rows)} dialogues were cut at the model's window", file=sys.stderr)
 
 
-def _write(stream, lines) -> None:
+def _write(stream: TextIO, lines: Iterable[tuple[str, str]]) -> None:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["fname", "summary"])
     writer.writerows(lines)

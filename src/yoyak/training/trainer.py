@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from transformers import (
     Trainer,
     TrainerCallback,
     TrainingArguments,
+    logging,
     set_seed,
 )
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
@@ -75,6 +77,8 @@ def train_member(
     Raises UserError for whatever the preflight finds.
     """
     started = time.perf_counter()
+    # Its warnings are of what is done on purpose here: tied weights, no loss type, a spec of one's own.
+    logging.set_verbosity_error()
     spec = ModelSpec.of(name, member)
     set_seed(seed)
     model = build_model(name, member, tokenizer)
@@ -97,7 +101,10 @@ def train_member(
     trainer.summarizer = summarizer
     trainer.dev = list(dev[: member.evaluation_dialogues])
     trainer.member = member
-    trainer.train(resume_from_checkpoint=resumable)
+    with warnings.catch_warnings():
+        # Checkpoints are told apart by their step here, never by their files' times.
+        warnings.filterwarnings("ignore", message="mtime may not be reliable")
+        trainer.train(resume_from_checkpoint=resumable)
 
     history = trainer.state.log_history
     with atomic_path(out) as work:
