@@ -34,9 +34,7 @@ def test_a_missing_input_is_one_sentence(project):
 
 
 def test_receipts_come_back_and_broken_ones_are_told(tmp_path):
-    receipt = lineage.Receipt(
-        run_id="r", model_id="m-1", member="bart", inputs={"a": "b"}, experiment="yoyak", started=5
-    )
+    receipt = lineage.Receipt(run_id="r", member="bart", inputs={"a": "b"}, experiment="yoyak", started=5)
     lineage.write_receipt(tmp_path / "receipts" / "bart.json", receipt)
     assert lineage.read_receipt(tmp_path / "receipts" / "bart.json") == receipt
     value = json.loads((tmp_path / "receipts" / "bart.json").read_text())

@@ -35,13 +35,25 @@ def test_numbers_are_read_as_dvc_reads_them(file: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("learning_rate: 1e-4", "learning_rte: 1e-4", "members.bart has no key 'learning_rte' (did you mean 'learning_rate'?)"),
+        (
+            "learning_rate: 1e-4",
+            "learning_rte: 1e-4",
+            "members.bart has no key 'learning_rte' (did you mean 'learning_rate'?)",
+        ),
         ("seed: 1", "sed: 1", "the top level has no key 'sed' (did you mean 'seed'?)"),
         ("seed: 1", "seed: no", "seed: input should be a valid integer"),
-        ("tokenizer: bpe, learning_rate: 1e-4", "tokenizer: bep, learning_rate: 1e-4", "no tokenizer is named 'bep' (did you mean 'bpe'?)"),
+        (
+            "tokenizer: bpe, learning_rate: 1e-4",
+            "tokenizer: bep, learning_rate: 1e-4",
+            "no tokenizer is named 'bep' (did you mean 'bpe'?)",
+        ),
         ("config: {model_type: bart}, ", "", "members.bart: a member needs a checkpoint, or a config with model_type"),
         ("seed: 1", "seed: [1", "is not valid YAML"),
-        ("seed: 1", "generation: {num_beams: 2, num_return_sequences: 4}", "num_return_sequences must be at most num_beams"),
+        (
+            "seed: 1",
+            "generation: {num_beams: 2, num_return_sequences: 4}",
+            "num_return_sequences must be at most num_beams",
+        ),
     ],
 )
 def test_a_wrong_key_or_value_is_one_sentence(file: Path, old: str, new: str, said: str) -> None:
@@ -59,7 +71,12 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_the_environment_overrides_one_key_or_that_of_all_members(file: Path) -> None:
     found = params.load(
-        file, env={"BATCH_SIZE": "3", "YOYAK__MEMBERS__BART__LEARNING_RATE": "5e-3", "YOYAK__SCORING__BOOTSTRAP_SAMPLES": "200"}
+        file,
+        env={
+            "BATCH_SIZE": "3",
+            "YOYAK__MEMBERS__BART__LEARNING_RATE": "5e-3",
+            "YOYAK__SCORING__BOOTSTRAP_SAMPLES": "200",
+        },
     )
     assert [member.batch_size for member in found.members.values()] == [3, 3]
     assert [member.learning_rate for member in found.members.values()] == [5e-3, 0.1]
@@ -70,7 +87,10 @@ def test_the_environment_overrides_one_key_or_that_of_all_members(file: Path) ->
     ("variable", "said"),
     [
         ("YOYAK__MEMBERS__BERT__LEARNING_RATE", "members has no key 'bert' (did you mean 'bart'?)"),
-        ("YOYAK__MEMBERS__BART__LERNING_RATE", "members.bart has no key 'lerning_rate' (did you mean 'learning_rate'?)"),
+        (
+            "YOYAK__MEMBERS__BART__LERNING_RATE",
+            "members.bart has no key 'lerning_rate' (did you mean 'learning_rate'?)",
+        ),
         ("YOYAK__SEED__BART", "seed is a value, it has no keys below it"),
     ],
 )

@@ -239,7 +239,6 @@ def test_a_deleted_store_is_rebuilt_from_the_receipt(store, project, empty_store
         model_id = log_member(run, tiny_bart, example=DIALOGUE)
         receipt = run.receipt("bart", {"prepared": "p" * 32})
     lineage.write_receipt(project / "receipts" / "bart.json", receipt)
-    assert receipt.model_id == model_id
     (project / "curves.csv").write_text("step,loss,eval_loss\n1,3.0,\n2,2.0,2.5\n")
     metrics = {"train_loss": 2.0, "seconds": 12.5, "steps": 2, "device": "cuda: H100"}
     for _ in range(2):
@@ -252,9 +251,7 @@ def test_a_deleted_store_is_rebuilt_from_the_receipt(store, project, empty_store
     assert registry.undo_promotion("yoyak").version == 1
 
     receipt = lineage.read_receipt(project / "receipts" / "bart.json")
-    assert tracking_restore.find_training(receipt) == tracking_restore.Training(
-        run_id=run.run_id, model_id=model_id, restored=False
-    )
+    assert tracking_restore.find_training(receipt) == tracking_restore.Training(run_id=run.run_id, restored=False)
     # This process still holds the deleted file open, so the new store has another name.
     (project / "mlflow.db").unlink()
     shutil.rmtree("mlruns")
@@ -266,7 +263,7 @@ def test_a_deleted_store_is_rebuilt_from_the_receipt(store, project, empty_store
     with tracking_restore.restore_run(receipt, params=params, metrics=metrics, curves="curves.csv") as again:
         new_model = log_member(again, tiny_bart, example=DIALOGUE)
     found = tracking_restore.find_training(receipt)
-    assert found == tracking_restore.Training(run_id=again.run_id, model_id=new_model, restored=True)
+    assert found == tracking_restore.Training(run_id=again.run_id, restored=True)
     restored = store.get_run(again.run_id)
     assert restored.info.run_name == "train bart"
     assert restored.info.start_time == receipt.started
@@ -280,12 +277,21 @@ def test_a_deleted_store_is_rebuilt_from_the_receipt(store, project, empty_store
     assert restored.data.params["members.bart.learning_rate"] == "0.001"
     assert [(m.step, m.value) for m in store.get_metric_history(again.run_id, "loss")] == [(1, 3.0), (2, 2.0)]
     assert restored.data.metrics["train_loss"] == 2.0
-    assert best((found.run_id, found.model_id)).aliases == ("champion",)
+    assert best((found.run_id, new_model)).aliases == ("champion",)
 
 
-def test_a_run_whose_model_has_lost_its_files_counts_as_missing(train, store):
-    run_id, model_id = train()
-    receipt = lineage.Receipt(run_id=run_id, model_id=model_id, member="bart", inputs={}, experiment="yoyak")
-    assert tracking_restore.find_training(receipt) is not None
+def test_a_model_that_has_lost_its_files_is_known(store, train):
+    _, model_id = train()
+    assert tracking_restore.has_files(store, model_id)
+    assert not tracking_restore.has_files(store, "m-" + "0" * 32)
+    assert not tracking_restore.has_files(store, "")
     shutil.rmtree("mlruns")
+    assert not tracking_restore.has_files(store, model_id)
+
+
+def test_a_deleted_run_counts_as_missing(store, train):
+    run_id, _ = train()
+    receipt = lineage.Receipt(run_id=run_id, member="bart", inputs={}, experiment="yoyak")
+    assert tracking_restore.find_training(receipt) is not None
+    store.delete_run(run_id)
     assert tracking_restore.find_training(receipt) is None

@@ -74,7 +74,7 @@ def test_the_ui_shows_local_runs_and_takes_new_ones(server, local_run, tiny_bart
         receipt = run.receipt("bart", {})
     assert receipt.experiment == "by server"
     found = tracking_restore.find_training(receipt)
-    assert (found.run_id, found.model_id) == (run.run_id, model_id)
+    assert (found.run_id, found.restored) == (run.run_id, False)
     for _ in range(2):
         best = registry.register_best(
             "yoyak", member="bart", model_id=model_id, run_id=run.run_id, scores={}, tags={registry.FINGERPRINT: "f"}

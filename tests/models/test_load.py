@@ -21,7 +21,9 @@ ROW = Dialogue(fname="a", dialogue="#Person1#: 안녕하세요?\n#Person2#: 네.
 
 
 def member(**values: object) -> Member:
-    return Member(**{"family": "seq2seq", "learning_rate": 0.1, "max_input_tokens": 64, "max_target_tokens": 16, **values})
+    return Member(
+        **{"family": "seq2seq", "learning_rate": 0.1, "max_input_tokens": 64, "max_target_tokens": 16, **values}
+    )
 
 
 def test_a_checkpoint_saved_in_bf16_is_used_in_fp32(checkpoint: tuple[str, str, Path], tmp_path: Path) -> None:
@@ -68,9 +70,15 @@ def test_a_wrong_config_is_one_sentence(tokenizer, config: dict[str, object], sa
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("kobrt", "did you mean 'kobart'?"), ("./nowhere", "no local folder"), ("someone/no-such-model", "not found on the Hub")],
+    [
+        ("kobrt", "did you mean 'kobart'?"),
+        ("./nowhere", "no local folder"),
+        ("someone/no-such-model", "not found on the Hub"),
+    ],
 )
-def test_a_checkpoint_that_is_nowhere_is_one_sentence(tokenizer, name: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_that_is_nowhere_is_one_sentence(
+    tokenizer, name: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError) as caught:
         build_model("m", member(checkpoint=name), tokenizer)

@@ -33,7 +33,10 @@ def test_masks_are_single_tokens(tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 text = st.lists(
-    st.one_of(st.sampled_from([*MASKS, "은", " ", "  ", "에게 ", "\n"]), st.text(max_size=6, alphabet=st.characters(codec="utf-8"))),
+    st.one_of(
+        st.sampled_from([*MASKS, "은", " ", "  ", "에게 ", "\n"]),
+        st.text(max_size=6, alphabet=st.characters(codec="utf-8")),
+    ),
     max_size=8,
 ).map("".join)
 

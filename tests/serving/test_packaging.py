@@ -152,6 +152,16 @@ with tracking.stage_run("train", member="bart", params={{}}, inputs={{}}) as run
     assert float(seconds) < 3
 
 
+def test_a_view_of_links_is_logged_as_the_files_behind_them(store, tiny_bart, tmp_path):
+    for path in tiny_bart.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    with tracking.stage_run("train", member="bart", params={}, inputs={}) as run:
+        model = store.get_logged_model(log_member(run, tmp_path, example=DIALOGUE))
+    [weights] = Path(model.artifact_location).rglob("model.safetensors")
+    assert not weights.is_symlink()
+    assert weights.read_bytes() == (tiny_bart / "model.safetensors").read_bytes()
+
+
 def test_what_is_no_model_is_one_sentence_and_leaves_no_ready_model(store, tiny_bart, tmp_path):
     with tracking.stage_run("train", member="bart", params={}, inputs={}) as run:
         with pytest.raises(UserError, match="is no model of Yoyak"):

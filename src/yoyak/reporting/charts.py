@@ -76,7 +76,8 @@ def _scores(view: View) -> Chart:
     parts = view.parts[:PANELS]
     metric = view.primary[2]
     with mpl.rc_context(RC):
-        figure = Figure(figsize=(1.3 + 1.75 * len(parts), 0.75 + 0.26 * len(systems)))
+        left = 0.2 + 0.075 * max(_cells(system.name) for system in systems)
+        figure = Figure(figsize=(left + 1.75 * len(parts), 0.75 + 0.26 * len(systems)))
         grid = figure.subplots(1, len(parts), sharex=True, sharey=True, squeeze=False)[0]
         for axes, part in zip(grid, parts, strict=True):
             axes.set_title(f"{part.label} (n={part.n:,})", loc="left", fontsize=10)
@@ -89,7 +90,7 @@ def _scores(view: View) -> Chart:
         grid[0].set_ylim(-len(systems) + 0.4, 0.6)
         grid[0].set_xlim(left=0)
         figure.subplots_adjust(
-            left=1.25 / figure.get_figwidth(),
+            left=left / figure.get_figwidth(),
             right=0.99,
             top=1 - 0.32 / figure.get_figheight(),
             bottom=0.3 / figure.get_figheight(),
@@ -106,8 +107,7 @@ def _whisker(axes: Axes, score: Interval, y: float, system: System) -> None:
     colour = MUTED if system.series is None else SERIES[system.series]
     marker = "o" if system.series is None else MARKERS[system.series]
     axes.plot([score.low, score.high], [y, y], color=colour, linewidth=1.6, solid_capstyle="round")
-    hollow = system.series is None
-    axes.plot([score.mean], [y], marker, color=colour, markersize=5, fillstyle="none" if hollow else "full")
+    axes.plot([score.mean], [y], marker, color=colour, markersize=5 if system.series is not None else 3.5)
 
 
 def _curve(name: str, title: str, curves: Sequence[Curve], unit: str) -> Chart:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -191,19 +190,25 @@ def registry(registered: Mapping[str, Any]) -> dict[str, object]:
 
 def without_password(uri: str) -> str:
     """Return an address with the user and password cut out: a report is passed around."""
-    if "@" not in uri:
-        return uri
     address = urlsplit(uri)
+    if "@" not in address.netloc:
+        return uri
     return urlunsplit(address._replace(netloc=address.netloc.rpartition("@")[2]))
 
 
 def as_yaml(tree: Mapping[str, Any]) -> str:
-    """Return params as YAML text in the order of their models."""
+    """Return params as YAML text in the order of their models, nothing written ``null``."""
     from ruamel.yaml import YAML
+    from ruamel.yaml.representer import RoundTripRepresenter
 
+    class Representer(RoundTripRepresenter):
+        """One of its own, because a representer is registered with its class."""
+
+    Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
     yaml = YAML()
+    yaml.Representer = Representer
     yaml.default_flow_style = False
     yaml.allow_unicode = True
     text = io.StringIO()
     yaml.dump(dict(tree), text)
-    return re.sub(r"\n+\Z", "\n", text.getvalue())
+    return text.getvalue()

@@ -35,8 +35,12 @@ def predict_member(member: str) -> None:
         "predict", member=member, params=vars(p), inputs=lineage.digests(["prepared", folder])
     ) as run:
         from yoyak.decoding.generate import Summarizer
+        from yoyak.models.preflight import window_problem
 
         summarizer = Summarizer.load(folder)
+        problem = window_problem(summarizer.spec, summarizer.model, p.generation.max_new_tokens)
+        if problem:
+            raise UserError(f"generation.max_new_tokens with {member} needs {problem}: lower it.")
         out = Path("predictions", member)
         with atomic_path(out) as work:
             work.mkdir()

@@ -1,0 +1,170 @@
+"""The whole pipeline as people run it: real `dvc repro`, real SQLite, real processes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from pipeline.conftest import edit, shell, succeed
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("repro")]
+
+MEMBERS = ["bart", "gpt2", "t5"]
+
+
+def client(folder: Path) -> MlflowClient:
+    return MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+
+
+def runs(folder: Path) -> list:
+    found = client(folder)
+    return list(found.search_runs([e.experiment_id for e in found.search_experiments()], max_results=1000))
+
+
+def planned(folder: Path) -> set[str]:
+    """Stages that `dvc repro` would run now, other than `register`, which looks at the registry each time."""
+    return set(re.findall(r"Running stage '([^']+)'", succeed(folder, "dvc", "repro", "--dry"))) - {"register"}
+
+
+def test_everything_is_there(finished: Path) -> None:
+    for member in MEMBERS:
+        assert (finished / "models" / member / "model.safetensors").is_file()
+        assert {path.stem for path in (finished / "predictions" / member).iterdir()} == {"dev", "test", "handwritten"}
+    assert "<svg" in (finished / "report/index.html").read_text()
+    systems = {row["name"] for row in json.loads((finished / "evaluation/summary.json").read_text())["systems"]}
+    assert {*MEMBERS, "lead3", "oracle"} <= systems
+    shown = succeed(finished, "dvc", "metrics", "show")
+    assert all(f"train_{member}.json" in shown for member in MEMBERS)
+
+
+def test_runs_are_one_tree_with_lineage(finished: Path) -> None:
+    found = runs(finished)
+    parents = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
+    assert len(parents) == 1
+    names = sorted(run.info.run_name for run in found if run not in parents)
+    assert names == sorted([f"{stage} {member}" for stage in ("train", "predict") for member in MEMBERS] + ["evaluate"])
+    train = next(run for run in found if run.info.run_name == "train bart")
+    assert train.info.status == "FINISHED"
+    assert train.data.tags["mlflow.parentRunId"] == parents[0].info.run_id
+    assert train.data.params["members.bart.learning_rate"] == "0.002"
+    assert {"git.commit", "git.dirty", "seed", "device", "version.torch", "input.prepared"} <= set(train.data.tags)
+    assert {entry.dataset.name for entry in train.inputs.dataset_inputs} == {"train", "dev"}
+    assert len(client(finished).get_metric_history(train.info.run_id, "loss")) > 1
+    evaluate = next(run for run in found if run.info.run_name == "evaluate")
+    artifacts = {item.path for item in client(finished).list_artifacts(evaluate.info.run_id)}
+    assert "samples.json" in artifacts
+
+
+def test_models_are_registered_without_pickle(finished: Path) -> None:
+    found = client(finished)
+    assert {model.name for model in found.search_registered_models()} == {"yoyak", *(f"yoyak-{m}" for m in MEMBERS)}
+    champion = found.get_model_version_by_alias("yoyak", "champion")
+    best = json.loads((finished / "evaluation/summary.json").read_text())["best_member"]
+    assert champion.tags["member"] == best
+    files = [path.name for path in (finished / "mlruns").rglob("*") if path.is_file()]
+    assert "model.safetensors" in files
+    assert not [name for name in files if name.endswith((".pkl", ".pickle", ".bin", ".pt"))]
+    assert "yoyak.json" in files
+
+
+def test_a_second_repro_does_nothing(finished: Path) -> None:
+    before = {run.info.run_id for run in runs(finished)}
+    printed = succeed(finished, "dvc", "repro")
+    assert re.findall(r"Running stage '([^']+)'", printed) == ["register"]
+    assert "nothing changed" in printed
+    assert {run.info.run_id for run in runs(finished)} == before
+
+
+def test_a_learning_rate_retrains_its_member_alone(finished: Path) -> None:
+    try:
+        edit(finished, lambda tree: tree["members"]["t5"].update(learning_rate=0.5))
+        status = json.loads(succeed(finished, "dvc", "status", "--json"))
+        trained = {name for name in status if name.startswith("train@")}
+        assert trained == {"train@t5"}
+        assert "prepare" not in status
+    finally:
+        succeed(finished, "git", "checkout", "params.yaml")
+
+
+def test_a_scoring_option_retrains_nothing(finished: Path) -> None:
+    try:
+        edit(finished, lambda tree: tree["scoring"].update(multi_reference="max"))
+        changed = {name for name in json.loads(succeed(finished, "dvc", "status", "--json")) if "@" in name}
+        assert changed == set()
+        assert "evaluate" in planned(finished)
+    finally:
+        succeed(finished, "git", "checkout", "params.yaml")
+
+
+def test_a_lost_store_is_rebuilt_from_the_cache(finished: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy, symlinks=True)
+    for name in ("models", "receipts", "predictions", "evaluation", "mlruns"):
+        shutil.rmtree(copy / name)
+    (copy / "mlflow.db").unlink()
+    printed = succeed(copy, "dvc", "repro")
+    assert "yoyak train" not in printed.replace("> yoyak train", "") or "is cached" in printed
+    assert (copy / "models/bart/model.safetensors").read_bytes() == (
+        finished / "models/bart/model.safetensors"
+    ).read_bytes()
+    rebuilt = [run for run in runs(copy) if run.data.tags.get("restored") == "true"]
+    assert sorted(run.data.tags["yoyak.member"] for run in rebuilt) == MEMBERS
+    curve = client(copy).get_metric_history(rebuilt[0].info.run_id, "loss")
+    original = next(run for run in runs(finished) if run.info.run_id == rebuilt[0].data.tags["restored.run_id"])
+    assert [p.value for p in curve] == [
+        p.value for p in client(finished).get_metric_history(original.info.run_id, "loss")
+    ]
+    assert client(copy).get_model_version_by_alias("yoyak", "champion")
+    assert {run.data.tags["yoyak.stage"] for run in runs(copy)} == {"train", "pipeline"}
+
+
+def test_predict_takes_any_file_and_model(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    succeed(
+        finished,
+        "yoyak",
+        "predict",
+        "--model",
+        "models:/yoyak@champion",
+        "--input",
+        "data/test.csv",
+        "--output",
+        str(out),
+    )
+    rows = list(csv.DictReader(out.open(encoding="utf-8", newline="")))
+    asked = list(csv.DictReader((finished / "data/test.csv").open(encoding="utf-8", newline="")))
+    assert [row["fname"] for row in rows] == [row["fname"] for row in asked]
+    assert list(rows[0]) == ["fname", "summary"]
+    wrong = shell(finished, "yoyak", "predict", "--model", "models:/yoyak@champoin", "--input", "data/test.csv")
+    assert wrong.returncode == 1
+    assert "did you mean 'champion'?" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+
+
+def test_an_experiment_overrides_params(finished: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy, symlinks=True)
+    succeed(copy, "dvc", "exp", "run", "-n", "longer", "-S", "generation.max_new_tokens=6")
+    assert "longer" in succeed(copy, "dvc", "exp", "show", "--csv")
+    tagged = {run.info.run_name for run in runs(copy) if run.data.tags.get("DVC_EXP_NAME") == "longer"}
+    assert {"pipeline longer", "predict bart", "evaluate"} <= tagged
+    assert not {name for name in tagged if name.startswith("train")}
+    versions = client(copy).search_model_versions("name = 'yoyak-bart'")
+    assert len(versions) == 2
+
+
+def test_mlproject_trains_a_member(finished: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy, symlinks=True)
+    succeed(copy, "mlflow", "run", ".", "--env-manager", "local", "-e", "train", "-P", "member=gpt2")
+    newest = sorted(
+        (run for run in runs(copy) if run.info.run_name == "train gpt2"), key=lambda run: run.info.start_time
+    )
+    assert len(newest) == 2
+    parent = client(copy).get_run(newest[-1].data.tags["mlflow.parentRunId"])
+    assert parent.data.tags["mlflow.project.entryPoint"] == "train"
