@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro test lint lock clean
+.PHONY: help env repro smoke test lint lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -24,8 +24,11 @@ repro: $(STAMP) ## pull the data and run the whole pipeline
 	dvc pull --quiet data.dvc
 	dvc repro
 
+smoke: $(STAMP) ## the same pipeline on presets/smoke.yaml, twice: the second time must do nothing
+	./tests/smoke.sh
+
 test: $(STAMP) ## run the tests
-	pytest -n 2 --dist worksteal
+	pytest -n 2 --dist loadgroup
 
 lint: $(STAMP) ## check style and types
 	ruff check .

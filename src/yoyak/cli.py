@@ -25,6 +25,9 @@ STAGES = {
 }
 
 
+VERBS = (*STAGES, "samples", "params", "preset")
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of every verb; building it imports nothing heavy."""
     top = argparse.ArgumentParser(

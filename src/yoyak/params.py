@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import to_jsonable_python
 
 from yoyak import overrides
 from yoyak.errors import UserError, nearest
@@ -242,6 +243,11 @@ def read(*sections: str, path: str | os.PathLike[str] = PARAMS_FILE) -> Params:
     return cast(Params, SimpleNamespace(**kept))
 
 
+def dump(settings: Params) -> dict[str, Any]:
+    """Return params, or the sections of them that `read` gave, as plain values."""
+    return to_jsonable_python(vars(settings) if isinstance(settings, SimpleNamespace) else settings)
+
+
 def validate(tree: dict[str, Any], where: str) -> Params:
     """Return the tree of a params file as typed objects; UserError in one sentence for the first thing wrong."""
     try:
@@ -251,8 +257,9 @@ def validate(tree: dict[str, Any], where: str) -> Params:
 
 
 def _sentence(error: ValidationError, where: str) -> str:
-    """Turn the first of pydantic's complaints into one sentence."""
-    first = error.errors(include_url=False)[0]
+    """Turn one of pydantic's complaints into a sentence: of an unknown key first, it is often a missing one's cause."""
+    complaints = error.errors(include_url=False)
+    first = next((found for found in complaints if found["type"] == "extra_forbidden"), complaints[0])
     location = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
         parent = ".".join(location[:-1]) or "the top level"

@@ -21,7 +21,7 @@ from yoyak import lineage, registry, tracking, tracking_restore
 from yoyak.data.records import Dialogue, read_jsonl
 from yoyak.files import write_json
 from yoyak.models.text import SPEC_FILE, load_spec, save_spec
-from yoyak.params import Generation, Params, Scoring
+from yoyak.params import Generation, Params, Registry, Scoring
 from yoyak.registry import GateResult, Version
 from yoyak.serving.packaging import log_member
 from yoyak.tracking_run import MODEL, StageRun
@@ -59,7 +59,7 @@ def register(p: Params, mark: str) -> dict[str, Any]:
         rows.append(_row(versions[member], member, training.restored))
     best = summary["best_member"]
     found = versions[best]
-    gate = _gate(found, p, dev, dev_md5, best)
+    gate = _gate(found, best, dev, dev_md5, p.registry, p.scoring, p.seed)
     version = registry.register_best(
         p.registry.name,
         member=best,
@@ -115,9 +115,17 @@ def _writing(folder: Path, generation: Generation) -> Iterator[Path]:
         yield view
 
 
-def _gate(found: Version, p: Params, dev: Sequence[Dialogue], dev_md5: str, best: str) -> GateResult | None:
+def _gate(
+    found: Version,
+    best: str,
+    dev: Sequence[Dialogue],
+    dev_md5: str,
+    settings: Registry,
+    scoring: Scoring,
+    seed: int,
+) -> GateResult | None:
     """Compare the best member with the champion on the dev set; None where there is none, or it is the same model."""
-    champion = registry.champion(p.registry.name)
+    champion = registry.champion(settings.name)
     if champion is None or champion.model_id == found.model_id:
         return None
     texts = registry.champion_predictions(champion, dev_md5)
@@ -131,10 +139,10 @@ def _gate(found: Version, p: Params, dev: Sequence[Dialogue], dev_md5: str, best
         texts = {row.fname: candidates[0].text for row, candidates in zip(dev, written, strict=True)}
     return registry.gate(
         _dev_scores(best, dev),
-        _score([texts[row.fname] for row in dev], dev, p.scoring),
-        significance=p.registry.significance,
-        samples=p.scoring.bootstrap_samples,
-        seed=p.seed,
+        _score([texts[row.fname] for row in dev], dev, scoring),
+        significance=settings.significance,
+        samples=scoring.bootstrap_samples,
+        seed=seed,
     )
 
 

@@ -117,3 +117,12 @@ def test_targets_always_end(tokenizer) -> None:
     rows = encode_targets(tokenizer, ["안녕 " * 50, "네"], 8)
     assert len(rows[0]) == 8
     assert all(row[-1] == tokenizer.eos_token_id for row in rows)
+
+
+def test_the_preflight_finds_a_model_that_could_not_write(tokenizer, tmp_path: Path) -> None:
+    # transformers 4.57 sizes the decoder's cache by the encoder's layers.
+    config = {"model_type": "t5", "d_model": 16, "d_kv": 8, "d_ff": 8, "num_layers": 1, "num_decoder_layers": 2}
+    settings = member(config={**config, "num_heads": 2}, tokenizer="bpe")
+    model = build_model("m", settings, tokenizer)
+    with pytest.raises(UserError, match="cannot read or write one row"):
+        preflight.check(ModelSpec.of("m", settings), settings, model, tokenizer, [("안녕", "네")], tmp_path)

@@ -1,4 +1,4 @@
-"""A small project in a folder of its own, as a clone is: the repository's dvc.yaml and code, little data, tiny models."""
+"""A small project in a folder of its own, as a clone is: this dvc.yaml and code, little data, tiny models."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from pipeline.conftest import edit, environment, succeed
 
 pytestmark = pytest.mark.slow

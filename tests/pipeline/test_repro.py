@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+
 from pipeline.conftest import edit, shell, succeed
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("repro")]

@@ -7,8 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from reporting_project import SCRIPT, Project, dialogue
 
+from reporting_project import SCRIPT, Project, dialogue
 from yoyak import params
 from yoyak.data.records import Dialogue
 from yoyak.errors import UserError
@@ -49,16 +49,22 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def build(root: Path, out: Path, dialogues: int = 6, commit: str = "", members: list[str] | None = None) -> Page:
-    names = members or list(params.load(root / "params.yaml", env={}).members)
-    build_report(root, out, params.Report(dialogues=dialogues, title="요약 & 보고"), names, commit)
+def settings(root: Path, report: params.Report, members: list[str] | None = None) -> params.Params:
+    whole = params.load(root / "params.yaml", env={})
+    kept = {name: whole.members.get(name, whole.members["bart"]) for name in members or whole.members}
+    return whole.model_copy(update={"report": report, "members": kept})
+
+
+def build(root: Path, out: Path, dialogues: int = 6, members: list[str] | None = None) -> Page:
+    report = params.Report(dialogues=dialogues, title="요약 & 보고")
+    build_report(root, out, settings(root, report, members))
     return Page((out / "index.html").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def out(scored: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("report") / "report"
-    build(scored, out, commit="0123456789abcdef")
+    build(scored, out)
     return out
 
 
@@ -163,7 +169,7 @@ def test_markdown_tables_are_whole(out: Path) -> None:
 
 
 def test_a_second_build_is_the_same_to_the_byte(scored: Path, out: Path, tmp_path: Path) -> None:
-    build(scored, tmp_path / "again", commit="0123456789abcdef")
+    build(scored, tmp_path / "again")
     files = sorted(path.relative_to(out) for path in out.rglob("*") if path.is_file())
     assert len(files) == 8
     for name in files:

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from reporting_project import Project
 
+from reporting_project import Project
 from yoyak import params
 from yoyak.reporting import charts
 from yoyak.reporting.build import read_view
@@ -13,9 +13,14 @@ from yoyak.reporting.svg import Chart
 from yoyak.reporting.view import Curve
 
 
+def alone(root: Path) -> params.Params:
+    whole = params.load(root / "params.yaml", env={})
+    return whole.model_copy(update={"report": params.Report(dialogues=0), "members": {"bart": whole.members["bart"]}})
+
+
 @pytest.fixture(scope="module")
 def drawn(scored: Path) -> dict[str, Chart]:
-    return charts.draw(read_view(scored, params.Report(), ["bart", "t5", "gpt2"]))
+    return charts.draw(read_view(scored, params.load(scored / "params.yaml", env={})))
 
 
 def test_there_are_few_and_each_says_what_it_shows(drawn: dict[str, Chart]) -> None:
@@ -61,13 +66,13 @@ def test_a_topic_is_shown_as_it_is_and_cut_where_it_is_long(make_project: Projec
     root = make_project()
     csv = root / "evaluation/dialogues.csv"
     csv.write_text(csv.read_text(encoding="utf-8").replace(",도서관,", f",{topic},"), encoding="utf-8")
-    view = read_view(root, params.Report(dialogues=0), ["bart"])
+    view = read_view(root, alone(root))
     assert shown in charts.draw(view)["topic"].inline
 
 
 @pytest.mark.parametrize(("last", "title"), [(0.5, "Training loss (log scale)"), (4.0, "Training loss")])
 def test_a_loss_that_falls_far_is_drawn_on_a_log_scale(scored: Path, last: float, title: str) -> None:
-    view = read_view(scored, params.Report(dialogues=0), ["bart"])
+    view = read_view(scored, alone(scored))
     curve = Curve(member="bart", series=0, points=((0.0, 8.0), (1.0, last)))
     fields = {name: getattr(view, name) for name in view.__slots__} | {"curves": {"loss": (curve,)}}
     assert charts.draw(type(view)(**fields))["loss"].title == title

@@ -90,12 +90,16 @@ def _check_step(
     inputs, _ = encode_inputs(tokenizer, [dialogue], spec)
     target = encode_targets(tokenizer, [summary], member.max_target_tokens)[0]
     ids = torch.tensor(inputs)
-    with torch.inference_mode():
-        if spec.family == "seq2seq":
-            loss = model(input_ids=ids, labels=torch.tensor([target])).loss
-        else:
-            whole = torch.tensor([inputs[0] + target])
-            loss = model(input_ids=whole, labels=whole).loss
-        model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=1, do_sample=False)
+    try:
+        with torch.inference_mode():
+            if spec.family == "seq2seq":
+                loss = model(input_ids=ids, labels=torch.tensor([target])).loss
+            else:
+                whole = torch.tensor([inputs[0] + target])
+                loss = model(input_ids=whole, labels=whole).loss
+            # Three tokens and two beams: a cache that does not fit the layers shows at the second step only.
+            model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=3, num_beams=2)
+    except (RuntimeError, IndexError, ValueError) as error:
+        raise UserError(f"{where}: the model cannot read or write one row ({error}): change its config.") from error
     if not torch.isfinite(loss):
         raise UserError(f"{where}: the loss of its first row is {loss.item()}: the checkpoint's weights are damaged.")

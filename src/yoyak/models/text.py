@@ -108,4 +108,5 @@ def decode(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) ->
     probe = tokenizer("#Person1#은", add_special_tokens=False)["input_ids"]
     if " " in tokenizer.decode(probe, clean_up_tokenization_spaces=False).strip():
         texts = [_LOOSE_PARTICLE.sub(r"\1", text) for text in texts]
-    return [text.strip() for text in texts]
+    # Where the limit cuts a character of several bytes, its first bytes are no text.
+    return [text.rstrip("\ufffd").strip() for text in texts]

@@ -24,21 +24,20 @@ SERIES = 8
 KINDS = ("member", "ensemble", "baseline", "oracle")
 
 
-def build_report(root: Path, out: Path, report: params.Report, members: list[str], commit: str = "") -> None:
+def build_report(root: Path, out: Path, settings: params.Params) -> None:
     """Write ``out/index.html``, ``out/report.md`` and ``out/images`` from the outputs of the pipeline in ``root``.
 
-    ``members`` are those whose training and predictions are shown; every system that was scored is in the tables.
-    ``commit`` is named on the page if it is given. Raises UserError for an input that is missing or damaged.
+    The members of ``settings`` are those whose training and predictions are shown; every system that was scored is
+    in the tables. Raises UserError for an input that is missing or damaged.
     """
-    view = read_view(root, report, members, commit)
+    view = read_view(root, settings)
     with atomic_path(out) as work:
         render.write(view, work)
 
 
-def read_view(root: Path, report: params.Report, members: Sequence[str], commit: str = "") -> View:
+def read_view(root: Path, settings: params.Params) -> View:
     """Return everything that the pages show; see `build_report`."""
-    root = Path(root)
-    settings = params.load(root / params.PARAMS_FILE)
+    members = list(settings.members)
     summary = read_json(root, "evaluation/summary.json", "evaluate")
     prepared = read_json(root, "prepared/report.json", "prepare", optional=True)
     registered = read_json(root, "registry/registered.json", "register", optional=True)
@@ -48,13 +47,13 @@ def read_view(root: Path, report: params.Report, members: Sequence[str], commit:
 
     table = groups.read_scores(root / "evaluation/dialogues.csv")
     compared = [*series, scored["best_baseline"]]
-    chosen = examples.choose(table, parts, best, report.dialogues)
+    chosen = examples.choose(table, parts, best, settings.report.dialogues)
     texts = examples.read_dialogues(root, chosen)
     outputs = {member: examples.read_predictions(root, member, chosen) for member in members}
     curves, unit = read_curves(root, members, series)
     return View(
         **scored,
-        title=report.title,
+        title=settings.report.title,
         folder=settings.data.folder,
         weights=settings.scoring.weights,
         trainings=_trainings(root, members),
@@ -66,8 +65,8 @@ def read_view(root: Path, report: params.Report, members: Sequence[str], commit:
         cleaning=facts.cleaning(prepared),
         findings=facts.tables(prepared),
         registry=facts.registry(registered) if registered else None,
-        params_text=facts.as_yaml(settings.model_dump(mode="json")),
-        lineage=_lineage(root, members, summary, registered, commit),
+        params_text=facts.as_yaml(params.dump(settings)),
+        lineage=_lineage(root, members, summary, registered),
     )
 
 
@@ -215,16 +214,15 @@ def _lineage(
     members: Sequence[str],
     summary: Mapping[str, Any],
     registered: Mapping[str, Any],
-    commit: str,
 ) -> tuple[tuple[str, str], ...]:
-    """Return what the page was made from: commit, digest of the inputs, MLflow run of the best member."""
+    """Return what the page was made from: digest of the inputs, MLflow run of the best member."""
     digest = hashlib.sha256()
     for path in _inputs(root, members, summary["splits"]):
         if path.exists():
             digest.update(path.relative_to(root).as_posix().encode() + b"\0")
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
-    found = [("commit", commit[:12])] if commit else []
+    found: list[tuple[str, str]] = []
     found.append(("inputs", f"sha256 {digest.hexdigest()[:12]}"))
     for entry in registered.get("registered") or ():
         if entry.get("member") == summary["best_member"] and entry.get("run_id"):

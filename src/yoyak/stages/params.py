@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -32,4 +33,5 @@ def _rows(
             yield from _rows(below, given.get(key) if isinstance(given, dict) else None, (*path, key), file, sources)
         return
     source = sources.get(path, "default" if given is None else file)
-    yield ".".join(path), str(inner), source
+    plain = isinstance(inner, str) and inner.strip() == inner != "" and inner.isprintable()
+    yield ".".join(path), inner if plain else json.dumps(inner, ensure_ascii=False), source

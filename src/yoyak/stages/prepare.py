@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from yoyak import params
 from yoyak.files import atomic_path, write_json, write_text
@@ -34,10 +36,12 @@ def run() -> None:
         for name, settings in tqdm(p.tokenizers.items(), desc="training tokenizers"):
             tokenizer = train_tokenizer(texts, masks, settings)
             tokenizer.save_pretrained(work / "tokenizers" / name)
-            add_token_histograms(
-                report, prepared.splits, lambda batch, t=tokenizer: list(map(len, t(batch)["input_ids"])), name
-            )
+            add_token_histograms(report, prepared.splits, partial(_token_lengths, tokenizer), name)
         write_json(work / "report.json", report)
     write_length_plots(report, Path("plots"))
     for name, rows in prepared.splits.items():
         print(f"{name}: {len(rows)} dialogues")
+
+
+def _token_lengths(tokenizer: Any, texts: list[str]) -> list[int]:
+    return [len(ids) for ids in tokenizer(texts)["input_ids"]]

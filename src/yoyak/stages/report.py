@@ -9,8 +9,8 @@ from yoyak import params
 
 def run() -> None:
     """Build the report from what the stages before it wrote."""
-    p = params.read("data", "members", "report")
+    p = params.read(*params.Params.model_fields)
     from yoyak.reporting.build import build_report
 
-    build_report(Path(), Path("report"), p.report, list(p.members))
+    build_report(Path(), Path("report"), p)
     print(f"report: {Path('report', 'index.html').absolute().as_uri()}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from yoyak import lineage, params, tracking
+from yoyak import catalog, lineage, params, tracking
 from yoyak.files import atomic_path, write_json
 
 
@@ -21,6 +21,7 @@ def run(member: str) -> None:
 
     masks = (prepared / "masks.txt").read_text(encoding="utf-8").split()
     own = prepared / "tokenizers" / settings.tokenizer if settings.tokenizer else None
+    source = own or catalog.checkpoint(str(settings.checkpoint))
     train, dev = read_jsonl(prepared / "train.jsonl"), read_jsonl(prepared / "dev.jsonl")
     with tracking.stage_run(stage="train", member=member, params=vars(p), inputs=inputs) as run:
         for name, rows in (("train", train), ("dev", dev)):
@@ -28,7 +29,7 @@ def run(member: str) -> None:
         done = train_member(
             member,
             settings,
-            load_tokenizer(own, masks) if own else load_tokenizer(settings.checkpoint, masks, settings.revision),
+            load_tokenizer(source, masks, None if own else settings.revision),
             train,
             dev,
             seed=p.seed,

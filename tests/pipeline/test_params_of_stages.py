@@ -1,0 +1,81 @@
+"""dvc.yaml says of each stage exactly the params that its code reads: no more, no less."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.conftest import ROOT, shrink
+from yoyak import params, tracking, tracking_store
+from yoyak.data.samples import write_corpus
+
+DVC = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+MEMBER = "bart"
+
+
+class Recorded(SimpleNamespace):
+    """What a stage was given; it notes which sections are taken from it."""
+
+    taken: ClassVar[set[str]] = set()
+
+    def __getattribute__(self, name: str) -> Any:
+        values = object.__getattribute__(self, "__dict__")
+        # vars() takes everything: that is what a run's params are logged from.
+        Recorded.taken.update(values if name == "__dict__" else {name} & set(values))
+        return super().__getattribute__(name)
+
+
+def declared(stage: str) -> set[str]:
+    node = DVC[stage]
+    return {name.replace("${key}", MEMBER) for name in node.get("do", node).get("params", [])}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("params")
+    yaml = YAML()
+    tree = yaml.load((ROOT / "params.yaml").read_text())
+    shrink(tree)
+    tree["members"] = {MEMBER: tree["members"][MEMBER]}
+    with (folder / "params.yaml").open("w") as out:
+        yaml.dump(tree, out)
+    write_corpus(folder / "data", train=20, dev=4, test=5, seed=1)
+    (folder / "data/handwritten.csv").write_bytes((folder / "data/dev.csv").read_bytes())
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("params")
+@pytest.mark.parametrize("stage", list(DVC))
+def test_params_are_those_that_are_read(stage: str, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/mlflow.db")
+    monkeypatch.setattr(tracking_store, "_clients", {})
+    monkeypatch.setattr(tracking, "_given", [])
+    asked: set[str] = set()
+    monkeypatch.setattr(Recorded, "taken", set())
+    read = params.read
+
+    def recording(*sections: str, **kwargs: Any) -> Any:
+        asked.update(sections)
+        return Recorded(**vars(read(*sections, **kwargs)))
+
+    monkeypatch.setattr(params, "read", recording)
+    arguments = [MEMBER] if "foreach" in DVC[stage] else []
+    importlib.import_module(f"yoyak.stages.{stage}").run(*arguments)
+    assert asked == declared(stage)
+    assert Recorded.taken == {name.partition(".")[0] for name in asked}
+
+
+def test_every_stage_has_a_file_and_every_path_exists() -> None:
+    for name, node in DVC.items():
+        body = node.get("do", node)
+        assert (ROOT / f"src/yoyak/stages/{name}.py").is_file()
+        for path in body["deps"]:
+            if path.startswith("src/"):
+                assert (ROOT / path).exists(), path

@@ -1,0 +1,105 @@
+"""The command line as people meet it: quick help, one-sentence errors, exit codes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from yoyak import cli
+from yoyak.errors import nearest
+
+YOYAK = Path(sys.executable).with_name("yoyak")
+HEAVY = ("torch", "transformers", "mlflow", "datasets", "pandas", "numpy", "kiwipiepy", "matplotlib", "pydantic")
+
+
+def yoyak(*arguments: str, folder: Path | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run([YOYAK, *arguments], cwd=folder, input=stdin, capture_output=True, text=True, check=False)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    loaded = f"[name for name in {HEAVY} if name in sys.modules]"
+    code = f"import sys; from yoyak import cli; cli.parser().format_help(); print({loaded})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_names_every_verb() -> None:
+    done = yoyak("--help")
+    assert done.returncode == 0
+    for verb in ("prepare", "train", "predict", "evaluate", "register", "report", "samples", "params", "preset"):
+        assert verb in done.stdout
+
+
+def test_every_verb_has_a_stage() -> None:
+    for verb in cli.VERBS:
+        assert (Path(cli.__file__).parent / "stages" / f"{verb}.py").is_file()
+
+
+@pytest.mark.parametrize("arguments", [["train"], ["nonsense"], [], ["samples", "--n", "0"]])
+def test_wrong_arguments_exit_with_2(arguments: list[str], tmp_path: Path) -> None:
+    done = yoyak(*arguments, folder=tmp_path)
+    assert done.returncode == 2
+    assert "usage:" in done.stderr
+
+
+def test_an_error_is_one_sentence_and_its_traceback_is_in_the_log(tmp_path: Path) -> None:
+    done = yoyak("prepare", folder=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == "yoyak prepare: params.yaml is missing: run in the project's folder, or name the file.\n"
+    assert "Traceback" in (tmp_path / "logs/yoyak.log").read_text()
+
+
+def test_params_say_where_each_value_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).parents[1]
+    (tmp_path / "params.yaml").write_text((root / "params.yaml").read_text())
+    monkeypatch.setenv("YOYAK__SCORING__CONFIDENCE", "0.9")
+    rows = dict(line.split(maxsplit=1) for line in yoyak("params", folder=tmp_path).stdout.splitlines())
+    assert rows["seed"].split() == ["20", "params.yaml"]
+    assert rows["scoring.confidence"].split() == ["0.9", "YOYAK__SCORING__CONFIDENCE"]
+    assert rows["members.bart.max_grad_norm"].split() == ["1.0", "default"]
+
+
+def test_samples_are_the_same_for_the_same_seed(tmp_path: Path) -> None:
+    first = yoyak("samples", "--n", "5", "--seed", "3").stdout
+    assert first == yoyak("samples", "--n", "5", "--seed", "3").stdout
+    assert first.startswith("fname,dialogue,summary,topic\n")
+    yoyak("samples", "--n", "5", "--seed", "3", "--output", "rows.csv", folder=tmp_path)
+    assert (tmp_path / "rows.csv").read_text(encoding="utf-8") == first
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    done = subprocess.run(
+        f"{YOYAK} samples --n 20000 | head -n 1", shell=True, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("fname")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_preset_takes_the_place_of_params(tmp_path: Path) -> None:
+    root = Path(__file__).parents[1]
+    (tmp_path / "presets").mkdir()
+    for name in ("smoke", "demo"):
+        (tmp_path / f"presets/{name}.yaml").write_text((root / f"presets/{name}.yaml").read_text())
+    assert yoyak("preset", "smoke", folder=tmp_path).returncode == 0
+    assert (tmp_path / "params.yaml").read_text() == (tmp_path / "presets/smoke.yaml").read_text()
+    wrong = yoyak("preset", "smok", folder=tmp_path)
+    assert "did you mean 'smoke'?" in wrong.stderr
+    (tmp_path / "params.yaml").write_text("seed: 3\n")
+    assert "has changes that are in no preset" in yoyak("preset", "demo", folder=tmp_path).stderr
+    assert (tmp_path / "params.yaml").read_text() == "seed: 3\n"
+    assert yoyak("preset", "demo", "--force", folder=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "choices", "said"),
+    [
+        ("Bart", ["bart", "t5"], " (did you mean 'bart'?)"),
+        ("xyz", ["bart", "t5"], " (known: bart, t5)"),
+        ("xyz", [], ""),
+    ],
+)
+def test_the_nearest_name(name: str, choices: list[str], said: str) -> None:
+    assert nearest(name, choices) == said
