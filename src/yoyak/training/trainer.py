@@ -39,6 +39,8 @@ from yoyak.training.dataset import EpochLengthGroupedSampler, encode
 Logger = Callable[[int, Mapping[str, float]], None]
 
 MEASURED = ("loss", "eval_loss", "eval_combined", "learning_rate", "grad_norm")
+LOGGED = 5
+"""Losses logged for each evaluation."""
 CURVE = ("step", "epoch", *MEASURED)
 """Columns of a training's curves."""
 
@@ -182,7 +184,9 @@ class Progress(TrainerCallback):
 
 def _arguments(member: Member, seed: int, checkpoints: Path, rows: int) -> TrainingArguments:
     updates = math.ceil(math.ceil(rows / member.batch_size) / member.gradient_accumulation_steps)
-    every = max(1, math.ceil(updates * member.num_epochs / member.evaluations))
+    # A checkpoint falls on a logged step, so that a resumed training logs what the whole one would have.
+    logged = max(1, int(updates * member.num_epochs) // member.evaluations // LOGGED)
+    every = max(1, int(updates * member.num_epochs) // member.evaluations // logged) * logged
     bf16 = member.precision == "bf16" or (
         member.precision == "auto" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     )
@@ -210,7 +214,7 @@ def _arguments(member: Member, seed: int, checkpoints: Path, rows: int) -> Train
         save_steps=every,
         save_total_limit=2,
         logging_strategy="steps",
-        logging_steps=max(1, every // 4),
+        logging_steps=logged,
         load_best_model_at_end=True,
         metric_for_best_model="eval_combined",
         greater_is_better=True,
