@@ -47,7 +47,9 @@ def register(p: Params, mark: str) -> dict[str, Any]:
     for member in p.members:
         training = _training(member, p)
         model_id = _model(training, Path("models", member), p.generation, dev[0].dialogue)
-        tracking.attach_predictions(training.run_id, Path("predictions", member, "dev.jsonl"), dev_md5)
+        tracking.attach_predictions(
+            training.run_id, Path("predictions", member, "dev.jsonl"), dev_md5, model_id=model_id
+        )
         tags = {
             "git.commit": git.commit,
             "dvc.models_md5": lineage.digest(Path("models", member)),

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 PIPELINE, STAGE, MEMBER = "yoyak.pipeline", "yoyak.stage", "yoyak.member"
 PROCESS, ERROR = "yoyak.process", "yoyak.error"
-PREDICTIONS, PREDICTIONS_MD5 = "predictions/dev.jsonl", "yoyak.predictions.dev_md5"
+PREDICTIONS = "predictions/dev.jsonl"
+PREDICTIONS_MD5, PREDICTIONS_MODEL = "yoyak.predictions.dev_md5", "yoyak.predictions.model_id"
 
 EXPERIMENT = "yoyak"
 """The experiment of runs where nobody names another."""
@@ -95,12 +96,20 @@ def stage_run(
                 close_run(client, parent.info.run_id, status)
 
 
-def attach_predictions(run_id: str, path: str | os.PathLike[str], dataset_md5: str) -> None:
-    """Keep a training's dev predictions with its run, so that later models can be compared without decoding again."""
+def attach_predictions(run_id: str, path: str | os.PathLike[str], dataset_md5: str, *, model_id: str = "") -> None:
+    """Keep a training's dev predictions with its run, so that later models can be compared without decoding again.
+
+    Those of the same model on the same dev set are kept once.
+    """
     client = connect()
+    tags = {PREDICTIONS_MD5: dataset_md5, PREDICTIONS_MODEL: model_id}
     with reported():
+        known = client.get_run(run_id).data.tags
+        if model_id and all(known.get(key) == value for key, value in tags.items()):
+            return
         client.log_artifact(run_id, str(path), str(Path(PREDICTIONS).parent))
-        client.set_tag(run_id, PREDICTIONS_MD5, dataset_md5)
+        for key, value in tags.items():
+            client.set_tag(run_id, key, value)
 
 
 def create_run(
