@@ -6,12 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
-from tokenizers.models import Unigram
-from tokenizers.trainers import UnigramTrainer
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-from yoyak.models.tokenizers import add_masks, train_tokenizer
+from yoyak.models.tokenizers import train_tokenizer
 from yoyak.params import Tokenizer as TokenizerParams
 
 TEXTS = [
@@ -34,24 +31,6 @@ FAMILIES = {
     "gpt_neox": ("causal", {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
                             "num_attention_heads": 2, "max_position_embeddings": 256}),
 }  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def t5_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer built as T5's is: words are split off, each begins with a space, added tokens take one with them."""
-    backend = Tokenizer(Unigram())
-    backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="always")]
-    )
-    backend.decoder = decoders.Metaspace(prepend_scheme="always")
-    special = ["<pad>", "</s>", "<unk>"]
-    backend.train_from_iterator(TEXTS, UnigramTrainer(vocab_size=300, special_tokens=special, unk_token="<unk>"))
-    backend.post_processor = processors.TemplateProcessing("$A </s>", special_tokens=[("</s>", 1)])
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-    )
-    add_masks(tokenizer, ["#Person1#", "#Person2#", "#PhoneNumber#"])
-    return tokenizer
 
 
 @pytest.fixture(scope="session", params=sorted(FAMILIES))

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import PreTrainedTokenizerBase
+from tokenizers import Regex, decoders, normalizers, pre_tokenizers
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from yoyak.errors import UserError
 from yoyak.models.text import decode
-from yoyak.models.tokenizers import load_tokenizer, train_tokenizer
+from yoyak.models.tokenizers import add_masks, load_tokenizer, train_tokenizer
 from yoyak.params import Tokenizer
 
 MASKS = ["#Person1#", "#Person2#", "#PhoneNumber#"]
@@ -65,10 +66,46 @@ def test_training_twice_gives_the_same_tokens() -> None:
     assert one.get_vocab() == two.get_vocab()
 
 
-def test_a_tokenizer_that_puts_a_space_behind_masks_is_set_right(t5_tokenizer: PreTrainedTokenizerBase) -> None:
-    ids = t5_tokenizer(["#Person1#은 #Person2#에게 일곱 시로 예약한다."], add_special_tokens=False)["input_ids"]
-    assert t5_tokenizer.decode(ids[0]).startswith("#Person1# 은")
-    assert decode(t5_tokenizer, ids) == ["#Person1#은 #Person2#에게 일곱 시로 예약한다."]
+def with_spaces_of(style: str) -> PreTrainedTokenizerFast:
+    """A tokenizer that marks spaces as the checkpoints of a kind do, on our own vocabulary."""
+    tokenizer = train_tokenizer(TEXTS, [], Tokenizer(type="unigram", vocab_size=600))
+    backend = tokenizer.backend_tokenizer
+    always = pre_tokenizers.Metaspace(prepend_scheme="always")
+    decoder = decoders.Metaspace(prepend_scheme="always")
+    if style == "t5":
+        backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), always])
+    elif style == "spm":
+        stripped = [normalizers.Strip(left=False, right=True), normalizers.Replace(Regex(" {2,}"), "▁")]
+        backend.normalizer, backend.pre_tokenizer = normalizers.Sequence(stripped), always
+    elif style == "kobart":
+        backend.normalizer, backend.pre_tokenizer = normalizers.NFKC(), always
+    else:
+        backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+        backend.pre_tokenizer = None
+        decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    backend.decoder = decoder
+    return tokenizer
+
+
+@pytest.mark.parametrize("style", ["t5", "spm", "kobart", "llama"])
+@pytest.mark.parametrize(
+    "summary",
+    [
+        "#Person1#은 #Person2#에게 일곱 시로 예약한다.",
+        "시로 #Person2#이세요 #Person1#능에게 가능한가요.",
+        "일곱 시로 예약한다, #PhoneNumber#",
+        "#Person2# #Person1#: 네, #Person2#.",
+    ],
+    ids=["particles", "words", "end", "neighbours"],
+)
+def test_other_peoples_tokenizers_keep_the_spaces_beside_masks(style: str, summary: str, tmp_path: Path) -> None:
+    tokenizer = with_spaces_of(style)
+    plain = tokenizer("일곱 시로 예약한다.")["input_ids"]
+    add_masks(tokenizer, MASKS)
+    assert tokenizer("일곱 시로 예약한다.")["input_ids"] == plain
+    tokenizer.save_pretrained(tmp_path)
+    for kept in (tokenizer, load_tokenizer(tmp_path, MASKS)):
+        assert decode(kept, kept([summary], add_special_tokens=False)["input_ids"]) == [summary]
 
 
 def test_a_missing_tokenizer_is_one_sentence(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ An encoder-decoder model reads ``prefix + dialogue`` and writes the summary. A d
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 SPEC_FILE = "yoyak.json"
-
-_PARTICLES = "은 는 이 가 을 를 의 과 와 도 만 로 으로 에 에게 에게서 께 께서 한테 보다 부터 까지 이랑 랑 이나 나"
-_LOOSE_PARTICLE = re.compile(rf"(#[A-Za-z]+\d*#) (?=(?:{_PARTICLES.replace(' ', '|')})(?:[\s.,!?]|$))")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,14 +95,7 @@ def encode_targets(tokenizer: PreTrainedTokenizerBase, summaries: Sequence[str],
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) -> list[str]:
-    """Return the texts of generated ids with the spacing that was encoded, special tokens left out.
-
-    Some checkpoints' tokenizers (T5's) put a space behind every added token. With those, and only with those, the
-    space between a mask and its particle is taken out again: a particle is never written apart from its noun.
-    """
+    """Return the texts of generated ids with the spacing that was encoded, special tokens left out."""
     texts = tokenizer.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    probe = tokenizer("#Person1#은", add_special_tokens=False)["input_ids"]
-    if " " in tokenizer.decode(probe, clean_up_tokenization_spaces=False).strip():
-        texts = [_LOOSE_PARTICLE.sub(r"\1", text) for text in texts]
     # Where the limit cuts a character of several bytes, its first bytes are no text.
     return [text.rstrip("\ufffd").strip() for text in texts]

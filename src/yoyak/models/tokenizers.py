@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE, Unigram
@@ -85,11 +86,40 @@ def _train_unigram(pieces: Iterable[str], size: int) -> Tokenizer:
 
 
 def add_masks(tokenizer: PreTrainedTokenizerBase, masks: Sequence[str]) -> int:
-    """Make every mask one ordinary token and return how many were new.
+    """Make every mask one ordinary token that takes no space with it, and return how many were new.
 
     They are not special tokens, since those are left out when a summary is decoded.
     """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        _keep_spaces(backend)
     return tokenizer.add_tokens([AddedToken(mask, normalized=False) for mask in masks])
+
+
+def _keep_spaces(backend: Tokenizer) -> None:
+    """Let a tokenizer mark a space only where there is one, and where a text begins.
+
+    Those of T5, KoBART and Llama begin anew behind every added token: the word behind it gets a space, and some lose
+    the space before it. `#Person1#은 #Person2#에게` would come back as `#Person1# 은#Person2# 에게`.
+    """
+    state = json.loads(backend.to_str())
+    before, steps = _steps(state["normalizer"], "normalizers"), _steps(state["pre_tokenizer"], "pretokenizers")
+    kinds = [step["type"] for step in steps]
+    if [step["type"] for step in before] == ["Prepend", "Replace"] and not kinds:
+        backend.normalizer = None
+        backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    elif kinds in (["Metaspace"], ["WhitespaceSplit", "Metaspace"]) and steps[-1]["prepend_scheme"] == "always":
+        kept = [step for step in before if step["type"] != "Strip"]
+        if len(kinds) == 2 or len(kept) < len(before):
+            kept.append({"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "})
+        state["normalizer"] = {"type": "Sequence", "normalizers": kept} if kept else None
+        backend.normalizer = Tokenizer.from_str(json.dumps(state)).normalizer
+        backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=steps[-1]["split"])
+
+
+def _steps(state: dict[str, Any] | None, name: str) -> list[dict[str, Any]]:
+    """Return the parts of a tokenizer's stage, whether it is a sequence, a single one or none."""
+    return [] if state is None else state.get(name, [state])
 
 
 def load_tokenizer(
