@@ -54,6 +54,16 @@ def test_numbers_are_read_as_dvc_reads_them(file: Path) -> None:
             "generation: {num_beams: 2, num_return_sequences: 4}",
             "num_return_sequences must be at most num_beams",
         ),
+        ("  gpt2:", "  lead3:", "members.lead3: the evaluation has that name for a baseline, choose another"),
+        ("  gpt2:", "  gpt 2:", "members cannot hold the name 'gpt 2': use letters, digits, - and _"),
+        ("  gpt2:", "  2:", "members cannot hold the name 2: use letters, digits, - and _"),
+        ("learning_rate: 1e-4", "learning_rate: .inf", "learning_rate: input should be a finite number"),
+        ("learning_rate: 1e-4", "learning_rate: null", "learning_rate: input should be a valid number, not null"),
+        ("seed: 1", "seed: 5000000000", "seed: input should be less than 4294967296"),
+        ("seed: 1", "seed: 1\nseed: 2", "is not valid YAML (line 3): found duplicate key"),
+        ("seed: 1", "scoring: {weights: [0, 0, 0]}", "scoring: weights must add up to 1, not 0"),
+        ("seed: 1", "scoring: {granularities: []}", "granularities must name at least one, and none twice"),
+        ("seed: 1", f"seed: {'x' * 5000}", f"not '{'x' * 59}…."),
     ],
 )
 def test_a_wrong_key_or_value_is_one_sentence(file: Path, old: str, new: str, said: str) -> None:
@@ -119,6 +129,20 @@ def test_overrides_that_dvc_cannot_see_are_refused_in_its_stages(file: Path, mon
     with pytest.raises(UserError, match=r"LEARNING_RATE would change members\.bart\.learning_rate behind DVC's back"):
         params.read("members.bart", path=file)
     assert params.read("seed", path=file).seed == 1
+
+
+def test_overrides_of_another_member_are_none_of_a_stages_business(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text(SMALL.replace("  gpt2:", "  bart2:"))
+    monkeypatch.setenv("DVC_STAGE", "train@bart")
+    monkeypatch.setenv("YOYAK__MEMBERS__BART2__LEARNING_RATE", "1")
+    assert params.read("members.bart", path=file).members["bart"].learning_rate == 1e-4
+
+
+def test_names_of_baselines_are_reserved() -> None:
+    from yoyak.scoring.baselines import BASELINES
+    from yoyak.scoring.evaluation import ORACLE
+
+    assert {*BASELINES, ORACLE, "best_baseline"} == set(params.RESERVED)
 
 
 def test_params_are_frozen(file: Path) -> None:

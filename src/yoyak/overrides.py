@@ -77,7 +77,7 @@ def _override(
     for name in names:
         if not isinstance(node, dict):
             raise UserError(f"{variable}: {'.'.join(path)} is a value, it has no keys below it.")
-        known = {*node, *keys_below(schema, path)}
+        known = {*(key for key in node if isinstance(key, str)), *keys_below(schema, path)}
         match = next((key for key in known if key.casefold() == name.casefold()), None)
         if match is None:
             where = ".".join(path) or "params.yaml"
@@ -92,9 +92,12 @@ def _override(
 
 def _parse(text: str, where: str) -> Any:
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
         return YAML(typ="safe").load(text)
+    except MarkedYAMLError as error:
+        line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
+        raise UserError(f"{where} is not valid YAML{line}: {error.problem or error.context}.") from error
     except YAMLError as error:
         raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}.") from error

@@ -18,16 +18,22 @@ from yoyak import overrides
 from yoyak.errors import UserError, nearest
 
 PARAMS_FILE = "params.yaml"
+SHOWN = 60
+"""Characters of a wrong value that an error shows."""
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Granularity = Literal["eojeol", "morpheme", "syllable", "english"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+
+RESERVED = ("first", "last", "longest", "longest3", "lead3", "oracle", "best_baseline")
+"""Names that the evaluation has for its baselines."""
 
 
 class Section(BaseModel):
     """A part of params.yaml: immutable, and closed to keys that it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
 
 class Columns(Section):
@@ -157,7 +163,7 @@ class Scoring(Section):
     """Units of ROUGE; the first is the one that models are chosen by."""
     multi_reference: Literal["mean", "max"] = "mean"
     """Protocol that models are chosen by; both are reported."""
-    weights: tuple[float, float, float] = (0.33, 0.33, 0.34)
+    weights: tuple[Share, Share, Share] = (0.33, 0.33, 0.34)
     """Shares of ROUGE-1, ROUGE-2 and ROUGE-L in the combined score."""
     bootstrap_samples: Annotated[int, Field(ge=100)] = 2000
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
@@ -165,6 +171,14 @@ class Scoring(Section):
     """Processes that score big files; the result does not depend on it."""
     samples: Annotated[int, Field(ge=0)] = 20
     """Test dialogues logged with every member's prediction as a table in MLflow."""
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Scoring:
+        if abs(sum(self.weights) - 1) > 0.011:
+            raise ValueError(f"weights must add up to 1, not {sum(self.weights):g}")
+        if not self.granularities or len(set(self.granularities)) < len(self.granularities):
+            raise ValueError("granularities must name at least one, and none twice")
+        return self
 
 
 class Registry(Section):
@@ -187,7 +201,7 @@ class Report(Section):
 class Params(Section):
     """The whole of params.yaml."""
 
-    seed: Annotated[int, Field(ge=0)] = 20
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 20
     data: Data = Data()
     tokenizers: dict[Name, Tokenizer] = {}
     members: dict[Name, Member]
@@ -197,10 +211,12 @@ class Params(Section):
     report: Report = Report()
 
     @model_validator(mode="after")
-    def _tokenizers_exist(self) -> Params:
+    def _members_fit(self) -> Params:
         if not self.members:
             raise ValueError("members is empty: name at least one")
         for name, member in self.members.items():
+            if name in RESERVED:
+                raise ValueError(f"members.{name}: the evaluation has that name for a baseline, choose another")
             if member.tokenizer is not None and member.tokenizer not in self.tokenizers:
                 hint = nearest(member.tokenizer, self.tokenizers)
                 raise ValueError(f"members.{name}.tokenizer: no tokenizer is named '{member.tokenizer}'{hint}")
@@ -227,7 +243,7 @@ def read(*sections: str, path: str | os.PathLike[str] = PARAMS_FILE) -> Params:
     tree, sources = overrides.effective(path, os.environ, Params)
     if "DVC_STAGE" in os.environ:
         for key, variable in sources.items():
-            if any(".".join(key).startswith(section) for section in sections):
+            if any(key[: section.count(".") + 1] == tuple(section.split(".")) for section in sections):
                 raise UserError(
                     f"{variable} would change {'.'.join(key)} behind DVC's back: unset it, and use "
                     f"`dvc exp run -S {'.'.join(key)}=…` or edit {path}."
@@ -265,8 +281,13 @@ def _sentence(error: ValidationError, where: str) -> str:
         parent = ".".join(location[:-1]) or "the top level"
         known = overrides.keys_below(Params, location[:-1])
         return f"{where}: {parent} has no key '{location[-1]}'{nearest(location[-1], known)}."
+    if location[-1:] == ["[key]"]:
+        name = first["input"]
+        return f"{where}: {'.'.join(location[:-2])} cannot hold the name {name!r}: use letters, digits, - and _."
     key = ".".join(location)
     message = first["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
-    given = "" if first["type"] in ("missing", "value_error") else f", not {first['input']!r}"
+    shown = "null" if first["input"] is None else repr(first["input"])
+    shown = shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}…"
+    given = "" if first["type"] in ("missing", "value_error") else f", not {shown}"
     return f"{where}: {key + ': ' if key else ''}{message}{given}."

@@ -80,7 +80,9 @@ def experiment_id(client: MlflowClient, name: str) -> str:
         if found is None:
             file = sqlite_file(tracking_uri())
             location = str(file.parent / "mlruns" / re.sub(r"[^\w-]", "_", name)) if file else None
-            return str(client.create_experiment(name, artifact_location=location))
+            # The kind opens the UI in its view for training, not in the one for agents.
+            kind = {"mlflow.experimentKind": "custom_model_development"}
+            return str(client.create_experiment(name, artifact_location=location, tags=kind))
     if found.lifecycle_stage != "active":
         raise UserError(
             f"MLflow's experiment '{name}' was deleted: bring it back with "

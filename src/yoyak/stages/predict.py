@@ -56,11 +56,12 @@ def predict_member(member: str) -> None:
 
 def predict_file(model: str, source: str, output: str) -> None:
     """Summarize a CSV or JSONL file (``-``: standard input) into a CSV ``fname,summary``."""
-    p = params.read("data")
+    # A model can be used anywhere: outside of a project, columns have their usual names.
+    data = params.read("data").data if Path(params.PARAMS_FILE).exists() else params.Data()
     from yoyak.data.preparing import read_input
     from yoyak.registry import resolve_model
 
-    rows = read_input(sys.stdin.buffer if source == "-" else Path(source), p.data, source)
+    rows = read_input(sys.stdin.buffer if source == "-" else Path(source), data, source)
     from yoyak.decoding.generate import Summarizer
 
     summarizer = Summarizer.load(resolve_model(model))
