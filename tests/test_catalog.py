@@ -28,7 +28,15 @@ def test_entries_are_whole() -> None:
 
 def test_hub_names_and_folders_pass(tmp_path: Path) -> None:
     assert catalog.checkpoint("someone/some-model") == "someone/some-model"
+    (tmp_path / "config.json").write_text("{}")
     assert catalog.checkpoint(str(tmp_path)) == str(tmp_path)
+
+
+def test_a_folder_without_a_model_is_not_guessed_at(tmp_path: Path) -> None:
+    # transformers would take the name for a hint: 'empty' holds 'mpt'.
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"holds no model: it has no config\.json"):
+        catalog.checkpoint(str(tmp_path / "empty"))
 
 
 def test_an_unknown_name_says_the_nearest() -> None:

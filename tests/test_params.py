@@ -121,6 +121,8 @@ def test_a_stage_sees_only_the_sections_that_it_names(file: Path) -> None:
 def test_an_unknown_member_is_named(file: Path) -> None:
     with pytest.raises(UserError, match=r"members has no 'bert' \(did you mean 'bart'\?\)"):
         params.read("members.bert", path=file)
+    with pytest.raises(UserError, match=r"members has no '' \(known: bart, gpt2\)"):
+        params.read("members.", path=file)
 
 
 def test_overrides_that_dvc_cannot_see_are_refused_in_its_stages(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,11 +30,13 @@ def checkpoint(name: str) -> str:
 
     Raises UserError for a name that is none of these, with the nearest name of the catalog.
     """
-    if Path(name).is_dir():
+    if Path(name, "config.json").is_file():
         return name
     known = find(name)
     if known is not None:
         return entries()[known]["checkpoint"]
+    if Path(name).is_dir():
+        raise UserError(f"The folder '{name}' holds no model: it has no config.json.")
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith("."):
         return name
     raise UserError(f"'{name}' is no local folder, no name of the catalog and no Hub name{nearest(name, entries())}.")

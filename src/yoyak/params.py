@@ -126,7 +126,8 @@ class Member(Section):
     separator: str = "\n요약: "
     """Decoder-only models: text between the dialogue and its summary."""
     max_input_tokens: Annotated[int, Field(gt=0)] = 512
-    max_target_tokens: Annotated[int, Field(gt=0)] = 96
+    max_target_tokens: Annotated[int, Field(gt=1)] = 96
+    """Tokens of a summary, its end mark included."""
     learning_rate: Annotated[float, Field(gt=0)]
     batch_size: Annotated[int, Field(gt=0)] = 16
     gradient_accumulation_steps: Annotated[int, Field(gt=0)] = 1
@@ -251,11 +252,11 @@ def read(*sections: str, path: str | os.PathLike[str] = PARAMS_FILE) -> Params:
     whole = validate(tree, str(path))
     kept: dict[str, Any] = {}
     for section in sections:
-        name, _, inner = section.partition(".")
+        name, dot, inner = section.partition(".")
         value = getattr(whole, name)
-        if inner and inner not in value:
+        if dot and inner not in value:
             raise UserError(f"{path}: {name} has no '{inner}'{nearest(inner, value)}.")
-        kept[name] = {inner: value[inner]} if inner else value
+        kept[name] = {inner: value[inner]} if dot else value
     return cast(Params, SimpleNamespace(**kept))
 
 

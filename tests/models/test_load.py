@@ -60,6 +60,9 @@ def tokenizer():
         ({"model_type": "pegasu"}, "transformers knows no 'pegasu' (did you mean 'pegasus'?)"),
         ({"model_type": "bart", "d_modle": 16}, "bart has no 'd_modle' (did you mean 'd_model'?)"),
         ({"model_type": "gpt2"}, "write family: causal"),
+        ({"model_type": "bart", "d_model": 16, "encoder_attention_heads": 3}, "config makes no bart (ValueError: "),
+        ({"model_type": "bart", "d_model": "big"}, "config makes no bart (TypeError: "),
+        ({"model_type": "t5", "feed_forward_proj": "a-b-c"}, "config makes no t5 (ValueError: "),
     ],
 )
 def test_a_wrong_config_is_one_sentence(tokenizer, config: dict[str, object], said: str) -> None:
@@ -111,6 +114,12 @@ def test_what_is_cut_is_the_dialogue_and_never_the_separator(tokenizer) -> None:
     assert cut == 1
     assert len(rows[0]) == 24
     assert all(row[-len(separator) :] == separator for row in rows)
+
+
+def test_a_window_that_the_separator_fills_is_refused(tokenizer) -> None:
+    settings = member(family="causal", config={"model_type": "gpt2"}, tokenizer="bpe", max_input_tokens=2)
+    with pytest.raises(UserError, match="max_input_tokens is 2, and what follows the dialogue takes"):
+        encode_inputs(tokenizer, ["#Person1#: 안녕"], ModelSpec.of("m", settings))
 
 
 def test_targets_always_end(tokenizer) -> None:

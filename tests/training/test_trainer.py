@@ -111,6 +111,12 @@ def test_batches_depend_on_seed_and_epoch_alone() -> None:
     assert sorted(order(2)) == list(range(40))
 
 
+def test_a_training_that_diverges_stops_and_leaves_no_model(tokenizer, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"after 4 steps the dev loss is nan: lower its learning_rate, 1e\+30"):
+        train("bart", tokenizer, tmp_path, learning_rate=1e30)
+    assert not (tmp_path / "model").exists()
+
+
 def test_a_foreseeable_failure_costs_no_training(tokenizer, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="need 600 positions, the model has 512"):
         train("bart", tokenizer, tmp_path, max_input_tokens=600)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,7 +38,11 @@ def build_model(name: str, member: Member, tokenizer: PreTrainedTokenizerBase) -
     Raises UserError where the checkpoint cannot be found or is of the other family, or the config does not fit.
     """
     if member.checkpoint is None:
-        model = _model_class(member.family).from_config(_new_config(name, member, tokenizer))
+        config = _new_config(name, member, tokenizer)
+        try:
+            model = _model_class(member.family).from_config(config)
+        except Exception as error:  # Each architecture has its own way to refuse a size.
+            raise _no_model(name, config.model_type, error) from error
     else:
         model = _from_checkpoint(name, member)
         if len(tokenizer) > model.get_input_embeddings().num_embeddings:
@@ -67,10 +72,7 @@ def _new_config(name: str, member: Member, tokenizer: PreTrainedTokenizerBase) -
         raise UserError(f"members.{name}.config.model_type: transformers knows no '{kind}'{hint}.")
     values = {key: value for key, value in member.config.items() if key != "model_type"}
     default = AutoConfig.for_model(kind)
-    known = {*default.to_dict(), *default.attribute_map}
-    for key in values:
-        if key not in known:
-            raise UserError(f"members.{name}.config: {kind} has no '{key}'{nearest(key, known)}.")
+    _check_keys(name, default, values)
     tokens = {
         "pad_token_id": tokenizer.pad_token_id,
         "bos_token_id": tokenizer.bos_token_id,
@@ -80,11 +82,26 @@ def _new_config(name: str, member: Member, tokenizer: PreTrainedTokenizerBase) -
         # The start tokens of the papers: T5 begins with padding, BART with the end mark.
         start = "pad_token_id" if kind in ("t5", "mt5", "umt5") else "eos_token_id"
         tokens["decoder_start_token_id"] = tokens[start]
-    config = AutoConfig.for_model(kind, **{"vocab_size": len(tokenizer), **tokens, **values})
+    try:
+        config = AutoConfig.for_model(kind, **{"vocab_size": len(tokenizer), **tokens, **values})
+    except Exception as error:
+        raise _no_model(name, kind, error) from error
     if default.is_encoder_decoder:
         config.forced_eos_token_id = None
     _check_family(name, member, config)
     return config
+
+
+def _no_model(name: str, kind: str, error: Exception) -> UserError:
+    reason = f"{type(error).__name__}: {_first_line(error)}"
+    return UserError(f"members.{name}.config makes no {kind} ({reason.rstrip('.')}): change its values.")
+
+
+def _check_keys(name: str, config: PretrainedConfig, keys: Iterable[str]) -> None:
+    known = {*config.to_dict(), *config.attribute_map}
+    for key in keys:
+        if key not in known:
+            raise UserError(f"members.{name}.config: {config.model_type} has no '{key}'{nearest(key, known)}.")
 
 
 def _from_checkpoint(name: str, member: Member) -> Any:
@@ -95,6 +112,7 @@ def _from_checkpoint(name: str, member: Member) -> Any:
     except (OSError, ValueError) as error:
         raise UserError(f"{where} is no folder here and was not found on the Hub: {_first_line(error)}") from error
     _check_family(name, member, config)
+    _check_keys(name, config, member.config)
     try:
         return _model_class(member.family).from_pretrained(
             source,

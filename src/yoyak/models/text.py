@@ -66,20 +66,25 @@ def encode_inputs(
 ) -> tuple[list[list[int]], int]:
     """Return the input ids of each dialogue, and how many had to be cut at ``max_input_tokens``.
 
-    What is cut is the dialogue's end, never the separator or the end mark.
+    What is cut is the dialogue's end, never the separator or the end mark. Raises UserError where they leave no room.
     """
     tail: list[int] = []
     if spec.family == "causal":
         tail = tokenizer(spec.separator, add_special_tokens=False)["input_ids"]
     elif tokenizer.eos_token_id is not None:
         tail = [tokenizer.eos_token_id]
+    room = spec.max_input_tokens - len(tail)
+    if room < 1:
+        raise UserError(
+            f"{spec.member}: max_input_tokens is {spec.max_input_tokens}, and what follows the dialogue takes "
+            f"{len(tail)} of them: raise it."
+        )
     texts = [spec.prefix + dialogue for dialogue in dialogues]
     rows = tokenizer(texts, add_special_tokens=spec.family == "seq2seq", truncation=False, verbose=False)["input_ids"]
     encoded = []
     cut = 0
     for ids in rows:
         body = ids[: -len(tail)] if tail and ids[-len(tail) :] == tail else ids
-        room = spec.max_input_tokens - len(tail)
         cut += len(body) > room
         encoded.append([*body[:room], *tail])
     return encoded, cut

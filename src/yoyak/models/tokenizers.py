@@ -37,7 +37,7 @@ def train_tokenizer(texts: Iterable[str], masks: Sequence[str], params: Tokenize
     smallest = len(SPECIAL) + BYTES + (len(set().union(*pieces)) if params.type == "unigram" else 0)
     if size < smallest:
         raise UserError(
-            f"A {params.type} tokenizer of these texts needs a vocab_size of {smallest + len(masks)} or more."
+            f"a {params.type} tokenizer of these texts needs a vocab_size of {smallest + len(masks)} or more."
         )
     backend = _train_bpe(pieces, size) if params.type == "bpe" else _train_unigram(pieces, size)
     tokenizer = PreTrainedTokenizerFast(
@@ -128,7 +128,7 @@ def load_tokenizer(
     """Load a tokenizer of a folder or of the Hub, add the masks, and see to the tokens that training needs."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(source), revision=revision, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # What is missing or damaged shows as an error of any kind, and of no kind in Rust.
         raise UserError(f"No tokenizer could be loaded from '{source}': {_first_line(error)}") from error
     add_masks(tokenizer, masks)
     if tokenizer.eos_token_id is None:

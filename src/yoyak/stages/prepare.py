@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from yoyak import params
+from yoyak.errors import UserError
 from yoyak.files import atomic_path, write_json, write_text
 
 OUT = Path("prepared")
@@ -34,7 +35,10 @@ def run() -> None:
             write_jsonl(work / f"{name}.jsonl", rows)
         write_text(work / "masks.txt", "".join(f"{mask}\n" for mask in masks))
         for name, settings in tqdm(p.tokenizers.items(), desc="training tokenizers"):
-            tokenizer = train_tokenizer(texts, masks, settings)
+            try:
+                tokenizer = train_tokenizer(texts, masks, settings)
+            except UserError as error:
+                raise UserError(f"tokenizers.{name}: {error}") from error
             tokenizer.save_pretrained(work / "tokenizers" / name)
             add_token_histograms(report, prepared.splits, partial(_token_lengths, tokenizer), name)
         write_json(work / "report.json", report)

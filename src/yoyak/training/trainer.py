@@ -28,6 +28,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from yoyak.data.records import Dialogue
 from yoyak.decoding.generate import Summarizer
+from yoyak.errors import UserError
 from yoyak.files import atomic_path, write_json
 from yoyak.models import preflight
 from yoyak.models.load import build_model
@@ -132,6 +133,11 @@ class SummaryTrainer(Trainer):
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """Add the combined ROUGE of greedy summaries to what the Trainer measures."""
         output: Any = super().evaluation_loop(*args, **kwargs)
+        if not math.isfinite(output.metrics["eval_loss"]):
+            raise UserError(
+                f"members.{self.summarizer.spec.member}: after {self.state.global_step} steps the dev loss is "
+                f"{output.metrics['eval_loss']}: lower its learning_rate, {self.member.learning_rate:g}."
+            )
         self.summarizer.model.eval()
         found = self.summarizer.summarize([row.dialogue for row in self.dev])
         scores = rouge(
