@@ -28,7 +28,7 @@ smoke: $(STAMP) ## the same pipeline on presets/smoke.yaml, twice: the second ti
 	./tests/smoke.sh
 
 test: $(STAMP) ## run the tests
-	pytest -n 2 --dist loadgroup
+	pytest -n 2 --dist loadfile
 
 lint: $(STAMP) ## check style and types
 	ruff check .

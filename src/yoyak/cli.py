@@ -71,20 +71,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _run(options)
     except UserError as error:
         _log_traceback()
-        print(f"yoyak {options.verb}: {error}", file=sys.stderr)
+        _say(f"yoyak {options.verb}: {error}")
         return 1
     except KeyboardInterrupt:
-        print(f"yoyak {options.verb}: interrupted", file=sys.stderr)
+        _say(f"yoyak {options.verb}: interrupted")
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
         where = _log_traceback()
-        summary = " ".join(str(error).split()) or type(error).__name__
-        print(
-            f"yoyak {options.verb}: unexpected {type(error).__name__}: {summary} (traceback: {where})", file=sys.stderr
-        )
+        _say(f"yoyak {options.verb}: {_sentence(error)} (traceback: {where})")
         return 1
     return 0
 
@@ -93,6 +90,24 @@ def _run(options: argparse.Namespace) -> None:
     stage = importlib.import_module(f"yoyak.stages.{options.verb}")
     values = {key: value for key, value in vars(options).items() if key != "verb"}
     stage.run(**values)
+
+
+def _sentence(error: Exception) -> str:
+    """Say what went wrong where no stage has said it: the disk and its files, or something unforeseen."""
+    if isinstance(error, OSError) and error.strerror:
+        if isinstance(error, FileNotFoundError) and not Path(error.filename).is_absolute():
+            return f"{error.filename} is missing: `dvc repro` makes it, or `dvc pull` brings it"
+        place = error.filename or "a file could not be written or read"
+        return f"{place}: {error.strerror[:1].lower()}{error.strerror[1:]}"
+    return f"unexpected {type(error).__name__}: {' '.join(str(error).split()) or 'it has no message'}"
+
+
+def _say(sentence: str) -> None:
+    """Print to stderr, on a line of its own: progress bars that an error has left open are closed first."""
+    tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)
+    for bar in list(getattr(tqdm, "_instances", ())):
+        bar.close()
+    print(sentence, file=sys.stderr)
 
 
 def _log_traceback() -> Path | str:

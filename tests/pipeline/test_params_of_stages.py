@@ -50,26 +50,25 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("params")
-@pytest.mark.parametrize("stage", list(DVC))
-def test_params_are_those_that_are_read(stage: str, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_params_are_those_that_are_read(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/mlflow.db")
     monkeypatch.setattr(tracking_store, "_clients", {})
     monkeypatch.setattr(tracking, "_given", [])
-    asked: set[str] = set()
-    monkeypatch.setattr(Recorded, "taken", set())
     read = params.read
+    asked: set[str] = set()
 
     def recording(*sections: str, **kwargs: Any) -> Any:
         asked.update(sections)
         return Recorded(**vars(read(*sections, **kwargs)))
 
     monkeypatch.setattr(params, "read", recording)
-    arguments = [MEMBER] if "foreach" in DVC[stage] else []
-    importlib.import_module(f"yoyak.stages.{stage}").run(*arguments)
-    assert asked == declared(stage)
-    assert Recorded.taken == {name.partition(".")[0] for name in asked}
+    for stage, node in DVC.items():
+        asked.clear()
+        Recorded.taken.clear()
+        importlib.import_module(f"yoyak.stages.{stage}").run(*([MEMBER] if "foreach" in node else []))
+        assert asked == declared(stage), stage
+        assert Recorded.taken == {name.partition(".")[0] for name in asked}, stage
 
 
 def test_every_stage_has_a_file_and_every_path_exists() -> None:

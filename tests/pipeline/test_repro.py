@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 
 from pipeline.conftest import edit, shell, succeed
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("repro")]
+pytestmark = pytest.mark.slow
 
 MEMBERS = ["bart", "gpt2", "t5"]
 

@@ -51,7 +51,7 @@ class Page(HTMLParser):
 
 def settings(root: Path, report: params.Report, members: list[str] | None = None) -> params.Params:
     whole = params.load(root / "params.yaml", env={})
-    kept = {name: whole.members.get(name, whole.members["bart"]) for name in members or whole.members}
+    kept = {name: whole.members.get(name, next(iter(whole.members.values()))) for name in members or whole.members}
     return whole.model_copy(update={"report": report, "members": kept})
 
 

@@ -13,6 +13,7 @@ from yoyak.errors import UserError
 from yoyak.models.text import ModelSpec, decode
 from yoyak.models.tokenizers import train_tokenizer
 from yoyak.params import Generation, Member, Tokenizer
+from yoyak.scoring.rouge import rouge
 from yoyak.training.dataset import IGNORED, EpochLengthGroupedSampler, encode
 from yoyak.training.trainer import Training, train_member
 
@@ -83,7 +84,10 @@ def test_a_few_rows_are_learned_by_heart(kind: str, tokenizer, tmp_path: Path) -
     summarizer = Summarizer.load(tmp_path / "model", "cpu")
     beams = Generation(num_beams=2, num_return_sequences=2, max_new_tokens=64)
     found = summarizer.summarize([row.dialogue for row in ROWS[:4]], generation=beams)
-    assert [candidates[0].text for candidates in found] == [row.summaries[0] for row in ROWS[:4]]
+    texts, references = [best[0].text for best in found], [row.summaries for row in ROWS[:4]]
+    weights = (0.33, 0.33, 0.34)
+    scores = rouge(texts, references, granularity="syllable", multi_reference="mean", weights=weights)
+    assert scores["combined"].mean() > 0.6
     assert all(first.score >= second.score for first, second in found)
 
 

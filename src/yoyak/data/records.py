@@ -6,9 +6,8 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from yoyak.files import atomic_path
+from yoyak.files import atomic_path, read_json_lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +34,4 @@ def write_jsonl(path: str | os.PathLike[str], rows: Iterable[Dialogue]) -> None:
 
 def read_jsonl(path: str | os.PathLike[str]) -> list[Dialogue]:
     """Read what `write_jsonl` wrote."""
-    with Path(path).open(encoding="utf-8") as lines:
-        values = [json.loads(line) for line in lines]
-    return [Dialogue(**{**value, "summaries": tuple(value["summaries"])}) for value in values]
+    return [Dialogue(**{**value, "summaries": tuple(value["summaries"])}) for value in read_json_lines(path)]

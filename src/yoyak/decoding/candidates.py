@@ -6,9 +6,8 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from yoyak.files import atomic_path
+from yoyak.files import atomic_path, read_json_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +29,5 @@ def write_candidates(path: str | os.PathLike[str], rows: Iterable[tuple[str, Seq
 
 def read_candidates(path: str | os.PathLike[str]) -> dict[str, list[Candidate]]:
     """Read what `write_candidates` wrote, keyed by fname in file order."""
-    with Path(path).open(encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
+    rows = read_json_lines(path)
     return {row["fname"]: [Candidate(**candidate) for candidate in row["candidates"]] for row in rows}

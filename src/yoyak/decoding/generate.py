@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from tqdm import tqdm
-from transformers import AutoTokenizer, GenerationConfig
+from transformers import GenerationConfig
 
 from yoyak.decoding.candidates import Candidate
 from yoyak.models.load import find_device, load_trained
 from yoyak.models.text import ModelSpec, decode, encode_inputs, load_spec
+from yoyak.models.tokenizers import load_tokenizer
 from yoyak.params import Generation
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Summarizer:
         spec = load_spec(folder)
         model = load_trained(folder, spec.family)
         model.to(torch.device(device) if device else find_device())
-        return cls(model.eval(), AutoTokenizer.from_pretrained(folder), spec)
+        return cls(model.eval(), load_tokenizer(folder), spec)
 
     @property
     def generation(self) -> Generation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,10 @@ from yoyak.errors import UserError, nearest
 from yoyak.params import Member
 
 Family = Literal["seq2seq", "causal"]
+LONGEST = 200
+"""Characters of another library's message that an error passes on."""
+
+_LOG = logging.getLogger(__name__)
 
 
 def find_device() -> torch.device:
@@ -57,7 +62,7 @@ def load_trained(folder: Path, family: Family) -> Any:
         return _model_class(family).from_pretrained(
             folder, use_safetensors=True, dtype=torch.float32, local_files_only=True
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # Damaged weights have an error class of their own, and no common one.
         raise UserError(f"{folder} cannot be loaded as a {family} model: {_first_line(error)}") from error
 
 
@@ -110,20 +115,30 @@ def _from_checkpoint(name: str, member: Member) -> Any:
     try:
         config = AutoConfig.from_pretrained(source, revision=member.revision, trust_remote_code=False, **member.config)
     except (OSError, ValueError) as error:
-        raise UserError(f"{where} is no folder here and was not found on the Hub: {_first_line(error)}") from error
+        fault = (
+            "has no usable config.json" if Path(source).is_dir() else "is no folder here and was not found on the Hub"
+        )
+        raise UserError(f"{where} {fault}: {_first_line(error)}") from error
     _check_family(name, member, config)
     _check_keys(name, config, member.config)
     try:
-        return _model_class(member.family).from_pretrained(
+        model, found = _model_class(member.family).from_pretrained(
             source,
             config=config,
             revision=member.revision,
             use_safetensors=True,
             dtype=torch.float32,
             trust_remote_code=False,
+            output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{where} has no safetensors weights that fit: {_first_line(error)}") from error
+    except Exception as error:
+        raise UserError(
+            f"{where} has no safetensors weights that fit, and pickled ones are not read: {_first_line(error)}"
+        ) from error
+    if found["missing_keys"]:
+        missing = sorted(found["missing_keys"])
+        _LOG.warning("%s lacks %d weights, which begin at random: %s …", where, len(missing), missing[0])
+    return model
 
 
 def _check_family(name: str, member: Member, config: PretrainedConfig) -> None:
@@ -145,4 +160,5 @@ def _set_special_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"

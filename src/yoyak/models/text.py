@@ -57,8 +57,11 @@ def load_spec(folder: Path) -> ModelSpec:
     path = folder / SPEC_FILE
     if not path.is_file():
         raise UserError(f"{folder} is no model of Yoyak: it has no {SPEC_FILE}; train one with `yoyak train`.")
-    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return ModelSpec(**{**value, "generation": Generation(**value["generation"])})
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return ModelSpec(**{**value, "generation": Generation(**value["generation"])})
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({type(error).__name__}): train the model again.") from error
 
 
 def encode_inputs(
@@ -103,4 +106,4 @@ def decode(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) ->
     """Return the texts of generated ids with the spacing that was encoded, special tokens left out."""
     texts = tokenizer.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     # Where the limit cuts a character of several bytes, its first bytes are no text.
-    return [text.rstrip("\ufffd").strip() for text in texts]
+    return [text.removesuffix("\ufffd").strip() for text in texts]

@@ -125,11 +125,18 @@ def _steps(state: dict[str, Any] | None, name: str) -> list[dict[str, Any]]:
 def load_tokenizer(
     source: str | Path, masks: Sequence[str] = (), revision: str | None = None
 ) -> PreTrainedTokenizerBase:
-    """Load a tokenizer of a folder or of the Hub, add the masks, and see to the tokens that training needs."""
+    """Load a tokenizer of a folder or of the Hub, add the masks, and see to the tokens that training needs.
+
+    Raises UserError where there is none, or it has no token that ends a text.
+    """
+    if isinstance(source, Path) and not source.is_dir():
+        raise UserError(f"{source} is missing: `dvc repro` makes it, or `dvc pull` brings it.")
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(source), revision=revision, trust_remote_code=False)
     except Exception as error:  # What is missing or damaged shows as an error of any kind, and of no kind in Rust.
-        raise UserError(f"No tokenizer could be loaded from '{source}': {_first_line(error)}") from error
+        raise UserError(
+            f"No tokenizer could be loaded from '{source}' ({_first_line(error)}): are its files there and whole?"
+        ) from error
     add_masks(tokenizer, masks)
     if tokenizer.eos_token_id is None:
         raise UserError(f"The tokenizer of '{source}' has no end-of-sequence token, so a summary could never end.")

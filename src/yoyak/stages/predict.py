@@ -57,6 +57,8 @@ def predict_member(member: str) -> None:
 def predict_file(model: str, source: str, output: str) -> None:
     """Summarize a CSV or JSONL file (``-``: standard input) into a CSV ``fname,summary``."""
     # A model can be used anywhere: outside of a project, columns have their usual names.
+    if output != "-" and Path(output).is_dir():
+        raise UserError(f"--output {output} is a folder: name a file in it.")
     data = params.read("data").data if Path(params.PARAMS_FILE).exists() else params.Data()
     from yoyak.data.preparing import read_input
     from yoyak.registry import resolve_model
