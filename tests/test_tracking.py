@@ -284,6 +284,24 @@ def test_what_is_no_database_is_one_sentence(project):
         pass
 
 
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("./mlruns", "MLFLOW_TRACKING_URI is './mlruns', no store of runs"),
+        ("ftp://me:secret@host", "MLFLOW_TRACKING_URI is 'ftp://host', no store of runs"),
+        (
+            "postgresql+asyncpg://me:secret@host/db",
+            "at postgresql+asyncpg://host/db needs the Python package 'asyncpg'",
+        ),
+    ],
+)
+def test_a_uri_that_cannot_be_used_is_one_sentence(project, monkeypatch, uri, said):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(UserError) as caught:
+        tracking_store.connect()
+    assert said in str(caught.value)
+
+
 def test_another_version_s_database_is_one_sentence(store, project):
     import sqlite3
 

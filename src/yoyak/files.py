@@ -45,9 +45,7 @@ def read_json_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
             try:
                 rows.append(json.loads(line))
             except ValueError as error:
-                raise UserError(
-                    f"{path}, line {number}: this is damaged ({error}); `dvc repro` makes it anew."
-                ) from error
+                raise UserError(f"{path}, line {number} is damaged ({error}); `dvc repro` makes it anew.") from error
     return rows
 
 

@@ -36,6 +36,9 @@ what nobody waits for, such as a progress bar for each copy of a file on the sam
 PATIENCE = 4.0
 """Seconds that a tracking server has for its first answer, twice."""
 
+STORES = re.compile(r"(sqlite|https?|(postgresql|mysql|mssql)(\+\w+)?)://|databricks")
+"""How the URI of a store begins; a folder is none since MLflow 3.13."""
+
 _clients: dict[str, MlflowClient] = {}
 
 
@@ -53,6 +56,10 @@ def connect() -> MlflowClient:
 def initialise() -> None:
     """Make sure that the store exists and answers. Any number of processes may do this at once."""
     uri = tracking_uri()
+    if not STORES.match(uri):
+        raise UserError(
+            f"{VARIABLE} is '{shown(uri)}', no store of runs: give http://…, sqlite:///… or a database's URI."
+        )
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ[VARIABLE] = uri
@@ -124,6 +131,9 @@ def reported() -> Iterator[None]:
         yield
     except UserError:
         raise
+    except ModuleNotFoundError as error:
+        uri = shown(tracking_uri())
+        raise UserError(f"MLflow's store at {uri} needs the Python package '{error.name}': install it.") from error
     except Exception as error:
         if not type(error).__module__.startswith(("mlflow.", "sqlalchemy.", "alembic.", "requests.", "sqlite3")):
             raise

@@ -121,7 +121,8 @@ def _read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise UserError(f"{path.as_posix()} is missing{nearest(path.name, siblings)}.") from None
+        hint = nearest(path.name, siblings)
+        raise UserError(f"{path.as_posix()} is missing{hint if 'did you mean' in hint else ''}.") from None
     except OSError as error:
         raise UserError(f"{path.as_posix()} cannot be read: {error.strerror or error}.") from error
 

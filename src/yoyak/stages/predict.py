@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
 
@@ -66,14 +67,16 @@ def predict_file(model: str, source: str, output: str) -> None:
     rows = read_input(sys.stdin.buffer if source == "-" else Path(source), data, source)
     from yoyak.decoding.generate import Summarizer
 
-    summarizer = Summarizer.load(resolve_model(model))
-    found = summarizer.summarize([row.dialogue for row in rows], progress=True)
-    lines = [(row.fname, best[0].text) for row, best in zip(rows, found, strict=True)]
-    if output == "-":
-        _write(sys.stdout, lines)
-    else:
-        with atomic_path(output) as work, work.open("w", encoding="utf-8", newline="") as out:
-            _write(out, lines)
+    folder = resolve_model(model)
+    with ExitStack() as stack:
+        out: TextIO = sys.stdout
+        if output != "-":
+            # Before anything is summarized: a place that cannot be written is known now.
+            work = stack.enter_context(atomic_path(output))
+            out = stack.enter_context(work.open("w", encoding="utf-8", newline=""))
+        summarizer = Summarizer.load(folder)
+        found = summarizer.summarize([row.dialogue for row in rows], progress=True)
+        _write(out, [(row.fname, best[0].text) for row, best in zip(rows, found, strict=True)])
     if summarizer.truncated:
         print(f"{summarizer.truncated} of {len(rows)} dialogues were cut at the model's window", file=sys.stderr)
 
