@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from yoyak import cli
+from yoyak.data.samples import write_corpus
 from yoyak.errors import nearest
 
+ROOT = Path(__file__).parents[1]
 YOYAK = Path(sys.executable).with_name("yoyak")
 HEAVY = ("torch", "transformers", "mlflow", "datasets", "pandas", "numpy", "kiwipiepy", "matplotlib", "pydantic")
 
@@ -52,9 +56,63 @@ def test_an_error_is_one_sentence_and_its_traceback_is_in_the_log(tmp_path: Path
     assert "Traceback" in (tmp_path / "logs/yoyak.log").read_text()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["register"], "evaluation/summary.json is missing: `dvc repro` makes it, or `dvc pull` brings it"),
+        (["samples", "--output", "data"], "data: this is a folder, name a file"),
+        (["samples", "--output", "params.yaml/rows.csv"], "params.yaml: file exists"),
+        (["predict", "--model", "models/bart", "--output", "data"], "--output data is a folder: name a file in it"),
+        (["train", "brat"], "params.yaml: members has no 'brat' (did you mean 'bart'?)"),
+        (["predict", "bart"], "prepared is missing: `dvc repro` makes it, or `dvc pull` brings it"),
+    ],
+)
+def test_what_is_missing_or_cannot_be_written_is_one_sentence(arguments: list[str], said: str, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/train.csv").touch()
+    done = yoyak(*arguments, folder=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"yoyak {arguments[0]}: {said}")
+    assert done.stderr.count("\n") == 1
+    assert (tmp_path / "data/train.csv").exists()
+
+
+def test_an_error_is_on_a_line_of_its_own_below_the_bar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_corpus(tmp_path / "data", train=20, dev=5, test=5, seed=1)
+    (tmp_path / "data/handwritten.csv").write_bytes((tmp_path / "data/dev.csv").read_bytes())
+    (tmp_path / "params.yaml").write_text(
+        (ROOT / "params.yaml").read_text().replace("vocab_size: 3000", "vocab_size: 400")
+    )
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["prepare"]) == 1
+    *bars, last, end = capsys.readouterr().err.split("\n")
+    assert "training tokenizers" in "".join(bars)
+    assert last.startswith(
+        "yoyak prepare: tokenizers.unigram: a unigram tokenizer of these texts needs a vocab_size of "
+    )
+    assert end == ""
+    assert not (tmp_path / "prepared").exists()
+
+
+def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [YOYAK, "samples", "--n", "10000000", "--output", "rows.csv"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 30
+    while not list(tmp_path.glob(".rows.csv.*/rows.csv")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert said.endswith("yoyak samples: interrupted\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_params_say_where_each_value_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = Path(__file__).parents[1]
-    (tmp_path / "params.yaml").write_text((root / "params.yaml").read_text())
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     monkeypatch.setenv("YOYAK__SCORING__CONFIDENCE", "0.9")
     rows = dict(line.split(maxsplit=1) for line in yoyak("params", folder=tmp_path).stdout.splitlines())
     assert rows["seed"].split() == ["20", "params.yaml"]
@@ -79,10 +137,9 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
 
 
 def test_a_preset_takes_the_place_of_params(tmp_path: Path) -> None:
-    root = Path(__file__).parents[1]
     (tmp_path / "presets").mkdir()
     for name in ("smoke", "demo"):
-        (tmp_path / f"presets/{name}.yaml").write_text((root / f"presets/{name}.yaml").read_text())
+        (tmp_path / f"presets/{name}.yaml").write_text((ROOT / f"presets/{name}.yaml").read_text())
     assert yoyak("preset", "smoke", folder=tmp_path).returncode == 0
     assert (tmp_path / "params.yaml").read_text() == (tmp_path / "presets/smoke.yaml").read_text()
     wrong = yoyak("preset", "smok", folder=tmp_path)

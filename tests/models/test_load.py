@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -88,9 +89,74 @@ def test_a_checkpoint_that_is_nowhere_is_one_sentence(
     assert said in str(caught.value)
 
 
+SIZES = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 8, "decoder_ffn_dim": 8}
+
+
+@pytest.fixture
+def bart(tokenizer, tmp_path: Path) -> Path:
+    """A folder as `yoyak train` leaves it."""
+    settings = member(config={"model_type": "bart", **SIZES}, tokenizer="bpe")
+    build_model("m", settings, tokenizer).save_pretrained(tmp_path / "bart")
+    tokenizer.save_pretrained(tmp_path / "bart")
+    save_spec(tmp_path / "bart", ModelSpec.of("m", settings))
+    return tmp_path / "bart"
+
+
+def change_config(folder: Path, **values: object) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def test_pickled_weights_are_not_read(bart: Path, tokenizer) -> None:
+    torch.save(load_trained(bart, "seq2seq").state_dict(), bart / "pytorch_model.bin")
+    (bart / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="has no safetensors weights that fit, and pickled ones are not read"):
+        build_model("m", member(checkpoint=str(bart)), tokenizer)
+
+
+def test_weights_that_a_checkpoint_lacks_are_told(bart: Path, tokenizer, caplog: pytest.LogCaptureFixture) -> None:
+    change_config(bart, decoder_layers=2)
+    build_model("m", member(checkpoint=str(bart)), tokenizer)
+    assert "lacks 26 weights, which begin at random: model.decoder.layers.1." in caplog.text
+
+
+def test_a_whole_checkpoint_is_told_nothing_of(bart: Path, tokenizer, caplog: pytest.LogCaptureFixture) -> None:
+    build_model("m", member(checkpoint=str(bart), config={"dropout": 0.3}), tokenizer)
+    assert caplog.text == ""
+
+
+def test_a_checkpoint_of_other_sizes_or_keys_is_one_sentence(bart: Path, tokenizer) -> None:
+    with pytest.raises(UserError, match=r"bart has no 'drpout' \(did you mean 'dropout'\?\)"):
+        build_model("m", member(checkpoint=str(bart), config={"drpout": 0.3}), tokenizer)
+    change_config(bart, d_model=32)
+    with pytest.raises(UserError, match="has no safetensors weights that fit"):
+        build_model("m", member(checkpoint=str(bart)), tokenizer)
+    (bart / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"has no usable config\.json"):
+        build_model("m", member(checkpoint=str(bart)), tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("name", "damaged", "said"),
+    [
+        ("model.safetensors", b"\0" * 64, "cannot be loaded as a seq2seq model"),
+        ("yoyak.json", b'{"member": "m"}', r"yoyak\.json is damaged \(KeyError\): train the model again"),
+        ("yoyak.json", b"{", r"yoyak\.json is damaged \(JSONDecodeError\): train the model again"),
+        ("tokenizer.json", b'{"a": 1}', "No tokenizer could be loaded from '.*bart' .*: are its files there and whole"),
+        ("tokenizer.json", None, "No tokenizer could be loaded from '.*bart' .*: are its files there and whole"),
+    ],
+)
+def test_a_damaged_model_is_one_sentence(bart: Path, name: str, damaged: bytes | None, said: str) -> None:
+    if damaged is None:
+        (bart / name).unlink()
+    else:
+        (bart / name).write_bytes(damaged)
+    with pytest.raises(UserError, match=said):
+        Summarizer.load(bart, "cpu")
+
+
 def test_the_preflight_finds_a_window_that_is_too_small(tokenizer, tmp_path: Path) -> None:
-    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 8, "decoder_ffn_dim": 8}
-    config = {"model_type": "bart", "max_position_embeddings": 32, **sizes}
+    config = {"model_type": "bart", "max_position_embeddings": 32, **SIZES}
     settings = member(config=config, tokenizer="bpe")
     model = build_model("m", settings, tokenizer)
     with pytest.raises(UserError, match="need 64 positions, the model has 32: lower them"):

@@ -111,3 +111,5 @@ def test_other_peoples_tokenizers_keep_the_spaces_beside_masks(style: str, summa
 def test_a_missing_tokenizer_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No tokenizer could be loaded from"):
         load_tokenizer(tmp_path, MASKS)
+    with pytest.raises(UserError, match="nowhere is missing: `dvc repro` makes it"):
+        load_tokenizer(tmp_path / "nowhere", MASKS)
