@@ -98,14 +98,23 @@ def test_an_error_is_on_a_line_of_its_own_below_the_bar(
 
 
 def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path) -> None:
+    # Tests that a shell runs in the background ignore Ctrl-C, and so would what they start.
+    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{code}; from yoyak.cli import main; sys.exit(main())"]
     process = subprocess.Popen(
-        [YOYAK, "samples", "--n", "10000000", "--output", "rows.csv"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        [*command, "samples", "--n", "1000000", "--output", "rows.csv"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    deadline = time.monotonic() + 30
-    while not list(tmp_path.glob(".rows.csv.*/rows.csv")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    try:
+        deadline = time.monotonic() + 30
+        while not list(tmp_path.glob(".rows.csv.*/rows.csv")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert said.endswith("yoyak samples: interrupted\n")
     assert list(tmp_path.iterdir()) == []
