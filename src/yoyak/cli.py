@@ -19,7 +19,8 @@ STAGES = {
     "prepare": "clean, check and split the data, and train the tokenizers",
     "train": "train one member of params.yaml",
     "predict": "write a member's summaries, or summarize any file with any model",
-    "evaluate": "score members and extractive baselines",
+    "ensemble": "make one summary of the candidates of several members",
+    "evaluate": "score members, ensembles and extractive baselines",
     "register": "register the members and the best one in the MLflow Model Registry",
     "report": "write report/index.html and report/report.md",
 }
@@ -46,6 +47,8 @@ def parser() -> argparse.ArgumentParser:
             verb.add_argument("--model", help="models:/yoyak@champion, runs:/…, or a local folder")
             verb.add_argument("--input", default="-", help="CSV or JSONL file with dialogues; - is standard input")
             verb.add_argument("--output", default="-", help="CSV file fname,summary to write; - is standard output")
+        if name == "ensemble":
+            verb.add_argument("name", help="name under ensemble.strategies: in params.yaml")
         if name == "register":
             verb.add_argument("--undo", action="store_true", help="take back the last move of the champion alias")
 

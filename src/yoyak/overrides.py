@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -54,14 +54,25 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def keys_below(schema: type[BaseModel], path: Sequence[str]) -> list[str]:
     """Return the keys that a schema knows below a path of keys; none for a plain value or a free mapping."""
-    kind: Any = schema
+    kinds: list[Any] = [schema]
     for part in path:
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            field = kind.model_fields.get(part)
-            kind = field.annotation if field else None
-        else:
-            kind = kind.__args__[1] if getattr(kind, "__origin__", None) is dict else None
-    return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
+        kinds = [inner for kind in kinds for inner in _models(_below(kind, part))]
+    return sorted({key for kind in kinds for key in getattr(kind, "model_fields", ())})
+
+
+def _below(kind: Any, part: str) -> Any:
+    """Return the type of a key's value; of a free mapping, that of all its values."""
+    if isinstance(kind, type):
+        field = getattr(kind, "model_fields", {}).get(part)
+        return field.annotation if field else None
+    return get_args(kind)[1]
+
+
+def _models(kind: Any) -> list[Any]:
+    """Return the schemas, and mappings of schemas, that a type is made of."""
+    if (isinstance(kind, type) and issubclass(kind, BaseModel)) or get_origin(kind) is dict:
+        return [kind]
+    return [found for inner in get_args(kind) for found in _models(inner)]
 
 
 def _override(

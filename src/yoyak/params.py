@@ -11,29 +11,20 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import to_jsonable_python
 
 from yoyak import overrides
 from yoyak.errors import UserError, nearest
+from yoyak.params_base import Fraction, Granularity, Name, Section, Share
+from yoyak.params_ensemble import Ensemble
 
 PARAMS_FILE = "params.yaml"
 SHOWN = 60
 """Characters of a wrong value that an error shows."""
 
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Granularity = Literal["eojeol", "morpheme", "syllable", "english"]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-
 RESERVED = ("first", "last", "longest", "longest3", "lead3", "oracle", "best_baseline")
 """Names that the evaluation has for its baselines."""
-
-
-class Section(BaseModel):
-    """A part of params.yaml: immutable, and closed to keys that it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
 
 class Columns(Section):
@@ -189,6 +180,8 @@ class Registry(Section):
     """Registered model of the best member; each member's own is ``<name>-<member>``."""
     significance: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """A challenger becomes champion when its dev gain has a paired p-value under this."""
+    ensemble: Name | None = None
+    """The strategy of ``ensemble`` that is registered as a model too, as a version of ``name`` with that alias."""
 
 
 class Report(Section):
@@ -207,6 +200,7 @@ class Params(Section):
     tokenizers: dict[Name, Tokenizer] = {}
     members: dict[Name, Member]
     generation: Generation = Generation()
+    ensemble: Ensemble = Ensemble()
     scoring: Scoring = Scoring()
     registry: Registry = Registry()
     report: Report = Report()
@@ -221,6 +215,20 @@ class Params(Section):
             if member.tokenizer is not None and member.tokenizer not in self.tokenizers:
                 hint = nearest(member.tokenizer, self.tokenizers)
                 raise ValueError(f"members.{name}.tokenizer: no tokenizer is named '{member.tokenizer}'{hint}")
+        return self
+
+    @model_validator(mode="after")
+    def _ensembles_fit(self) -> Params:
+        for name, strategy in self.ensemble.every.items():
+            if name in RESERVED or name in self.members:
+                raise ValueError(f"ensemble: '{name}' is the name of a member or a baseline, choose another")
+            weights = getattr(strategy, "weights", None)
+            for member in (*(strategy.members or ()), *(weights if isinstance(weights, dict) else ())):
+                if member not in self.members:
+                    raise ValueError(f"ensemble: {name} names '{member}'{nearest(member, self.members)}, no member")
+        wanted = self.registry.ensemble
+        if wanted is not None and wanted not in self.ensemble.every:
+            raise ValueError(f"registry.ensemble: there is no '{wanted}'{nearest(wanted, self.ensemble.every)}")
         return self
 
 
@@ -253,16 +261,27 @@ def read(*sections: str, path: str | os.PathLike[str] = PARAMS_FILE) -> Params:
     kept: dict[str, Any] = {}
     for section in sections:
         name, dot, inner = section.partition(".")
-        value = getattr(whole, name)
-        if dot and inner not in value:
-            raise UserError(f"{path}: {name} has no '{inner}'{nearest(inner, value)}.")
-        kept[name] = {inner: value[inner]} if dot else value
+        if not dot:
+            kept[name] = getattr(whole, name)
+        elif isinstance(getattr(whole, name), dict):
+            kept[name] = {inner: _entry(getattr(whole, name), name, inner, path)}
+        else:
+            field, dot, entry = inner.partition(".")
+            value = getattr(getattr(whole, name), field)
+            shown = {entry: _entry(value, f"{name}.{field}", entry, path)} if dot else value
+            vars(kept.setdefault(name, SimpleNamespace()))[field] = shown
     return cast(Params, SimpleNamespace(**kept))
+
+
+def _entry(values: Mapping[str, Any], where: str, name: str, path: str | os.PathLike[str]) -> Any:
+    if name not in values:
+        raise UserError(f"{path}: {where} has no '{name}'{nearest(name, values)}.")
+    return values[name]
 
 
 def dump(settings: Params) -> dict[str, Any]:
     """Return params, or the sections of them that `read` gave, as plain values."""
-    return to_jsonable_python(vars(settings) if isinstance(settings, SimpleNamespace) else settings)
+    return to_jsonable_python(settings, fallback=vars)
 
 
 def validate(tree: dict[str, Any], where: str) -> Params:
@@ -277,7 +296,16 @@ def _sentence(error: ValidationError, where: str) -> str:
     """Turn one of pydantic's complaints into a sentence: of an unknown key first, it is often a missing one's cause."""
     complaints = error.errors(include_url=False)
     first = next((found for found in complaints if found["type"] == "extra_forbidden"), complaints[0])
-    location = [str(part) for part in first["loc"]]
+    if isinstance(first["input"], dict):
+        # Of what may be a word or a mapping, a mapping was meant.
+        first = next((found for found in complaints if any("dict[" in str(part) for part in found["loc"])), first)
+    location = [str(part) for part in first["loc"] if "[" not in str(part) or part == "[key]"]
+    if location[:1] == ["ensemble"] and location[1:2] in (["strategies"], ["models"]):
+        # Behind a strategy's name pydantic puts the type that it has been taken for, which is no key.
+        del location[3:4]
+    if first["type"].startswith("union_tag"):
+        kinds = first["ctx"].get("expected_tags") or "those that docs/ensembles.md lists"
+        return f"{where}: {'.'.join(location)}.type must be one of {kinds}."
     if first["type"] == "extra_forbidden":
         parent = ".".join(location[:-1]) or "the top level"
         known = overrides.keys_below(Params, location[:-1])

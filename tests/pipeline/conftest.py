@@ -85,6 +85,8 @@ def make_project(folder: Path) -> Path:
     for name in ("dvc.yaml", "params.yaml", "MLproject", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, folder / name)
     shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    (folder / "ensembles").mkdir()
+    (folder / "ensembles/.gitkeep").touch()
     write_corpus(folder / "data", train=32, dev=8, test=10, seed=1)
     shutil.copy(folder / "data/dev.csv", folder / "data/handwritten.csv")
     edit(folder, shrink)

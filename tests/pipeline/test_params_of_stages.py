@@ -16,6 +16,8 @@ from yoyak.data.samples import write_corpus
 
 DVC = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
 MEMBER = "bart"
+KEYS = {"ensemble": "mbr"}
+"""By stage: the entry of its foreach, where that is no member."""
 
 
 class Recorded(SimpleNamespace):
@@ -32,7 +34,7 @@ class Recorded(SimpleNamespace):
 
 def declared(stage: str) -> set[str]:
     node = DVC[stage]
-    return {name.replace("${key}", MEMBER) for name in node.get("do", node).get("params", [])}
+    return {name.replace("${key}", KEYS.get(stage, MEMBER)) for name in node.get("do", node).get("params", [])}
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree = yaml.load((ROOT / "params.yaml").read_text())
     shrink(tree)
     tree["members"] = {MEMBER: tree["members"][MEMBER]}
+    tree["ensemble"]["min_members"] = 1
     with (folder / "params.yaml").open("w") as out:
         yaml.dump(tree, out)
     write_corpus(folder / "data", train=20, dev=4, test=5, seed=1)
@@ -66,7 +69,7 @@ def test_params_are_those_that_are_read(project: Path, monkeypatch: pytest.Monke
     for stage, node in DVC.items():
         asked.clear()
         Recorded.taken.clear()
-        importlib.import_module(f"yoyak.stages.{stage}").run(*([MEMBER] if "foreach" in node else []))
+        importlib.import_module(f"yoyak.stages.{stage}").run(*([KEYS.get(stage, MEMBER)] if "foreach" in node else []))
         assert asked == declared(stage), stage
         assert Recorded.taken == {name.partition(".")[0] for name in asked}, stage
 

@@ -115,18 +115,38 @@ def _ngrams(tokens: tuple[str, ...]) -> tuple[Counter[tuple[str, ...]], Counter[
     return rouge_scorer._create_ngrams(tokens, 1), rouge_scorer._create_ngrams(tokens, 2)
 
 
+def lcs_lengths(tokens: Sequence[Sequence[str]]) -> np.ndarray:
+    """Return [texts, texts]: the length of the longest common subsequence of every two lists of tokens."""
+    found = np.empty((len(tokens), len(tokens)))
+    places = [_places(text) for text in tokens]
+    for row, first in enumerate(tokens):
+        found[row, row] = len(first)
+        for column in range(row):
+            found[row, column] = found[column, row] = _lcs(len(first), places[row], tokens[column])
+    return found
+
+
 def _common(first: Tokens, second: Tokens) -> int:
-    """Return the length of the longest common subsequence; bit i of ``row`` is a column of the classic table."""
+    return _lcs(len(first), _places(first), second)
+
+
+def _places(tokens: Sequence[str]) -> dict[str, int]:
+    """Return the places of each token as the bits of a number."""
     places: dict[str, int] = {}
-    for place, token in enumerate(first):
+    for place, token in enumerate(tokens):
         places[token] = places.get(token, 0) | 1 << place
-    every = (1 << len(first)) - 1
+    return places
+
+
+def _lcs(length: int, places: dict[str, int], second: Sequence[str]) -> int:
+    """Return the length of the longest common subsequence; bit i of ``row`` is a column of the classic table."""
+    every = (1 << length) - 1
     row = every
     for token in second:
         if (match := places.get(token)) is not None:
             kept = row & match
             row = (row + kept | row - kept) & every
-    return len(first) - row.bit_count()
+    return length - row.bit_count()
 
 
 Work = list[tuple[Tokens, list[Tokens]]]

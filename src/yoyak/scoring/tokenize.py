@@ -108,11 +108,13 @@ def _syllables(lines: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _morphemes(lines: Sequence[str]) -> Iterator[list[str]]:
-    if not lines:
-        return
-    normal = [unicodedata.normalize("NFC", line) for line in lines]
-    for tokens in _kiwi().tokenize(normal, pretokenized=_names):
+    for tokens in analyse([unicodedata.normalize("NFC", line) for line in lines]):
         yield [core for token in tokens if (core := _core(token.form))]
+
+
+def analyse(lines: Sequence[str]) -> Iterator[list[Any]]:
+    """Return Kiwi's tokens (``form``, ``tag``, ``start``, ``len``) of each line of NFC text, masks whole."""
+    return iter(_kiwi().tokenize(lines, pretokenized=_names) if lines else ())
 
 
 def _names(line: str) -> list[tuple[int, int, str]]:

@@ -1,0 +1,1 @@
+"""Ensembles: from the candidates of several members to one summary, as pure functions over texts."""

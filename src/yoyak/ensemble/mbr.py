@@ -1,0 +1,69 @@
+"""Minimum Bayes risk: the candidate that is most like all others, each counted by the weight of its member.
+
+The expected utility of a candidate is the weighted mean of its utility with every candidate as reference, itself
+included (Kumar and Byrne 2004; Eikema and Aziz 2020 for n-best and samples). A member's weight is shared equally by
+its candidates, so a member is not louder for writing more of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from yoyak.ensemble.pool import Outcome, Row
+from yoyak.ensemble.utility import chrf_matrix, rouge_matrix
+from yoyak.params_ensemble import Mbr
+from yoyak.scoring.tokenize import tokenizer
+
+DIGITS = 9
+"""Utilities are compared to this many digits: what is left is the order of summing."""
+
+
+def mbr(rows: Sequence[Row], weights: Mapping[str, float], granularity: str, settings: Mbr) -> list[Outcome]:
+    """Return the chosen candidate of each row. Ties go to the heavier member, then to the better candidate."""
+    pools = [_pool(row, weights, settings.candidates) for row in rows]
+    texts = list(dict.fromkeys(text for pool in pools for text in pool))
+    tokens = dict(zip(texts, tokenizer(granularity).tokenize_all(texts), strict=True)) if _rouge(settings) else {}
+    return [_choose(pool, [tokens.get(text, []) for text in pool], settings) for pool in pools]
+
+
+Pool = dict[str, tuple[float, str, int]]
+"""The different texts of a row: their weight, and who wrote them first at which rank."""
+
+
+def _rouge(settings: Mbr) -> bool:
+    return settings.utility != "chrf"
+
+
+def _pool(row: Row, weights: Mapping[str, float], limit: int | None) -> Pool:
+    pool: Pool = {}
+    for member in sorted(weights, key=lambda member: -weights[member]):
+        kept = list(row.candidates[member])[:limit]
+        for rank, candidate in enumerate(kept):
+            weight, *origin = pool.get(candidate.text, (0.0, member, rank))
+            pool[candidate.text] = (weight + weights[member] / len(kept), *origin)  # type: ignore[assignment]
+    # Nothing at all is no summary, unless there is nothing else.
+    return {text: value for text, value in pool.items() if text} or pool
+
+
+def _choose(pool: Pool, tokens: Sequence[Sequence[str]], settings: Mbr) -> Outcome:
+    texts = list(pool)
+    shares = np.array([weight for weight, _, _ in pool.values()])
+    if not shares.any():
+        shares = np.ones(len(texts))
+    expected = np.ones(1) if len(texts) == 1 else utilities(texts, tokens, settings) @ (shares / shares.sum())
+    best = int(np.argmax(np.round(expected, DIGITS)))
+    _, member, rank = pool[texts[best]]
+    return Outcome(text=texts[best], score=round(float(expected[best]), DIGITS), member=member, rank=rank)
+
+
+def utilities(texts: Sequence[str], tokens: Sequence[Sequence[str]], settings: Mbr) -> np.ndarray:
+    """Return [candidates, references] of one dialogue, 0 to 1."""
+    share = {"rouge": 0.0, "chrf": 1.0, "mix": settings.chrf_share}[settings.utility]
+    found = np.zeros((len(texts), len(texts)))
+    if share < 1:
+        found += (1 - share) * rouge_matrix(tokens, settings.rouge_weights)
+    if share > 0:
+        found += share * chrf_matrix(texts)
+    return found

@@ -1,0 +1,118 @@
+"""Units: the pieces of a summary that votes are cast on. Joined again, the units of one text are that text.
+
+Members with different tokenizers meet here. By morpheme a unit is a word without its particles, a particle, a mask or
+a mark: the endings of a verb are no words that a vote could do without, so they stay with it. A particle is the same
+unit after a vowel and after a consonant, so that 은 and 는 vote together.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from yoyak.data.samples.josa import particle
+from yoyak.scoring.tokenize import MASK, analyse
+
+_EOJEOL = re.compile(r"\S+")
+_SYLLABLE = re.compile(rf"{MASK.pattern}|[A-Za-z]+|[0-9]+|\S")
+_WORD = re.compile(rf"{MASK.pattern}|\w+(?:['’]\w+)*|[^\w\s]")
+
+_PARTICLES = {"는": "은", "가": "이", "를": "을", "와": "과", "로": "으로", "랑": "이랑", "나": "이나"}
+"""By the shape after a vowel: the shape after a consonant, by which `josa` knows a particle."""
+_SHAPES = {*_PARTICLES, *_PARTICLES.values()}
+_NOMINAL = ("N", "XSN", "XR", "SL", "SN", "SH", "ETN", "J", "W")
+"""Tags after which a particle stands."""
+
+
+class Unit(NamedTuple):
+    """A piece of a text."""
+
+    key: str
+    """What it is compared by."""
+    text: str
+    """As it is written, with the whitespace before it."""
+    before: str = ""
+    """Key of the unit before it in its own text; empty for the first."""
+    particle: bool = False
+    shape: str = ""
+    """Of a particle that follows the final consonant: its shape after one."""
+    nominal: bool = True
+    """Whether a particle can follow it."""
+
+
+def split(texts: Sequence[str], granularity: str) -> list[list[Unit]]:
+    """Return the units of each text, brought to NFC and without whitespace at its ends."""
+    normal = [unicodedata.normalize("NFC", text).strip() for text in texts]
+    if granularity == "morpheme":
+        return [_morphemes(text, tokens) for text, tokens in zip(normal, analyse(normal), strict=True)]
+    pattern, key = _PATTERNS[granularity]
+    return [_matches(text, pattern, key) for text in normal]
+
+
+def join(units: Sequence[Unit]) -> str:
+    """Return the text of units.
+
+    A unit that has come behind another one than in its own text is fitted to it: a particle gets the shape that this
+    one wants, or is left out where none can follow; what began its text begins a word.
+    """
+    written, last = "", Unit("", "")
+    for unit in units:
+        text = unit.text
+        if unit.particle and last.key != unit.before:
+            if not written or last.particle or not last.nominal:
+                continue
+            text = particle(written, unit.shape) if unit.shape else text
+        elif not unit.before and written:
+            text = f" {text}"
+        written += text
+        last = unit
+    return written.strip()
+
+
+def _matches(text: str, pattern: re.Pattern[str], key: Callable[[str], str]) -> list[Unit]:
+    units, end, before = [], 0, ""
+    for match in pattern.finditer(text):
+        units.append(Unit(key(match.group()), text[end : match.end()], before))
+        end, before = match.end(), units[-1].key
+    return units
+
+
+def _morphemes(text: str, tokens: Sequence[Any]) -> list[Unit]:
+    spans: list[list[Any]] = []
+    for token in tokens:
+        start, end, kind = token.start, token.start + token.len, _kind(token.tag)
+        if (spans and start < spans[-1][1]) or (spans and start == spans[-1][1] and kind == spans[-1][2] == "word"):
+            # What one syllable fuses, as 했 does 하 and 았, is one unit too.
+            spans[-1][1:] = [max(end, spans[-1][1]), "word" if kind == "particle" else kind, token.tag]
+        elif end > start:
+            spans.append([start, end, kind, token.tag])
+    units: list[Unit] = []
+    end, before = 0, ""
+    for start, stop, kind, tag in spans:
+        # What the analyser passed over belongs to the unit behind it, so that nothing is lost.
+        form, written = text[end:stop].strip(), text[end:stop]
+        if kind == "particle" and text[start:stop] == form:
+            shape = _PARTICLES.get(form, form) if form in _SHAPES else ""
+            units.append(Unit(f"{shape or form}/{tag}", written, before, True, shape))
+        else:
+            units.append(Unit(form, written, before, nominal=tag.startswith(_NOMINAL)))
+        end, before = stop, units[-1].key
+    if text[end:].strip():
+        units.append(Unit(text[end:].strip(), text[end:], before))
+    return units
+
+
+def _kind(tag: str) -> str:
+    """Return what a morpheme is part of, by its tag in the Sejong set."""
+    if tag.startswith("J"):
+        return "particle"
+    return "mark" if tag.startswith("S") and tag not in ("SL", "SN", "SH") else "word"
+
+
+_PATTERNS: dict[str, tuple[re.Pattern[str], Callable[[str], str]]] = {
+    "eojeol": (_EOJEOL, str),
+    "syllable": (_SYLLABLE, str),
+    "english": (_WORD, str.casefold),
+}

@@ -1,0 +1,53 @@
+"""yoyak ensemble <strategy>: one summary of the members' candidates; or of any models' for any file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from yoyak import lineage, params, tracking
+from yoyak.errors import UserError
+from yoyak.files import atomic_path, write_json
+
+
+def run(name: str) -> None:
+    """Write ensembles/<name>/: what a strategy of params.yaml makes of the members' candidates, split by split."""
+    p = params.read(
+        "members",
+        f"ensemble.strategies.{name}",
+        "ensemble.granularity",
+        "ensemble.min_members",
+        "ensemble.processes",
+        "seed",
+    )
+    strategy = p.ensemble.strategies[name]
+    members = strategy.members or list(p.members)
+    if len(members) < p.ensemble.min_members:
+        raise UserError(
+            f"ensemble.strategies.{name} has {len(members)} member ({', '.join(members)}), and ensemble.min_members "
+            f"asks for {p.ensemble.min_members}: name more, or set min_members to 1 to pass one member through."
+        )
+    prepared = Path("prepared")
+    folders = {member: Path("predictions", member) for member in members}
+    inputs = lineage.digests([prepared, *folders.values()])
+    with tracking.stage_run("ensemble", member=name, params=params.dump(p), inputs=inputs) as run:
+        from yoyak.ensemble import combine
+        from yoyak.ensemble.splits import combine_splits
+
+        out = Path("ensembles", name)
+        with atomic_path(out) as work:
+            work.mkdir()
+            made = combine_splits(
+                strategy,
+                prepared,
+                folders,
+                work,
+                granularity=p.ensemble.granularity,
+                processes=p.ensemble.processes,
+                seed=p.seed,
+            )
+            combine.save(made.combiner, work)
+            write_json(work / "info.json", made.info)
+        run.log_metrics({f"weight_{member}": weight for member, weight in made.combiner.weights.items()})
+        run.log_artifact(out, "ensembles")
+    print(json.dumps(made.info, ensure_ascii=False))
