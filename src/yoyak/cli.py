@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
             verb.add_argument("--input", default="-", help="CSV or JSONL file with dialogues; - is standard input")
             verb.add_argument("--output", default="-", help="CSV file fname,summary to write; - is standard output")
         if name == "ensemble":
-            verb.add_argument("name", help="name under ensemble.strategies: in params.yaml")
+            _ensemble_options(verb)
         if name == "register":
             verb.add_argument("--undo", action="store_true", help="take back the last move of the champion alias")
 
@@ -65,6 +65,22 @@ def parser() -> argparse.ArgumentParser:
     preset.add_argument("name", help="smoke, demo, kobart …")
     preset.add_argument("--force", action="store_true", help="even if params.yaml has changes that are in no preset")
     return top
+
+
+def _ensemble_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("name", nargs="?", help="name under ensemble.strategies: in params.yaml, as the pipeline does")
+    some = verb.add_argument_group("any models over any file")
+    some.add_argument("--models", nargs="+", metavar="MODEL", help="models:/…, runs:/…, folders and ZIP bundles")
+    some.add_argument(
+        "--all", nargs="?", const=".", dest="every", metavar="FOLDER",
+        help="every registered member, and every ZIP below the folder (default: here)",
+    )  # fmt: skip
+    some.add_argument("--input", default="-", help="CSV or JSONL file with dialogues; - is standard input")
+    some.add_argument("--output", default="ensemble_results", metavar="FOLDER", help="default ensemble_results")
+    some.add_argument("--strategy", default="mbr", help="mbr (default), vote, weighted …, or a name of params.yaml")
+    some.add_argument("--weights", nargs="+", type=float, metavar="W", help="one for each model, in their order")
+    some.add_argument("--min-members", type=_positive, metavar="N", help="models that must be usable (default 2)")
+    some.add_argument("--parallel", action="store_true", help="all models at once: more memory, less time")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

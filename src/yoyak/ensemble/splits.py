@@ -122,25 +122,30 @@ def _count(counts: dict[str, int], row: Row, members: Sequence[str]) -> None:
 
 
 def _info(combiner: Combiner, counts: Mapping[str, int]) -> dict[str, Any]:
+    each = max(1, counts["dialogues"])
+    return {
+        **about_combiner(combiner),
+        "candidates_per_dialogue": round(counts["candidates"] / each, 2),
+        "different_per_dialogue": round(counts["different"] / each, 2),
+        "dialogues": counts["dialogues"],
+        "repaired_scores": counts["repaired_scores"],
+    }
+
+
+def about_combiner(combiner: Combiner) -> dict[str, Any]:
+    """Return what a combiner chooses from and by what, for a person to read."""
     strategy = combiner.strategy
     about: dict[str, Any] = {"type": strategy.type, "granularity": combiner.granularity}
     if isinstance(strategy, Mbr):
         about["utility"] = _utility(strategy, combiner.granularity)
-    each = max(1, counts["dialogues"])
-    whole = isinstance(strategy, Mbr | Stack)
     kept = getattr(strategy, "candidates", None)
+    reranking = f"the best {kept} of each member" if kept else "all of each member"
     return {
         **about,
         "members": list(combiner.weights),
         "weights": {member: round(weight, 6) for member, weight in combiner.weights.items()},
         "pass_through": combiner.pass_through,
-        "candidates": (f"the best {kept} of each member" if kept else "all of each member")
-        if whole
-        else "the best of each member",
-        "candidates_per_dialogue": round(counts["candidates"] / each, 2),
-        "different_per_dialogue": round(counts["different"] / each, 2),
-        "dialogues": counts["dialogues"],
-        "repaired_scores": counts["repaired_scores"],
+        "candidates": reranking if isinstance(strategy, Mbr | Stack) else "the best of each member",
     }
 
 

@@ -1,0 +1,99 @@
+"""Which models are meant, and what MLflow or their ZIP knows of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile, ZipFile
+
+from yoyak.errors import UserError
+
+LINEAGE = ("git.commit", "git.dirty", "dvc.models_md5", "member", "restored")
+"""Tags of a version, beside those of its inputs, that say what it was made from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A model that was named."""
+
+    uri: str
+    folder: Path
+    about: dict[str, Any] = field(default_factory=dict)
+    """``name``, ``version``, ``run_id``, ``model_id``, ``lineage`` and ``scores``, as far as they are known."""
+
+    @property
+    def label(self) -> str:
+        """What a person calls it: name and version, else the file's or folder's name."""
+        if "name" in self.about:
+            return f"{self.about['name']}/{self.about['version']}"
+        return Path(self.uri.rstrip("/")).stem if self.uri.endswith(".zip") else self.uri.rstrip("/").rpartition("/")[2]
+
+
+def every_model(registered: str, folder: Path) -> list[str]:
+    """Return the newest version of each registered member, and each ZIP below a folder."""
+    from yoyak.tracking_store import connect, reported
+
+    client = connect()
+    with reported():
+        versions: dict[str, int] = {}
+        for found in client.search_model_versions(f"name LIKE '{registered}-%'"):
+            versions[found.name] = max(versions.get(found.name, 0), int(found.version))
+    zips = sorted(path.as_posix() for path in folder.rglob("*.zip"))
+    return [f"models:/{name}/{version}" for name, version in sorted(versions.items())] + zips
+
+
+def find_sources(uris: Sequence[str]) -> Iterator[tuple[str, Source | str]]:
+    """Yield each model, or the sentence that says why it cannot be used."""
+    from yoyak.model_uri import resolve_model
+
+    for uri in uris:
+        try:
+            yield uri, Source(uri=uri, folder=resolve_model(uri), about=_about(uri))
+        except UserError as error:
+            yield uri, str(error)
+
+
+def _about(uri: str) -> dict[str, Any]:
+    if uri.endswith(".zip"):
+        return _of_zip(Path(uri))
+    kind, _, rest = uri.partition(":/")
+    if kind == "models" and not Path(uri).is_dir():
+        return _of_version(rest.strip("/"))
+    if kind == "runs" and not Path(uri).is_dir():
+        return {"run_id": rest.strip("/").partition("/")[0]}
+    return {}
+
+
+def _of_version(rest: str) -> dict[str, Any]:
+    from yoyak.tracking_store import connect, reported
+
+    client = connect()
+    name, at, alias = rest.partition("@")
+    if not at:
+        name, _, number = rest.partition("/")
+        if not number:
+            return {"model_id": name}
+    with reported():
+        found = client.get_model_version_by_alias(name, alias) if at else client.get_model_version(name, number)
+    tags = {key: value for key, value in found.tags.items() if key in LINEAGE or key.startswith("input.")}
+    scores = {key.removeprefix("score."): float(value) for key, value in found.tags.items() if key.startswith("score.")}
+    return {
+        "name": found.name,
+        "version": int(found.version),
+        "run_id": found.run_id,
+        "model_id": (found.source or "").removeprefix("models:/"),
+        "lineage": tags,
+        **({"scores": scores} if scores else {}),
+    }
+
+
+def _of_zip(path: Path) -> dict[str, Any]:
+    try:
+        with ZipFile(path) as file:
+            value = json.loads(file.read("metadata.json"))
+    except (OSError, BadZipFile, KeyError, ValueError):
+        return {}
+    return {"metadata": value} if isinstance(value, dict) else {}
