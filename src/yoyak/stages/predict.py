@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from yoyak import params
 from yoyak.errors import UserError
 from yoyak.files import atomic_path
+
+if TYPE_CHECKING:
+    from yoyak.decoding.candidates import Candidate
+    from yoyak.decoding.generate import Summarizer
 
 
 def run(member: str | None = None, model: str | None = None, input: str = "-", output: str = "-") -> None:
@@ -25,15 +30,15 @@ def run(member: str | None = None, model: str | None = None, input: str = "-", o
 
 
 def predict_member(member: str) -> None:
-    """Write the member's candidates for every split but train."""
-    p = params.read("generation")
+    """Write the member's candidates for every split but train, those of the dialogues' views behind its own."""
+    p = params.read("generation", "ensemble.tta", "seed")
     from yoyak import lineage, tracking
     from yoyak.data.records import read_jsonl
     from yoyak.decoding.candidates import write_candidates
 
     folder = Path("models", member)
     with tracking.stage_run(
-        "predict", member=member, params=vars(p), inputs=lineage.digests(["prepared", folder])
+        "predict", member=member, params=params.dump(p), inputs=lineage.digests(["prepared", folder])
     ) as run:
         from yoyak.decoding.generate import Summarizer
         from yoyak.models.preflight import window_problem
@@ -50,9 +55,32 @@ def predict_member(member: str) -> None:
                     continue
                 rows = read_jsonl(path)
                 found = summarizer.summarize([row.dialogue for row in rows], generation=p.generation, progress=True)
+                truncated = summarizer.truncated
+                if p.ensemble.tta:
+                    found, made = _with_views(summarizer, [row.dialogue for row in rows], found, p)
+                    run.log_metrics({f"{path.stem}_views": made})
+                    wanted = p.ensemble.tta * len(rows)
+                    short = "" if made == wanted else f" of {wanted}: the others would have repeated one"
+                    print(f"{path.stem}: {made} views{short}", file=sys.stderr)
                 write_candidates(work / path.name, zip([row.fname for row in rows], found, strict=True))
-                run.log_metrics({f"{path.stem}_dialogues": len(rows), f"{path.stem}_truncated": summarizer.truncated})
+                run.log_metrics({f"{path.stem}_dialogues": len(rows), f"{path.stem}_truncated": truncated})
         run.log_artifact(out, "predictions")
+
+
+def _with_views(
+    summarizer: Summarizer, dialogues: Sequence[str], found: Sequence[list[Candidate]], p: params.Params
+) -> tuple[list[list[Candidate]], int]:
+    """Return each dialogue's candidates with those of its views behind them, and the number of views."""
+    from yoyak.data.augmenting import views
+
+    made = [views(dialogue, p.ensemble.tta, p.seed) for dialogue in dialogues]
+    texts = [text for each in made for text in each]
+    read = iter(summarizer.summarize(texts, generation=p.generation, progress=True) if texts else [])
+    together = [
+        [*own, *(replace(one, view=number) for number in range(1, len(each) + 1) for one in next(read))]
+        for own, each in zip(found, made, strict=True)
+    ]
+    return together, len(texts)
 
 
 def predict_file(model: str, source: str, output: str) -> None:

@@ -1,0 +1,134 @@
+"""Views of a dialogue: what they never change, that they differ, and that they depend on the seed alone."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from yoyak.data.augmenting import views
+from yoyak.data.masks import find_masks
+
+CHAT = """#Person1#: 안녕하세요.
+#Person2#: 네, 안녕하세요!!
+#Person1#: 지훈 씨, 3시 30분에 #PhoneNumber#로 전화했는데... 못 받으셨어요??
+#Person2#: 아, 회의 중이었어요ㅎㅎ 4.5만 원은 보냈습니다.
+#Person1#: 그렇군요. 감사합니다.
+#Person2#: 네, 감사합니다. 수고하세요."""
+ENGLISH = """#Person1#: Good morning.
+#Person2#: Hello, I need 2 tickets to Boston...
+#Person1#: They are $3.50 each!!
+#Person2#: Okay, thanks.
+#Person1#: Uh-huh."""
+PIECES = (
+    *("네", "음", "그렇군요", "안녕하세요", "thanks", "okay, ", "uh-huh", "지훈", "Anna", "회의", "ㅋㅋ", "ㅎㅎㅎ"),
+    *("#Person1#", "#Person2#", "#A", "#", "ㅋ", "3", "3.5", "1,000", "10:30"),
+    *("~", "!!", "??", "…", "...", ".", ",", " ", "  "),
+)
+turns = st.lists(st.sampled_from(PIECES), max_size=8).map("".join)
+dialogues = st.lists(
+    st.tuples(st.sampled_from(["#Person1#: ", "#Person2#: ", "의사: ", ""]), turns).map("".join), max_size=6
+).map("\n".join)
+
+
+def label(turn: str) -> str:
+    match = re.match(r"#Person\d#: |의사: ", turn)
+    return match.group() if match else ""
+
+
+def content(turn: str) -> str:
+    """What of a turn must stay: all but marks, spaces and laughter."""
+    return re.sub(r"[\s.,!?~…ㅋㅎ]", "", turn)
+
+
+@given(dialogues, st.integers(0, 3))
+def test_what_is_said_and_by_whom_stays(dialogue: str, seed: int) -> None:
+    lines = dialogue.split("\n")
+    for view in views(dialogue, 3, seed):
+        left = iter(lines)
+        for turn in view.split("\n"):
+            # Turns keep their order: each is found behind the one before it.
+            assert any(label(turn) == label(line) and content(turn) == content(line) for line in left), view
+        assert {label(turn) for turn in view.split("\n")} == {label(line) for line in lines}
+        assert view.strip() != "" or dialogue.strip() == ""
+
+
+def facts(dialogue: str) -> list[list[str]]:
+    """Masks and numbers of each turn that has some."""
+    said = [turn.removeprefix(label(turn)) for turn in dialogue.split("\n")]
+    found = [[*find_masks(turn), *re.findall(r"\d+(?:[.,:]\d+)*", turn)] for turn in said]
+    return [each for each in found if each]
+
+
+@given(dialogues)
+def test_no_number_and_no_mask_is_changed_lost_or_made_up(dialogue: str) -> None:
+    for view in views(dialogue, 3, 20):
+        assert facts(view) == facts(dialogue)
+
+
+@given(dialogues, st.integers(0, 5), st.integers(0, 2**32 - 1))
+def test_views_differ_and_fewer_are_the_first_of_more(dialogue: str, count: int, seed: int) -> None:
+    found = views(dialogue, count, seed)
+    assert len(found) <= count
+    assert len({dialogue, *found}) == len(found) + 1
+    assert views(dialogue, count + 2, seed)[:count] == found
+
+
+@pytest.mark.parametrize("dialogue", [CHAT, ENGLISH])
+def test_there_are_as_many_as_asked_for_of_a_usual_dialogue(dialogue: str) -> None:
+    assert len(views(dialogue, 8, 20)) == 8
+
+
+def test_what_changes() -> None:
+    found = "\n".join(views(CHAT, 40, 20))
+    assert "회의 중이었어요 4.5만 원" in found
+    assert "회의 중이었어요ㅎㅎ" in found
+    for spelling in (
+        "전화했는데 못",
+        "전화했는데… 못",
+        "받으셨어요?\n",
+        "받으셨어요??\n",
+        "보냈습니다\n",
+        "보냈습니다.\n",
+    ):
+        assert spelling in found, spelling
+    counts = {view.count("\n") + 1 for view in views(CHAT, 40, 20)}
+    assert min(counts) < 5
+    assert all("지훈 씨, 3시 30분에 #PhoneNumber#로" in view for view in views(CHAT, 40, 20))
+
+
+def test_a_yes_to_a_question_stays_and_one_to_nothing_may_go() -> None:
+    answer = "#Person1#: 내일 가실래요?\n#Person2#: 네.\n#Person1#: 그럼 표를 살게요.\n#Person2#: 저도 갈게요."
+    backchannel = answer.replace("가실래요?", "갑시다.")
+    assert all("#Person2#: 네" in view for view in views(answer, 20, 1))
+    assert any("#Person2#: 네" not in view for view in views(backchannel, 20, 1))
+
+
+def test_a_speaker_of_fillers_alone_is_heard() -> None:
+    dialogue = "#Person1#: 회의는 세 시입니다.\n#Person2#: 네.\n#Person1#: 자료도 가져오세요.\n#Person2#: 음."
+    for view in views(dialogue, 20, 1):
+        assert view.count("#Person2#: ") == 2
+
+
+def test_nothing_to_change_gives_no_view_and_little_gives_few() -> None:
+    assert views("", 3, 1) == []
+    assert views("#Person1#: 3", 3, 1) == []
+    assert views("#Person1#: 갈게요.", 3, 1) == ["#Person1#: 갈게요"]
+    assert views(CHAT, 0, 1) == []
+
+
+def test_the_seed_and_the_dialogue_alone_decide() -> None:
+    code = "import json, sys; from yoyak.data.augmenting import views; print(json.dumps(views(sys.argv[1], 4, 20)))"
+    command = [sys.executable, "-c", code, CHAT]
+    once, again = (
+        subprocess.run(command, env={"PYTHONHASHSEED": hash_seed}, check=True, capture_output=True, text=True).stdout
+        for hash_seed in ("1", "2")
+    )
+    views(ENGLISH, 3, 20)
+    assert json.loads(once) == json.loads(again) == views(CHAT, 4, 20)
+    assert views(CHAT, 4, 21) != views(CHAT, 4, 20)
