@@ -23,6 +23,7 @@ STAGES = {
     "evaluate": "score members, ensembles and extractive baselines",
     "register": "register the members and the best one in the MLflow Model Registry",
     "report": "write report/index.html and report/report.md",
+    "bundle": "write a model of MLflow as one ZIP file",
 }
 
 
@@ -49,7 +50,12 @@ def parser() -> argparse.ArgumentParser:
             verb.add_argument("--output", default="-", help="CSV file fname,summary to write; - is standard output")
         if name == "ensemble":
             _ensemble_options(verb)
+        if name == "bundle":
+            verb.add_argument("model", help="models:/yoyak@champion, models:/yoyak-bart/3 or runs:/…")
+            verb.add_argument("output", help="ZIP file to write")
         if name == "register":
+            verb.add_argument("bundle", nargs="?", help="ZIP file of a model, in the place of this commit's models")
+            verb.add_argument("--name", help="registered model of the bundle (default <registry.name>-<member>)")
             verb.add_argument("--undo", action="store_true", help="take back the last move of the champion alias")
 
     samples = verbs.add_parser("samples", help="write generated Korean sample dialogues as CSV")

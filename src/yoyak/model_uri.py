@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
@@ -14,20 +15,44 @@ from yoyak.files import atomic_path
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
+    from mlflow.entities.model_registry import ModelVersion
 
 PROGRESS = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
-FORMS = "a folder, models:/<name>@<alias>, models:/<name>/<version> or runs:/<run id>/<model's name>"
+FORMS = "a folder, models:/<name>@<alias>, models:/<name>/<version>, runs:/<run id>/<model's name> or a bundle's .zip"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Located:
+    """A model of MLflow: where its files are, and what is known of it."""
+
+    uri: str
+    location: str
+    model_id: str | None
+    run_id: str | None
+    version: ModelVersion | None = None
+    """The registered version, where that is what was asked for."""
 
 
 def resolve_model(uri: str) -> Path:
     """Return the folder with the model's config.json, weights and tokenizer.
 
-    ``uri`` is a folder (of a member, or of an MLflow model), or one of MLflow's URIs: ``models:/yoyak@champion``,
-    ``models:/yoyak-bart/3``, ``models:/m-<id>``, ``runs:/<run id>/bart``. A model that is not on this disk is
-    downloaded once and kept in the user's cache folder. Raises UserError that names the nearest model or alias.
+    ``uri`` is a folder (of a member, or of an MLflow model), a bundle (`yoyak bundle`), or one of MLflow's URIs:
+    ``models:/yoyak@champion``, ``models:/yoyak-bart/3``, ``models:/m-<id>``, ``runs:/<run id>/bart``. A model that is
+    not on this disk is downloaded once and kept in the user's cache folder; so is what a bundle holds. Raises
+    UserError that names the nearest model or alias, or says what is wrong with a bundle.
     """
     if Path(uri).is_dir():
         return _inner(Path(uri), uri)
+    if Path(uri).is_file():
+        from yoyak.bundles import open_bundle
+
+        return open_bundle(Path(uri)).folder
+    return folder_of(locate(uri))
+
+
+def locate(uri: str) -> Located:
+    """Return where MLflow has the model of one of its URIs; UserError that names the nearest model or alias."""
     kind, _, rest = uri.partition(":/")
     rest = rest.strip("/")
     if kind not in ("models", "runs") or not rest:
@@ -37,19 +62,31 @@ def resolve_model(uri: str) -> Path:
 
     client = connect()
     with reported():
-        location = _of_run(client, rest) if kind == "runs" else _of_registry(client, rest)
-        return _inner(_local(location, uri), uri)
+        return _of_run(client, rest, uri) if kind == "runs" else _of_registry(client, rest, uri)
 
 
-def _of_registry(client: MlflowClient, rest: str) -> str:
-    """Return where the files of ``name@alias``, ``name/version`` or a logged model's id are."""
+def folder_of(model: Located) -> Path:
+    """Return the Hugging Face folder of a model of MLflow, downloaded where it is not on this disk."""
+    from yoyak.tracking_store import reported
+
+    with reported():
+        return _inner(_local(model.location, model.uri), model.uri)
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be downloaded or unpacked again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "yoyak"
+
+
+def _of_registry(client: MlflowClient, rest: str, uri: str) -> Located:
+    """Return the model of ``name@alias``, ``name/version`` or a logged model's id."""
     from mlflow.exceptions import MlflowException
 
     name, at, alias = rest.partition("@")
     if not at:
         name, _, version = rest.partition("/")
         if not version:
-            return _of_model(client, name)
+            return _of_model(client, name, uri)
     try:
         model = client.get_registered_model(name)
     except MlflowException as error:
@@ -60,18 +97,22 @@ def _of_registry(client: MlflowClient, rest: str) -> str:
             raise UserError(f"The registered model {name} has no alias '{alias}'{nearest(alias, model.aliases)}.")
         version = str(model.aliases[alias])
     try:
-        return str(client.get_model_version_download_uri(name, version))
+        found = client.get_model_version(name, version)
+        location = str(client.get_model_version_download_uri(name, version))
     except MlflowException as error:
         known = [str(found.version) for found in client.search_model_versions(f"name = '{name}'")]
         raise UserError(f"The registered model {name} has no version '{version}'{nearest(version, known)}.") from error
+    source = str(found.source or "").removeprefix("models:/")
+    model_id = source if source.startswith("m-") else None
+    return Located(uri=uri, location=location, model_id=model_id, run_id=found.run_id or None, version=found)
 
 
-def _of_model(client: MlflowClient, model_id: str) -> str:
-    """Return where a logged model is; what is no id of one is taken for a name without an alias."""
+def _of_model(client: MlflowClient, model_id: str, uri: str) -> Located:
+    """Return a logged model; what is no id of one is taken for a name without an alias."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return str(client.get_logged_model(model_id).artifact_location)
+        return _logged(client.get_logged_model(model_id), uri)
     except MlflowException as error:
         if model_id.startswith("m-"):
             raise UserError(f"MLflow has no model with the id '{model_id}': copy it from `mlflow ui`.") from error
@@ -82,7 +123,7 @@ def _of_model(client: MlflowClient, model_id: str) -> str:
         ) from error
 
 
-def _of_run(client: MlflowClient, rest: str) -> str:
+def _of_run(client: MlflowClient, rest: str, uri: str) -> Located:
     from mlflow.exceptions import MlflowException
 
     run_id, _, name = rest.partition("/")
@@ -96,7 +137,16 @@ def _of_run(client: MlflowClient, rest: str) -> str:
         name = next(iter(models))
     if name not in models:
         raise UserError(f"The run {run_id} logged no model named '{name}'{nearest(name, models)}.")
-    return str(models[name].artifact_location)
+    return _logged(models[name], uri)
+
+
+def _logged(model: LoggedModel, uri: str) -> Located:
+    return Located(
+        uri=uri,
+        location=str(model.artifact_location),
+        model_id=model.model_id,
+        run_id=model.source_run_id or None,
+    )
 
 
 def _local(location: str, uri: str) -> Path:
@@ -109,8 +159,7 @@ def _local(location: str, uri: str) -> Path:
         return folder
     import mlflow.artifacts
 
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "yoyak" / "models" / hashlib.md5(location.encode()).hexdigest()
+    folder = cache_folder() / "models" / hashlib.md5(location.encode()).hexdigest()
     if not folder.is_dir():
         # A download is what a person waits for: MLflow's own bar, which is off elsewhere, is on here.
         hidden = os.environ.pop(PROGRESS, None)

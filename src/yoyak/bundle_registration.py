@@ -1,0 +1,112 @@
+"""Registering a bundle: a run of stage ``import``, its model, and a version. A broken bundle is never registered."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from yoyak import registry, tracking, tracking_restore
+from yoyak.bundle_parts import loggable
+from yoyak.bundles import METADATA, PARAMS, Bundle, open_bundle
+from yoyak.errors import UserError
+from yoyak.registry import Version
+from yoyak.serving.packaging import log_member
+from yoyak.tracking_store import connect, locked, reported
+
+if TYPE_CHECKING:
+    from yoyak.decoding.generate import Summarizer
+
+EXAMPLE = "#Person1#: 내일 세 시에 만날까요?\n#Person2#: 아니요, 네 시가 좋아요."
+SOURCE, MD5 = "source", "bundle.md5"
+"""Tags of a version that came as a bundle."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """A bundle's version in the registry."""
+
+    version: Version
+    new: bool
+    """Whether this call made it."""
+
+
+def register_bundle(path: Path, *, registry_name: str, name: str | None = None) -> Imported:
+    """Return the version of ``name``, by default ``<registry_name>-<member>``, that is this bundle.
+
+    The first time the model is loaded and tried, then logged with a run that has the bundle's params and metrics and,
+    as ``imported.…``, its lineage. Raises UserError for a bundle that cannot be read, loaded or used.
+    """
+    bundle = open_bundle(path)
+    member = bundle.spec.member
+    name = name or f"{registry_name}-{member}"
+    known = _known(name, bundle.md5)
+    if known is not None:
+        return Imported(version=known, new=False)
+    _try(bundle)
+    lineage = bundle.metadata.lineage.tags()
+    with tracking.stage_run(
+        "import", member=member, params=loggable(bundle.params), inputs={path.name: bundle.md5}
+    ) as run:
+        run.set_tags(lineage)
+        run.log_metrics(bundle.metadata.metrics)
+        for file in (PARAMS, METADATA):
+            if (bundle.folder.parent / file).is_file():
+                run.log_artifact(bundle.folder.parent / file)
+        model_id = log_member(run, bundle.folder, example=EXAMPLE)
+        tags = {SOURCE: "bundle", MD5: bundle.md5, "member": member, **lineage}
+        with locked(), reported():
+            version = registry._register(connect(), name, model_id, run.run_id, tags)
+    return Imported(version=version, new=True)
+
+
+def _known(name: str, md5: str) -> Version | None:
+    """Return the version that this bundle is already, if its files are still there."""
+    client = connect()
+    with reported():
+        for found in client.search_model_versions(f"name = '{name}' AND tags.`{MD5}` = '{md5}'"):
+            version = registry._version(found)
+            if tracking_restore.has_files(client, version.model_id):
+                return version
+    return None
+
+
+def _try(bundle: Bundle) -> None:
+    """Load the model and let it summarize one dialogue; UserError where it cannot."""
+    from yoyak.decoding.generate import Summarizer
+    from yoyak.models.preflight import window_problem
+
+    where = str(bundle.path)
+    try:
+        summarizer = Summarizer.load(bundle.folder, device="cpu")
+    except UserError as error:
+        raise UserError(str(error).replace(str(bundle.folder), where)) from error
+    missing = _missing(summarizer, bundle.folder)
+    if missing:
+        raise UserError(f"{where} lacks {len(missing)} of the model's weights, such as {missing[0]}: make it again.")
+    room = summarizer.model.get_input_embeddings().num_embeddings
+    if len(summarizer.tokenizer) > room:
+        raise UserError(f"{where}: the tokenizer has {len(summarizer.tokenizer)} tokens, the model only {room}.")
+    problem = window_problem(summarizer.spec, summarizer.model, summarizer.generation.max_new_tokens)
+    if problem:
+        raise UserError(f"{where}: max_input_tokens and max_new_tokens of its yoyak.json need {problem}.")
+    tokens = min(16, summarizer.generation.max_new_tokens)
+    settings = summarizer.generation.model_copy(
+        update={"max_new_tokens": tokens, "min_new_tokens": min(tokens, summarizer.generation.min_new_tokens)}
+    )
+    try:
+        [candidates] = summarizer.summarize([EXAMPLE], generation=settings)
+    except (RuntimeError, IndexError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{where} cannot summarize a dialogue ({reason}): it is not registered.") from error
+    if not all(math.isfinite(candidate.score) for candidate in candidates):
+        raise UserError(f"{where} gives scores that are no numbers: its weights are damaged.")
+
+
+def _missing(summarizer: Summarizer, folder: Path) -> list[str]:
+    """Return the weights that the files lack: transformers would fill them with random numbers, and only warn."""
+    _, found = type(summarizer.model).from_pretrained(
+        folder, use_safetensors=True, local_files_only=True, output_loading_info=True
+    )
+    return sorted(found["missing_keys"])

@@ -1,0 +1,21 @@
+"""yoyak bundle: write a registered model as one ZIP file that `yoyak register` and `yoyak predict` take anywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from yoyak.errors import UserError
+
+
+def run(model: str, output: str) -> None:
+    """Write the model of an MLflow URI to a ZIP."""
+    out = Path(output)
+    if out.is_dir():
+        raise UserError(f"{output} is a folder: name a file in it.")
+    if out.suffix.lower() != ".zip":
+        raise UserError(f"{output} does not end in .zip: name the file so that others know what it is.")
+    from yoyak.bundles import write_bundle
+
+    metadata = write_bundle(model, out)
+    size = out.stat().st_size / 1e6
+    print(f"{output}: {model} ({metadata.member}), {size:.1f} MB")
