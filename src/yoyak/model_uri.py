@@ -175,15 +175,19 @@ def _local(location: str, uri: str) -> Path:
 
 
 def _inner(folder: Path, uri: str) -> Path:
-    """Return the Hugging Face folder that is ``folder``, or is within the MLflow model there."""
+    """Return the folder of a model or an ensemble that is ``folder``, or is within the MLflow model there."""
     from ruamel.yaml import YAML
 
-    if (folder / "config.json").is_file():
+    if _usable(folder):
         return folder
     if not (folder / "MLmodel").is_file():
         raise UserError(f"There is no model in '{uri}': it has neither config.json nor MLmodel.")
     flavor = YAML(typ="safe").load(folder / "MLmodel").get("flavors", {}).get("python_function", {})
     inside = flavor.get("artifacts", {}).get("model", {}).get("path")
-    if not inside or not (folder / inside / "config.json").is_file():
+    if not inside or not _usable(folder / inside):
         raise UserError(f"The MLflow model at '{uri}' was not made by Yoyak: it has no Hugging Face model in it.")
     return folder / Path(inside)
+
+
+def _usable(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("config.json", "ensemble.json"))

@@ -279,7 +279,7 @@ def _entry(values: Mapping[str, Any], where: str, name: str, path: str | os.Path
     return values[name]
 
 
-def dump(settings: Params) -> dict[str, Any]:
+def dump(settings: Params | Mapping[str, Any]) -> dict[str, Any]:
     """Return params, or the sections of them that `read` gave, as plain values."""
     return to_jsonable_python(settings, fallback=vars)
 

@@ -117,6 +117,6 @@ class Ensemble(Section):
         return self
 
     @property
-    def every(self) -> dict[str, Strategy]:
+    def every(self) -> dict[str, OfCandidates | OfModels]:
         """All strategies by name."""
         return {**self.strategies, **self.models}

@@ -8,10 +8,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +17,10 @@ import numpy as np
 from yoyak import lineage, registry, tracking, tracking_restore
 from yoyak.data.records import Dialogue, read_jsonl
 from yoyak.files import write_json
-from yoyak.models.text import SPEC_FILE, load_spec, save_spec
 from yoyak.params import Generation, Params, Registry, Scoring
+from yoyak.registration_ensemble import register_ensemble
 from yoyak.registry import GateResult, Version
-from yoyak.serving.packaging import log_member
+from yoyak.serving.packaging import log_member, writing
 from yoyak.tracking_run import MODEL, StageRun
 from yoyak.tracking_store import connect, reported
 from yoyak.tracking_uri import tracking_uri
@@ -53,6 +50,7 @@ def register(p: Params, mark: str) -> dict[str, Any]:
         tags = {
             "git.commit": git.commit,
             "dvc.models_md5": lineage.digest(Path("models", member)),
+            **{f"score.{key}": str(value) for key, value in _scores(summary, member).items()},
             **tracking.input_tags({PREPARED.as_posix(): lineage.digest(PREPARED)}),
         }
         versions[member] = registry.register_member(
@@ -71,8 +69,11 @@ def register(p: Params, mark: str) -> dict[str, Any]:
         tags={"git.commit": git.commit, "dvc.models_md5": lineage.digest(Path("models", best))},
         gate=gate,
     )
-    registry.mark(version, mark)
     rows.append(_row(version, best, rows[list(p.members).index(best)]["restored"]))
+    if p.registry.ensemble is not None:
+        ensemble = register_ensemble(p, versions, _scores(summary, p.registry.ensemble), dev[0].dialogue)
+        rows.append(_row(ensemble, p.registry.ensemble, False))
+    registry.mark(version, mark)
     value = {"registered": rows, "decision": _decision(version, best, gate), "tracking_uri": _shown_uri()}
     write_json(OUT, value)
     return value
@@ -99,22 +100,10 @@ def _model(training: tracking_restore.Training, folder: Path, generation: Genera
     if run.data.tags.get(MODEL_MD5) == md5 and tracking_restore.has_files(client, run.data.tags.get(MODEL, "")):
         return run.data.tags[MODEL]
     stage = StageRun(client, training.run_id, run.info.experiment_id)
-    with _writing(folder, generation) as packed:
+    with writing(folder, generation) as packed:
         model_id = log_member(stage, packed, example=example)
     stage.set_tags({MODEL_MD5: md5})
     return model_id
-
-
-@contextmanager
-def _writing(folder: Path, generation: Generation) -> Iterator[Path]:
-    """Yield a view of a model's folder whose spec says how the evaluated summaries were written."""
-    with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
-        view = Path(temporary)
-        for path in folder.iterdir():
-            if path.name != SPEC_FILE:
-                (view / path.name).symlink_to(path.resolve())
-        save_spec(view, replace(load_spec(folder), generation=generation))
-        yield view
 
 
 def _gate(

@@ -1,9 +1,10 @@
 """The MLflow Model Registry: a version for each training, and who is champion. Nothing else writes the registry.
 
 ``<name>-<member>`` has a version for every training of a member; ``<name>`` has those that were the best of their
-pipeline. Of these the first is ``champion``. A later one is ``challenger`` until it is significantly better on the
-dev set; then it becomes champion, and the one before it ``previous``. Every move of an alias leaves tags on the
-version (``alias.champion.who``, ``.when``, ``.from``, ``.to``, ``.commit``, ``.gate.p_value`` …).
+pipeline, and ensembles. Of the best ones the first is ``champion``. A later one is ``challenger`` until it is
+significantly better on the dev set; then it becomes champion, and the one before it ``previous``. The newest ensemble
+has the alias ``ensemble``. Every move of an alias leaves tags on the version (``alias.champion.who``, ``.when``,
+``.from``, ``.to``, ``.commit``, ``.gate.p_value`` …).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+CHAMPION, CHALLENGER, PREVIOUS, ENSEMBLE = "champion", "challenger", "previous", "ensemble"
 FINGERPRINT = "yoyak.fingerprint"
 
 _BEFORE, _UNDONE = "alias.champion.before", "alias.champion.undone"
@@ -116,6 +117,29 @@ def register_best(
         if gate is not None and gate.passed and _UNDONE not in version.tags:
             return _promote(client, version, gate)
         return _move(client, version, {**aliases, CHALLENGER: version.version}, gate)
+
+
+def register_ensemble(
+    name: str, *, variant: str, model_id: str, run_id: str, scores: Mapping[str, float], tags: Mapping[str, str]
+) -> Version:
+    """Return the version of ``name`` that is this ensemble or soup, with the alias ``ensemble``."""
+    client = connect()
+    described = {
+        **tags,
+        **{f"score.{key}": value for key, value in flatten(scores).items()},
+        "variant": variant,
+    }
+    with locked(), reported():
+        version = _register(client, name, model_id, run_id, described)
+        return _move(client, version, {**_aliases(client, name), ENSEMBLE: version.version}, None)
+
+
+def find_version(name: str, tag: str, value: str) -> Version | None:
+    """Return the newest version of a registered model that has a tag, or None."""
+    with reported():
+        query = f"name = '{name}' AND tags.`{tag}` = '{value}'"
+        found = connect().search_model_versions(query, order_by=["version_number DESC"], max_results=1)
+        return _version(found[0]) if found else None
 
 
 def champion(name: str) -> Version | None:

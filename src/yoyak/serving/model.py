@@ -1,4 +1,4 @@
-"""The MLflow model of a member: models-from-code, so that this file is in the model and no pickle is.
+"""The MLflow model of a member or an ensemble: models-from-code, so that this file is in the model and no pickle is.
 
     mlflow models serve -m models:/yoyak@champion --env-manager local
     curl localhost:5000/invocations -H 'Content-Type: application/json' -d '{"inputs": ["#Person1#: …"]}'
@@ -9,6 +9,7 @@ MLflow runs this file to load the model; ``yoyak`` itself comes with it, under `
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
@@ -21,16 +22,17 @@ from yoyak.serving.requests import COLUMN, dialogues, generation
 
 if TYPE_CHECKING:
     from yoyak.decoding.generate import Summarizer
+    from yoyak.serving.ensemble import EnsembleSummarizer
 
 
 class DialogueSummarizer(PythonModel):
     """Answers requests with one summary for each dialogue."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the Hugging Face folder that the model carries."""
-        from yoyak.decoding.generate import Summarizer
+        """Load the folder that the model carries."""
+        from yoyak.serving.loading import load_summarizer
 
-        self.summarizer: Summarizer = Summarizer.load(context.artifacts["model"])
+        self.summarizer = load_summarizer(Path(context.artifacts["model"]))
         # The scoring server has a thread for each request; a fast tokenizer's settings are no place for two of them.
         self.lock = threading.Lock()
         self.room = _room(self.summarizer)
@@ -49,8 +51,13 @@ class DialogueSummarizer(PythonModel):
         return [candidates[0].text for candidates in found]
 
 
-def _room(summarizer: Summarizer) -> int | None:
+def _room(summarizer: Summarizer | EnsembleSummarizer) -> int | None:
     """Return how many tokens can be written behind the longest input; past it, positions are out of range."""
+    models = getattr(summarizer, "members", {"": summarizer}).values()
+    return min((room for model in models if (room := _room_of(model)) is not None), default=None)
+
+
+def _room_of(summarizer: Summarizer) -> int | None:
     config = summarizer.model.config
     positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
     if positions is None:

@@ -93,7 +93,7 @@ def predict_file(model: str, source: str, output: str) -> None:
     from yoyak.registry import resolve_model
 
     rows = read_input(sys.stdin.buffer if source == "-" else Path(source), data, source)
-    from yoyak.decoding.generate import Summarizer
+    from yoyak.serving.loading import load_summarizer
 
     folder = resolve_model(model)
     with ExitStack() as stack:
@@ -102,7 +102,7 @@ def predict_file(model: str, source: str, output: str) -> None:
             # Before anything is summarized: a place that cannot be written is known now.
             work = stack.enter_context(atomic_path(output))
             out = stack.enter_context(work.open("w", encoding="utf-8", newline=""))
-        summarizer = Summarizer.load(folder)
+        summarizer = load_summarizer(folder)
         found = summarizer.summarize([row.dialogue for row in rows], progress=True)
         _write(out, [(row.fname, best[0].text) for row, best in zip(rows, found, strict=True)])
     if summarizer.truncated:

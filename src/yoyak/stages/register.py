@@ -18,7 +18,7 @@ def run(undo: bool = False, bundle: str | None = None, name: str | None = None) 
     if bundle:
         register_bundle(bundle, name)
         return
-    p = params.read("generation", "members", "registry", "scoring", "seed")
+    p = params.read("ensemble", "generation", "members", "registry", "scoring", "seed")
     if undo:
         from yoyak import registry
 
@@ -45,8 +45,8 @@ def register_bundle(bundle: str, name: str | None) -> None:
     if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise UserError(f"--name '{name}' cannot name a model: use letters, digits, ., - and _.")
     # A bundle is registered anywhere: outside of a project, names are the usual ones.
-    inside = Path(params.PARAMS_FILE).exists()
-    settings = params.read("registry").registry if inside else params.Registry()
+    known = name is not None or not Path(params.PARAMS_FILE).exists()
+    settings = params.Registry() if known else params.read("registry").registry
     from yoyak.bundle_registration import register_bundle as register
 
     done = register(Path(bundle), registry_name=settings.name, name=name)

@@ -1,0 +1,25 @@
+"""What a model's folder holds, loaded: one model, or an ensemble of several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from yoyak.decoding.generate import Summarizer
+    from yoyak.serving.ensemble import EnsembleSummarizer
+
+ABOUT = "ensemble.json"
+"""The file that an ensemble's folder has, and that of one model has not."""
+
+
+def load_summarizer(folder: Path, device: str | None = None) -> Summarizer | EnsembleSummarizer:
+    """Load a model's folder onto the best device there is, unless one is named."""
+    if (folder / ABOUT).is_file():
+        # Scoring comes along with it, which serving one model does without.
+        from yoyak.serving.ensemble import load_ensemble
+
+        return load_ensemble(folder, device)
+    from yoyak.decoding.generate import Summarizer
+
+    return Summarizer.load(folder, device)
