@@ -20,6 +20,7 @@ STAGES = {
     "train": "train one member of params.yaml",
     "predict": "write a member's summaries, or summarize any file with any model",
     "ensemble": "make one summary of the candidates of several members",
+    "blend": "summarize with several members at once, or with one model made of them",
     "evaluate": "score members, ensembles and extractive baselines",
     "register": "register the members and the best one in the MLflow Model Registry",
     "report": "write report/index.html and report/report.md",
@@ -53,6 +54,8 @@ def parser() -> argparse.ArgumentParser:
         if name == "bundle":
             verb.add_argument("model", help="models:/yoyak@champion, models:/yoyak-bart/3 or runs:/…")
             verb.add_argument("output", help="ZIP file to write")
+        if name == "blend":
+            verb.add_argument("name", help="name under ensemble.models: in params.yaml")
         if name == "register":
             verb.add_argument("bundle", nargs="?", help="ZIP file of a model, in the place of this commit's models")
             verb.add_argument("--name", help="registered model of the bundle (default <registry.name>-<member>)")

@@ -61,7 +61,7 @@ class Summarizer:
         device's memory does not hold it.
         """
         settings = generation or self.generation
-        inputs, self.truncated = encode_inputs(self.tokenizer, dialogues, self.spec)
+        inputs = self.encode(dialogues)
         order = sorted(range(len(inputs)), key=lambda row: -len(inputs[row]))
         found: list[list[Candidate]] = [[] for _ in inputs]
         size = settings.batch_size
@@ -70,7 +70,7 @@ class Summarizer:
             while done < len(order):
                 rows = order[done : done + size]
                 try:
-                    candidates = self._batch([inputs[row] for row in rows], settings)
+                    candidates = self._batch(rows, [inputs[row] for row in rows], settings)
                 except torch.OutOfMemoryError:
                     if len(rows) == 1:
                         raise
@@ -83,12 +83,28 @@ class Summarizer:
                 bar.update(len(rows))
         return found
 
-    def _batch(self, inputs: list[list[int]], settings: Generation) -> list[list[Candidate]]:
-        ids, mask = self._pad(inputs)
+    def encode(self, dialogues: Sequence[str]) -> list[list[int]]:
+        """Return the input ids of each dialogue, and note how many were cut."""
+        inputs, self.truncated = encode_inputs(self.tokenizer, dialogues, self.spec)
+        return inputs
+
+    def _search(self, rows: Sequence[int], settings: Generation, start: int) -> dict[str, Any]:
+        """Return what `generate` is told of the search: a hook for those that search otherwise.
+
+        Args:
+            rows: Places of the batch's dialogues among those that were encoded.
+            start: Tokens that stand before the first written one.
+        """
+        return {"generation_config": self._config(settings)}
+
+    def _batch(self, rows: Sequence[int], inputs: list[list[int]], settings: Generation) -> list[list[Candidate]]:
+        ids, mask = self.pad(inputs)
         output: Any = self.model.generate(
             input_ids=ids,
             attention_mask=mask,
-            generation_config=self._config(settings),
+            # Else what a checkpoint brings along would take the place of every value that is a default of the library.
+            use_model_defaults=False,
+            **self._search(rows, settings, 1 if self.spec.family == "seq2seq" else ids.shape[1]),
             return_dict_in_generate=True,
             output_scores=True,
         )
@@ -109,7 +125,7 @@ class Summarizer:
     def _pad_id(self) -> int:
         return int(self.tokenizer.pad_token_id)
 
-    def _pad(self, inputs: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    def pad(self, inputs: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Pad to the longest row, on the left for decoder-only models: what they write follows the last token."""
         width = max(map(len, inputs))
         ids = torch.full((len(inputs), width), self._pad_id)

@@ -1,0 +1,342 @@
+"""Soft voting equals what it is short for, and one model twice writes what the model writes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from yoyak.data.records import Dialogue
+from yoyak.decoding.generate import Summarizer
+from yoyak.ensemble import soft
+from yoyak.ensemble.blending import check_tokenizers
+from yoyak.ensemble.soft import Averaged, SoftSummarizer
+from yoyak.errors import UserError
+from yoyak.models.load import build_model
+from yoyak.models.text import ModelSpec, encode_inputs, encode_targets
+from yoyak.models.tokenizers import train_tokenizer
+from yoyak.params import Generation, Member, Tokenizer
+
+MASKS = ["#Person1#", "#Person2#"]
+DIALOGUES = [
+    "#Person1#: 안녕하세요, 예약 가능한가요?\n#Person2#: 네, 몇 분이세요?\n#Person1#: 네 명이요. 일곱 시에 갈게요.",
+    "#Person1#: 네.",
+    "#Person1#: 내일 만날까요?\n#Person2#: 아니요, 모레가 좋아요.",
+    "#Person2#: 전화번호가 어떻게 되세요? 감사합니다!",
+    "",
+]
+SIZES = {
+    "bart": {"d_model": 16, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2,
+             "decoder_attention_heads": 2, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16,
+             "max_position_embeddings": 128},
+    "t5": {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 2, "num_heads": 2},
+    "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 256},
+    "llama": {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+              "num_key_value_heads": 1, "max_position_embeddings": 256},
+}  # fmt: skip
+SEARCHES = {
+    "greedy": Generation(num_beams=1, num_return_sequences=1, max_new_tokens=12),
+    "beams": Generation(num_beams=4, num_return_sequences=4, max_new_tokens=12),
+    "lengths": Generation(num_beams=4, num_return_sequences=3, max_new_tokens=14, min_new_tokens=9, length_penalty=2.0),
+    "greedy lengths": Generation(num_beams=1, num_return_sequences=1, max_new_tokens=14, min_new_tokens=9),
+    "no repetition": Generation(num_beams=4, num_return_sequences=2, max_new_tokens=16, no_repeat_ngram_size=2),
+    "greedy no repetition": Generation(num_beams=1, num_return_sequences=1, max_new_tokens=16, no_repeat_ngram_size=1),
+    "penalty": Generation(num_beams=3, num_return_sequences=1, max_new_tokens=12, repetition_penalty=1.5),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Models this small wait for threads longer than they compute."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return train_tokenizer(DIALOGUES * 20, MASKS, Tokenizer(type="bpe", vocab_size=330))
+
+
+def make(kind: str, seed: int, tokenizer: PreTrainedTokenizerFast, end: float = 2.0) -> Summarizer:
+    """A model of random weights that writes now this, now that, and ends now and then."""
+    member = Member(
+        family="causal" if kind in ("gpt2", "llama") else "seq2seq",
+        # A model whose embeddings are its output layer too says the same token again and again before it is trained.
+        config={"model_type": kind, "tie_word_embeddings": False, **SIZES[kind]},
+        tokenizer="bpe",
+        learning_rate=0.1,
+        prefix="요약: " if kind == "t5" else "",
+        max_input_tokens=40 + seed,
+        max_target_tokens=16,
+    )
+    torch.manual_seed(seed)
+    model = build_model(kind, member, tokenizer)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(std=0.3 if "lm_head" not in name else 0.6)
+        model.get_output_embeddings().weight[tokenizer.eos_token_id] *= end
+    return Summarizer(model.eval(), tokenizer, ModelSpec.of(f"{kind}{seed}", member))
+
+
+@pytest.fixture(scope="module")
+def members(tokenizer: PreTrainedTokenizerFast) -> dict[str, Summarizer]:
+    kinds = [("bart", 1), ("bart", 2), ("t5", 3), ("gpt2", 4), ("gpt2", 5), ("llama", 6)]
+    return {f"{kind}{seed}": make(kind, seed, tokenizer) for kind, seed in kinds}
+
+
+@torch.inference_mode()
+def next_logits(member: Summarizer, dialogue: str, written: Sequence[int]) -> torch.Tensor:
+    """What a model says of the next token: one dialogue, no padding, no cache."""
+    inputs, _ = encode_inputs(member.tokenizer, [dialogue], member.spec)
+    if member.spec.family == "causal":
+        return member.model(input_ids=torch.tensor([inputs[0] + list(written)])).logits[0, -1]
+    start = member.model.config.decoder_start_token_id
+    return member.model(
+        input_ids=torch.tensor(inputs), decoder_input_ids=torch.tensor([[start, *written]]), use_cache=False
+    ).logits[0, -1]
+
+
+def expected(
+    members: Sequence[Summarizer], weights: Sequence[float], dialogue: str, written: Sequence[int]
+) -> torch.Tensor:
+    parts = [
+        next_logits(member, dialogue, written).double().softmax(-1) * weight
+        for member, weight in zip(members, weights, strict=True)
+    ]
+    return torch.stack(parts).sum(0).log()
+
+
+class Watched(Averaged):
+    """Keeps what came in and went out."""
+
+    seen: list[tuple[torch.Tensor, torch.Tensor]]
+
+    def __call__(self, input_ids, scores):
+        out = super().__call__(input_ids, scores)
+        self.seen.append((input_ids[:, self.start :].clone(), out.clone()))
+        return out
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("bart1", "bart2"),
+        ("bart1", "gpt24"),
+        ("gpt24", "bart1"),
+        ("gpt24", "llama6", "gpt25"),
+        ("t53", "bart1", "gpt24"),
+    ],
+    ids="+".join,
+)
+def test_each_step_is_the_mean_of_all_computed_anew(
+    members: dict[str, Summarizer], names: tuple[str, ...], beams: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(soft, "Averaged", Watched)
+    monkeypatch.setattr(Watched, "seen", [], raising=False)
+    used = [members[name] for name in names]
+    weights = [0.5, 0.2, 0.3][: len(used)] if len(used) > 2 else [0.7, 0.3]
+    both = SoftSummarizer(used, weights)
+    settings = Generation(num_beams=beams, num_return_sequences=1, max_new_tokens=8, batch_size=len(DIALOGUES))
+    both.summarize(DIALOGUES, generation=settings)
+
+    inputs = both.encode(DIALOGUES)
+    order = sorted(range(len(inputs)), key=lambda row: -len(inputs[row]))
+    compared = reordered = 0
+    end = both.tokenizer.eos_token_id
+    for step, (written, scores) in enumerate(Watched.seen):
+        for row, place in enumerate(order[row // beams] for row in range(len(written))):
+            ids = written[row].tolist()
+            if end in ids:
+                continue
+            torch.testing.assert_close(
+                scores[row].double(), expected(used, weights, DIALOGUES[place], ids), atol=1e-5, rtol=1e-5
+            )
+            compared += 1
+            reordered += step > 0 and ids[:-1] != Watched.seen[step - 1][0][row].tolist()
+    assert compared >= 15 * beams
+    assert reordered > 5 or beams == 1
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("name", ["bart1", "t53", "gpt24", "llama6"])
+def test_a_model_twice_is_that_model(members: dict[str, Summarizer], name: str, search: str) -> None:
+    settings = SEARCHES[search].model_copy(update={"batch_size": 3})
+    alone = members[name].summarize(DIALOGUES, generation=settings)
+    found = SoftSummarizer([members[name]] * 2, [0.5, 0.5]).summarize(DIALOGUES, generation=settings)
+    assert [[one.text for one in row] for row in found] == [[one.text for one in row] for row in alone]
+    assert [[one.score for one in row] for row in found] == [
+        [pytest.approx(one.score, abs=2e-4) for one in row] for row in alone
+    ]
+
+
+def test_options_are_kept_where_members_differ(members: dict[str, Summarizer]) -> None:
+    tokenizer = members["bart1"].tokenizer
+    texts: list[list[int]] = []
+
+    class Keeping(SoftSummarizer):
+        def _search(self, *args):
+            options = super()._search(*args)
+            options["logits_processor"].append(self.keep)
+            return options
+
+        def keep(self, ids, scores):
+            texts.extend(ids[:, 1:].tolist())
+            return scores
+
+    both = Keeping([members["bart1"], members["gpt24"]], [0.5, 0.5])
+    both.summarize(
+        DIALOGUES,
+        generation=Generation(
+            num_beams=4, num_return_sequences=1, min_new_tokens=6, max_new_tokens=12, no_repeat_ngram_size=2
+        ),
+    )
+    assert max(map(len, texts)) == 11
+    for ids in texts:
+        assert tokenizer.eos_token_id not in ids[:6]
+        pairs = [*pairwise(ids)]
+        assert len(set(pairs)) == len(pairs)
+
+
+def test_forced_tokens_are_those_of_the_searching_model(tokenizer: PreTrainedTokenizerFast) -> None:
+    first, second = make("bart", 7, tokenizer, end=0.0), make("bart", 8, tokenizer, end=0.0)
+    own = first.model.generation_config
+    own.forced_bos_token_id, own.forced_eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
+    for beams in (1, 3):
+        settings = Generation(num_beams=beams, num_return_sequences=1, max_new_tokens=5)
+        twice = SoftSummarizer([first] * 2, [0.5, 0.5]).summarize(DIALOGUES, generation=settings)
+        alone = first.summarize(DIALOGUES, generation=settings)
+        assert [row[0].text for row in twice] == [row[0].text for row in alone]
+        both = SoftSummarizer([first, second], [0.5, 0.5])
+        ids, mask = both.pad(both.encode(DIALOGUES))
+        order = range(len(DIALOGUES))
+        written = first.model.generate(
+            input_ids=ids, attention_mask=mask, use_model_defaults=False, **both._search(order, settings, 1)
+        )
+        assert {row[1] for row in written.tolist()} == {tokenizer.bos_token_id}
+        assert {row[5] for row in written.tolist()} == {tokenizer.eos_token_id}
+
+
+def test_a_weight_of_nothing_leaves_the_other(members: dict[str, Summarizer]) -> None:
+    settings = SEARCHES["beams"]
+    for weights, name in (([1.0, 0.0], "bart1"), ([0.0, 1.0], "gpt24")):
+        found = SoftSummarizer([members["bart1"], members["gpt24"]], weights)
+        assert found.spec == members[name].spec
+        assert found.summarize(DIALOGUES, generation=settings) == members[name].summarize(
+            DIALOGUES, generation=settings
+        )
+
+
+def test_a_heavy_weight_comes_near_to_one_member(members: dict[str, Summarizer]) -> None:
+    settings = SEARCHES["beams"]
+    found = SoftSummarizer([members["bart1"], members["gpt24"]], [1 - 1e-9, 1e-9])
+    alone = members["bart1"].summarize(DIALOGUES, generation=settings)
+    assert [row[0].text for row in found.summarize(DIALOGUES, generation=settings)] == [row[0].text for row in alone]
+    equal = SoftSummarizer([members["bart1"], members["gpt24"]], [0.5, 0.5])
+    assert [row[0].text for row in equal.summarize(DIALOGUES, generation=settings)] != [row[0].text for row in alone]
+
+
+@pytest.mark.parametrize("search", ["greedy", "beams", "lengths"])
+@pytest.mark.parametrize("names", [("bart1", "gpt24", "t53"), ("gpt24", "bart2")], ids="+".join)
+def test_a_batch_writes_what_single_dialogues_do(
+    members: dict[str, Summarizer], names: tuple[str, ...], search: str
+) -> None:
+    both = SoftSummarizer([members[name] for name in names], [1 / len(names)] * len(names))
+    settings = SEARCHES[search]
+    batch = both.summarize(DIALOGUES, generation=settings)
+    single = [both.summarize([dialogue], generation=settings)[0] for dialogue in DIALOGUES]
+    assert [[one.text for one in row] for row in batch] == [[one.text for one in row] for row in single]
+
+
+def test_the_mean_of_probabilities_by_hand() -> None:
+    first, second = torch.tensor([[0.5, 0.25, 0.25]]).log(), torch.tensor([[0.0, 1.0]]).log()
+    found = soft.log_mean([torch.tensor([[0.5, 0.5]]).log() + 3, second], [0.75, 0.25]).exp()
+    assert found.tolist() == [[pytest.approx(0.375), pytest.approx(0.625)]]
+    # The third token is one that the second member does not have.
+    wide = soft.log_mean([first, second], [0.5, 0.5]).exp()
+    assert wide.tolist() == [[pytest.approx(1 / 3), pytest.approx(2 / 3), 0.0]]
+
+
+def test_parents_are_found_within_their_dialogue() -> None:
+    before = torch.tensor([[5, 6], [5, 7], [5, 6], [5, 8]])
+    now = torch.tensor([[5, 7, 1], [5, 7, 2], [5, 8, 1], [5, 6, 3]])
+    assert soft.find_parents(before, now, beams=2).tolist() == [1, 1, 3, 2]
+    with pytest.raises(RuntimeError):
+        soft.find_parents(before, torch.tensor([[5, 8, 1], [5, 7, 2], [5, 8, 1], [5, 6, 3]]), beams=2)
+
+
+def test_cut_dialogues_are_counted(members: dict[str, Summarizer]) -> None:
+    both = SoftSummarizer([members["gpt24"], members["bart1"]], [0.5, 0.5])
+    both.summarize(["#Person1#: 네. " * 30, "네"], generation=SEARCHES["greedy"])
+    assert both.truncated == 1
+
+
+def test_different_tokenizers_are_said(members: dict[str, Summarizer]) -> None:
+    other = train_tokenizer(DIALOGUES * 20, MASKS, Tokenizer(type="unigram", vocab_size=360))
+    check_tokenizers({"a": members["bart1"], "b": members["gpt24"]}, "ensemble.models.soft")
+    with pytest.raises(
+        UserError, match=r"ensemble\.models\.soft: b and t5 have different tokenizers.*vote, weighted, mbr and"
+    ):
+        check_tokenizers(
+            {"a": members["bart1"], "b": members["gpt24"], "t5": make("t5", 1, other)}, "ensemble.models.soft"
+        )
+
+
+def test_probabilities_of_references_are_the_models(members: dict[str, Summarizer]) -> None:
+    texts = ["#Person1#은 예약한다.", "네.", "#Person2#는 모레 만나자고 한다. 감사합니다!"]
+    rows = [Dialogue(fname=str(i), dialogue=DIALOGUES[i], summaries=(text,)) for i, text in enumerate(texts)]
+    used = {name: members[name] for name in ("bart1", "gpt24", "t53", "llama6")}
+    found = soft.reference_probabilities(used, rows)
+    for row, values in zip(rows, found, strict=True):
+        target = encode_targets(used["bart1"].tokenizer, [row.summaries[0]], 16)[0]
+        assert values.shape == (4, len(target))
+        for member, got in zip(used.values(), values, strict=True):
+            for place, token in enumerate(target):
+                wanted = next_logits(member, row.dialogue, target[:place]).log_softmax(-1)[token].item()
+                assert math.log(got[place]) == pytest.approx(wanted, abs=1e-4)
+
+
+def test_fitted_weights_are_the_most_likely() -> None:
+    chance = np.random.default_rng(1)
+    rows = [chance.uniform(0.01, 1, (2, 20)) for _ in range(10)]
+    found = soft.most_likely(rows)
+    tokens = np.concatenate(rows, axis=1)
+    grid = np.linspace(0, 1, 2001)
+    likelihoods = [np.log(weight * tokens[0] + (1 - weight) * tokens[1]).sum() for weight in grid]
+    assert sum(found) == pytest.approx(1)
+    assert found[0] == pytest.approx(grid[int(np.argmax(likelihoods))], abs=1e-3)
+    assert soft.most_likely([np.array([[0.9, 0.8], [0.1, 0.2]])])[0] > 0.99
+
+
+def test_folds_are_fitted_to_the_other_rows(members: dict[str, Summarizer]) -> None:
+    rows = [
+        Dialogue(fname=str(i), dialogue=text, summaries=("네, 모레가 좋아요.",)) for i, text in enumerate(DIALOGUES)
+    ]
+    used = {name: members[name] for name in ("bart1", "gpt24")}
+    whole, parts = soft.fit_weights(used, rows, 5)
+    assert sorted(place for places, _ in parts for place in places) == list(range(5))
+    probabilities = soft.reference_probabilities(used, rows)
+    assert list(whole.values()) == soft.most_likely(probabilities)
+    for places, weights in parts:
+        others = [values for place, values in enumerate(probabilities) if place not in places]
+        assert list(weights.values()) == soft.most_likely(others)
+        assert weights != whole
+
+
+def test_one_models_search_is_what_params_say(
+    members: dict[str, Summarizer], tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """A checkpoint such as bart-base brings num_beams=4 and no_repeat_ngram_size=3 along: params.yaml decides."""
+    model = make("bart", 1, tokenizer)
+    before = model.summarize(DIALOGUES, generation=SEARCHES["greedy"])
+    model.model.generation_config.num_beams = 4
+    model.model.generation_config.no_repeat_ngram_size = 1
+    assert model.summarize(DIALOGUES, generation=SEARCHES["greedy"]) == before

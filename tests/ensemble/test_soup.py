@@ -1,0 +1,166 @@
+"""Soups: the arithmetic of the weights, the greedy choice, and who may be averaged with whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from yoyak.decoding.generate import Summarizer
+from yoyak.ensemble.soup import average, check_alike, make_soup, save
+from yoyak.errors import UserError
+from yoyak.models.load import build_model
+from yoyak.models.text import ModelSpec
+from yoyak.models.tokenizers import train_tokenizer
+from yoyak.params import Generation, Member, Tokenizer
+
+TEXTS = ["#Person1#: 안녕하세요?\n#Person2#: 네, 반갑습니다.", "#Person1#: 내일 만날까요?"]
+BART = {"model_type": "bart", "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16,
+        "max_position_embeddings": 64}  # fmt: skip
+GPT2 = {"model_type": "gpt2", "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 128}
+SEARCH = Generation(num_beams=2, num_return_sequences=2, max_new_tokens=8)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return train_tokenizer(TEXTS * 20, ["#Person1#", "#Person2#"], Tokenizer(type="bpe", vocab_size=320))
+
+
+@pytest.fixture(scope="module")
+def make(tokenizer: PreTrainedTokenizerFast) -> Callable[..., Summarizer]:
+    def made(seed: int, config: dict = BART, **values: object) -> Summarizer:
+        member = Member(
+            family="causal" if config["model_type"] == "gpt2" else "seq2seq",
+            config=config,
+            tokenizer="bpe",
+            learning_rate=0.1,
+            **{"max_input_tokens": 40, "max_target_tokens": 8, **values},
+        )
+        torch.manual_seed(seed)
+        model = build_model("m", member, tokenizer)
+        return Summarizer(model.eval(), tokenizer, ModelSpec.of(f"m{seed}", member))
+
+    return made
+
+
+def test_every_weight_is_the_mean(make: Callable[..., Summarizer]) -> None:
+    members = [make(seed, GPT2) for seed in range(3)]
+    before = [{key: value.clone() for key, value in member.model.state_dict().items()} for member in members]
+    for number, member in enumerate(members):
+        member.model.register_buffer("count", torch.tensor([number + 7]))
+        before[number]["count"] = torch.tensor([number + 7])
+    soup = average("soup", members).model
+    changed = 0
+    for key, value in soup.state_dict().items():
+        if key == "count":
+            # A whole number has no mean.
+            assert value.tolist() == [7] and value.dtype == torch.int64
+            continue
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, sum(state[key] for state in before) / 3)
+        changed += not torch.equal(value, before[0][key])
+    assert changed > 3
+    for member, state in zip(members, before, strict=True):
+        assert all(torch.equal(value, state[key]) for key, value in member.model.state_dict().items())
+
+
+def test_tied_weights_stay_tied(make: Callable[..., Summarizer], tmp_path: Path) -> None:
+    soup = average("soup", [make(1), make(2)])
+    save(soup, tmp_path / "soup")
+    for model in (soup.model, Summarizer.load(tmp_path / "soup", "cpu").model):
+        shared = model.get_input_embeddings().weight
+        assert model.get_output_embeddings().weight.data_ptr() == shared.data_ptr()
+        assert model.model.encoder.embed_tokens.weight.data_ptr() == shared.data_ptr()
+
+
+def test_a_soup_of_equals_is_the_member(make: Callable[..., Summarizer]) -> None:
+    soup = average("soup", [make(1)] * 3)
+    assert soup.summarize(TEXTS, generation=SEARCH) == make(1).summarize(TEXTS, generation=SEARCH)
+
+
+def test_what_is_saved_is_a_member(make: Callable[..., Summarizer], tmp_path: Path) -> None:
+    soup = average("soup", [make(1), make(2, max_input_tokens=30)])
+    save(soup, tmp_path / "model")
+    names = {path.name for path in (tmp_path / "model").iterdir()}
+    assert {"model.safetensors", "yoyak.json", "config.json", "tokenizer.json"} <= names
+    assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl"))]
+    loaded = Summarizer.load(tmp_path / "model", "cpu")
+    assert loaded.spec.member == "soup"
+    # One member has not learned the places behind its window.
+    assert loaded.spec.max_input_tokens == 30
+    assert {value.dtype for value in loaded.model.state_dict().values()} == {torch.float32}
+    assert loaded.summarize(TEXTS, generation=SEARCH) == soup.summarize(TEXTS, generation=SEARCH)
+
+
+def mark(summarizer: Summarizer) -> float:
+    """A number that is averaged as the weights are: it tells which members are in a soup."""
+    return round(summarizer.model.final_logits_bias[0, 0].item(), 4)
+
+
+def marked(make: Callable[..., Summarizer], **marks: float) -> dict[str, Summarizer]:
+    members = {}
+    for seed, (name, value) in enumerate(marks.items()):
+        members[name] = make(seed)
+        members[name].model.final_logits_bias.fill_(value)
+    return members
+
+
+def test_the_greedy_soup_takes_who_does_not_make_it_worse(make: Callable[..., Summarizer]) -> None:
+    members = marked(make, a=1.0, b=2.0, c=6.0, d=10.0)
+    # By mark: the members alone, then the soups of c, of c and b, of c, b and d …
+    scores = {1.0: 0.1, 2.0: 0.4, 6.0: 0.5, 10.0: 0.3}
+    scores |= {4.0: 0.5, 6.0: 0.5, round(18 / 3, 4): 0.5}
+    tried = []
+
+    def measure(summarizer: Summarizer) -> float:
+        tried.append(mark(summarizer))
+        return {**scores, 3.0: 0.49}.get(tried[-1], 0.0)
+
+    found = make_soup("soup", members, "greedy", measure)
+    # c (0.5) is best; with b the mark is 4 and the score as good; with d it is 6 and as good; with a 4.75 and worse.
+    assert tried == [1.0, 2.0, 6.0, 10.0, 4.0, 6.0, 4.75]
+    assert found.taken == ["c", "b", "d"]
+    assert mark(found.summarizer) == 6.0
+    assert [(step.member, step.alone, step.together, step.taken) for step in found.steps] == [
+        ("c", 0.5, 0.5, True), ("b", 0.4, 0.5, True), ("d", 0.3, 0.5, True), ("a", 0.1, 0.0, False),
+    ]  # fmt: skip
+
+
+def test_one_who_makes_it_worse_stays_out_of_later_soups(make: Callable[..., Summarizer]) -> None:
+    members = marked(make, a=1.0, b=2.0, c=5.0)
+    scores = {1.0: 0.5, 2.0: 0.4, 5.0: 0.3, 1.5: 0.49, 3.0: 0.7}
+    found = make_soup("soup", members, "greedy", lambda summarizer: scores[mark(summarizer)])
+    assert found.taken == ["a", "c"]
+    assert mark(found.summarizer) == 3.0
+
+
+def test_a_uniform_soup_takes_all_and_measures_nothing(make: Callable[..., Summarizer]) -> None:
+    found = make_soup("soup", marked(make, a=1.0, b=2.0, c=6.0), "uniform", lambda _: pytest.fail("measured"))
+    assert (found.taken, mark(found.summarizer), found.steps) == (["a", "b", "c"], 3.0, [])
+
+
+def test_who_cannot_be_averaged(make: Callable[..., Summarizer]) -> None:
+    first = make(1)
+    check_alike({"a": first, "b": make(2, {**BART, "dropout": 0.3})}, "ensemble.models.soup")
+    others = [
+        (
+            make(2, GPT2),
+            r"soup: the weights of a and b cannot be averaged, their architectures are bart and gpt2: .*mbr",
+        ),
+        (
+            make(2, {**BART, "decoder_ffn_dim": 24}),
+            r"shapes of model\.decoder\.layers\.0\.fc1\.weight are .16, 16. and .24, 16.:",
+        ),
+        (make(2, {**BART, "decoder_layers": 2}), r"decoder\.layers\.1\.\S+ are missing and \("),
+        (make(2, {**BART, "encoder_attention_heads": 4}), r"config\.encoder_attention_heads is 2 and 4"),
+        (make(2, {**BART, "scale_embedding": True}), "config.scale_embedding is False and True"),
+        (make(2, prefix="요약: "), "with prefix '' and '요약: '"),
+    ]
+    for other, said in others:
+        with pytest.raises(UserError, match=said) as raised:
+            check_alike({"a": first, "b": other}, "ensemble.models.soup")
+        assert "\n" not in str(raised.value) and str(raised.value).endswith(".")
