@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Sequence
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from yoyak import params
 from yoyak.data.records import Dialogue, write_jsonl
+from yoyak.decoding.candidates import Candidate
+from yoyak.ensemble.analysis import analyse
+from yoyak.ensemble.splits import Choice
 from yoyak.files import write_json, write_text
 from yoyak.params import Scoring
+from yoyak.params_ensemble import Mbr, Soup, Strategy, Vote
+from yoyak.reporting.build import build_report
 from yoyak.scoring.evaluation import evaluate_systems, write_evaluation
 
 PLACES = ("도서관", "병원", "식당", "은행")
 TIMES = ("두 시", "세 시", "네 시", "다섯 시")
 SCRIPT = "<script>alert('x')</script>"
 
+STRATEGIES: dict[str, Strategy] = {
+    "vote": Vote(type="vote"),
+    "mbr": Mbr(type="mbr"),
+    "soup": Soup(type="soup", members=["bart", "t5"]),
+}
+
 Project = Callable[..., Path]
+VOID = {"meta", "br", "line", "circle"}
+FIGURE = re.compile(r"[+−]?\b\d\.\d{3}\b")
 
 
 def dialogue(number: int, split: str, marker: str = "") -> Dialogue:
@@ -52,8 +68,12 @@ def write_project(
     extra: bool = True,
     folder: str = "data",
     first: Dialogue | None = None,
+    strategies: Sequence[str] = (),
 ) -> Path:
-    """Write a project of 24 test dialogues; ``first`` takes the place of the first of them."""
+    """Write a project of 24 test dialogues; ``first`` takes the place of the first of them.
+
+    ``strategies`` are names of `STRATEGIES`: the first of them writes what the first member does, the next the next.
+    """
     splits = {
         "dev": [dialogue(number, "dev") for number in range(12)],
         "test": [
@@ -72,6 +92,12 @@ def write_project(
             name: {"family": "seq2seq", "config": config, "tokenizer": "bpe", "learning_rate": 0.001}
             for name in members
         },
+    }
+    of_models = [name for name in strategies if name == "soup"]
+    dumped = {name: STRATEGIES[name].model_dump() for name in strategies}
+    settings["ensemble"] = {
+        "models": {name: dumped[name] for name in of_models},
+        "strategies": {name: dumped[name] for name in strategies if name not in of_models},
     }
     write_json(root / "params.yaml", settings)
     predictions: dict[str, dict[str, dict[str, str]]] = {}
@@ -114,7 +140,29 @@ def write_project(
     }
     write_json(root / "prepared/report.json", report)
     scoring = Scoring(granularities=["eojeol", "syllable"], bootstrap_samples=200)
-    write_evaluation(evaluate_systems(splits, predictions, scoring, seed=1), root / "evaluation")
+    choices = {name: choices_of(name, place, members, splits) for place, name in enumerate(strategies)}
+    ensembles = {
+        name: {split: {fname: choice.text for fname, choice in rows.items()} for split, rows in found.items()}
+        for name, found in choices.items()
+    }
+    for name, parts in ensembles.items():
+        for split, texts in parts.items():
+            lines = [{"fname": fname, "candidates": [{"text": text, "score": 1.0}]} for fname, text in texts.items()]
+            write_text(
+                root / f"ensembles/{name}/{split}.jsonl",
+                "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines),
+            )
+    candidates = {
+        name: {
+            split: {fname: [Candidate(text, -0.5), Candidate("다른 후보", -1.0)] for fname, text in texts.items()}
+            for split, texts in parts.items()
+        }
+        for name, parts in predictions.items()
+    }
+    evaluation = evaluate_systems(splits, predictions, scoring, 1, ensembles)
+    asked = {name: STRATEGIES[name] for name in strategies}
+    analysis = analyse(splits, evaluation, asked, candidates, choices, scoring, 1)
+    write_evaluation(evaluation, root / "evaluation", analysis)
     registered = {
         "registered": [
             {
@@ -134,6 +182,27 @@ def write_project(
     return root
 
 
+def choices_of(
+    name: str, place: int, members: Sequence[str], splits: dict[str, list[Dialogue]]
+) -> dict[str, dict[str, Choice]]:
+    """Return the choices of a strategy: of vote nobody wrote the text, of soup nobody was left out."""
+    of_member = members[place % len(members)]
+
+    def without(row: Dialogue) -> dict[str, str]:
+        lone = name == "soup" or len(members) == 1
+        return {} if lone else {left: summary(row, place + (left == of_member)) for left in members}
+
+    return {
+        split: {
+            row.fname: Choice(
+                text=summary(row, place), member=of_member if name == "mbr" else "", rank=0, without=without(row)
+            )
+            for row in rows
+        }
+        for split, rows in splits.items()
+    }
+
+
 def write_curves(path: Path, rows: Sequence[tuple[int, float, float, bool]]) -> None:
     """Write (step, epoch, loss, evaluated) as the training does: a row of its own for an evaluation."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -144,3 +213,46 @@ def write_curves(path: Path, rows: Sequence[tuple[int, float, float, bool]]) -> 
             writer.writerow([step, epoch, loss, "", "", 0.001])
             if evaluated:
                 writer.writerow([step, epoch, "", loss + 0.1, 1 / (1 + loss), ""])
+
+
+class Page(HTMLParser):
+    """What a test asks of a page: its tags with attributes, whether they are balanced, its text outside of code."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.unbalanced: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID and (not self.open or self.open.pop() != tag):
+            self.unbalanced.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        if not {"style", "script", "svg"} & set(self.open):
+            self.words.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def settings(root: Path, report: params.Report, members: list[str] | None = None) -> params.Params:
+    whole = params.load(root / "params.yaml", env={})
+    kept = {name: whole.members.get(name, next(iter(whole.members.values()))) for name in members or whole.members}
+    return whole.model_copy(update={"report": report, "members": kept})
+
+
+def build(root: Path, out: Path, dialogues: int = 6, members: list[str] | None = None) -> Page:
+    report = params.Report(dialogues=dialogues, title="요약 & 보고")
+    build_report(root, out, settings(root, report, members))
+    return Page((out / "index.html").read_text(encoding="utf-8"))

@@ -2,63 +2,14 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from reporting_project import SCRIPT, Project, dialogue
-from yoyak import params
+from reporting_project import FIGURE, SCRIPT, Page, Project, build, dialogue
 from yoyak.data.records import Dialogue
 from yoyak.errors import UserError
-from yoyak.reporting import build_report
-
-VOID = {"meta", "br", "line", "circle"}
-FIGURE = re.compile(r"[+−]?\b\d\.\d{3}\b")
-
-
-class Page(HTMLParser):
-    """What a test asks of a page: its tags with attributes, whether they are balanced, its text outside of code."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self.open: list[str] = []
-        self.words: list[str] = []
-        self.unbalanced: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID and (not self.open or self.open.pop() != tag):
-            self.unbalanced.append(tag)
-
-    def handle_data(self, data: str) -> None:
-        if not {"style", "script", "svg"} & set(self.open):
-            self.words.append(data)
-
-    def all(self, tag: str) -> list[dict[str, str]]:
-        return [attributes for name, attributes in self.tags if name == tag]
-
-
-def settings(root: Path, report: params.Report, members: list[str] | None = None) -> params.Params:
-    whole = params.load(root / "params.yaml", env={})
-    kept = {name: whole.members.get(name, next(iter(whole.members.values()))) for name in members or whole.members}
-    return whole.model_copy(update={"report": report, "members": kept})
-
-
-def build(root: Path, out: Path, dialogues: int = 6, members: list[str] | None = None) -> Page:
-    report = params.Report(dialogues=dialogues, title="요약 & 보고")
-    build_report(root, out, settings(root, report, members))
-    return Page((out / "index.html").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +193,7 @@ def test_many_members_are_all_in_the_tables_and_few_in_the_charts(make_project: 
     page = build(make_project(members=names), tmp_path / "out", dialogues=2)
     words = " ".join(" ".join(page.words).split())
     assert all(f" {name} " in words for name in names)
-    assert "Charts show the 8 best of 30 models" in words
+    assert "Charts show the 8 best of 30 members" in words
     legend = (tmp_path / "out/images/loss.svg").read_text(encoding="utf-8")
     assert len(set(re.findall(r">(m\d\d)<", legend))) == 8
     assert "m00 − m29" in words
@@ -254,6 +205,7 @@ def test_many_members_are_all_in_the_tables_and_few_in_the_charts(make_project: 
     [
         ("evaluation/summary.json", r"evaluation/summary\.json is missing: run the evaluate stage first"),
         ("evaluation/dialogues.csv", r"evaluation/dialogues\.csv is missing: run the evaluate stage first"),
+        ("evaluation/ensembles.json", r"evaluation/ensembles\.json is missing: run the evaluate stage first"),
         ("predictions/t5/test.jsonl", r"predictions/t5/test\.jsonl is missing: run the predict@t5 stage first"),
         ("prepared/test.jsonl", r"prepared/test\.jsonl is missing: run the prepare stage first"),
         ("params.yaml", r"params\.yaml is missing"),

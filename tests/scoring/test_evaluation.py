@@ -46,11 +46,20 @@ def corpus() -> tuple[dict[str, list[Dialogue]], dict[str, dict[str, dict[str, s
 
 
 SPLITS, PREDICTIONS = corpus()
+ENSEMBLES = {
+    "half": {
+        split: {
+            row.fname: PREDICTIONS[("good", "poor")[place % 3 == 1]][split][row.fname] for place, row in enumerate(rows)
+        }
+        for split, rows in SPLITS.items()
+    },
+    "same": PREDICTIONS["good"],
+}
 
 
 @pytest.fixture(scope="module")
 def evaluation() -> Evaluation:
-    return evaluate_systems(SPLITS, PREDICTIONS, SCORING, seed=20)
+    return evaluate_systems(SPLITS, PREDICTIONS, SCORING, seed=20, ensembles=ENSEMBLES)
 
 
 def find(rows: list[dict], **wanted: object) -> dict:
@@ -64,12 +73,14 @@ def test_the_summary_has_every_system_part_granularity_protocol_and_metric_once(
     assert summary["primary"] == {"granularity": "syllable", "multi_reference": "mean", "metric": "combined"}
     assert summary["splits"] == {"dev": {"all": 12}, "test": {"all": 10, "seen": 5, "unseen": 5}}
     kinds = {row["name"]: row["kind"] for row in summary["systems"]}
-    assert kinds == {"poor": "member", "good": "member", **dict.fromkeys(BASELINES, "baseline"), "oracle": "oracle"}
+    systems = {"poor": "member", "good": "member", "half": "ensemble", "same": "ensemble"}
+    assert kinds == {**systems, **dict.fromkeys(BASELINES, "baseline"), "oracle": "oracle"}
     keys = ("system", "split", "slice", "granularity", "multi_reference", "metric")
     scored = {tuple(row[key] for key in keys) for row in summary["scores"]}
-    assert len(scored) == len(summary["scores"]) == 8 * 4 * 2 * 2 * 4
+    assert len(scored) == len(summary["scores"]) == 10 * 4 * 2 * 2 * 4
     assert all(0 <= row["low"] <= row["mean"] <= row["high"] <= 1 for row in summary["scores"])
-    assert (summary["best_member"], summary["best_baseline"] in BASELINES) == ("good", True)
+    assert (summary["best_member"], summary["best_ensemble"]) == ("good", "same")
+    assert summary["best_baseline"] in BASELINES
 
 
 @pytest.mark.parametrize("protocol", ["mean", "max"])
@@ -107,9 +118,26 @@ def test_comparisons_pair_members_best_first_and_each_with_the_best_baseline(eva
             for member in ("good", "poor"):
                 for against in {best, summary["best_baseline"]}:
                     find(summary["comparisons"], system=member, against=against, **where)
+            assert find(summary["comparisons"], system="half", against="good", **where)["difference"] < 0
+            assert find(summary["comparisons"], system="same", against="good", **where)["p_value"] == 1
     won = find(summary["comparisons"], system="good", against="poor", split="dev", slice="all", metric="rouge1")
     assert won["low"] > 0
     assert won["p_value"] < 0.05
+
+
+def test_many_members_are_compared_with_the_best_one_only() -> None:
+    poor = {split: dict.fromkeys(texts, "") for split, texts in PREDICTIONS["poor"].items()}
+    many = {f"m{number}": poor for number in range(49)} | {"good": PREDICTIONS["good"]}
+    found = evaluate_systems(SPLITS, many, SCORING, seed=20, ensembles=ENSEMBLES).summary["comparisons"]
+    here = [row for row in found if (row["split"], row["slice"], row["metric"]) == ("dev", "all", "combined")]
+    assert sum(row["against"] in many for row in here) == 49 + 2
+    assert len(here) <= 49 + 2 + 50 * 2
+    assert all("good" in (row["system"], row["against"]) for row in here if row["against"] in many)
+
+
+def test_without_ensembles_none_is_best() -> None:
+    summary = evaluate_systems(SPLITS, PREDICTIONS, SCORING, seed=20).summary
+    assert (summary["best_member"], summary["best_ensemble"]) == ("good", None)
 
 
 def test_the_oracle_is_above_every_baseline_on_every_dialogue(evaluation: Evaluation) -> None:
@@ -121,27 +149,28 @@ def test_the_oracle_is_above_every_baseline_on_every_dialogue(evaluation: Evalua
 
 def test_files_and_metrics_agree_with_the_summary(evaluation: Evaluation, tmp_path: Path) -> None:
     folder = tmp_path / "evaluation"
-    write_evaluation(evaluation, folder)
-    write_evaluation(evaluation, folder)
+    write_evaluation(evaluation, folder, {})
+    write_evaluation(evaluation, folder, {"conclusion": "none"})
+    assert json.loads((folder / "ensembles.json").read_text(encoding="utf-8")) == {"conclusion": "none"}
     assert json.loads((folder / "summary.json").read_text(encoding="utf-8")) == evaluation.summary
     with (folder / "dialogues.csv").open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
     header = "split,fname,slice,topic,turns,dialogue_chars,system,rouge1,rouge2,rougeL,combined"
     assert ",".join(rows[0]) == header
-    assert len(rows) == 22 * 8
+    assert len(rows) == 22 * 10
     empty = next(row for row in rows if row["fname"] == "dev_0" and row["system"] == "poor")
     assert (empty["combined"], empty["turns"], empty["topic"]) == ("0.0", "4", "약속")
     assert int(empty["dialogue_chars"]) == len(SPLITS["dev"][0].dialogue)
     numbers = metrics(evaluation)
-    assert set(numbers) == {"poor", "good", "best_baseline"}
+    assert set(numbers) == {"poor", "good", "half", "same", "best_baseline"}
     assert list(numbers["good"]["test"]) == list(METRICS)
     of_good = [float(row["combined"]) for row in rows if row["split"] == "test" and row["system"] == "good"]
     assert numbers["good"]["test"]["combined"] == pytest.approx(np.mean(of_good), abs=1e-5)
 
 
 def test_the_result_depends_on_the_seed_alone(evaluation: Evaluation) -> None:
-    assert evaluate_systems(SPLITS, PREDICTIONS, SCORING, seed=20) == evaluation
-    assert evaluate_systems(SPLITS, PREDICTIONS, SCORING, seed=21).summary != evaluation.summary
+    assert evaluate_systems(SPLITS, PREDICTIONS, SCORING, 20, ENSEMBLES) == evaluation
+    assert evaluate_systems(SPLITS, PREDICTIONS, SCORING, 21, ENSEMBLES).summary != evaluation.summary
 
 
 def without(predictions: dict, member: str, split: str, fname: str | None = None) -> dict:
@@ -158,13 +187,25 @@ def without(predictions: dict, member: str, split: str, fname: str | None = None
         ({"test": SPLITS["test"]}, PREDICTIONS, "needs a split named 'dev'"),
         ({**SPLITS, "extra": []}, PREDICTIONS, "'extra' holds no dialogue"),
         ({"dev": [Dialogue(fname="a", dialogue="가")]}, {"m": {"dev": {"a": ""}}}, "'a' of split 'dev' has no ref"),
-        (SPLITS, {"oracle": PREDICTIONS["good"]}, "may not be named 'oracle'"),
+        (SPLITS, {"oracle": PREDICTIONS["good"]}, "Member 'oracle' needs another name"),
         (SPLITS, {}, "no member"),
     ],
 )
 def test_what_is_missing_is_named(splits: dict, predictions: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         evaluate_systems(splits, predictions, SCORING, seed=20)
+
+
+@pytest.mark.parametrize(
+    ("ensembles", "message"),
+    [
+        ({"good": PREDICTIONS["poor"]}, "Ensemble 'good' needs another name: a member"),
+        ({"mbr": {"dev": PREDICTIONS["good"]["dev"]}}, "Ensemble 'mbr' has no predictions for split 'test'"),
+    ],
+)
+def test_ensembles_are_checked_as_members_are(ensembles: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        evaluate_systems(SPLITS, PREDICTIONS, SCORING, 20, ensembles)
 
 
 def test_evaluation_imports_no_framework() -> None:

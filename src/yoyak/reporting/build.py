@@ -15,7 +15,7 @@ from typing import Any
 from yoyak import params
 from yoyak.errors import UserError, nearest
 from yoyak.files import atomic_path
-from yoyak.reporting import examples, facts, groups, render
+from yoyak.reporting import ensembles, examples, facts, groups, render
 from yoyak.reporting.curves import read_curves
 from yoyak.reporting.view import Comparison, Interval, Part, ScoreKey, System, View
 
@@ -42,14 +42,17 @@ def read_view(root: Path, settings: params.Params) -> View:
     prepared = read_json(root, "prepared/report.json", "prepare", optional=True)
     registered = read_json(root, "registry/registered.json", "register", optional=True)
     scored = _scored(summary, members)
+    combined = ensembles.section(read_json(root, "evaluation/ensembles.json", "evaluate"), scored["parts"])
     parts, best, metric = scored["parts"], scored["best_member"], scored["primary"][2]
     series = {system.name: system.series for system in scored["systems"] if system.series is not None}
 
     table = groups.read_scores(root / "evaluation/dialogues.csv")
-    compared = [*series, scored["best_baseline"]]
+    leading = {combined.best: _folder(combined.best, settings)} if combined else {}
+    compared = [*(name for name in series if name in members or name in leading), scored["best_baseline"]]
     chosen = examples.choose(table, parts, best, settings.report.dialogues)
     texts = examples.read_dialogues(root, chosen)
-    outputs = {member: examples.read_predictions(root, member, chosen) for member in members}
+    folders = {member: (f"predictions/{member}", f"predict@{member}") for member in members} | leading
+    outputs = {name: examples.read_summaries(root, *found, chosen) for name, found in folders.items()}
     curves, unit = read_curves(root, members, series)
     return View(
         **scored,
@@ -60,14 +63,20 @@ def read_view(root: Path, settings: params.Params) -> View:
         curves=curves,
         curves_by=unit,
         groupings=groups.groupings(table, parts[0], metric, compared, best, scored["confidence"]),
+        ensembles=combined,
         examples=examples.assemble(table, chosen, texts, outputs),
         splits=facts.splits(root),
         cleaning=facts.cleaning(prepared),
         findings=facts.tables(prepared),
         registry=facts.registry(registered) if registered else None,
         params_text=facts.as_yaml(params.dump(settings)),
-        lineage=_lineage(root, members, summary, registered),
+        lineage=_lineage(root, members, [folder for folder, _ in folders.values()], summary, registered),
     )
+
+
+def _folder(name: str, settings: params.Params) -> tuple[str, str]:
+    """Return where the summaries of an ensemble are, and the stage that writes them."""
+    return f"ensembles/{name}", f"{'blend' if name in settings.ensemble.models else 'ensemble'}@{name}"
 
 
 def read_json(root: Path, name: str, stage: str, optional: bool = False) -> dict[str, Any]:
@@ -92,7 +101,7 @@ def _scored(summary: Mapping[str, Any], members: Sequence[str]) -> dict[str, Any
         scores = {_key(score): _interval(score, "mean") for score in summary["scores"]}
         parts = _parts(summary["splits"])
         primary = tuple(str(summary["primary"][name]) for name in ("granularity", "multi_reference", "metric"))
-        systems = _systems(summary["systems"], scores, parts[0], primary, members)
+        systems = _systems(summary["systems"], scores, parts[0], primary, members, summary["best_ensemble"])
         fields = {
             "primary": primary,
             "confidence": float(summary["confidence"]),
@@ -170,8 +179,9 @@ def _systems(
     part: Part,
     primary: Sequence[str],
     members: Sequence[str],
+    leading: str | None,
 ) -> tuple[System, ...]:
-    """Return the systems by kind and, within a kind, best first; the best few models have a colour."""
+    """Return the systems by kind and, within a kind, best first; the best few members and ensembles have a colour."""
 
     def rank(entry: Mapping[str, str]) -> tuple[int, float, str]:
         kind = KINDS.index(entry["kind"]) if entry["kind"] in KINDS else 1
@@ -179,8 +189,11 @@ def _systems(
         return kind, -score.mean if score else 0.0, entry["name"]
 
     ordered = sorted(listed, key=rank)
-    models = [entry["name"] for entry in ordered if entry["kind"] not in ("baseline", "oracle")]
-    drawn = sorted(models[:SERIES], key=lambda name: members.index(name) if name in members else SERIES)
+    written = [entry["name"] for entry in ordered if entry["kind"] == "member"]
+    combined = [entry["name"] for entry in ordered if entry["kind"] == "ensemble"]
+    combined.sort(key=lambda name: name != leading)
+    kept = written[: SERIES - 1 if combined else SERIES]
+    drawn = [*sorted(kept, key=lambda name: members.index(name) if name in members else SERIES), *combined][:SERIES]
     return tuple(
         System(
             name=entry["name"],
@@ -212,12 +225,13 @@ def _trainings(root: Path, members: Sequence[str]) -> dict[str, dict[str, Any]]:
 def _lineage(
     root: Path,
     members: Sequence[str],
+    folders: Iterable[str],
     summary: Mapping[str, Any],
     registered: Mapping[str, Any],
 ) -> tuple[tuple[str, str], ...]:
     """Return what the page was made from: digest of the inputs, MLflow run of the best member."""
     digest = hashlib.sha256()
-    for path in _inputs(root, members, summary["splits"]):
+    for path in _inputs(root, members, folders, summary["splits"]):
         if path.exists():
             digest.update(path.relative_to(root).as_posix().encode() + b"\0")
             with path.open("rb") as file:
@@ -231,10 +245,10 @@ def _lineage(
     return tuple(found)
 
 
-def _inputs(root: Path, members: Sequence[str], splits: Iterable[str]) -> list[Path]:
-    names = ["params.yaml", "evaluation/summary.json", "evaluation/dialogues.csv"]
+def _inputs(root: Path, members: Sequence[str], folders: Iterable[str], splits: Iterable[str]) -> list[Path]:
+    names = ["params.yaml", "evaluation/summary.json", "evaluation/dialogues.csv", "evaluation/ensembles.json"]
     names += ["prepared/report.json", "registry/registered.json"]
-    names += [f"predictions/{member}/{split}.jsonl" for member in members for split in splits]
+    names += [f"{folder}/{split}.jsonl" for folder in folders for split in splits]
     names += [f"metrics/train_{member}.json" for member in members]
     names += [f"plots/curves_{member}.csv" for member in members]
     prepared = sorted(path.name for path in (root / "prepared").glob("*.jsonl"))

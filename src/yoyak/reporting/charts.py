@@ -76,7 +76,7 @@ def _scores(view: View) -> Chart:
     parts = view.parts[:PANELS]
     metric = view.primary[2]
     with mpl.rc_context(RC):
-        left = 0.2 + 0.075 * max(_cells(system.name) for system in systems)
+        left = 0.2 + 0.075 * max(cells(system.name) for system in systems)
         figure = Figure(figsize=(left + 1.75 * len(parts), 0.75 + 0.26 * len(systems)))
         grid = figure.subplots(1, len(parts), sharex=True, sharey=True, squeeze=False)[0]
         for axes, part in zip(grid, parts, strict=True):
@@ -138,7 +138,7 @@ def _curve(name: str, title: str, curves: Sequence[Curve], unit: str) -> Chart:
             axes.yaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_minor_locator(NullLocator())
             title += " (log scale)"
-        _frame(figure, axes, left=0.5)
+        frame(figure, axes, left=0.5)
         last = "; ".join(f"{curve.member} ends at {curve.points[-1][1]:.3f}" for curve in curves)
         return to_chart(figure, VARIABLES, name, title, f"{title} by {unit}: {last}")
 
@@ -146,7 +146,7 @@ def _curve(name: str, title: str, curves: Sequence[Curve], unit: str) -> Chart:
 def _lengths(view: View, grouping: Grouping) -> Chart:
     """Mean and interval of each model in each bin, the best baseline beside them."""
     groups = grouping.groups
-    series = _series(view)
+    series = _series(view, grouping)
     with mpl.rc_context(RC):
         figure = Figure(figsize=(5, 3.7))
         axes = figure.subplots()
@@ -167,7 +167,7 @@ def _lengths(view: View, grouping: Grouping) -> Chart:
         axes.grid(visible=False, axis="x")
         axes.set_xlabel(f"{grouping.by} in the dialogue", labelpad=16)
         axes.set_ylim(bottom=0)
-        _frame(figure, axes, left=0.4, bottom=0.72)
+        frame(figure, axes, left=0.4, bottom=0.72)
         text = f"{view.primary[2]} score on {view.headline.split} by {grouping.by} of the dialogue"
         return to_chart(figure, VARIABLES, "length", "Score by dialogue length", text)
 
@@ -175,9 +175,9 @@ def _lengths(view: View, grouping: Grouping) -> Chart:
 def _topics(view: View, grouping: Grouping) -> Chart:
     """A row of dots for each topic, best first."""
     groups = grouping.groups
-    series = _series(view)
+    series = _series(view, grouping)
     labels = [f"{_cut(group.label)} ({group.n:,})" for group in groups]
-    left = 0.15 + 0.078 * max(map(_cells, labels))
+    left = 0.15 + 0.078 * max(map(cells, labels))
     with mpl.rc_context(RC):
         figure = Figure(figsize=(5, 0.45 + 0.225 * len(groups)))
         axes = figure.subplots()
@@ -193,24 +193,28 @@ def _topics(view: View, grouping: Grouping) -> Chart:
         axes.grid(visible=False, axis="y")
         axes.set_xlim(left=0)
         axes.set_ylim(-len(groups) + 0.4, 0.6)
-        _frame(figure, axes, left=left, bottom=0.3, reverse=True)
+        frame(figure, axes, left=left, bottom=0.3, reverse=True)
         text = f"{view.primary[2]} score on {view.headline.split} by topic, {labels[0]} first, {labels[-1]} last"
         return to_chart(figure, VARIABLES, "topic", "Score by topic", text)
 
 
-def _series(view: View) -> list[tuple[str, str, str]]:
-    """Return name, colour and marker of the models in their order of colour, and of the best baseline."""
-    models = sorted((system.series, system.name) for system in view.systems if system.series is not None)
+def _series(view: View, grouping: Grouping) -> list[tuple[str, str, str]]:
+    """Return name, colour and marker of what the groups compare, in the order of colour, and of the best baseline."""
+    models = sorted(
+        (system.series, system.name)
+        for system in view.systems
+        if system.series is not None and any(system.name in group.scores for group in grouping.groups)
+    )
     return [*((name, SERIES[place], MARKERS[place]) for place, name in models), (view.best_baseline, MUTED, "o")]
 
 
-def _frame(figure: Figure, axes: Axes, left: float, bottom: float = 0.5, reverse: bool = False) -> None:
+def frame(figure: Figure, axes: Axes, left: float, bottom: float = 0.5, reverse: bool = False) -> None:
     """Set margins in inches, and a legend above the axes that wraps to as many lines as it needs."""
     handles, labels = axes.get_legend_handles_labels()
     if reverse:
         handles, labels = handles[::-1], labels[::-1]
     width, height = figure.get_size_inches()
-    columns = max(1, min(len(labels), int(width / (0.45 + 0.08 * max(map(_cells, labels), default=1)))))
+    columns = max(1, min(len(labels), int(width / (0.45 + 0.08 * max(map(cells, labels), default=1)))))
     lines = -(-len(labels) // columns)
     top = 0.1 + 0.2 * lines
     figure.set_size_inches(width, height + top)
@@ -229,7 +233,7 @@ def _frame(figure: Figure, axes: Axes, left: float, bottom: float = 0.5, reverse
     )
 
 
-def _cells(text: str) -> int:
+def cells(text: str) -> int:
     """Return the width of a text in half-width characters."""
     return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
 
@@ -237,6 +241,6 @@ def _cells(text: str) -> int:
 def _cut(text: str) -> str:
     """Return a text on one line that is at most `LABEL_CELLS` wide."""
     text = " ".join(text.split())
-    while _cells(text) > LABEL_CELLS:
+    while cells(text) > LABEL_CELLS:
         text = text[:-2] + "…"
     return text

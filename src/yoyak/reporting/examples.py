@@ -91,12 +91,15 @@ def read_dialogues(root: Path, choices: Sequence[Choice]) -> dict[tuple[str, str
     return found
 
 
-def read_predictions(root: Path, member: str, choices: Sequence[Choice]) -> dict[tuple[str, str], str]:
-    """Return a member's best candidate for each chosen dialogue by split and fname; empty where it has none."""
+def read_summaries(root: Path, folder: str, stage: str, choices: Sequence[Choice]) -> dict[tuple[str, str], str]:
+    """Return the first candidate in a folder for each chosen dialogue by split and fname; empty where there is none.
+
+    ``folder`` is that of a member's predictions or of an ensemble, ``stage`` what writes it.
+    """
     found = {}
     for split, wanted in _by_split(choices).items():
-        name = f"predictions/{member}/{split}.jsonl"
-        for value in _lines(root, name, f"predict@{member}"):
+        name = f"{folder}/{split}.jsonl"
+        for value in _lines(root, name, stage):
             if value["fname"] in wanted:
                 found[split, value["fname"]] = value["candidates"][0]["text"] if value["candidates"] else ""
         _complete(wanted, {fname for where, fname in found if where == split}, name)
@@ -109,7 +112,7 @@ def assemble(
     texts: Mapping[tuple[str, str], Dialogue],
     outputs: Mapping[str, Mapping[tuple[str, str], str]],
 ) -> tuple[Example, ...]:
-    """Return the examples with every member's summary set against its nearest reference."""
+    """Return the examples with every output set against its nearest reference."""
     wanted = {choice.fname for choice in choices}
     rows = table[table["fname"].isin(wanted) & table["system"].isin(set(outputs))]
     scores = {
@@ -191,5 +194,5 @@ def _complete(wanted: set[str], found: set[str], name: str) -> None:
     if missing:
         raise UserError(
             f"{name} has no line for dialogue '{missing[0]}', which evaluation/dialogues.csv scores: "
-            "run the predict and evaluate stages again."
+            "run the stages before the report again (dvc repro)."
         )

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import NormalDist
 
-import numpy as np
 import pandas as pd
 
 from yoyak.errors import UserError
 from yoyak.reporting.view import Group, Grouping, Interval, Part
+from yoyak.scoring.bins import length_bins
 
 COLUMNS = {
     "split": str,
@@ -26,7 +26,6 @@ COLUMNS = {
     "rougeL": float,
     "combined": float,
 }
-BINS = 5
 TOPICS = 24
 SMALLEST = 2
 """Dialogues that a topic must have to be shown: one has no spread."""
@@ -54,29 +53,13 @@ def groupings(
 
 
 def _by_length(rows: pd.DataFrame, metric: str, systems: Sequence[str], confidence: float) -> Grouping:
-    """Cut at quantiles of the turns, or of the characters where the turns hardly vary."""
     lengths = rows.drop_duplicates("fname")
-    column, name = "turns", "turns"
-    edges = _edges(lengths[column].to_numpy())
-    if len(edges) < BINS // 2:
-        column, name = "dialogue_chars", "characters"
-        edges = _edges(lengths[column].to_numpy())
-    places = pd.Series(np.searchsorted(edges, rows[column].to_numpy(), side="left"), index=rows.index)
-    found = []
-    for place in sorted(set(places)):
-        inside = rows[places == place]
-        low, high = int(inside[column].min()), int(inside[column].max())
-        label = str(low) if low == high else f"{low:,}–{high:,}"
-        found.append(_group(label, inside, metric, systems, confidence))
-    return Grouping(by=name, groups=tuple(found), hidden=0)
-
-
-def _edges(lengths: np.ndarray) -> np.ndarray:
-    """Return the inner edges of the bins: a length up to and including the edge belongs to the bin below."""
-    if not len(lengths):
-        return lengths
-    inner = np.quantile(lengths, np.arange(1, BINS) / BINS, method="lower")
-    return np.unique(inner[inner < lengths.max()])
+    bins = length_bins(lengths["turns"].tolist(), lengths["dialogue_chars"].tolist())
+    places = rows["fname"].map(dict(zip(lengths["fname"], bins.places, strict=True)))
+    found = [
+        _group(label, rows[places == place], metric, systems, confidence) for place, label in enumerate(bins.labels)
+    ]
+    return Grouping(by=bins.by, groups=tuple(found), hidden=0)
 
 
 def _by_topic(rows: pd.DataFrame, metric: str, systems: Sequence[str], best: str, confidence: float) -> Grouping:

@@ -11,20 +11,23 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from yoyak.reporting import charts
+from yoyak.reporting import charts, ensemble_charts
 from yoyak.reporting.differences import Segment
-from yoyak.reporting.view import Comparison, Interval, Part, View
+from yoyak.reporting.formats import count, duration, interval, p_value, score, signed, signed_interval
+from yoyak.reporting.view import Part, View
 
 HERE = Path(__file__).parent
 GLYPHS = "●■▲◆▼✚✖⬟"
 """The charts' markers, for names in tables."""
-PAIRS = 40
 METRIC_NAMES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "combined": "combined"}
 
 
 def write(view: View, out: Path) -> None:
     """Write the pages and images into ``out``, which is made."""
     drawn = charts.draw(view)
+    if view.ensembles:
+        colours = {system.name: system.series for system in view.systems if system.series is not None}
+        drawn |= ensemble_charts.draw(view.ensembles.analysis, view.headline.split, view.headline.slice, colours)
     env = _environment()
     values = {
         "view": view,
@@ -80,8 +83,8 @@ def _verdict(view: View) -> tuple[str, str]:
     metric = view.primary[2]
     found = _glance(view, view.headline)
     gain = found["gains"][metric]
-    models = len(view.models)
-    who = f"{view.best_member}, the best of {models} members on dev," if models > 1 else view.best_member
+    members = len(view.members)
+    who = f"{view.best_member}, the best of {members} members on dev," if members > 1 else view.best_member
     text = (
         f"{who} reaches {view.primary[0]} ROUGE-1 {score(found['scores']['rouge1'])} and {metric} "
         f"{score(found['scores'][metric])} on {view.headline.label}"
@@ -130,14 +133,11 @@ def _best_baseline(view: View, part: Part) -> str:
 
 
 def _pairs(view: View) -> list[dict[str, Any]]:
-    """Return the paired differences as rows, the better one on the headline's part first.
-
-    With many members only the pairs that the best one is part of are shown.
-    """
+    """Return the paired differences that were evaluated as rows, the better member on the headline's part first."""
     models = [system.name for system in view.models]
-    ordered = [(one, other) for place, one in enumerate(models) for other in models[place + 1 :]]
-    if len(ordered) > PAIRS:
-        ordered = [pair for pair in ordered if view.best_member in pair]
+    members = [system.name for system in view.members]
+    ordered = [(one, other) for place, one in enumerate(members) for other in members[place + 1 :]]
+    ordered += [(name, view.best_member) for name in models if name not in members]
     metrics = ("combined", "rouge1")
     rows: list[dict[str, Any]] = [
         {
@@ -171,64 +171,6 @@ def _reach(view: View) -> float:
     """Return how far the axis of the differences goes to either side of 0."""
     ends = [abs(end) for found in view.comparisons.values() for end in (found.gain.low, found.gain.high)]
     return max(0.1, int(max(ends, default=0.1) * 10 + 0.999) / 10)
-
-
-def score(value: float | Interval | None) -> str:
-    """Return a score with three decimals; a dash for none."""
-    if value is None:
-        return "–"
-    return f"{value.mean if isinstance(value, Interval) else value:.3f}"
-
-
-def signed(value: float | Interval | Comparison | None) -> str:
-    """Return a difference with its sign, a true minus."""
-    if value is None:
-        return "–"
-    if isinstance(value, Comparison):
-        value = value.gain
-    text = f"{value.mean if isinstance(value, Interval) else value:+.3f}"
-    return "0.000" if text in ("+0.000", "-0.000") else text.replace("-", "−")
-
-
-def interval(value: Interval | None) -> str:
-    """Return ``low–high``."""
-    return "" if value is None else f"{value.low:.3f}–{value.high:.3f}"
-
-
-def signed_interval(value: Interval | Comparison | None) -> str:
-    """Return ``low to high`` with signs, where a dash would be read as a minus."""
-    if value is None:
-        return ""
-    found = value.gain if isinstance(value, Comparison) else value
-    return f"{signed(found.low)} to {signed(found.high)}"
-
-
-def p_value(value: float) -> str:
-    """Return ``p ≤ 0.001``, which is about the least that 2,000 resamples can say, or ``p = 0.042``."""
-    return "p\u00a0≤\u00a00.001" if value <= 0.001 else f"p\u00a0=\u00a0{value:.3f}"
-
-
-def count(value: object) -> str:
-    """Return a number with thousands apart, millions as ``1.2 M``; a dash for none."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return "–" if value is None or value == "" else str(value)
-    if value >= 1e9:
-        return f"{value / 1e9:.2f} G"
-    if value >= 1e6:
-        return f"{value / 1e6:.2f} M"
-    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
-
-
-def duration(value: object) -> str:
-    """Return seconds as ``48 s``, ``1 min 32 s`` or ``2 h 05 min``."""
-    if not isinstance(value, int | float):
-        return "–"
-    seconds = round(value)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60:02d} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
 def language(text: str) -> Markup:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from yoyak.reporting.differences import Segment
+
+if TYPE_CHECKING:
+    from yoyak.reporting.ensembles import Ensembles
 
 ScoreKey = tuple[str, str, str, str, str, str]
 """System, split, slice, granularity, multi-reference protocol, metric."""
@@ -37,7 +41,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
-    """Something that writes summaries: a member, a baseline, the oracle."""
+    """Something that writes summaries: a member, an ensemble, a baseline, the oracle."""
 
     name: str
     kind: str
@@ -99,7 +103,7 @@ class Grouping:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """One member's summary of a dialogue."""
+    """The summary of a dialogue by a member or an ensemble."""
 
     member: str
     segments: tuple[Segment, ...]
@@ -139,7 +143,8 @@ class Table:
     def numeric(self) -> tuple[bool, ...]:
         """Say of each column whether its cells are figures, to be set flush right."""
         return tuple(
-            all(re.match(r"([\d,.–]+|none|)( |$)", cell) for cell in cells) for cells in zip(*self.rows, strict=True)
+            all(re.match(r"(≤\s)?([+−]?[\d,.–]+|none|)(\s|$)", cell) for cell in cells)
+            for cells in zip(*self.rows, strict=True)
         )
 
 
@@ -169,6 +174,8 @@ class View:
     curves_by: str
     """Unit of the curves' first coordinate: ``epoch`` or ``step``."""
     groupings: tuple[Grouping, ...]
+    ensembles: Ensembles | None
+    """None where there are none."""
     examples: tuple[Example, ...]
     splits: Table
     cleaning: tuple[Table, ...]
@@ -187,6 +194,10 @@ class View:
     @property
     def models(self) -> tuple[System, ...]:
         return tuple(system for system in self.systems if system.kind not in ("baseline", "oracle"))
+
+    @property
+    def members(self) -> tuple[System, ...]:
+        return tuple(system for system in self.systems if system.kind == "member")
 
     @property
     def yardsticks(self) -> tuple[System, ...]:

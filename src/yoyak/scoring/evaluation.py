@@ -1,4 +1,4 @@
-"""The evaluation of every system on every split: members, extractive baselines and the extractive oracle.
+"""The evaluation of every system on every split: members, ensembles, extractive baselines and the extractive oracle.
 
 `evaluate_systems` scores, `write_evaluation` writes ``summary.json`` and ``dialogues.csv``, `metrics` gives the few
 numbers that ``dvc metrics show`` prints. All of it is arithmetic on texts: no model, no GPU, no network.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from typing import Any
 
@@ -29,6 +29,8 @@ DEV = "dev"
 ALL = "all"
 ORACLE = "oracle"
 COMPARED = ("combined", "rouge1")
+PAIRED = 9
+"""Of so many members every two are compared; of more, each with the best one."""
 COLUMNS = ("split", "fname", "slice", "topic", "turns", "dialogue_chars", "system", *METRICS)
 DIGITS = 6
 
@@ -38,13 +40,15 @@ class Evaluation:
     """What `write_evaluation` writes."""
 
     summary: dict[str, Any]
-    """Content of summary.json: primary, systems, splits, scores, comparisons, best_member, best_baseline."""
+    """Content of summary.json: primary, systems, splits, scores, comparisons, and what is best on dev."""
     dialogues: list[tuple[Any, ...]]
     """Rows of dialogues.csv by `COLUMNS`: each dialogue with each system, primary granularity and protocol."""
+    primary: dict[str, np.ndarray] = field(compare=False)
+    """By system: the score that models are chosen by, of each dialogue of all splits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
+class Part:
     """A split, or a slice of one."""
 
     split: str
@@ -54,29 +58,35 @@ class _Part:
 
 
 def evaluate_systems(
-    splits: Mapping[str, Sequence[Dialogue]], predictions: Predictions, scoring: Scoring, seed: int
+    splits: Mapping[str, Sequence[Dialogue]],
+    predictions: Predictions,
+    scoring: Scoring,
+    seed: int,
+    ensembles: Predictions | None = None,
 ) -> Evaluation:
-    """Score members (``predictions[member][split][fname]``), baselines and oracle on every split and slice.
+    """Score members (``predictions[member][split][fname]``), ensembles, baselines and oracle on every split and slice.
 
-    The best member and the best baseline are those of the dev set by the primary score: combined ROUGE at the first
-    granularity by ``scoring.multi_reference``. Comparisons are paired: every two members (the better one on dev
-    first), and every member against the best baseline of the part and the best on dev.
+    The best of each kind is that of the dev set by the primary score: combined ROUGE at the first granularity by
+    ``scoring.multi_reference``. Comparisons are paired: every two members (the better one on dev first; of more than
+    `PAIRED` the best one with each), every member against the best baseline of the part and the best on dev, and
+    every ensemble against the best member.
 
-    Raises UserError for a split without dialogues, a dialogue without reference or prediction, a member named like a
-    baseline, a missing dev split.
+    Raises UserError for a split without dialogues, a dialogue without reference or prediction, a name that two
+    systems share, a missing dev split.
     """
+    ensembles = ensembles or {}
     if not scoring.granularities:
         raise UserError("scoring.granularities is empty: name at least one, the first is what models are chosen by.")
-    _check(splits, predictions)
+    _check(splits, predictions, ensembles)
     rows = [row for split in splits.values() for row in split]
-    parts = list(_parts(splits))
-    texts = _texts(splits, predictions, scoring)
+    parts = list(parts_of(splits))
+    texts = _texts(splits, {**predictions, **ensembles}, scoring)
     table = _table(texts, [row.summaries for row in rows], scoring)
     primary = table[0, PROTOCOLS.index(scoring.multi_reference)]
     rank = _ranking(primary, parts, list(texts))
-    kinds = dict.fromkeys(BASELINES, "baseline") | {ORACLE: "oracle"}
-    best_member = next(name for name in rank if name not in kinds)
-    best_baseline = next(name for name in rank if name in BASELINES)
+    kinds = dict.fromkeys(predictions, "member") | dict.fromkeys(ensembles, "ensemble")
+    kinds |= dict.fromkeys(BASELINES, "baseline") | {ORACLE: "oracle"}
+    best = {kind: next((name for name in rank if kinds[name] == kind), None) for kind in set(kinds.values())}
     options = {"samples": scoring.bootstrap_samples, "confidence": scoring.confidence, "seed": seed}
     counts: dict[str, dict[str, int]] = {name: {} for name in splits}
     for part in parts:
@@ -89,21 +99,27 @@ def evaluate_systems(
         },
         "confidence": scoring.confidence,
         "bootstrap_samples": scoring.bootstrap_samples,
-        "systems": [{"name": name, "kind": kinds.get(name, "member")} for name in texts],
+        "systems": [{"name": name, "kind": kinds[name]} for name in texts],
         "splits": counts,
         "scores": [row for part in parts for row in _score_rows(table, part, list(texts), scoring, options)],
-        "comparisons": [row for part in parts for row in _comparison_rows(primary, part, list(texts), rank, options)],
-        "best_member": best_member,
-        "best_baseline": best_baseline,
+        "comparisons": [row for part in parts for row in _comparison_rows(primary, part, kinds, rank, options)],
+        "best_member": best["member"],
+        "best_ensemble": best.get("ensemble"),
+        "best_baseline": best["baseline"],
     }
-    return Evaluation(summary=summary, dialogues=list(_dialogue_rows(splits, primary, list(texts))))
+    return Evaluation(
+        summary=summary,
+        dialogues=list(_dialogue_rows(splits, primary, list(texts))),
+        primary=dict(zip(texts, primary[METRICS.index("combined")], strict=True)),
+    )
 
 
-def write_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str]) -> None:
-    """Write summary.json and dialogues.csv into ``folder``, which is replaced as a whole."""
+def write_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str], analysis: Mapping[str, Any]) -> None:
+    """Write summary.json, dialogues.csv and ensembles.json into ``folder``, which is replaced as a whole."""
     with atomic_path(folder) as work:
         work.mkdir()
         write_json(work / "summary.json", evaluation.summary)
+        write_json(work / "ensembles.json", analysis)
         with (work / "dialogues.csv").open("w", encoding="utf-8", newline="") as out:
             writer = csv.writer(out, lineterminator="\n")
             writer.writerow(COLUMNS)
@@ -111,9 +127,9 @@ def write_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str]) -> 
 
 
 def metrics(evaluation: Evaluation) -> dict[str, dict[str, dict[str, float]]]:
-    """Return {member: {split: {metric: mean}}} and the same for ``best_baseline``, by the primary score."""
+    """Return {system: {split: {metric: mean}}} of members, ensembles and ``best_baseline``, by the primary score."""
     summary = evaluation.summary
-    names = {row["name"]: row["name"] for row in summary["systems"] if row["kind"] == "member"}
+    names = {row["name"]: row["name"] for row in summary["systems"] if row["kind"] in ("member", "ensemble")}
     names[summary["best_baseline"]] = "best_baseline"
     keys = ("granularity", "multi_reference")
     found: dict[str, dict[str, dict[str, float]]] = {name: {} for name in names.values()}
@@ -124,8 +140,8 @@ def metrics(evaluation: Evaluation) -> dict[str, dict[str, dict[str, float]]]:
     return found
 
 
-def _check(splits: Mapping[str, Sequence[Dialogue]], predictions: Predictions) -> None:
-    if not predictions:
+def _check(splits: Mapping[str, Sequence[Dialogue]], members: Predictions, ensembles: Predictions) -> None:
+    if not members:
         raise UserError("There is no member to evaluate: name at least one with predictions.")
     if DEV not in splits:
         raise UserError(f"The evaluation needs a split named '{DEV}', on which the best member is chosen.")
@@ -137,35 +153,39 @@ def _check(splits: Mapping[str, Sequence[Dialogue]], predictions: Predictions) -
                 raise UserError(f"Dialogue '{row.fname}' of split '{split}' has no reference summary to score by.")
             if row.slice == ALL:
                 raise UserError(f"Dialogue '{row.fname}' of split '{split}': a slice may not be named '{ALL}'.")
-    for member, parts in predictions.items():
-        if member in (*BASELINES, ORACLE, "best_baseline"):
-            raise UserError(f"A member may not be named '{member}': the evaluation has that name for a baseline.")
-        for split, rows in splits.items():
-            if split not in parts:
-                raise UserError(f"Member '{member}' has no predictions for split '{split}'{nearest(split, parts)}.")
-            missing = next((row.fname for row in rows if row.fname not in parts[split]), None)
-            if missing is not None:
-                raise UserError(f"Member '{member}' has no prediction for dialogue '{missing}' of split '{split}'.")
+    for kind, systems in (("Member", members), ("Ensemble", ensembles)):
+        for name, parts in systems.items():
+            if name in (*BASELINES, ORACLE, "best_baseline"):
+                raise UserError(f"{kind} '{name}' needs another name: the evaluation has that one for a baseline.")
+            if kind == "Ensemble" and name in members:
+                raise UserError(f"Ensemble '{name}' needs another name: a member has that one.")
+            for split, rows in splits.items():
+                if split not in parts:
+                    raise UserError(f"{kind} '{name}' has no predictions for split '{split}'{nearest(split, parts)}.")
+                missing = next((row.fname for row in rows if row.fname not in parts[split]), None)
+                if missing is not None:
+                    raise UserError(f"{kind} '{name}' has no prediction for dialogue '{missing}' of split '{split}'.")
 
 
-def _parts(splits: Mapping[str, Sequence[Dialogue]]) -> Iterator[_Part]:
+def parts_of(splits: Mapping[str, Sequence[Dialogue]]) -> Iterator[Part]:
+    """Yield every split whole (slice `ALL`) and each of its slices."""
     start = 0
     for split, rows in splits.items():
-        yield _Part(split=split, slice=ALL, places=np.arange(start, start + len(rows)))
+        yield Part(split=split, slice=ALL, places=np.arange(start, start + len(rows)))
         for name in sorted({row.slice for row in rows} - {""}):
             places = [start + place for place, row in enumerate(rows) if row.slice == name]
-            yield _Part(split=split, slice=name, places=np.array(places))
+            yield Part(split=split, slice=name, places=np.array(places))
         start += len(rows)
 
 
 def _texts(
     splits: Mapping[str, Sequence[Dialogue]], predictions: Predictions, scoring: Scoring
 ) -> dict[str, list[str]]:
-    """Return every system's summaries of the dialogues of all splits: members, baselines, oracle."""
+    """Return every system's summaries of the dialogues of all splits: those given, baselines, oracle."""
     rows = [row for split in splits.values() for row in split]
     texts = {
-        member: [parts[split][row.fname] for split, rows in splits.items() for row in rows]
-        for member, parts in predictions.items()
+        name: [parts[split][row.fname] for split, rows in splits.items() for row in rows]
+        for name, parts in predictions.items()
     }
     for name in BASELINES:
         texts[name] = [baseline(name, row.dialogue) for row in rows]
@@ -182,20 +202,25 @@ def _texts(
 def _table(texts: Mapping[str, list[str]], references: list[tuple[str, ...]], scoring: Scoring) -> np.ndarray:
     """Return F1 as [granularity, protocol, metric, system, dialogue]."""
     table = np.empty((len(scoring.granularities), len(PROTOCOLS), len(METRICS), len(texts), len(references)))
-    # One dialogue's summaries side by side: its references are then still at hand, n-grams counted.
-    predicted = [text for summaries in zip(*texts.values(), strict=True) for text in summaries]
-    wanted = [row for row in references for _ in texts]
+    # One dialogue's summaries side by side, each once: its references are then still at hand, n-grams counted.
+    pairs = [(place, text) for place, found in enumerate(zip(*texts.values(), strict=True)) for text in found]
+    different = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
+    back = [different[pair] for pair in pairs]
     for place, granularity in enumerate(scoring.granularities):
         scores = reference_scores(
-            predicted, wanted, granularity=granularity, weights=scoring.weights, processes=scoring.processes
+            [text for _, text in different],
+            [references[dialogue] for dialogue, _ in different],
+            granularity=granularity,
+            weights=scoring.weights,
+            processes=scoring.processes,
         )
         for row, protocol in enumerate(PROTOCOLS):
-            values = scores.reduce(protocol).reshape(len(references), len(texts), len(METRICS))
+            values = scores.reduce(protocol)[back].reshape(len(references), len(texts), len(METRICS))
             table[place, row] = values.transpose(2, 1, 0)
     return table
 
 
-def _ranking(primary: np.ndarray, parts: list[_Part], systems: list[str]) -> list[str]:
+def _ranking(primary: np.ndarray, parts: list[Part], systems: list[str]) -> list[str]:
     """Return the systems from the best on dev by the combined score to the worst; ties keep their order."""
     dev = next(part for part in parts if part.split == DEV and part.slice == ALL)
     means = primary[METRICS.index("combined")][:, dev.places].mean(axis=1)
@@ -203,7 +228,7 @@ def _ranking(primary: np.ndarray, parts: list[_Part], systems: list[str]) -> lis
 
 
 def _score_rows(
-    table: np.ndarray, part: _Part, systems: list[str], scoring: Scoring, options: dict[str, Any]
+    table: np.ndarray, part: Part, systems: list[str], scoring: Scoring, options: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
     values = np.moveaxis(table[..., part.places], 3, 0)
     shape, count = values.shape[:-1], values.shape[-1]
@@ -216,21 +241,22 @@ def _score_rows(
             "granularity": scoring.granularities[granularity],
             "multi_reference": PROTOCOLS[protocol],
             "metric": METRICS[metric],
-            **_rounded(asdict(interval)),
+            **rounded(asdict(interval)),
             "n": count,
         }
 
 
 def _comparison_rows(
-    primary: np.ndarray, part: _Part, systems: list[str], rank: list[str], options: dict[str, Any]
+    primary: np.ndarray, part: Part, kinds: Mapping[str, str], rank: list[str], options: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    values = {name: primary[:, place][:, part.places] for place, name in enumerate(systems)}
-    members = [name for name in rank if name not in BASELINES and name != ORACLE]
+    values = {name: primary[:, place][:, part.places] for place, name in enumerate(kinds)}
+    members = [name for name in rank if kinds[name] == "member"]
     combined = METRICS.index("combined")
     on_dev = next(name for name in rank if name in BASELINES)
     here = max(BASELINES, key=lambda name: values[name][combined].mean())
     pairs = [
-        *combinations(members, 2),
+        *(pair for pair in combinations(members, 2) if len(members) <= PAIRED or members[0] in pair),
+        *((name, members[0]) for name in rank if kinds[name] == "ensemble"),
         *((member, other) for member in members for other in dict.fromkeys([here, on_dev])),
     ]
     rows = [(system, against, metric) for system, against in pairs for metric in COMPARED]
@@ -246,7 +272,7 @@ def _comparison_rows(
             "split": part.split,
             "slice": part.slice,
             "metric": metric,
-            **_rounded(asdict(comparison)),
+            **rounded(asdict(comparison)),
         }
 
 
@@ -260,24 +286,6 @@ def _dialogue_rows(
             yield (*about, system, *(round(float(value), DIGITS) for value in primary[:, number, place]))
 
 
-def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+def rounded(values: dict[str, Any]) -> dict[str, Any]:
     """Round so that files do not differ between machines whose arithmetic differs in the last bit."""
     return {key: round(value, DIGITS) if isinstance(value, float) else value for key, value in values.items()}
-
-
-def samples(splits: Mapping[str, Sequence[Dialogue]], predictions: Predictions, count: int) -> list[dict[str, str]]:
-    """Return a table of ``count`` dialogues spread over all sets but dev: input, prediction, reference."""
-    rows = [(split, row) for split, found in splits.items() if split != "dev" for row in found]
-    shown = min(count, len(rows))
-    chosen = [rows[place * len(rows) // shown] for place in range(shown)]
-    return [
-        {
-            "member": member,
-            "fname": row.fname,
-            "input": row.dialogue,
-            "prediction": found[split][row.fname],
-            "reference": row.summaries[0],
-        }
-        for split, row in chosen
-        for member, found in predictions.items()
-    ]

@@ -1,48 +1,123 @@
-"""yoyak evaluate: score members and extractive baselines."""
+"""yoyak evaluate: score members, ensembles and extractive baselines."""
 
 from __future__ import annotations
 
+import multiprocessing
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from yoyak import lineage, params, tracking
-from yoyak.files import write_json
+from yoyak.files import write_json, write_text
+
+if TYPE_CHECKING:
+    from yoyak.data.records import Dialogue
+    from yoyak.params import Scoring
+    from yoyak.params_ensemble import Strategy
+    from yoyak.scoring.evaluation import Predictions
+
+PREPARED, OUT = Path("prepared"), Path("evaluation")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """What is logged of an evaluation; its files are written."""
+
+    sizes: dict[str, int]
+    """Dialogues of each split."""
+    best_member: str
+    metrics: dict[str, dict[str, dict[str, float]]]
+    figures: dict[str, float | None]
+    """Those of the ensembles."""
+    analysis: dict[str, Any]
+    samples: list[dict[str, str]]
 
 
 def run() -> None:
-    """Write evaluation/ and metrics/evaluate.json from predictions/, and log them as a run in MLflow."""
-    p = params.read("members", "scoring", "seed")
-    from yoyak.data.records import read_jsonl
-    from yoyak.decoding.candidates import read_candidates
-    from yoyak.scoring.evaluation import evaluate_systems, metrics, samples, write_evaluation
+    """Write evaluation/ and metrics/evaluate.json from predictions/ and ensembles/, and log them as a run in MLflow."""
+    p = params.read("ensemble", "members", "scoring", "seed")
+    folders = [Path("predictions", member) for member in p.members]
+    folders += [Path("ensembles", name) for name in p.ensemble.every]
+    inputs = lineage.digests([PREPARED, *folders])
+    # A process of its own scores while this one waits for MLflow; a forked one would inherit the locks of threads.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        scoring = pool.submit(score, list(p.members), p.ensemble.every, p.scoring, p.seed)
+        with tracking.stage_run(stage="evaluate", params={"scoring": p.scoring, "seed": p.seed}, inputs=inputs) as run:
+            from yoyak.reporting import ensemble_charts
 
-    prepared, predicted = Path("prepared"), Path("predictions")
-    inputs = lineage.digests([prepared, *(predicted / member for member in p.members)])
-    splits = {path.stem: read_jsonl(path) for path in sorted(prepared.glob("*.jsonl")) if path.stem != "train"}
-    predictions = {
-        member: {
-            split: {
-                fname: best[0].text for fname, best in read_candidates(predicted / member / f"{split}.jsonl").items()
-            }
-            for split in splits
-        }
-        for member in p.members
-    }
-    with tracking.stage_run(stage="evaluate", params={"scoring": p.scoring, "seed": p.seed}, inputs=inputs) as run:
-        for name, rows in splits.items():
-            run.log_dataset(f"prepared/{name}.jsonl", context=name, rows=len(rows))
-        evaluation = evaluate_systems(splits, predictions, p.scoring, p.seed)
-        found = metrics(evaluation)
-        write_evaluation(evaluation, Path("evaluation"))
-        write_json(Path("metrics", "evaluate.json"), found)
-        run.log_metrics(
-            {
+            found = scoring.result()
+            for split, rows in found.sizes.items():
+                run.log_dataset(PREPARED / f"{split}.jsonl", context=split, rows=rows)
+            scores = {
                 f"{system}/{split}/{metric}": value
-                for system, splits_ in found.items()
-                for split, values in splits_.items()
+                for system, parts in found.metrics.items()
+                for split, values in parts.items()
                 for metric, value in values.items()
             }
-        )
-        run.log_table(samples(splits, predictions, p.scoring.samples))
-        run.log_artifact("evaluation")
-    best = evaluation.summary["best_member"]
-    print(f"best member: {best}, combined ROUGE {found[best]['dev']['combined']:.4f} on dev")
+            run.log_metrics({**scores, **found.figures})
+            run.log_table(found.samples)
+            run.log_artifact(OUT)
+            with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
+                for chart in ensemble_charts.draw(found.analysis).values():
+                    write_text(Path(temporary, f"{chart.name}.svg"), chart.file)
+                run.log_artifacts(temporary, "plots")
+    best = found.best_member
+    print(f"best member: {best}, combined ROUGE {found.metrics[best]['dev']['combined']:.4f} on dev")
+    print(found.analysis["conclusion"])
+
+
+def score(members: Sequence[str], strategies: Mapping[str, Strategy], scoring: Scoring, seed: int) -> Scored:
+    """Write evaluation/ and metrics/evaluate.json, and return what is to be logged of them."""
+    from yoyak.data.records import read_jsonl
+    from yoyak.decoding.candidates import read_candidates
+    from yoyak.ensemble.analysis import analyse, figures
+    from yoyak.ensemble.splits import read_choices
+    from yoyak.scoring.evaluation import evaluate_systems, metrics, write_evaluation
+
+    splits = {path.stem: read_jsonl(path) for path in sorted(PREPARED.glob("*.jsonl")) if path.stem != "train"}
+    candidates = {member: _read(read_candidates, Path("predictions", member), splits) for member in members}
+    choices = {name: _read(read_choices, Path("ensembles", name), splits) for name in strategies}
+    predictions = {member: _texts(found, lambda best: best[0].text) for member, found in candidates.items()}
+    ensembles = {name: _texts(found, lambda choice: choice.text) for name, found in choices.items()}
+    evaluation = evaluate_systems(splits, predictions, scoring, seed, ensembles)
+    analysis = analyse(splits, evaluation, strategies, candidates, choices, scoring, seed)
+    found = metrics(evaluation)
+    write_evaluation(evaluation, OUT, analysis)
+    write_json(Path("metrics", "evaluate.json"), found)
+    return Scored(
+        sizes={split: len(rows) for split, rows in splits.items()},
+        best_member=evaluation.summary["best_member"],
+        metrics=found,
+        figures=figures(analysis),
+        analysis=analysis,
+        samples=samples(splits, {**predictions, **ensembles}, scoring.samples),
+    )
+
+
+def _read(reader: Any, folder: Path, splits: Iterable[str]) -> dict[str, dict[str, Any]]:
+    return {split: reader(folder / f"{split}.jsonl") for split in splits}
+
+
+def _texts(found: Mapping[str, Mapping[str, Any]], text_of: Any) -> dict[str, dict[str, str]]:
+    return {split: {fname: text_of(row) for fname, row in rows.items()} for split, rows in found.items()}
+
+
+def samples(splits: Mapping[str, Sequence[Dialogue]], predictions: Predictions, count: int) -> list[dict[str, str]]:
+    """Return a table of ``count`` dialogues spread over all sets but dev: system, input, prediction, reference."""
+    rows = [(split, row) for split, found in splits.items() if split != "dev" for row in found]
+    shown = min(count, len(rows))
+    chosen = [rows[place * len(rows) // shown] for place in range(shown)]
+    return [
+        {
+            "system": name,
+            "fname": row.fname,
+            "input": row.dialogue,
+            "prediction": found[split][row.fname],
+            "reference": row.summaries[0],
+        }
+        for split, row in chosen
+        for name, found in predictions.items()
+    ]

@@ -1,0 +1,133 @@
+"""The section on ensembles, and where else on the pages they are."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from reporting_project import FIGURE, Page, Project, build, write_project
+from yoyak import params
+from yoyak.errors import UserError
+from yoyak.reporting import ensemble_charts
+from yoyak.reporting.build import read_view
+
+CHARTS = ["contributions", "agreement", "gain_length"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_project(tmp_path_factory.mktemp("combined"), strategies=("vote", "mbr", "soup"))
+
+
+@pytest.fixture(scope="module")
+def out(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("report") / "report"
+    build(root, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def page(out: Path) -> Page:
+    return Page((out / "index.html").read_text(encoding="utf-8"))
+
+
+def analysis(root: Path) -> dict:
+    return json.loads((root / "evaluation/ensembles.json").read_text(encoding="utf-8"))
+
+
+def text(page: Page) -> str:
+    return " ".join(" ".join(page.words).split())
+
+
+def test_the_section_has_conclusion_scores_gains_and_what_was_possible(root: Path, page: Page) -> None:
+    found = analysis(root)
+    words = text(page)
+    assert " ".join(found["conclusion"].split()) in words
+    assert "ensembles" in {attributes.get("id") for attributes in page.all("section")}
+    for part in ("all", "seen", "unseen"):
+        for name, strategy in found["splits"]["test"][part]["strategies"].items():
+            score = strategy["score"]
+            cells = f"{name} {found['strategies'][name]['type']} {score['mean']:.3f} ({score['low']:.3f}–"
+            assert cells in words
+    assert f"best candidate with references {found['splits']['test']['all']['oracle']['mean']:.3f}" in words
+
+
+def test_the_page_is_whole_and_the_markdown_has_the_same_figures(out: Path, page: Page) -> None:
+    assert not page.unbalanced and not page.open
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    markdown = (out / "report.md").read_text(encoding="utf-8")
+    assert set(FIGURE.findall(" ".join(page.words))) == set(FIGURE.findall(re.sub(r"!\[.*?\]\(.*?\)", "", markdown)))
+    for name in CHARTS:
+        assert f"](images/{name}.svg)" in markdown
+        assert (out / f"images/{name}.svg").is_file()
+
+
+def test_ensembles_are_among_the_systems_and_the_best_one_beside_the_dialogues(root: Path, page: Page) -> None:
+    words = text(page)
+    assert "bart, the best of 3 members on dev," in words
+    for name in ("vote", "mbr", "soup"):
+        assert words.count(f" {name} ensemble ") >= 2
+        assert f"{name} − bart" in words
+    best = analysis(root)["best_ensemble"]
+    assert words.count(f"{best} ensemble") == 2 + 6
+    assert sum(attributes.get("class") == "output" for attributes in page.all("div")) == 6 * 4
+
+
+def test_charts_follow_the_page_and_say_what_they_show(root: Path) -> None:
+    view = read_view(root, params.load(root / "params.yaml", env={}))
+    assert view.ensembles
+    colours = {system.name: system.series for system in view.systems if system.series is not None}
+    drawn = ensemble_charts.draw(view.ensembles.analysis, "test", "all", colours)
+    assert list(drawn) == CHARTS
+    for chart in drawn.values():
+        assert f'aria-label="{chart.description}"' in chart.inline
+        assert "var(--series-" in chart.inline
+        assert not re.search(r"(?:fill|stroke): #", chart.inline)
+        assert "var(" not in chart.file
+    assert ">soup<" not in drawn["contributions"].inline
+    assert ">soup<" in drawn["gain_length"].inline
+    change = view.ensembles.analysis["splits"]["test"]["all"]["strategies"]["vote"]["contributions"]["t5"]["change"]
+    assert f"t5 {change['difference']:+.3f}" in drawn["contributions"].description
+
+
+def test_without_ensembles_nothing_is_said_of_them(scored: Path, tmp_path: Path) -> None:
+    page = build(scored, tmp_path / "out")
+    assert "nsemble" not in text(page).partition("Effective values")[0]
+    assert not (tmp_path / "out/images/contributions.svg").exists()
+    assert "## Ensembles" not in (tmp_path / "out/report.md").read_text(encoding="utf-8")
+
+
+def test_one_member_is_passed_through(make_project: Project, tmp_path: Path) -> None:
+    root = make_project(members=("bart",), extra=False, strategies=("mbr",))
+    page = build(root, tmp_path / "out")
+    assert "mbr mbr, passed through" in text(page)
+    assert not (tmp_path / "out/images/agreement.svg").exists()
+    assert (tmp_path / "out/images/gain_length.svg").is_file()
+    assert not page.unbalanced
+
+
+def test_many_members_leave_the_charts_readable(make_project: Project, tmp_path: Path) -> None:
+    names = tuple(f"m{number:02}" for number in range(30))
+    root = make_project(members=names, strategies=("vote", "mbr"))
+    words = text(build(root, tmp_path / "out", dialogues=2))
+    assert all(f"vote: {name} " in words for name in names)
+    assert "Charts show the 7 best of 30 members" in words
+    for name, most in (("contributions", 2 * 8), ("agreement", 2 * 7)):
+        drawn = re.findall(r">(m\d\d)<", (tmp_path / f"out/images/{name}.svg").read_text(encoding="utf-8"))
+        assert 0 < len(drawn) <= most
+
+
+def test_a_damaged_analysis_is_named(make_project: Project, tmp_path: Path) -> None:
+    root = make_project(strategies=("mbr",))
+    path = root / "evaluation/ensembles.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"captured"', '"caught"'), encoding="utf-8")
+    with pytest.raises(UserError, match=r"evaluation/ensembles\.json is not what the evaluate stage writes"):
+        build(root, tmp_path / "out")
+    (root / "ensembles/mbr/test.jsonl").unlink()
+    path.write_text(path.read_text(encoding="utf-8").replace('"caught"', '"captured"'), encoding="utf-8")
+    with pytest.raises(UserError, match=r"ensembles/mbr/test\.jsonl is missing: run the ensemble@mbr stage first"):
+        build(root, tmp_path / "out")
