@@ -25,6 +25,7 @@ CODE = ("auto_map", "attn_implementation", "_attn_implementation")
 """Keys by which transformers finds code to load: Python beside the weights, or on the Hub."""
 MAX_PARAMS = 1 << 18
 """Bytes of config.yaml, which is read slowly."""
+MAX_DEPTH = 50
 
 _TEXT = ("checkpoint", "revision", "tokenizer", "prefix", "separator")
 """Values of a member that are text, whatever they look like."""
@@ -152,20 +153,31 @@ def read_object(path: Path, where: str) -> dict[str, Any]:
 def read_params(path: Path, where: str) -> dict[str, Any]:
     """Read config.yaml, an empty mapping where there is none."""
     from ruamel.yaml import YAML
-    from ruamel.yaml.events import AliasEvent
 
     if not path.is_file():
         return {}
     try:
         text = path.read_text(encoding="utf-8")
-        # A few lines of aliases to aliases are gigabytes once they are written out.
-        aliases = any(isinstance(event, AliasEvent) for event in YAML(typ="safe", pure=True).parse(text))
-        value = None if aliases else YAML(typ="safe", pure=True).load(text)
+        value: Any = YAML(typ="safe", pure=True).load(text) if _is_plain(text) else []
     except Exception as error:  # ruamel.yaml has errors of its own, and raises those of Python for odd values.
         raise UserError(f"{where} is no YAML ({_first_line(error)}): make the bundle again.") from error
-    if aliases or not isinstance(value or {}, dict):
-        raise UserError(f"{where} must be a plain mapping of params, without aliases.")
-    return value or {}
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise UserError(f"{where} must be a mapping of params, without aliases and not deeper than {MAX_DEPTH}.")
+    return value
+
+
+def _is_plain(text: str) -> bool:
+    """Return whether YAML is safe to build: a few lines of aliases to aliases become gigabytes, depth becomes hours."""
+    from ruamel.yaml import YAML, events
+
+    depth = 0
+    for event in YAML(typ="safe", pure=True).parse(text):
+        depth += isinstance(event, events.CollectionStartEvent) - isinstance(event, events.CollectionEndEvent)
+        if depth > MAX_DEPTH or isinstance(event, events.AliasEvent):
+            return False
+    return True
 
 
 def read_metadata(path: Path, where: str) -> Metadata:

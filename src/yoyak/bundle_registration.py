@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yoyak import registry, tracking, tracking_restore
-from yoyak.bundle_parts import loggable
+from yoyak.bundle_parts import fits, loggable
 from yoyak.bundles import METADATA, PARAMS, Bundle, open_bundle
 from yoyak.errors import UserError
 from yoyak.registry import Version
@@ -50,7 +50,7 @@ def register_bundle(path: Path, *, registry_name: str, name: str | None = None) 
         "import", member=member, params=loggable(bundle.params), inputs={path.name: bundle.md5}
     ) as run:
         run.set_tags(lineage)
-        run.log_metrics(bundle.metadata.metrics)
+        run.log_metrics({key: value for key, value in bundle.metadata.metrics.items() if fits(key)})
         for file in (PARAMS, METADATA):
             if (bundle.folder.parent / file).is_file():
                 run.log_artifact(bundle.folder.parent / file)
@@ -63,13 +63,8 @@ def register_bundle(path: Path, *, registry_name: str, name: str | None = None) 
 
 def _known(name: str, md5: str) -> Version | None:
     """Return the version that this bundle is already, if its files are still there."""
-    client = connect()
-    with reported():
-        for found in client.search_model_versions(f"name = '{name}' AND tags.`{MD5}` = '{md5}'"):
-            version = registry._version(found)
-            if tracking_restore.has_files(client, version.model_id):
-                return version
-    return None
+    found = registry.find_version(name, MD5, md5)
+    return found if found and tracking_restore.has_files(connect(), found.model_id) else None
 
 
 def _try(bundle: Bundle) -> None:

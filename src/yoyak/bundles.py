@@ -90,6 +90,8 @@ def write_bundle(uri: str, out: Path) -> Metadata:
         raise UserError(f"{uri} is a file or folder, of whose training nothing is known: name a model of MLflow.")
     model = locate(uri)
     folder = folder_of(model)
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{uri} is an ensemble, and a bundle holds one model: bundle each of its members.")
     params, metadata = _known(model, load_spec(folder).member)
     places = {path.name: _place(path.name) for path in sorted(folder.iterdir()) if path.is_file()}
     _check_complete(uri, set(places))

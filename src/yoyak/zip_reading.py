@@ -9,6 +9,7 @@ ZIP is ever a path on this disk; names that try it are refused all the same, wit
 
 from __future__ import annotations
 
+import errno
 import io
 import stat
 import struct
@@ -33,7 +34,7 @@ CHUNK = 1 << 20
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill")
 """Endings of files that are pickles, or hold some."""
 
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, struct.error)
+_DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OverflowError, RuntimeError, ValueError)
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
 _KINDS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """The others have little use, and LZMA lets a file say how much memory reading it takes."""
@@ -154,7 +155,10 @@ def _reported(path: Path) -> Iterator[None]:
     """Turn what zipfile raises for a file that is damaged, or is none, into one sentence."""
     try:
         yield
-    except _DAMAGED as error:
+    except (*_DAMAGED, OSError) as error:
+        # A place before the file's beginning is an invalid argument; any other error is the disk's.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path} is no ZIP, or a damaged one ({reason[:200]}): copy or download it again.") from error
 
