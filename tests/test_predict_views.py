@@ -25,6 +25,7 @@ ensemble: {tta: %d}
 ROWS = [
     Dialogue(fname="a", dialogue=DIALOGUE),
     Dialogue(fname="bare", dialogue="#Person1#: 3"),
+    Dialogue(fname="c", dialogue="#Person1#: 아, 세 시요... 네!!\n#Person2#: 응, 네 시. 좋아요ㅎㅎ\n#Person1#: 네."),
     Dialogue(fname="b", dialogue="#Person1#: 세 시에 만나요!! 늦지 마세요.\n#Person2#: 네.\n#Person2#: 그럴게요..."),
 ]
 
@@ -74,9 +75,9 @@ def test_the_views_candidates_stand_behind_the_members_own(member: Path, store, 
                 found = [candidate for candidate in rest if candidate.view == number]
                 assert [candidate.text for candidate in found] == [candidate.text for candidate in expected]
                 assert [one.score for one in found] == pytest.approx([one.score for one in expected], abs=1e-4)
-    # One of the three dialogues cannot be changed, and that is said.
-    assert "dev: 4 views of 6" in capsys.readouterr().err
-    assert metrics(store)["dev_views"] == 4
+    # One of the four dialogues cannot be changed, and that is said.
+    assert "dev: 6 views of 8" in capsys.readouterr().err
+    assert metrics(store)["dev_views"] == 6
 
 
 def test_views_do_not_depend_on_the_order_of_rows(member: Path) -> None:
@@ -87,7 +88,7 @@ def test_views_do_not_depend_on_the_order_of_rows(member: Path) -> None:
 
 
 def test_truncation_is_counted_for_the_dialogues_and_not_for_their_views(member: Path, store) -> None:
-    long = Dialogue(fname="long", dialogue="\n".join([DIALOGUE] * 30))
+    long = Dialogue(fname="cut", dialogue="\n".join([DIALOGUE] * 30))
     write_jsonl(member / "prepared/dev.jsonl", [long, *ROWS])
     predict(member, 2)
     assert metrics(store)["dev_truncated"] == 1

@@ -102,6 +102,12 @@ def test_what_changes() -> None:
     assert all("지훈 씨, 3시 30분에 #PhoneNumber#로" in view for view in views(CHAT, 40, 20))
 
 
+@pytest.mark.parametrize("said", ["1ㅋㅋ2 갑니다", "#Aㅋㅋ# 갑니다", "#Person1#ㅋㅋ", "회의는 1...3 층에서 합니다"])
+def test_laughter_and_dots_that_keep_a_number_or_a_mask_apart_stay(said: str) -> None:
+    for view in views(f"#Person1#: {said}.\n#Person2#: 좋아요ㅋㅋ!!", 12, 1):
+        assert facts(view) == facts(f"#Person1#: {said}.")
+
+
 def test_a_yes_to_a_question_stays_and_one_to_nothing_may_go() -> None:
     answer = "#Person1#: 내일 가실래요?\n#Person2#: 네.\n#Person1#: 그럼 표를 살게요.\n#Person2#: 저도 갈게요."
     backchannel = answer.replace("가실래요?", "갑시다.")

@@ -138,7 +138,12 @@ def _voters(
 
     def ready(places: Sequence[int]) -> Combiner:
         if isinstance(strategy.weights, dict):
-            kept = {name: value for name, value in strategy.weights.items() if name in members}
+            given: Mapping[str, float] = strategy.weights
+            kept = {name: value for name, value in given.items() if name in members}
+            heard = any(given.get(name, 0) for name in strategy.members or given)
+            if heard and len(kept) == len(members) and not any(kept.values()):
+                # Without the ones who have all the weight, nobody counts more than the others.
+                return _combiner(strategy, granularity, weights.equal(members))
             return _combiner(strategy, granularity, weights.normalised(kept, members))
         if strategy.weights == "equal":
             return _combiner(strategy, granularity, weights.equal(members))
@@ -183,29 +188,51 @@ def combine_all(
     combiner: Combiner, rows: Iterable[Row], *, processes: int = 1, total: int | None = None
 ) -> Iterator[Outcome]:
     """Yield one summary of each row, batch by batch, with a progress bar; memory does not grow with the rows."""
+    for (outcome,) in combine_each([combiner], rows, processes=processes, total=total):
+        yield outcome
+
+
+def combine_each(
+    combiners: Sequence[Combiner], rows: Iterable[Row], *, processes: int = 1, total: int | None = None
+) -> Iterator[tuple[Outcome, ...]]:
+    """Yield what each of some combiners makes of a row; rows are read once and the processes shared."""
     stream = iter(rows)
     batches = iter(lambda: list(islice(stream, BATCH)), [])
-    bar = tqdm(total=total, desc=combiner.strategy.type, unit="dialogue", delay=3, leave=False)
+    bar = tqdm(total=total, desc=combiners[0].strategy.type, unit="dialogue", delay=3, leave=False)
     with bar:
-        for outcomes in _spread(combiner, batches, processes):
+        for outcomes in _spread(combiners, batches, processes):
             bar.update(len(outcomes))
             yield from outcomes
 
 
-def _spread(combiner: Combiner, batches: Iterator[list[Row]], processes: int) -> Iterator[list[Outcome]]:
+Outcomes = list[tuple[Outcome, ...]]
+"""By row, then by combiner."""
+
+
+def _combine_each(combiners: Sequence[Combiner], rows: Sequence[Row]) -> Outcomes:
+    return list(zip(*(combine(combiner, rows) for combiner in combiners), strict=True))
+
+
+def _spread(combiners: Sequence[Combiner], batches: Iterator[list[Row]], processes: int) -> Iterator[Outcomes]:
     if processes == 1:
-        yield from (combine(combiner, batch) for batch in batches)
+        yield from (_combine_each(combiners, batch) for batch in batches)
         return
     # A forked child would inherit locks that Kiwi's and torch's threads hold.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        waiting: deque[Future[list[Outcome]]] = deque()
+        waiting: deque[Future[Outcomes]] = deque()
         for batch in batches:
-            waiting.append(pool.submit(combine, combiner, batch))
+            waiting.append(pool.submit(_combine_each, combiners, batch))
             if len(waiting) > 2 * processes:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+def _number(value: Any) -> float:
+    if not np.isfinite(found := float(value)):
+        raise ValueError(f"{value} is no number")
+    return found
 
 
 def save(combiner: Combiner, folder: Path) -> None:
@@ -227,11 +254,16 @@ def load(folder: Path) -> Combiner:
     try:
         value = json.loads((folder / FILE).read_text(encoding="utf-8"))
         strategy: OfCandidates = TypeAdapter(OfCandidates).validate_python(value["strategy"])
+        shares = {str(member): _number(weight) for member, weight in value["weights"].items()}
         model = None
-        if isinstance(strategy, Stack) and len(value["weights"]) > 1:
-            names = (*stack.FEATURES, *(f"member {member}" for member in value["weights"]))
+        if isinstance(strategy, Stack) and len(shares) > 1:
+            names = (*stack.FEATURES, *(f"member {member}" for member in shares))
             found = value["reranker"]["coefficients"]
-            model = stack.Reranker(float(value["reranker"]["intercept"]), tuple(float(found[name]) for name in names))
-        return _combiner(strategy, value["granularity"], value["weights"], model)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+            model = stack.Reranker(
+                _number(value["reranker"]["intercept"]), tuple(_number(found[name]) for name in names)
+            )
+        if not any(shares.values()):
+            raise ValueError("no member has a weight")
+        return _combiner(strategy, str(value["granularity"]), shares, model)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder / FILE} is damaged ({type(error).__name__}): `dvc repro` makes it anew.") from error

@@ -44,7 +44,7 @@ def _pool(row: Row, weights: Mapping[str, float], limit: int | None) -> Pool:
             weight, *origin = pool.get(candidate.text, (0.0, member, rank))
             pool[candidate.text] = (weight + weights[member] / len(kept), *origin)  # type: ignore[assignment]
     # Nothing at all is no summary, unless there is nothing else.
-    return {text: value for text, value in pool.items() if text} or pool
+    return {text: value for text, value in pool.items() if text.strip()} or pool
 
 
 def _choose(pool: Pool, tokens: Sequence[Sequence[str]], settings: Mbr) -> Outcome:

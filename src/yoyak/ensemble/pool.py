@@ -67,16 +67,13 @@ def read_rows(dialogues: Path, predictions: Mapping[str, Path]) -> Iterator[Row]
     """
     with ExitStack() as stack:
         members = {
-            member: _Lines(member, path, stack.enter_context(path.open("rb"))) for member, path in predictions.items()
+            member: _Lines(member, path, stack.enter_context(_open(member, path)))
+            for member, path in predictions.items()
         }
         for line in stack.enter_context(dialogues.open(encoding="utf-8")):
             value = json.loads(line)
             dialogue = Dialogue(**{**value, "summaries": tuple(value["summaries"])})
-            found = {
-                member: [Candidate(**candidate) for candidate in lines.find(dialogue.fname)["candidates"]]
-                for member, lines in members.items()
-            }
-            yield make_row(dialogue, found)
+            yield make_row(dialogue, {member: lines.find(dialogue.fname) for member, lines in members.items()})
 
 
 class _Lines:
@@ -86,32 +83,47 @@ class _Lines:
         self.member, self.path, self.file = member, path, file
         self.places: dict[str, int] | None = None
 
-    def find(self, fname: str) -> dict[str, Any]:
+    def find(self, fname: str) -> list[Candidate]:
         if self.places is None:
             line = self.file.readline()
-            value = self._parse(line) if line else {"fname": None}
-            if value["fname"] == fname:
-                return value
+            name, found = self._parse(line) if line else (None, [])
+            if name == fname:
+                return found
             self.places = self._index()
         if fname not in self.places:
             raise UserError(f"{self.path}: member '{self.member}' has no prediction for dialogue '{fname}'.")
         self.file.seek(self.places[fname])
-        return self._parse(self.file.readline())
+        return self._parse(self.file.readline())[1]
 
     def _index(self) -> dict[str, int]:
         places, place = {}, 0
         self.file.seek(0)
         for line in self.file:
-            places[self._parse(line)["fname"]] = place
+            places[self._parse(line)[0]] = place
             place += len(line)
         return places
 
-    def _parse(self, line: bytes) -> dict[str, Any]:
+    def _parse(self, line: bytes) -> tuple[str, list[Candidate]]:
         try:
             value: dict[str, Any] = json.loads(line)
-            return {"fname": value["fname"], "candidates": value["candidates"]}
+            return str(value["fname"]), [_candidate(**candidate) for candidate in value["candidates"]]
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{self.path} has a damaged line ({error}): `dvc repro` makes it anew.") from error
+
+
+def _open(member: str, path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        raise UserError(
+            f"member '{member}' has no predictions here, {path} is missing: `dvc repro` makes it."
+        ) from None
+
+
+def _candidate(text: str, score: float | None, view: int = 0) -> Candidate:
+    if not isinstance(text, str):
+        raise TypeError("a candidate's text is none")
+    return Candidate(text, math.nan if score is None else float(score), view)
 
 
 def _finite(candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import tee
 from pathlib import Path
 from typing import Any
 
 from yoyak.data.records import read_jsonl
-from yoyak.ensemble.combine import Combiner, Fitted, combine_all, fit
+from yoyak.ensemble.combine import Combiner, Fitted, combine_each, fit
 from yoyak.ensemble.pool import Outcome, Row, read_rows
 from yoyak.errors import UserError
 from yoyak.files import read_json_lines
@@ -74,17 +75,18 @@ def combine_splits(
         if path.stem == "train":
             continue
         files = _files(predictions, path.stem)
-        streams = {
-            name: iter(found.outcomes)
+        every = {"": whole, **others}
+        combined, counted = tee(read_rows(path, files))
+        outcomes: Iterable[tuple[Outcome, ...]] = (
+            zip(*(found.outcomes for found in every.values()), strict=True)
             if path.stem == DEV
-            else combine_all(found.combiner, read_rows(path, files), processes=processes)
-            for name, found in {"": whole, **others}.items()
-        }
+            else combine_each([found.combiner for found in every.values()], combined, processes=processes)
+        )
         with (out / path.name).open("w", encoding="utf-8", newline="\n") as file:
-            for row in read_rows(path, files):
-                outcomes = {name: next(stream) for name, stream in streams.items()}
+            for made, row in zip(outcomes, counted, strict=True):
                 _count(counts, row, members)
-                file.write(json.dumps(_line(row.fname, outcomes), ensure_ascii=False) + "\n")
+                line = _line(row.fname, dict(zip(every, made, strict=True)))
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
     return Made(combiner=whole.combiner, info=_info(whole.combiner, counts))
 
 

@@ -83,12 +83,14 @@ def describe(rows: Sequence[Row], members: Sequence[str], granularity: str) -> D
 
 
 def _facts(dialogue: str) -> tuple[set[str], set[str], set[str]]:
-    return set(MASK.findall(dialogue)), set(_NUMBER.findall(dialogue)), set(_NAME.findall(dialogue))
+    # The number and the name in a mask are neither.
+    said = MASK.sub(" ", dialogue)
+    return set(MASK.findall(dialogue)), set(_NUMBER.findall(said)), set(_NAME.findall(said))
 
 
 def _kept(text: str, facts: tuple[set[str], set[str], set[str]]) -> tuple[float, ...]:
     masks, numbers, names = facts
-    own_masks, own_numbers = set(MASK.findall(text)), set(_NUMBER.findall(text))
+    own_masks, own_numbers = set(MASK.findall(text)), set(_NUMBER.findall(MASK.sub(" ", text)))
     return (
         len(own_masks & masks) / max(1, len(masks)),
         float(len(own_masks - masks)),

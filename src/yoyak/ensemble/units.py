@@ -86,7 +86,7 @@ def _morphemes(text: str, tokens: Sequence[Any]) -> list[Unit]:
         if (spans and start < spans[-1][1]) or (spans and start == spans[-1][1] and kind == spans[-1][2] == "word"):
             # What one syllable fuses, as 했 does 하 and 았, is one unit too.
             spans[-1][1:] = [max(end, spans[-1][1]), "word" if kind == "particle" else kind, token.tag]
-        elif end > start:
+        elif text[start:end].strip():
             spans.append([start, end, kind, token.tag])
     units: list[Unit] = []
     end, before = 0, ""

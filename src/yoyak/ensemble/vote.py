@@ -33,10 +33,13 @@ def vote(rows: Sequence[Row], weights: Mapping[str, float], granularity: str, *,
     texts = [[row.best(member) for member in order] for row in rows]
     units = iter(split([text for row in texts for text in row], granularity))
     shares = [weights[member] for member in order]
-    return [_vote([next(units) for _ in order], shares, row, positional) for row in texts]
+    return [decide([next(units) for _ in order], shares, row, positional=positional) for row in texts]
 
 
-def _vote(units: list[list[Unit]], shares: list[float], texts: list[str], positional: bool) -> Outcome:
+def decide(
+    units: Sequence[Sequence[Unit]], shares: Sequence[float], texts: Sequence[str], *, positional: bool
+) -> Outcome:
+    """Return what the texts of one dialogue are voted to be, given their units and the share of each in the votes."""
     # A member that wrote nothing has nothing to vote for, unless all of them did.
     written = [place for place, found in enumerate(units) if found]
     units, shares = [units[place] for place in written], [shares[place] for place in written]
@@ -79,12 +82,16 @@ def align(texts: Sequence[Sequence[Unit]]) -> list[Slot]:
 def _add(slots: list[Slot], text: Sequence[Unit], count: int) -> list[Slot]:
     """Return the slots with one more text aligned to them; ``count`` texts are in them already."""
     keys = [{unit.key if unit else None for unit in slot} for slot in slots]
-    # What both begin and end with needs no table.
+    # What both begin and end with needs no table, unless a slot there costs nothing to leave empty.
     head = 0
-    while head < min(len(slots), len(text)) and text[head].key in keys[head]:
+    while head < min(len(slots), len(text)) and text[head].key in keys[head] and None not in keys[head]:
         head += 1
     tail = 0
-    while tail < min(len(slots), len(text)) - head and text[-1 - tail].key in keys[-1 - tail]:
+    while (
+        tail < min(len(slots), len(text)) - head
+        and text[-1 - tail].key in keys[-1 - tail]
+        and None not in keys[-1 - tail]
+    ):
         tail += 1
     middle = slice(head, len(slots) - tail)
     pairs = _path(keys[middle], [unit.key for unit in text[head : len(text) - tail]])

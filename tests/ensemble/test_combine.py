@@ -1,0 +1,222 @@
+"""Strategies made ready on dev: whatever the processes the result is one, and what is saved is what is loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ensemble_rows import row
+
+from yoyak.ensemble import combine as module
+from yoyak.ensemble.combine import FILE, Combiner, combine, combine_all, combine_each, fit, load, save
+from yoyak.ensemble.pool import Row
+from yoyak.errors import UserError
+from yoyak.params_ensemble import Mbr, Stack, Strategy, Vote, VotePositional, Weighted
+
+WORDS = list("가나다라마바사아자차")
+STRATEGIES = [
+    Vote(type="vote"),
+    Vote(type="vote", weights="fit"),
+    VotePositional(type="vote_positional"),
+    Weighted(type="weighted"),
+    Mbr(type="mbr", weights="dev"),
+    Mbr(type="mbr", utility="mix", candidates=1, weights={"good": 2, "fair": 1, "bad": 1}),
+    Stack(type="stack", folds=3),
+]
+NAMES = ["vote", "vote fitted", "positional", "weighted", "mbr", "mbr mixed", "stack"]
+
+
+def dev(count: int, seed: int = 1) -> tuple[list[Row], list[list[str]]]:
+    """Rows of a good, a fair and a bad member, each with two candidates."""
+    draw = np.random.default_rng(seed)
+    rows, references = [], []
+    for number in range(count):
+        truth = draw.choice(WORDS, size=8)
+        texts = {}
+        for member, noise in {"good": 0.1, "fair": 0.4, "bad": 0.9}.items():
+            many = [np.where(draw.random(8) < noise, draw.choice(WORDS, size=8), truth) for _ in range(2)]
+            texts[member] = [" ".join(text) for text in many]
+        rows.append(row(str(number), f"#Person1#: {number}", **texts))
+        references.append([" ".join(truth)])
+    return rows, references
+
+
+def ready(strategy: Strategy, count: int = 24) -> Combiner:
+    rows, references = dev(count)
+    return fit(strategy, ["good", "fair", "bad"], rows, references, granularity="eojeol", seed=20).combiner
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=NAMES)
+def test_batches_and_bars_change_nothing(strategy: Strategy, monkeypatch: pytest.MonkeyPatch) -> None:
+    combiner = ready(strategy)
+    rows, _ = dev(25, seed=2)
+    expected = [combine(combiner, [one])[0] for one in rows]
+    assert combine(combiner, rows) == expected
+    monkeypatch.setattr(module, "BATCH", 4)
+    assert list(combine_all(combiner, rows, total=25)) == expected
+    assert list(combine_all(combiner, [])) == []
+
+
+@pytest.mark.slow
+def test_two_processes_give_what_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH", 3)
+    combiners = [ready(strategy) for strategy in STRATEGIES]
+    rows, _ = dev(40, seed=2)
+    one = list(combine_each(combiners, iter(rows), processes=1))
+    assert list(combine_each(combiners, iter(rows), processes=2)) == one
+    for place, combiner in enumerate(combiners):
+        assert [outcomes[place] for outcomes in one] == combine(combiner, rows)
+
+
+def test_rows_are_read_as_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH", 2)
+    read: list[str] = []
+
+    def stream() -> Iterator[Row]:
+        for one in dev(10)[0]:
+            read.append(one.fname)
+            yield one
+
+    outcomes = combine_all(ready(STRATEGIES[0]), stream())
+    next(outcomes)
+    assert read == ["0", "1"]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=NAMES)
+def test_one_member_passes_through(strategy: Strategy, tmp_path: Path) -> None:
+    rows, references = dev(5)
+    alone = [one.only(["fair"]) for one in rows]
+    found = fit(strategy, ["fair"], alone, references, granularity="eojeol", seed=20)
+    assert found.combiner.pass_through
+    assert [outcome.text for outcome in found.outcomes] == [one.best("fair") for one in rows]
+    assert {(outcome.member, outcome.rank, outcome.score) for outcome in found.outcomes} == {("fair", 0, 1.0)}
+    save(found.combiner, tmp_path)
+    assert load(tmp_path) == found.combiner
+    assert not ready(strategy).pass_through
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=NAMES)
+def test_what_is_saved_is_loaded_and_combines_the_same(strategy: Strategy, tmp_path: Path) -> None:
+    combiner = ready(strategy)
+    save(combiner, tmp_path)
+    again = load(tmp_path)
+    assert again == combiner
+    assert list(again.weights) == ["good", "fair", "bad"]
+    rows, _ = dev(12, seed=3)
+    assert combine(again, rows) == combine(combiner, rows)
+    assert json.loads((tmp_path / FILE).read_text())["granularity"] == "eojeol"
+
+
+GOOD = {"strategy": {"type": "vote"}, "granularity": "eojeol", "weights": {"a": 0.5, "b": 0.5}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "null",
+        "[]",
+        json.dumps({**GOOD, "weights": None}),
+        json.dumps({**GOOD, "weights": ["a", "b"]}),
+        json.dumps({**GOOD, "weights": {}}),
+        json.dumps({**GOOD, "weights": {"a": "half", "b": 0.5}}),
+        json.dumps({**GOOD, "weights": {"a": float("nan"), "b": 0.5}}),
+        json.dumps({**GOOD, "weights": {"a": 0, "b": 0}}),
+        json.dumps({**GOOD, "strategy": {"type": "votes"}}),
+        json.dumps({**GOOD, "strategy": {"type": "vote", "colour": 1}}),
+        json.dumps({**GOOD, "strategy": "vote"}),
+        json.dumps({"strategy": {"type": "vote"}, "weights": {"a": 1}}),
+    ],
+)
+def test_a_damaged_file_is_a_sentence(tmp_path: Path, text: str) -> None:
+    (tmp_path / FILE).write_text(json.dumps(GOOD))
+    assert load(tmp_path).weights == {"a": 0.5, "b": 0.5}
+    (tmp_path / FILE).write_text(text)
+    with pytest.raises(UserError, match=r"combiner\.json is damaged"):
+        load(tmp_path)
+
+
+def test_a_file_that_is_missing_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"combiner\.json is damaged \(FileNotFoundError\)"):
+        load(tmp_path)
+
+
+def test_weights_of_each_kind() -> None:
+    assert ready(Vote(type="vote")).weights == pytest.approx({"good": 1 / 3, "fair": 1 / 3, "bad": 1 / 3})
+    scored = ready(Weighted(type="weighted")).weights
+    assert scored["good"] > scored["fair"] > scored["bad"] > 0
+    assert sum(scored.values()) == pytest.approx(1)
+    given = ready(Vote(type="vote", weights={"bad": 6, "good": 3, "fair": 3}))
+    assert list(given.weights.items()) == [("good", 0.25), ("fair", 0.25), ("bad", 0.5)]
+    fitted = ready(Vote(type="vote", weights="fit")).weights
+    assert fitted["good"] > fitted["bad"]
+
+
+def test_a_weight_that_is_missing_is_a_sentence() -> None:
+    with pytest.raises(UserError, match="'bad' has none"):
+        ready(Vote(type="vote", weights={"good": 1, "fair": 1}))
+
+
+def test_who_has_all_the_weight_can_be_left_out() -> None:
+    rows, references = dev(6)
+    strategy = Vote(type="vote", weights={"good": 1, "fair": 0, "bad": 0})
+    left = fit(strategy, ["fair", "bad"], rows, references, granularity="eojeol", seed=20)
+    assert left.combiner.weights == {"fair": 0.5, "bad": 0.5}
+    with pytest.raises(UserError, match="one of them above 0"):
+        fit(
+            strategy.model_copy(update={"members": ["fair", "bad"]}),
+            ["fair", "bad"],
+            rows,
+            references,
+            granularity="eojeol",
+            seed=20,
+        )
+
+
+def test_what_is_fitted_is_told_of_dev_out_of_fold_and_what_is_not_as_it_is() -> None:
+    rows, references = dev(24)
+    for strategy in STRATEGIES:
+        found = fit(strategy, ["good", "fair", "bad"], rows, references, granularity="eojeol", seed=20)
+        whole = combine(found.combiner, rows)
+        fitted = isinstance(strategy, Stack) or strategy.weights == "fit"
+        assert (found.outcomes == whole) is not fitted or strategy.type == "vote", strategy
+
+
+def test_members_that_are_not_named_have_no_say() -> None:
+    rows, references = dev(24)
+    for strategy in STRATEGIES[:5]:
+        some = fit(strategy, ["fair", "bad"], rows, references, granularity="eojeol", seed=20)
+        only = [one.only(["fair", "bad"]) for one in rows]
+        again = fit(strategy, ["fair", "bad"], only, references, granularity="eojeol", seed=20)
+        assert some == again
+        assert list(some.combiner.weights) == ["fair", "bad"]
+
+
+def test_fifty_members() -> None:
+    draw = np.random.default_rng(7)
+    words = [f"말{number}" for number in range(100)]
+    rows, references = [], []
+    for number in range(6):
+        truth = draw.choice(words, size=8)
+        texts = {
+            f"m{m}": [" ".join(np.where(draw.random(8) < 0.2, draw.choice(words, size=8), truth)) for _ in range(4)]
+            for m in range(50)
+        }
+        rows.append(row(str(number), f"#Person1#: {number}", **texts))
+        references.append([" ".join(truth)])
+    members = list(rows[0].candidates)
+    for strategy in (Vote(type="vote"), Weighted(type="weighted"), Mbr(type="mbr"), Stack(type="stack", folds=3)):
+        found = fit(strategy, members, rows, references, granularity="eojeol", seed=20)
+        assert [outcome.text for outcome in found.outcomes] == [reference for (reference,) in references], strategy
+        assert len(found.combiner.weights) == 50
+
+
+def test_two_members_that_write_the_same() -> None:
+    rows = [row(str(number), f"#Person1#: {number}", a=["가 나", "다"], b=["가 나", "다"]) for number in range(4)]
+    for strategy in (*STRATEGIES[:5], STRATEGIES[6]):
+        found = fit(strategy, ["a", "b"], rows, [["가 나"]] * 4, granularity="eojeol", seed=20)
+        assert [outcome.text for outcome in found.outcomes] == ["가 나"] * 4, strategy

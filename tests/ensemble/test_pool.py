@@ -1,0 +1,177 @@
+"""The pool: everybody's candidates joined by fname, whatever the order of the files; and what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+import math
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from ensemble_rows import listed, row
+from hypothesis import given
+from hypothesis import strategies as st
+
+from yoyak.data.records import Dialogue, write_jsonl
+from yoyak.decoding.candidates import Candidate, write_candidates
+from yoyak.ensemble.pool import make_row, read_rows
+from yoyak.errors import UserError
+
+NAMES = ["d1", "d2", "d3", "d4"]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """dialogues and two members' predictions; `b` is in another order and says one thing more."""
+    write_jsonl(
+        tmp_path / "dev.jsonl", [Dialogue(fname=name, dialogue=f"{name}의 대화", summaries=("s",)) for name in NAMES]
+    )
+    orders = {"a": NAMES, "b": ["d3", "d1", "d4", "more", "d2"]}
+    for member, order in orders.items():
+        write_candidates(
+            tmp_path / f"{member}.jsonl", [(name, listed([f"{member} {name}", "zweite"])) for name in order]
+        )
+    return {"dialogues": tmp_path / "dev.jsonl", "a": tmp_path / "a.jsonl", "b": tmp_path / "b.jsonl"}
+
+
+def read(files: dict[str, Path]) -> list:
+    return list(read_rows(files["dialogues"], {member: files[member] for member in "ab"}))
+
+
+def change_line(path: Path, number: int, line: str | None) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    lines[number : number + 1] = [] if line is None else [line]
+    path.write_text("".join(f"{each}\n" for each in lines), encoding="utf-8")
+
+
+def test_rows_come_in_the_order_of_the_dialogues_with_everybodys_candidates(files: dict[str, Path]) -> None:
+    rows = read(files)
+    assert [one.fname for one in rows] == NAMES
+    for one in rows:
+        assert one.dialogue == f"{one.fname}의 대화"
+        assert list(one.candidates) == ["a", "b"]
+        assert [one.best("a"), one.best("b")] == [f"a {one.fname}", f"b {one.fname}"]
+        assert [candidate.score for candidate in one.candidates["b"]] == [-0.1, -0.2]
+        assert one.repaired == 0
+
+
+@given(st.permutations(range(6)), st.permutations(range(6)))
+def test_any_order_of_lines_gives_the_same_rows(tmp_path_factory, one: list[int], other: list[int]) -> None:
+    folder = tmp_path_factory.mktemp("orders")
+    write_jsonl(folder / "d.jsonl", [Dialogue(fname=str(number), dialogue="네") for number in range(6)])
+    for member, order in {"a": one, "b": other}.items():
+        write_candidates(folder / member, [(str(n), [Candidate(f"{member}{n}", -1.0)]) for n in order])
+    rows = read_rows(folder / "d.jsonl", {"a": folder / "a", "b": folder / "b"})
+    assert [(row.fname, row.best("a"), row.best("b")) for row in rows] == [(str(n), f"a{n}", f"b{n}") for n in range(6)]
+
+
+@pytest.mark.parametrize("place", [0, 1, 3])
+def test_a_row_that_a_member_lacks_is_named_with_the_member(files: dict[str, Path], place: int) -> None:
+    change_line(files["a"], place, None)
+    with pytest.raises(UserError, match=rf"a\.jsonl: member 'a' has no prediction for dialogue '{NAMES[place]}'"):
+        read(files)
+
+
+def test_an_empty_file_lacks_the_first_row(files: dict[str, Path]) -> None:
+    files["b"].write_text("")
+    with pytest.raises(UserError, match="member 'b' has no prediction for dialogue 'd1'"):
+        read(files)
+
+
+def test_a_file_that_is_missing_is_named(files: dict[str, Path]) -> None:
+    files["b"].unlink()
+    with pytest.raises(UserError, match=r"member 'b' has no predictions.*b\.jsonl is missing"):
+        read(files)
+
+
+def test_no_candidate_at_all_is_an_error_and_an_empty_text_is_none(files: dict[str, Path]) -> None:
+    change_line(files["a"], 1, json.dumps({"fname": "d2", "candidates": [{"text": "", "score": -1.0}]}))
+    assert read(files)[1].best("a") == ""
+    change_line(files["a"], 1, json.dumps({"fname": "d2", "candidates": []}))
+    with pytest.raises(UserError, match="Member 'a' has no candidate for dialogue 'd2'"):
+        read(files)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"fname": "d2", "candi',
+        "",
+        "[1]",
+        "3",
+        '{"fname": "d2"}',
+        '{"candidates": []}',
+        '{"fname": "d2", "candidates": null}',
+        '{"fname": "d2", "candidates": "text"}',
+        '{"fname": "d2", "candidates": ["text"]}',
+        '{"fname": "d2", "candidates": [{"text": "x"}]}',
+        '{"fname": "d2", "candidates": [{"text": null, "score": -1}]}',
+        '{"fname": "d2", "candidates": [{"text": "x", "score": "high"}]}',
+        '{"fname": "d2", "candidates": [{"text": "x", "score": -1, "other": 1}]}',
+    ],
+)
+@pytest.mark.parametrize("member", ["a", "b"])
+def test_a_damaged_line_is_a_sentence(files: dict[str, Path], member: str, line: str) -> None:
+    # d2 is at place 1 of a, and at the last of b.
+    change_line(files[member], 1 if member == "a" else 4, line)
+    with pytest.raises(UserError, match=rf"{member}\.jsonl has a damaged line .*`dvc repro`"):
+        read(files)
+
+
+def test_bytes_that_are_no_text_are_a_sentence(files: dict[str, Path]) -> None:
+    files["a"].write_bytes(b'{"fname": "\xff\xfe"}\n')
+    with pytest.raises(UserError, match="damaged"):
+        read(files)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_scores_that_are_no_numbers_count_as_the_members_lowest(tmp_path: Path, bad: float) -> None:
+    write_jsonl(tmp_path / "d.jsonl", [Dialogue(fname="d", dialogue="네")])
+    write_candidates(tmp_path / "a", [("d", [Candidate("x", bad), Candidate("y", -0.5), Candidate("z", -2.0)])])
+    write_candidates(tmp_path / "b", [("d", [Candidate("x", bad), Candidate("y", bad)])])
+    one = next(read_rows(tmp_path / "d.jsonl", {"a": tmp_path / "a", "b": tmp_path / "b"}))
+    assert [candidate.score for candidate in one.candidates["a"]] == [-2.0, -0.5, -2.0]
+    assert [candidate.score for candidate in one.candidates["b"]] == [0.0, 0.0]
+    assert one.repaired == 3
+    assert [candidate.text for candidate in one.candidates["a"]] == ["x", "y", "z"]
+
+
+def test_a_score_that_was_written_as_null_is_repaired_too(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "d.jsonl", [Dialogue(fname="d", dialogue="네")])
+    (tmp_path / "a").write_text(
+        '{"fname": "d", "candidates": [{"text": "x", "score": null}, {"text": "y", "score": -1}]}\n'
+    )
+    one = next(read_rows(tmp_path / "d.jsonl", {"a": tmp_path / "a"}))
+    assert ([candidate.score for candidate in one.candidates["a"]], one.repaired) == ([-1.0, -1.0], 1)
+
+
+def test_views_are_read(tmp_path: Path) -> None:
+    one = make_row(Dialogue(fname="d", dialogue="네"), {"a": [Candidate("x", -1.0), Candidate("y", -1.0, 2)]})
+    write_jsonl(tmp_path / "d.jsonl", [Dialogue(fname="d", dialogue="네")])
+    write_candidates(tmp_path / "a", [("d", one.candidates["a"])])
+    assert list(read_rows(tmp_path / "d.jsonl", {"a": tmp_path / "a"})) == [one]
+
+
+def test_a_row_of_some_members() -> None:
+    one = row(a="x", b="y", c="z")
+    assert list(one.only(["c", "a"]).candidates) == ["c", "a"]
+    assert list(one.candidates) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_memory_does_not_grow_with_the_file(tmp_path: Path, shuffled: bool) -> None:
+    text = "긴 요약 " * 400
+
+    def peak(count: int) -> int:
+        order = range(count)[::-1] if shuffled else range(count)
+        write_jsonl(tmp_path / "d.jsonl", (Dialogue(fname=str(n), dialogue="네") for n in range(count)))
+        write_candidates(tmp_path / "a", ((str(n), [Candidate(text, -1.0)]) for n in order))
+        tracemalloc.start()
+        for _ in read_rows(tmp_path / "d.jsonl", {"a": tmp_path / "a"}):
+            pass
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return used
+
+    # 3000 lines of 5 KB are 15 MB; the places of the lines are a hundred bytes each.
+    assert peak(3000) - peak(100) < 2_000_000

@@ -1,0 +1,259 @@
+"""Stacking: features belong to a row, folds to a dialogue, and the reranker learns what is right."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ensemble_rows import row
+
+from yoyak.data.records import Dialogue
+from yoyak.decoding.candidates import Candidate
+from yoyak.ensemble import stack
+from yoyak.ensemble.combine import FILE, Combiner, combine, fit, load, save
+from yoyak.ensemble.pool import Row, make_row
+from yoyak.errors import UserError
+from yoyak.params_ensemble import Stack
+
+STRATEGY = Stack(type="stack", folds=4)
+DIALOGUE = "#Person1#: 지훈 씨, 3시 30분에 회의실에서 만나요.\n#Person2#: 네, #PhoneNumber#로 연락할게요."
+
+
+def named(values: np.ndarray, name: str) -> float:
+    return float(values[stack.FEATURES.index(name)])
+
+
+def test_features_of_a_row_depend_on_that_row_alone() -> None:
+    rows = [
+        row("a", DIALOGUE, x=["지훈이 3시에 만난다.", "만난다."], y="#Person1#은 만난다."),
+        row("b", "#Person1#: 네.", x=["다른 요약이다.", ""], y="요약."),
+        row("c", DIALOGUE, x=["", ""], y=""),
+    ]
+    together = stack.describe(rows, ["x", "y"], "morpheme")
+    assert together.origins == [(place, *own) for place in range(3) for own in [("x", 0), ("x", 1), ("y", 0)]]
+    for place, one in enumerate(rows):
+        alone = stack.describe([one], ["x", "y"], "morpheme").values
+        np.testing.assert_array_equal(together.values[3 * place : 3 * place + 3], alone)
+    assert np.isfinite(together.values).all()
+
+
+def test_what_the_features_say() -> None:
+    candidates = {
+        "x": [Candidate("지훈은 3시 30분에 회의실에서 만난다.", -0.1), Candidate("#Person3#은 5시에 만난다.", -0.5, 1)],
+        "y": [Candidate("지훈은 3시 30분에 회의실에서 만난다.", -0.3)],
+    }
+    one = make_row(Dialogue(fname="a", dialogue=DIALOGUE), candidates)
+    first, second, third = stack.describe([one], ["x", "y"], "morpheme").values
+    assert [named(first, name) for name in ("score", "rank", "first", "changed_input")] == [-0.1, 0, 1, 0]
+    assert [named(second, name) for name in ("score", "rank", "first", "changed_input")] == [-0.5, 1, 0, 1]
+    assert [named(first, "score_in_member"), named(second, "score_in_member")] == pytest.approx([1, -1])
+    assert named(third, "score_in_member") == 0
+    assert [named(each, "copies") for each in (first, second, third)] == [1, 0, 1]
+    assert named(first, "agreement_of_firsts") == pytest.approx(1)
+    assert named(first, "agreement") > named(second, "agreement")
+    assert [named(each, "numbers_from_dialogue") for each in (first, second)] == [1, 0]
+    assert [named(each, "numbers_kept") for each in (first, second)] == [1, 0]
+    assert [named(each, "masks_made_up") for each in (first, second)] == [0, 1]
+    assert [named(each, "names_kept") for each in (first, second)] == [1, 0]
+    assert list(first[len(stack.FEATURES) :]) == [1, 0]
+    assert list(third[len(stack.FEATURES) :]) == [0, 1]
+
+
+def test_folds_keep_equal_dialogues_together() -> None:
+    groups = [f"d{number % 7}" for number in range(40)]
+    folds = stack.fold_of(groups, 5)
+    assert sorted(set(folds)) == [0, 1, 2, 3, 4]
+    for group in set(groups):
+        assert len({fold for fold, found in zip(folds, groups, strict=True) if found == group}) == 1
+    assert sorted(set(stack.fold_of(["a", "b", "c"], 5))) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("groups", [["a", "a", "a"], ["a"], []])
+def test_one_dialogue_cannot_be_folded(groups: list[str]) -> None:
+    with pytest.raises(UserError, match="at least two different dialogues"):
+        stack.fold_of(groups, 5)
+
+
+def test_a_part_has_the_candidates_of_its_rows_numbered_anew() -> None:
+    rows = [row(str(number), x=[f"가{number}", f"나{number}"], y=f"다{number}") for number in range(4)]
+    described = stack.describe(rows, ["x", "y"], "syllable")
+    part, kept = stack.part(described, [3, 1])
+    assert kept.tolist() == [3, 4, 5, 9, 10, 11]
+    assert [origin[0] for origin in part.origins] == [1, 1, 1, 0, 0, 0]
+    np.testing.assert_array_equal(part.values, described.values[kept])
+
+
+WORDS = list("가나다라마바사아자차카타파하")
+
+
+def misleading(count: int, seed: int) -> tuple[list[Row], list[list[str]]]:
+    """Rows in which three members agree on most of the reference, and a fourth is sure of nonsense."""
+    draw = np.random.default_rng(seed)
+    rows, references = [], []
+    for number in range(count):
+        truth = draw.choice(WORDS, size=8, replace=False)
+        texts = {}
+        for member in ("a", "b", "c"):
+            text = truth.copy()
+            text[draw.integers(8)] = "흥"
+            texts[member] = [Candidate(" ".join(text), -2.0 - draw.random())]
+        texts["d"] = [Candidate(" ".join(draw.choice(WORDS, size=8)), -0.1 * draw.random())]
+        order = {member: texts[member] for member in draw.permutation(list(texts)).tolist()}
+        rows.append(make_row(Dialogue(fname=str(number), dialogue=f"#Person1#: {number}"), order))
+        references.append([" ".join(truth)])
+    return rows, references
+
+
+def shared(text: str, reference: str) -> int:
+    return sum(one == other for one, other in zip(text.split(), reference.split(), strict=True))
+
+
+def test_the_reranker_learns_that_agreement_is_right_and_the_score_misleads() -> None:
+    rows, references = misleading(60, seed=1)
+    fitted = fit(STRATEGY, ["a", "b", "c", "d"], rows, references, granularity="eojeol", seed=20)
+    others, targets = misleading(60, seed=2)
+    chosen = combine(fitted.combiner, others)
+    right = np.mean([shared(outcome.text, target[0]) >= 7 for outcome, target in zip(chosen, targets, strict=True)])
+    by_score = [max((found[0] for found in one.candidates.values()), key=lambda c: c.score).text for one in others]
+    assert right > 0.95
+    assert np.mean([shared(text, target[0]) >= 7 for text, target in zip(by_score, targets, strict=True)]) < 0.05
+    assert all(outcome.member in "abc" and outcome.rank == 0 for outcome in chosen)
+
+
+def test_it_learns_without_the_members_names_too() -> None:
+    """Whoever is right changes from row to row: only agreement tells."""
+    draw = np.random.default_rng(5)
+
+    def renamed(rows: list[Row]) -> list[Row]:
+        found = []
+        for one in rows:
+            names = draw.permutation(["a", "b", "c", "d"]).tolist()
+            texts = dict(zip(names, one.candidates.values(), strict=True))
+            found.append(Row(one.fname, one.dialogue, {member: texts[member] for member in "abcd"}))
+        return found
+
+    rows, references = misleading(80, seed=1)
+    fitted = fit(STRATEGY, ["a", "b", "c", "d"], renamed(rows), references, granularity="eojeol", seed=20)
+    others, targets = misleading(80, seed=2)
+    chosen = combine(fitted.combiner, renamed(others))
+    assert np.mean([shared(o.text, target[0]) >= 7 for o, target in zip(chosen, targets, strict=True)]) > 0.9
+    coefficients = dict(zip(stack.FEATURES, fitted.combiner.model.coefficients, strict=False))
+    assert coefficients["score"] < 0
+    assert coefficients["agreement"] + coefficients["agreement_of_firsts"] > 0
+
+
+def test_outcomes_on_dev_are_of_fits_that_did_not_see_the_row() -> None:
+    """References that are noise: a fit that saw a row would know what is best there more often than chance."""
+    rows, references = misleading(40, seed=3)
+    whole = fit(STRATEGY, ["a", "b", "c", "d"], rows, references, granularity="eojeol", seed=20)
+    folds = stack.fold_of([one.dialogue for one in rows], STRATEGY.folds)
+    described = stack.describe(rows, ["a", "b", "c", "d"], "eojeol")
+    from yoyak.ensemble.combine import _scores
+
+    texts = [rows[place].candidates[member][rank].text for place, member, rank in described.origins]
+    scores = _scores(texts, [references[place] for place, _, _ in described.origins], "eojeol")
+    for fold in range(4):
+        inside = np.flatnonzero(folds == fold).tolist()
+        part, kept = stack.part(described, np.flatnonzero(folds != fold).tolist())
+        model = stack.fit(part, scores[kept])
+        expected = stack.choose([rows[place] for place in inside], stack.part(described, inside)[0], model)
+        assert [whole.outcomes[place] for place in inside] == expected
+    assert [outcome.score for outcome in whole.outcomes] != [outcome.score for outcome in combine(whole.combiner, rows)]
+
+
+def test_equal_dialogues_do_not_help_each_other() -> None:
+    """Every dialogue is there twice: its twin is out of fold too, or its references would leak."""
+    rows, references = misleading(12, seed=4)
+    twins = [*rows, *(Row(f"{one.fname} again", one.dialogue, one.candidates) for one in rows)]
+    found = fit(STRATEGY, ["a", "b", "c", "d"], twins, references * 2, granularity="eojeol", seed=20)
+    assert found.outcomes[:12] == found.outcomes[12:]
+
+
+def test_saved_and_loaded_it_chooses_the_same(tmp_path: Path) -> None:
+    rows, references = misleading(30, seed=1)
+    combiner = fit(STRATEGY, ["a", "b", "c", "d"], rows, references, granularity="eojeol", seed=20).combiner
+    save(combiner, tmp_path)
+    again = load(tmp_path)
+    assert again == combiner
+    others, _ = misleading(30, seed=2)
+    assert combine(again, others) == combine(combiner, others)
+    value = json.loads((tmp_path / FILE).read_text())
+    assert list(value["reranker"]["coefficients"]) == [*stack.FEATURES, *(f"member {name}" for name in "abcd")]
+
+
+def damage(change) -> str:
+    coefficients = dict.fromkeys([*stack.FEATURES, "member a", "member b"], 0.5)
+    value = {
+        "strategy": STRATEGY.model_dump(),
+        "granularity": "eojeol",
+        "weights": {"a": 0.5, "b": 0.5},
+        "reranker": {"intercept": 0.1, "coefficients": coefficients},
+    }
+    change(value)
+    return json.dumps(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        damage(lambda value: value["reranker"]["coefficients"].pop("agreement")),
+        damage(lambda value: value["reranker"]["coefficients"].pop("member b")),
+        damage(lambda value: value["reranker"]["coefficients"].update(agreement="much")),
+        damage(lambda value: value["reranker"]["coefficients"].update(agreement=math.nan)),
+        damage(lambda value: value["reranker"].update(intercept=None)),
+        damage(lambda value: value["reranker"].update(coefficients=[1, 2])),
+        damage(lambda value: value.pop("reranker")),
+        damage(lambda value: value.update(weights=["a", "b"])),
+        damage(lambda value: value.update(weights={})),
+        damage(lambda value: value.update(strategy={"type": "stack", "members": 3})),
+        damage(lambda value: value.update(strategy={"type": "staple"})),
+        damage(lambda value: value.pop("granularity")),
+        damage(lambda value: None)[:-20],
+        "[]",
+        "",
+    ],
+)
+def test_a_damaged_coefficient_file_is_a_sentence(tmp_path: Path, text: str) -> None:
+    (tmp_path / FILE).write_text(damage(lambda value: None))
+    assert isinstance(load(tmp_path).model, stack.Reranker)
+    (tmp_path / FILE).write_text(text)
+    with pytest.raises(UserError, match=r"combiner\.json is damaged .*`dvc repro`"):
+        load(tmp_path)
+
+
+def test_ties_go_to_the_first_and_last_bits_are_no_gain() -> None:
+    one = row(x=["가", "나"], y="다")
+    described = stack.describe([one], ["x", "y"], "syllable")
+    flat = stack.Reranker(0.0, tuple([0.0] * described.values.shape[1]))
+    assert stack.choose([one], described, flat)[0].text == "가"
+    last_bit = stack.Reranker(0.0, (*[0.0] * (described.values.shape[1] - 1), 1e-12))
+    assert stack.choose([one], described, last_bit)[0].text == "가"
+    clear = stack.Reranker(0.0, (*[0.0] * (described.values.shape[1] - 1), 1.0))
+    outcome = stack.choose([one], described, clear)[0]
+    assert (outcome.text, outcome.member, outcome.rank, outcome.score) == ("다", "y", 0, 1.0)
+
+
+def test_scores_that_are_no_numbers_and_empty_texts_still_give_a_choice() -> None:
+    rows, references = misleading(20, seed=1)
+    odd = make_row(
+        Dialogue(fname="odd", dialogue="#Person1#: 네"),
+        {"a": [Candidate("", math.nan)], "b": [Candidate("가 나", math.nan)], "c": [Candidate("가 나", -math.inf)],
+         "d": [Candidate("", -1.0)]},
+    )  # fmt: skip
+    found = fit(STRATEGY, ["a", "b", "c", "d"], [*rows, odd], [*references, ["가 나"]], granularity="eojeol", seed=20)
+    assert all(math.isfinite(coefficient) for coefficient in found.combiner.model.coefficients)
+    assert combine(found.combiner, [odd])[0].text in ("", "가 나")
+    empty = [row(str(number), f"#Person1#: {number}", x="", y="") for number in range(6)]
+    nothing = fit(STRATEGY, ["x", "y"], empty, [["가"]] * 6, granularity="eojeol", seed=20)
+    assert [outcome.text for outcome in nothing.outcomes] == [""] * 6
+
+
+def test_a_combiner_without_its_reranker_is_not_made_by_fit() -> None:
+    rows, references = misleading(10, seed=1)
+    combiner = fit(STRATEGY, ["a", "d"], rows, references, granularity="eojeol", seed=20).combiner
+    assert isinstance(combiner, Combiner)
+    assert combiner.model is not None
+    assert combiner.weights == {"a": 0.5, "d": 0.5}

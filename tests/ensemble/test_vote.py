@@ -1,0 +1,240 @@
+"""Voting: alignments hold every text and cost what they must, majorities and ties, ROVER on small examples."""
+
+from __future__ import annotations
+
+import itertools
+from functools import cache
+
+import pytest
+from ensemble_rows import equal, row
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from yoyak.ensemble import vote as module
+from yoyak.ensemble.units import Unit, split
+from yoyak.ensemble.vote import GAP, SUBSTITUTION, Slot, align, majority, vote
+
+words = st.lists(st.sampled_from("abcd"), max_size=7)
+
+
+def units(letters: str | list[str]) -> list[Unit]:
+    found, before = [], ""
+    for letter in letters:
+        found.append(Unit(letter, f" {letter}" if before else letter, before))
+        before = letter
+    return found
+
+
+def keys(slots: list[Slot]) -> list[tuple[str | None, ...]]:
+    return [tuple(unit.key if unit else None for unit in slot) for slot in slots]
+
+
+def cost(slots: list[set[str | None]], pairs: list[tuple[int | None, int | None]], text: list[str]) -> int:
+    total = 0
+    for slot, place in pairs:
+        if slot is None:
+            total += GAP
+        elif place is None:
+            total += 0 if None in slots[slot] else GAP
+        else:
+            total += 0 if text[place] in slots[slot] else SUBSTITUTION
+    return total
+
+
+def cheapest(slots: list[set[str | None]], text: list[str]) -> int:
+    """The cost of the best of all alignments, each of them tried."""
+
+    @cache
+    def best(slot: int, place: int) -> int:
+        options = []
+        if slot < len(slots):
+            options.append((0 if None in slots[slot] else GAP) + best(slot + 1, place))
+        if place < len(text):
+            options.append(GAP + best(slot, place + 1))
+        if slot < len(slots) and place < len(text):
+            options.append((0 if text[place] in slots[slot] else SUBSTITUTION) + best(slot + 1, place + 1))
+        return min(options, default=0)
+
+    return best(0, 0)
+
+
+def added(slots: list[Slot], text: list[Unit], count: int) -> int:
+    """What `_add` pays: each text but the last, in the slots that it had before, is the network."""
+    total = 0
+    for slot in module._add(slots, text, count):
+        old, new = {unit.key if unit else None for unit in slot[:-1]}, slot[-1]
+        if all(unit is None for unit in slot[:-1]):
+            total += GAP
+        elif new is None:
+            total += 0 if None in old else GAP
+        else:
+            total += 0 if new.key in old else SUBSTITUTION
+    return total
+
+
+@given(st.lists(words, min_size=1, max_size=5))
+def test_every_text_is_in_the_slots_once_and_in_order(texts: list[list[str]]) -> None:
+    slots = align([units(text) for text in texts])
+    for number, text in enumerate(texts):
+        assert [unit.key for slot in slots if (unit := slot[number])] == text
+    assert all(len(slot) == len(texts) and any(slot) for slot in slots)
+
+
+@given(words, words)
+def test_two_texts_are_aligned_at_the_edit_distance(one: list[str], other: list[str]) -> None:
+    slots = align([units(one), units(other)])
+    paid = sum(GAP if None in slot else SUBSTITUTION * (slot[0] != slot[1]) for slot in keys(slots))
+    assert paid == cheapest([{letter} for letter in one], other)
+
+
+@given(st.lists(words, min_size=2, max_size=5), words)
+@settings(max_examples=300)
+def test_each_further_text_is_aligned_at_the_least_cost(texts: list[list[str]], last: list[str]) -> None:
+    slots = align([units(text) for text in texts])
+    networks = [set(slot) for slot in keys(slots)]
+    assert added(slots, units(last), len(texts)) == cheapest(networks, last)
+    assert cost(networks, module._path(networks, last), last) == cheapest(networks, last)
+
+
+def test_a_common_beginning_does_not_hide_a_slot_that_may_stay_empty() -> None:
+    # The second text has one a; the third's belongs into the slot that both have.
+    slots = align([units("aa"), units("a"), units("a")])
+    assert added(align([units("aa"), units("a")]), units("a"), 2) == 0
+    assert set(keys(slots)) == {("a", None, None), ("a", "a", "a")}
+
+
+def test_a_majority_wins_a_slot() -> None:
+    a, b, c = units("a")[0], units("b")[0], units("c")[0]
+    assert majority([a, b, b], [1, 1, 1]) == (b, pytest.approx(2 / 3))
+    assert majority([a, None, None], [1, 1, 1]) == (None, pytest.approx(2 / 3))
+    assert majority([a, b, c], [0.2, 0.5, 0.3]) == (b, 0.5)
+    assert majority([a, b, b], [0.6, 0.2, 0.2]) == (a, pytest.approx(0.6))
+
+
+def test_ties_go_to_the_first_text_and_last_bits_are_no_majority() -> None:
+    a, b = units("a")[0], units("b")[0]
+    assert majority([a, b], [0.5, 0.5])[0] is a
+    assert majority([None, b], [0.5, 0.5])[0] is None
+    # 0.1 + 0.2 is more than 0.3 in the last bit.
+    assert majority([a, b, b], [0.3, 0.1, 0.2])[0] is a
+
+
+def test_the_winner_is_written_as_the_first_text_has_it() -> None:
+    one, other = Unit("x", "first"), Unit("x", "second")
+    assert majority([Unit("y", "y"), one, other], [1, 1, 1])[0] is one
+
+
+def words_of(outcome_text: str) -> list[str]:
+    return outcome_text.split()
+
+
+def test_two_that_agree_outvote_the_third_wherever_it_stands() -> None:
+    right, wrong = "#Person1#은 내일 회의실을 예약한다.", "#Person2#는 오늘 식당에 간다."
+    for texts in set(itertools.permutations([right, right, wrong])):
+        found = vote([row(a=texts[0], b=texts[1], c=texts[2])], equal("abc"), "morpheme", positional=False)
+        assert found[0].text == right
+        assert 2 / 3 - 1e-9 <= found[0].score < 1
+        assert found[0].member == ""
+
+
+def test_a_shift_by_one_word_is_aligned_and_breaks_positional_voting() -> None:
+    texts = {"a": "가 나 다 라", "b": "바 가 나 다 라", "c": "가 나 다 라"}
+    assert vote([row(**texts)], equal(texts), "eojeol", positional=False)[0].text == "가 나 다 라"
+    shifted = {"a": "바 가 나 다 라", "b": "가 나 다 라", "c": "사 가 나 다 라"}
+    assert vote([row(**shifted)], equal(shifted), "eojeol", positional=True)[0].text == "바 가 나 다 라"
+    assert (
+        vote([row(**{**texts, "a": "마 바 가 나"})], equal(texts), "eojeol", positional=True)[0].text != "가 나 다 라"
+    )
+
+
+def test_positional_voting_by_hand() -> None:
+    texts = {"a": "가 나 다 라", "b": "가 마 다 바", "c": "사 마 아 라"}
+    found = vote([row(**texts)], equal(texts), "eojeol", positional=True)[0]
+    # Place by place: 가 2, 마 2, 다 2, 라 2 of 3.
+    assert (found.text, found.score) == ("가 마 다 라", pytest.approx(2 / 3))
+    weighted = {"a": 0.6, "b": 0.2, "c": 0.2}
+    found = vote([row(**texts)], weighted, "eojeol", positional=True)[0]
+    # a alone has 0.6: with 가 b agrees, with 나 nobody, with 다 b, with 라 c.
+    assert (found.text, found.score) == ("가 나 다 라", pytest.approx((0.8 + 0.6 + 0.8 + 0.8) / 4))
+    longer = {"a": "가 나", "b": "가 나 다", "c": "가 나 다"}
+    assert vote([row(**longer)], equal(longer), "eojeol", positional=True)[0].text == "가 나 다"
+
+
+def test_ties_go_to_the_heavier_member_then_to_the_first() -> None:
+    texts = {"a": "가", "b": "나"}
+    assert vote([row(**texts)], {"a": 0.5, "b": 0.5}, "eojeol", positional=False)[0].text == "가"
+    assert vote([row(**texts)], {"b": 0.5, "a": 0.5}, "eojeol", positional=False)[0].text == "나"
+    assert vote([row(**texts)], {"a": 0.4, "b": 0.6}, "eojeol", positional=False)[0].text == "나"
+    many = {"a": "가", "b": "나", "c": "다"}
+    assert vote([row(**many)], {"a": 0.3, "b": 0.3, "c": 0.4}, "eojeol", positional=False)[0].text == "다"
+    agreeing = {"a": "가", "b": "나", "c": "나"}
+    assert vote([row(**agreeing)], {"a": 0.4, "b": 0.3, "c": 0.3}, "eojeol", positional=False)[0].text == "나"
+
+
+@given(st.lists(st.lists(st.sampled_from("가나다"), min_size=3, max_size=3), min_size=3, max_size=3))
+def test_the_order_of_members_changes_nothing_but_ties(texts: list[list[str]]) -> None:
+    members = dict(zip("abc", [" ".join(text) for text in texts], strict=True))
+    slots = list(zip(*texts, strict=True))
+    settled = [max(set(slot), key=slot.count) if len(set(slot)) < 3 else None for slot in slots]
+    for order in itertools.permutations(members):
+        found = vote([row(**members)], equal(order), "eojeol", positional=True)[0]
+        assert [word if wanted else None for word, wanted in zip(found.text.split(), settled, strict=True)] == settled
+
+
+@given(words.filter(bool), st.permutations(range(5)), words, words)
+def test_a_text_that_most_wrote_wins_in_any_order(
+    right: list[str], order: list[int], one: list[str], other: list[str]
+) -> None:
+    texts = [" ".join(right)] * 3 + [" ".join(one), " ".join(other)]
+    members = {f"m{place}": texts[place] for place in order}
+    assert vote([row(**members)], equal(members), "eojeol", positional=False)[0].text == " ".join(right)
+
+
+def test_a_member_that_wrote_nothing_has_no_vote() -> None:
+    texts = {"a": "", "b": "내일 간다.", "c": " \n"}
+    found = vote([row(**texts)], equal(texts), "morpheme", positional=False)[0]
+    assert (found.text, found.score) == ("내일 간다.", 1.0)
+    nothing = vote([row(a="", b="")], equal("ab"), "morpheme", positional=False)[0]
+    assert (nothing.text, nothing.score) == ("", 0.0)
+    # The only one that wrote has no weight: still better than nothing.
+    assert vote([row(**texts)], {"a": 1.0, "b": 0.0, "c": 0.0}, "morpheme", positional=False)[0].text == "내일 간다."
+
+
+@pytest.mark.parametrize("positional", [False, True])
+def test_what_all_wrote_is_the_answer_as_it_stands(positional: bool) -> None:
+    text = "#Person1#은  회의를 😀 미룬다 ."
+    found = vote([row(a=text, b=text, c=text)], equal("abc"), "morpheme", positional=positional)[0]
+    assert (found.text, found.score) == (text, 1.0)
+
+
+def test_particles_vote_together_and_fit_the_winner() -> None:
+    texts = {"a": "지훈은 병원에 간다.", "b": "민수는 병원에 간다.", "c": "민수는 학교에 간다."}
+    found = vote([row(**texts)], equal(texts), "morpheme", positional=False)[0]
+    assert found.text == "민수는 병원에 간다."
+    mixed = {"a": "#Person1#은 표를 산다.", "b": "#Person2#는 표를 산다.", "c": "#Person2#가 책을 산다."}
+    # 은 and 는 are one unit with two votes, #Person2# has two, and the shape is the one that it wants.
+    assert vote([row(**mixed)], equal(mixed), "morpheme", positional=False)[0].text == "#Person2#는 표를 산다."
+
+
+def test_rows_do_not_disturb_each_other() -> None:
+    rows = [row(a="가 나", b="가 다", c="라 다"), row(a="", b="", c=""), row(a="마", b="마", c="바")]
+    together = vote(rows, equal("abc"), "eojeol", positional=False)
+    assert together == [vote([one], equal("abc"), "eojeol", positional=False)[0] for one in rows]
+    assert vote([], equal("abc"), "eojeol", positional=False) == []
+
+
+def test_fifty_members() -> None:
+    members = {f"m{number}": f"가 나 {'다' if number % 3 else '라'} 마" for number in range(50)}
+    found = vote([row(**members)], equal(members), "eojeol", positional=False)[0]
+    assert found.text == "가 나 다 마"
+    assert found.score == pytest.approx((3 + 33 / 50) / 4)
+
+
+def test_slots_of_real_units_join_to_a_text() -> None:
+    first, second = split(["회의를 미룬다.", "회의를 취소한다."], "morpheme")
+    assert keys(align([first, second])) == [
+        ("회의", "회의"),
+        ("을/JKO", "을/JKO"),
+        ("미룬다", "취소한다"),
+        (".", "."),
+    ]
