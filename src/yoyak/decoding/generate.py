@@ -58,7 +58,7 @@ class Summarizer:
         """Return the candidates of each dialogue, best first, in the order of the dialogues.
 
         Dialogues of like length share a batch, so that little of it is padding; a batch is halved when the
-        device's memory does not hold it.
+        device's memory, or the machine's, does not hold it.
         """
         settings = generation or self.generation
         inputs = self.encode(dialogues)
@@ -71,8 +71,8 @@ class Summarizer:
                 rows = order[done : done + size]
                 try:
                     candidates = self._batch(rows, [inputs[row] for row in rows], settings)
-                except torch.OutOfMemoryError:
-                    if len(rows) == 1:
+                except RuntimeError as error:
+                    if len(rows) == 1 or not _out_of_memory(error):
                         raise
                     torch.cuda.empty_cache()
                     size = max(1, len(rows) // 2)
@@ -149,3 +149,8 @@ class Summarizer:
             forced_bos_token_id=own.forced_bos_token_id,
             forced_eos_token_id=own.forced_eos_token_id,
         )
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """Return whether memory was the reason; for that of the CPU, torch has no class of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
