@@ -1,0 +1,275 @@
+"""`yoyak blend`: what it writes and logs, one member passed through, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ruamel.yaml import YAML
+
+from yoyak import cli, params
+from yoyak.data.records import Dialogue, read_jsonl, write_jsonl
+from yoyak.data.samples import generate
+from yoyak.decoding.candidates import read_candidates
+from yoyak.decoding.generate import Summarizer
+from yoyak.ensemble.blending import dev_score
+from yoyak.ensemble.soft import SoftSummarizer
+from yoyak.ensemble.splits import read_choices
+from yoyak.errors import UserError
+from yoyak.models.load import build_model
+from yoyak.models.text import ModelSpec, save_spec
+from yoyak.models.tokenizers import train_tokenizer
+from yoyak.params import Member, Tokenizer
+from yoyak.stages import blend
+
+BART = {"model_type": "bart", "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16,
+        "max_position_embeddings": 128}  # fmt: skip
+GPT2 = {"model_type": "gpt2", "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 128}
+COMMON = {"learning_rate": 0.1, "max_input_tokens": 60, "max_target_tokens": 12}
+MEMBERS = {
+    "bart": {"family": "seq2seq", "config": BART, "tokenizer": "bpe", **COMMON},
+    "bart-b": {"family": "seq2seq", "config": BART, "tokenizer": "bpe", **COMMON},
+    "gpt2": {"family": "causal", "config": GPT2, "tokenizer": "bpe", **COMMON},
+    "other": {"family": "seq2seq", "config": BART, "tokenizer": "unigram", **COMMON},
+}
+TREE: dict[str, Any] = {
+    "tokenizers": {"bpe": {"type": "bpe", "vocab_size": 400}, "unigram": {"type": "unigram", "vocab_size": 700}},
+    "members": MEMBERS,
+    "generation": {"num_beams": 3, "num_return_sequences": 2, "max_new_tokens": 10, "min_new_tokens": 3},
+    "ensemble": {
+        "granularity": "syllable",
+        "models": {
+            "soft": {"type": "soft", "members": ["bart", "gpt2", "bart-b"]},
+            "given": {"type": "soft", "members": ["bart", "gpt2"], "weights": {"bart": 3, "gpt2": 1}},
+            "dev": {"type": "soft", "members": ["bart", "gpt2"], "weights": "dev"},
+            "fit": {"type": "soft", "members": ["gpt2", "bart"], "weights": "fit"},
+            "soup": {"type": "soup", "members": ["bart", "bart-b"]},
+            "uniform": {"type": "soup", "members": ["bart", "bart-b"], "method": "uniform"},
+            "softone": {"type": "soft", "members": ["gpt2"]},
+            "soupone": {"type": "soup", "members": ["bart"]},
+            "mixed": {"type": "soup", "members": ["bart", "gpt2"]},
+            "foreign": {"type": "soft", "members": ["gpt2", "bart", "other"]},
+            "foreignsoup": {"type": "soup", "members": ["bart", "other"]},
+        },
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders prepared/ and models/, as the stages before leave them."""
+    folder = tmp_path_factory.mktemp("made")
+    rows = [
+        Dialogue(fname=f"s{number}", dialogue=row.dialogue[:80], summaries=(row.summaries[0][:30],))
+        for number, row in enumerate(generate(18, 1, split="train"))
+    ]
+    (folder / "prepared").mkdir()
+    for split, part in {"train": rows[:6], "dev": rows[6:12], "test": rows[12:]}.items():
+        write_jsonl(folder / "prepared" / f"{split}.jsonl", part)
+    texts = [text for row in rows for text in (row.dialogue, *row.summaries)]
+    for number, (name, value) in enumerate(MEMBERS.items()):
+        member = Member.model_validate(value)
+        tokenizer = train_tokenizer(texts, ["#Person1#"], Tokenizer(**TREE["tokenizers"][member.tokenizer]))
+        torch.manual_seed(number)
+        model = build_model(name, member, tokenizer)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.dim() > 1:
+                    parameter.normal_(std=0.4)
+        model.save_pretrained(folder / "models" / name)
+        tokenizer.save_pretrained(folder / "models" / name)
+        save_spec(folder / "models" / name, ModelSpec.of(name, member))
+    return folder
+
+
+@pytest.fixture
+def place(made: Path, project: Path, store: Any) -> Path:
+    """A project with a store that reads those folders."""
+    for name in ("prepared", "models"):
+        (project / name).symlink_to(made / name)
+    write(TREE)
+    return project
+
+
+def write(tree: dict[str, Any]) -> None:
+    with Path("params.yaml").open("w") as out:
+        YAML().dump(tree, out)
+
+
+def info(name: str) -> dict[str, Any]:
+    return json.loads(Path("ensembles", name, "info.json").read_text())
+
+
+def member(name: str) -> Summarizer:
+    return Summarizer.load(Path("models", name))
+
+
+def texts(summarizer: Summarizer, split: str) -> list[list[str]]:
+    rows = read_jsonl(Path("prepared", f"{split}.jsonl"))
+    found = summarizer.summarize([row.dialogue for row in rows], generation=params.load().generation)
+    return [[one.text for one in candidates] for candidates in found]
+
+
+def written(name: str, split: str) -> list[list[str]]:
+    found = read_candidates(Path("ensembles", name, f"{split}.jsonl"))
+    return [[one.text for one in candidates] for candidates in found.values()]
+
+
+@pytest.mark.usefixtures("place")
+def test_soft_writes_what_the_members_write_together(store: Any) -> None:
+    blend.run("soft")
+    assert {path.name for path in Path("ensembles/soft").iterdir()} == {"dev.jsonl", "test.jsonl", "info.json"}
+    together = SoftSummarizer([member("bart"), member("gpt2"), member("bart-b")], [1 / 3] * 3)
+    for split in ("dev", "test"):
+        rows = read_jsonl(Path("prepared", f"{split}.jsonl"))
+        choices = read_choices(Path("ensembles/soft", f"{split}.jsonl"))
+        assert [*choices] == [row.fname for row in rows]
+        assert {(choice.member, choice.rank, len(choice.without)) for choice in choices.values()} == {("", 0, 0)}
+        assert written("soft", split) == texts(together, split)
+        assert {len(candidates) for candidates in written("soft", split)} == {2}
+    about = info("soft")
+    assert about["type"] == "soft"
+    assert about["members"] == ["bart", "gpt2", "bart-b"]
+    assert about["weights"] == pytest.approx({"bart": 1 / 3, "gpt2": 1 / 3, "bart-b": 1 / 3})
+    assert about["pass_through"] is False
+    assert about["truncated"].keys() == {"dev", "test"}
+
+    runs = store.search_runs([one.experiment_id for one in store.search_experiments()], "tags.`yoyak.stage` = 'blend'")
+    assert [(run.info.status, run.data.tags["yoyak.member"]) for run in runs] == [("FINISHED", "soft")]
+    assert runs[0].data.metrics["weight_bart"] == pytest.approx(1 / 3)
+    assert runs[0].data.params["ensemble.models.soft.type"] == "soft"
+    assert {"input.prepared", "input.models/bart"} <= runs[0].data.tags.keys()
+    logged = {file.path for file in store.list_artifacts(runs[0].info.run_id, "ensembles/soft")}
+    assert logged == {f"ensembles/soft/{name}" for name in ("dev.jsonl", "test.jsonl", "info.json")}
+
+
+@pytest.mark.usefixtures("place")
+def test_weights_are_given_or_found_on_dev() -> None:
+    blend.run("given")
+    assert info("given")["weights"] == {"bart": 0.75, "gpt2": 0.25}
+    assert written("given", "test") == texts(SoftSummarizer([member("bart"), member("gpt2")], [0.75, 0.25]), "test")
+
+    blend.run("dev")
+    dev, p = read_jsonl(Path("prepared/dev.jsonl")), params.load()
+    scores = {name: dev_score(member(name), dev, p.generation, "syllable") for name in ("bart", "gpt2")}
+    assert info("dev")["dev"] == pytest.approx(scores, abs=1e-6)
+    total = sum(scores.values())
+    assert info("dev")["weights"] == pytest.approx({name: score / total for name, score in scores.items()})
+
+
+@pytest.mark.usefixtures("place")
+def test_fitted_weights_write_dev_without_having_seen_it() -> None:
+    from yoyak.ensemble.soft import fit_weights
+
+    blend.run("fit")
+    used = {name: member(name) for name in ("gpt2", "bart")}
+    dev = read_jsonl(Path("prepared/dev.jsonl"))
+    weights, parts = fit_weights(used, dev, 5)
+    assert info("fit")["weights"] == pytest.approx(weights)
+    assert written("fit", "test") == texts(SoftSummarizer(list(used.values()), list(weights.values())), "test")
+    expected = {
+        place: texts(SoftSummarizer(list(used.values()), list(fold.values())), "dev")[place]
+        for places, fold in parts
+        for place in places
+    }
+    assert written("fit", "dev") == [expected[place] for place in range(len(dev))]
+
+
+@pytest.mark.usefixtures("place")
+def test_a_soup_is_a_model_of_its_own() -> None:
+    blend.run("uniform")
+    soup = Summarizer.load("ensembles/uniform/model")
+    assert soup.spec.member == "uniform"
+    first, second, mean = (one.model.state_dict() for one in (member("bart"), member("bart-b"), soup))
+    for key, value in mean.items():
+        torch.testing.assert_close(value, (first[key] + second[key]) / 2)
+    for split in ("dev", "test"):
+        assert written("uniform", split) == texts(soup, split)
+    assert info("uniform")["taken"] == ["bart", "bart-b"]
+    assert info("uniform")["pass_through"] is False
+
+
+@pytest.mark.usefixtures("place")
+def test_the_greedy_soup_says_what_it_took_and_why(store: Any) -> None:
+    blend.run("soup")
+    about = info("soup")
+    dev, p = read_jsonl(Path("prepared/dev.jsonl")), params.load()
+    scores = {name: dev_score(member(name), dev, p.generation, "syllable") for name in ("bart", "bart-b")}
+    steps = about["steps"]
+    assert {step["member"]: step["alone"] for step in steps} == pytest.approx(scores, abs=1e-6)
+    assert [step["member"] for step in steps] == sorted(scores, key=lambda name: -scores[name])
+    assert about["taken"] == [step["member"] for step in steps if step["taken"]]
+    assert steps[1]["taken"] == (steps[1]["together"] >= steps[0]["together"])
+    assert about["pass_through"] == (len(about["taken"]) == 1)
+    assert sum(about["weights"].values()) == pytest.approx(1)
+    soup = Summarizer.load("ensembles/soup/model")
+    assert written("soup", "test") == texts(soup, "test")
+    reached = max(step["together"] for step in steps if step["taken"])
+    assert dev_score(soup, dev, p.generation, "syllable") == pytest.approx(reached, abs=1e-6)
+    # A model is logged where it is registered, not with what it writes.
+    [run] = store.search_runs([one.experiment_id for one in store.search_experiments()], "tags.`yoyak.stage` = 'blend'")
+    assert "ensembles/soup/model" not in {file.path for file in store.list_artifacts(run.info.run_id, "ensembles/soup")}
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize(("name", "only"), [("softone", "gpt2"), ("soupone", "bart")])
+def test_one_member_is_passed_through_where_that_is_wanted(name: str, only: str) -> None:
+    with pytest.raises(UserError, match=rf"{name} has 1 member \({only}\), and ensemble.min_members asks for 2"):
+        blend.run(name)
+    assert not Path("ensembles", name).exists()
+    write({**TREE, "ensemble": {**TREE["ensemble"], "min_members": 1}})
+    blend.run(name)
+    assert info(name)["pass_through"] is True
+    assert info(name)["weights"] == {only: 1.0}
+    for split in ("dev", "test"):
+        assert written(name, split) == texts(member(only), split)
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("foreign", "ensemble.models.foreign: bart and other have different tokenizers"),
+        ("foreignsoup", "ensemble.models.foreignsoup: bart and other have different tokenizers"),
+        ("mixed", "their architectures are bart and gpt2"),
+    ],
+)
+def test_members_that_do_not_fit_are_named(name: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["blend", name]) == 1
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith("yoyak blend: ")
+    assert said in line
+    assert "vote, weighted, mbr and stack work for them" in line
+    assert not Path("ensembles", name).exists()
+
+
+@pytest.mark.usefixtures("place")
+def test_what_is_wrong_elsewhere_is_said(made: Path) -> None:
+    with pytest.raises(UserError, match="did you mean 'soup'"):
+        blend.run("suop")
+    write({**TREE, "generation": {"max_new_tokens": 90}})
+    with pytest.raises(UserError, match=r"generation\.max_new_tokens with gpt2 needs 150 positions"):
+        blend.run("soft")
+    write(TREE)
+    Path("prepared").unlink()
+    Path("prepared").mkdir()
+    (Path("prepared") / "test.jsonl").symlink_to(made / "prepared" / "test.jsonl")
+    with pytest.raises(UserError, match="dev split"):
+        blend.run("soft")
+    Path("models").unlink()
+    (Path("prepared") / "dev.jsonl").symlink_to(made / "prepared" / "dev.jsonl")
+    with pytest.raises((UserError, FileNotFoundError)):
+        blend.run("soft")
+
+
+def test_strategies_over_candidates_need_no_torch() -> None:
+    code = (
+        "import sys, yoyak.ensemble.splits, yoyak.stages.blend; assert not {'torch', 'transformers'} & {*sys.modules}"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
