@@ -67,7 +67,7 @@ def test_a_model_never_beats_itself(scores):
 def test_a_member_gets_a_version_for_each_training_and_only_one(store, train):
     first, second = train(), train()
     for run_id, model_id in (first, first, second, second, first):
-        version = registry.register_member("yoyak", member="bart", model_id=model_id, run_id=run_id, tags={"a": "b"})
+        version = registry.register_member("yoyak-bart", model_id=model_id, run_id=run_id, tags={"a": "b"})
         assert version.model_id == model_id
     assert version.version == 1
     found = store.search_model_versions("name = 'yoyak-bart'")
@@ -75,9 +75,26 @@ def test_a_member_gets_a_version_for_each_training_and_only_one(store, train):
         (1, first[0], f"models:/{first[1]}"),
         (2, second[0], f"models:/{second[1]}"),
     }
-    assert found[0].tags == {"a": "b", "member": "bart", "git.commit": git("rev-parse", "HEAD"), "git.dirty": "false"}
+    made = {key: value for key, value in found[0].tags.items() if not key.startswith("alias.")}
+    assert made == {"a": "b", "git.commit": git("rev-parse", "HEAD"), "git.dirty": "false"}
     links = store.get_logged_model(second[1]).tags["mlflow.modelVersions"]
     assert json.loads(links) == [{"name": "yoyak-bart", "version": 2}]
+
+
+def test_the_champion_of_a_member_has_the_best_dev_score(store, train):
+    def register(score):
+        run_id, model_id = train()
+        tags = {registry.DEV_SCORE: str(score)}
+        return registry.register_member("yoyak-bart", model_id=model_id, run_id=run_id, tags=tags)
+
+    def champion():
+        return int(store.get_registered_model("yoyak-bart").aliases["champion"])
+
+    assert register(0.5).aliases == ("champion",)
+    assert register(0.4).aliases == ("challenger",)
+    assert champion() == 1
+    assert register(0.5).aliases == ("champion",)
+    assert champion() == 3
 
 
 def test_the_first_is_champion_and_a_later_one_stays_challenger(store, train):

@@ -57,7 +57,7 @@ def register_bundle(path: Path, *, registry_name: str, name: str | None = None) 
         model_id = log_member(run, bundle.folder, example=EXAMPLE)
         tags = {SOURCE: "bundle", MD5: bundle.md5, "member": member, **lineage}
         with locked(), reported():
-            version = registry._register(connect(), name, model_id, run.run_id, tags)
+            version = registry.register_member(name, model_id=model_id, run_id=run.run_id, tags=tags)
     return Imported(version=version, new=True)
 
 

@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
             verb.add_argument("member", help="name under members: in params.yaml")
         if name == "predict":
             verb.add_argument("member", nargs="?", help="member whose splits are summarized, as the pipeline does")
-            verb.add_argument("--model", help="models:/yoyak@champion, runs:/…, or a local folder")
+            verb.add_argument("--model", help="models:/yoyak@champion, runs:/…, a folder, or a ZIP bundle")
             verb.add_argument("--input", default="-", help="CSV or JSONL file with dialogues; - is standard input")
             verb.add_argument("--output", default="-", help="CSV file fname,summary to write; - is standard output")
         if name == "ensemble":

@@ -54,7 +54,7 @@ def register(p: Params, mark: str) -> dict[str, Any]:
             **tracking.input_tags({PREPARED.as_posix(): lineage.digest(PREPARED)}),
         }
         versions[member] = registry.register_member(
-            p.registry.name, member=member, model_id=model_id, run_id=training.run_id, tags=tags
+            f"{p.registry.name}-{member}", model_id=model_id, run_id=training.run_id, tags={**tags, "member": member}
         )
         rows.append(_row(versions[member], member, training.restored))
     best = summary["best_member"]

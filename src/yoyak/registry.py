@@ -1,7 +1,7 @@
 """The MLflow Model Registry: a version for each training, and who is champion. Nothing else writes the registry.
 
-``<name>-<member>`` has a version for every training of a member; ``<name>`` has those that were the best of their
-pipeline, and ensembles. Of the best ones the first is ``champion``. A later one is ``challenger`` until it is
+``<name>-<member>`` has a version for every training of a member, and its champion is the one with the best dev score;
+``<name>`` has those that were the best of their pipeline, and ensembles. Of the best ones the first is ``champion``. A later one is ``challenger`` until it is
 significantly better on the dev set; then it becomes champion, and the one before it ``previous``. The newest ensemble
 has the alias ``ensemble``. Every move of an alias leaves tags on the version (``alias.champion.who``, ``.when``,
 ``.from``, ``.to``, ``.commit``, ``.gate.p_value`` …).
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER, PREVIOUS, ENSEMBLE = "champion", "challenger", "previous", "ensemble"
 FINGERPRINT = "yoyak.fingerprint"
+DEV_SCORE = "score.dev.combined"
+"""Tag of a version: its combined ROUGE on dev."""
 
 _BEFORE, _UNDONE = "alias.champion.before", "alias.champion.undone"
 
@@ -75,13 +77,27 @@ def gate(challenger: np.ndarray, champion: np.ndarray, *, significance: float, s
     return GateResult(passed=passed, significance=significance, **asdict(found))
 
 
-def register_member(name: str, *, member: str, model_id: str, run_id: str, tags: Mapping[str, str]) -> Version:
-    """Return the version of ``<name>-<member>`` that is this model; a new one if the registry has none yet.
+def register_member(name: str, *, model_id: str, run_id: str, tags: Mapping[str, str]) -> Version:
+    """Return the version of a member's registered model that is this model; a new one if there is none yet.
 
-    A new version carries the commit as tags, beside ``tags``.
+    A new version carries the commit as tags, beside ``tags``. It is champion if it is the first, or if its dev score
+    (the tag `DEV_SCORE`) is not below the champion's; else challenger.
     """
+    client = connect()
     with locked(), reported():
-        return _register(connect(), f"{name}-{member}", model_id, run_id, {**tags, "member": member})
+        version = _register(client, name, model_id, run_id, tags)
+        aliases = _aliases(client, name)
+        if CHAMPION not in aliases:
+            return _move(client, version, {**aliases, CHAMPION: version.version}, None)
+        if aliases[CHAMPION] == version.version or _UNDONE in version.tags:
+            return version
+        if _rank(version) > _rank(_existing(client, name, aliases[CHAMPION])):
+            return _promote(client, version, None)
+        return _move(client, version, {**aliases, CHALLENGER: version.version}, None)
+
+
+def _rank(version: Version) -> tuple[float, int]:
+    return float(version.tags.get(DEV_SCORE, "-inf")), version.version
 
 
 def register_best(
