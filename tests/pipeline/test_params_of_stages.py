@@ -16,8 +16,8 @@ from yoyak.data.samples import write_corpus
 
 DVC = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
 MEMBER = "bart"
-KEYS = {"ensemble": "mbr"}
-"""By stage: the entry of its foreach, where that is no member."""
+KEYS = {"ensemble": ["mbr"], "blend": ["soft", "soup"]}
+"""By stage: the entries of its foreach, where those are no members."""
 
 
 class Recorded(SimpleNamespace):
@@ -32,9 +32,9 @@ class Recorded(SimpleNamespace):
         return super().__getattribute__(name)
 
 
-def declared(stage: str) -> set[str]:
+def declared(stage: str, key: str) -> set[str]:
     node = DVC[stage]
-    return {name.replace("${key}", KEYS.get(stage, MEMBER)) for name in node.get("do", node).get("params", [])}
+    return {name.replace("${key}", key) for name in node.get("do", node).get("params", [])}
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shrink(tree)
     tree["members"] = {MEMBER: tree["members"][MEMBER]}
     tree["ensemble"]["min_members"] = 1
+    tree["ensemble"]["strategies"] = {"mbr": {"type": "mbr"}}
+    tree["ensemble"]["models"] = {name: {"type": name, "members": [MEMBER]} for name in KEYS["blend"]}
+    tree["registry"]["ensemble"] = "mbr"
     with (folder / "params.yaml").open("w") as out:
         yaml.dump(tree, out)
     write_corpus(folder / "data", train=20, dev=4, test=5, seed=1)
@@ -67,11 +70,13 @@ def test_params_are_those_that_are_read(project: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(params, "read", recording)
     for stage, node in DVC.items():
-        asked.clear()
-        Recorded.taken.clear()
-        importlib.import_module(f"yoyak.stages.{stage}").run(*([KEYS.get(stage, MEMBER)] if "foreach" in node else []))
-        assert asked == declared(stage), stage
-        assert Recorded.taken == {name.partition(".")[0] for name in asked}, stage
+        run = importlib.import_module(f"yoyak.stages.{stage}").run
+        for key in KEYS.get(stage, [MEMBER]):
+            asked.clear()
+            Recorded.taken.clear()
+            run(*([key] if "foreach" in node else []))
+            assert asked == declared(stage, key), stage
+            assert Recorded.taken == {name.partition(".")[0] for name in asked}, stage
 
 
 def test_every_stage_has_a_file_and_every_path_exists() -> None:
