@@ -121,6 +121,13 @@ def test_a_speaker_of_fillers_alone_is_heard() -> None:
         assert view.count("#Person2#: ") == 2
 
 
+def test_a_turn_is_dropped_or_says_something() -> None:
+    dialogue = "#Person1#: ㅋㅋㅋ\n#Person2#: 네, 갈게요!! 지금요.\n#Person1#: ..."
+    for view in views(dialogue, 20, 1):
+        assert [turn for turn in view.split("\n") if turn.strip() in ("#Person1#:", "#Person2#:")] == []
+        assert view.count("#Person1#: ") == 2
+
+
 def test_nothing_to_change_gives_no_view_and_little_gives_few() -> None:
     assert views("", 3, 1) == []
     assert views("#Person1#: 3", 3, 1) == []

@@ -186,6 +186,27 @@ def test_what_is_fitted_is_told_of_dev_out_of_fold_and_what_is_not_as_it_is() ->
         assert (found.outcomes == whole) is not fitted or strategy.type == "vote", strategy
 
 
+def test_weights_that_are_fitted_in_a_fold_start_from_the_scores_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, references = dev(12)
+    given: list[dict[str, float]] = []
+    fitted = module.weights.fitted
+
+    def recorded(scores, measure, seed):
+        given.append(dict(scores))
+        return fitted(scores, measure, seed)
+
+    monkeypatch.setattr(module.weights, "fitted", recorded)
+    fit(STRATEGIES[1], ["good", "fair", "bad"], rows, references, granularity="eojeol", seed=20)
+    whole, *parts = given
+    folds = module.stack.fold_of([one.dialogue for one in rows], 5)
+    assert len(parts) == 5
+    for fold, scores in enumerate(parts):
+        inside = [place for place in range(12) if folds[place] != fold]
+        texts, wanted = [rows[place].best("fair") for place in inside], [references[place] for place in inside]
+        assert scores["fair"] == pytest.approx(float(module._scores(texts, wanted, "eojeol").mean()))
+    assert all(scores != whole for scores in parts)
+
+
 def test_members_that_are_not_named_have_no_say() -> None:
     rows, references = dev(24)
     for strategy in STRATEGIES[:5]:

@@ -129,7 +129,8 @@ def test_one_candidate_and_none_that_says_anything() -> None:
     marks = mbr([row(a="...", b="!")], equal("ab"), "eojeol", ROUGE)[0]
     assert (marks.text, marks.score) == ("...", 0.0)
     unweighted = mbr([row(a="", b="가 나", c="가 다")], {"a": 1.0, "b": 0.0, "c": 0.0}, "eojeol", ROUGE)[0]
-    assert unweighted.text == "가 나"
+    assert (unweighted.text, unweighted.score) == ("가 나", pytest.approx((1 + 0.33 * 0.5 + 0.34 * 0.5) / 2))
+    assert mbr([row(a=" ", b="가 나")], {"a": 1.0, "b": 0.0}, "eojeol", ROUGE)[0].text == "가 나"
 
 
 def test_fifty_members_of_four() -> None:

@@ -62,6 +62,29 @@ def test_what_the_features_say() -> None:
     assert list(third[len(stack.FEATURES) :]) == [0, 1]
 
 
+def test_agreement_of_firsts_is_with_the_others_alone() -> None:
+    one = row(x=["가 나 다 라", "마"], y="가 나", z="바")
+    values = stack.describe([one], ["x", "y", "z"], "eojeol").values
+    # ROUGE-1 and -L of x with y: 2 of 4 and 2 of 2; ROUGE-2: 1 of 3 and 1 of 1. With z nothing.
+    by_hand = (0.33 * 2 / 3 + 0.33 * 1 / 2 + 0.34 * 2 / 3) / 2
+    assert [named(each, "agreement_of_firsts") for each in values] == pytest.approx([by_hand, 0, by_hand, 0])
+
+
+def test_what_is_foreseen_is_scikit_learns_ridge_on_scores_less_their_dialogues_mean() -> None:
+    from sklearn.linear_model import RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    rows, references = misleading(25, seed=6)
+    described = stack.describe(rows, list("abcd"), "eojeol")
+    scores = np.random.default_rng(1).random(len(described.origins)) + np.repeat(np.arange(25), 4)
+    targets = scores - np.repeat(scores.reshape(25, 4).mean(axis=1), 4)
+    expected = make_pipeline(StandardScaler(), RidgeCV(alphas=stack.ALPHAS)).fit(described.values, targets)
+    found = stack.fit(described, scores).foresee(described.values)
+    np.testing.assert_allclose(found, expected.predict(described.values), atol=1e-9)
+    assert found.mean() == pytest.approx(0, abs=1e-9)
+
+
 def test_folds_keep_equal_dialogues_together() -> None:
     groups = [f"d{number % 7}" for number in range(40)]
     folds = stack.fold_of(groups, 5)

@@ -167,6 +167,8 @@ def test_ties_go_to_the_heavier_member_then_to_the_first() -> None:
     assert vote([row(**texts)], {"a": 0.4, "b": 0.6}, "eojeol", positional=False)[0].text == "나"
     many = {"a": "가", "b": "나", "c": "다"}
     assert vote([row(**many)], {"a": 0.3, "b": 0.3, "c": 0.4}, "eojeol", positional=False)[0].text == "다"
+    halves = {"a": "가", "b": "가", "c": "나"}
+    assert vote([row(**halves)], {"a": 0.25, "b": 0.25, "c": 0.5}, "eojeol", positional=False)[0].text == "나"
     agreeing = {"a": "가", "b": "나", "c": "나"}
     assert vote([row(**agreeing)], {"a": 0.4, "b": 0.3, "c": 0.3}, "eojeol", positional=False)[0].text == "나"
 
@@ -198,6 +200,8 @@ def test_a_member_that_wrote_nothing_has_no_vote() -> None:
     assert (nothing.text, nothing.score) == ("", 0.0)
     # The only one that wrote has no weight: still better than nothing.
     assert vote([row(**texts)], {"a": 1.0, "b": 0.0, "c": 0.0}, "morpheme", positional=False)[0].text == "내일 간다."
+    two = row(a="", b="가 나", c="가 다")
+    assert vote([two], {"a": 1.0, "b": 0.0, "c": 0.0}, "eojeol", positional=False)[0].text == "가 나"
 
 
 @pytest.mark.parametrize("positional", [False, True])
