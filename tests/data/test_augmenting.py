@@ -102,7 +102,9 @@ def test_what_changes() -> None:
     assert all("지훈 씨, 3시 30분에 #PhoneNumber#로" in view for view in views(CHAT, 40, 20))
 
 
-@pytest.mark.parametrize("said", ["1ㅋㅋ2 갑니다", "#Aㅋㅋ# 갑니다", "#Person1#ㅋㅋ", "회의는 1...3 층에서 합니다"])
+@pytest.mark.parametrize(
+    "said", ["1ㅋㅋ2 갑니다", "3ㅋㅋ.3 갑니다", "#Aㅋㅋ# 갑니다", "#Person1#ㅋㅋ", "회의는 1...3 층에서 합니다"]
+)
 def test_laughter_and_dots_that_keep_a_number_or_a_mask_apart_stay(said: str) -> None:
     for view in views(f"#Person1#: {said}.\n#Person2#: 좋아요ㅋㅋ!!", 12, 1):
         assert facts(view) == facts(f"#Person1#: {said}.")

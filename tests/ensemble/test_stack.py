@@ -75,7 +75,7 @@ def test_what_is_foreseen_is_scikit_learns_ridge_on_scores_less_their_dialogues_
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    rows, references = misleading(25, seed=6)
+    rows, _ = misleading(25, seed=6)
     described = stack.describe(rows, list("abcd"), "eojeol")
     scores = np.random.default_rng(1).random(len(described.origins)) + np.repeat(np.arange(25), 4)
     targets = scores - np.repeat(scores.reshape(25, 4).mean(axis=1), 4)

@@ -33,6 +33,7 @@ def normal(text: str) -> str:
 @example("")
 @example(" \n\t")
 @example("...!?")
+@example("가 \u2800")
 @example("#Person1#은 #Person2#에게 회의실을 예약해 달라고 했다.")
 @example("안녕\n\n하세요\t😀  네")
 def test_joined_units_are_the_text(granularity: str, text: str) -> None:

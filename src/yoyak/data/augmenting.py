@@ -35,7 +35,7 @@ _ONE = "|".join(re.escape(word) for word in sorted(_WORDS, key=len, reverse=True
 _FILLER = re.compile(rf"{_MARK}*(?:(?:{_ONE})(?:{_MARK}+|$))*", re.IGNORECASE)
 _LABEL = re.compile(r"(?:(?=[^\s:：]*[^\W\d])[^\s:：]{1,40}\s?[:：]\s*)?")
 _QUESTION = re.compile(r"[?？]\W*$")
-_NUMBER = re.compile(r"\d+")
+_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 
 _END = r"(?:(?<=[가-힣])|(?<=[a-z]{2}))"
 _EDITS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
