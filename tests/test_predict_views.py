@@ -59,6 +59,7 @@ def test_without_views_the_output_is_that_of_the_summarizer(member: Path, store)
     assert "dev_views" not in metrics(store)
 
 
+@pytest.mark.slow
 def test_the_views_candidates_stand_behind_the_members_own(member: Path, store, capsys) -> None:
     plain, more = predict(member, 0), predict(member, 2)
     summarizer = Summarizer.load(member / "models/bart")
