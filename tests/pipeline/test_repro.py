@@ -16,6 +16,7 @@ from pipeline.conftest import edit, shell, succeed
 pytestmark = pytest.mark.slow
 
 MEMBERS = ["bart", "gpt2", "t5"]
+STRATEGIES = ["vote", "weighted", "mbr", "stack"]
 
 
 def client(folder: Path) -> MlflowClient:
@@ -36,9 +37,12 @@ def test_everything_is_there(finished: Path) -> None:
     for member in MEMBERS:
         assert (finished / "models" / member / "model.safetensors").is_file()
         assert {path.stem for path in (finished / "predictions" / member).iterdir()} == {"dev", "test", "handwritten"}
+    for strategy in STRATEGIES:
+        names = {path.name for path in (finished / "ensembles" / strategy).iterdir()}
+        assert names == {"dev.jsonl", "test.jsonl", "handwritten.jsonl", "info.json", "combiner.json"}
     assert "<svg" in (finished / "report/index.html").read_text()
     systems = {row["name"] for row in json.loads((finished / "evaluation/summary.json").read_text())["systems"]}
-    assert {*MEMBERS, "lead3", "oracle"} <= systems
+    assert {*MEMBERS, *STRATEGIES, "lead3", "oracle"} <= systems
     shown = succeed(finished, "dvc", "metrics", "show")
     assert all(f"train_{member}.json" in shown for member in MEMBERS)
 
@@ -48,7 +52,9 @@ def test_runs_are_one_tree_with_lineage(finished: Path) -> None:
     parents = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
     assert len(parents) == 1
     names = sorted(run.info.run_name for run in found if run not in parents)
-    assert names == sorted([f"{stage} {member}" for stage in ("train", "predict") for member in MEMBERS] + ["evaluate"])
+    of_members = [f"{stage} {member}" for stage in ("train", "predict") for member in MEMBERS]
+    of_ensembles = [*(f"ensemble {strategy}" for strategy in STRATEGIES), "register stack"]
+    assert names == sorted([*of_members, *of_ensembles, "evaluate"])
     train = next(run for run in found if run.info.run_name == "train bart")
     assert train.info.status == "FINISHED"
     assert train.data.tags["mlflow.parentRunId"] == parents[0].info.run_id
@@ -67,10 +73,29 @@ def test_models_are_registered_without_pickle(finished: Path) -> None:
     champion = found.get_model_version_by_alias("yoyak", "champion")
     best = json.loads((finished / "evaluation/summary.json").read_text())["best_member"]
     assert champion.tags["member"] == best
+    assert found.get_model_version_by_alias(f"yoyak-{best}", "champion").run_id == champion.run_id
     files = [path.name for path in (finished / "mlruns").rglob("*") if path.is_file()]
     assert "model.safetensors" in files
     assert not [name for name in files if name.endswith((".pkl", ".pickle", ".bin", ".pt"))]
     assert "yoyak.json" in files
+
+
+def test_the_ensemble_is_a_model_that_writes_what_was_evaluated(finished: Path) -> None:
+    version = client(finished).get_model_version_by_alias("yoyak", "ensemble")
+    assert version.tags["variant"] == "ensemble"
+    assert {version.tags[f"member.{member}"] for member in MEMBERS} == {f"yoyak-{member}/1" for member in MEMBERS}
+    with (finished / "data/test.csv").open(encoding="utf-8", newline="") as file:
+        wanted = [row["fname"] for row in csv.DictReader(file)]
+    lines = (finished / "ensembles/stack/test.jsonl").read_text(encoding="utf-8").splitlines()
+    evaluated = {row["fname"]: row["candidates"][0]["text"] for row in map(json.loads, lines)}
+    code = (
+        "import json, mlflow, pandas;"
+        "rows = pandas.read_csv('data/test.csv');"
+        "print(json.dumps(mlflow.pyfunc.load_model('models:/yoyak@ensemble').predict(rows[['dialogue']])))"
+    )
+    done = shell(finished, "python", "-c", code, MLFLOW_TRACKING_URI=f"sqlite:///{finished / 'mlflow.db'}")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [evaluated[fname] for fname in wanted]
 
 
 def test_a_second_repro_does_nothing(finished: Path) -> None:
@@ -87,6 +112,7 @@ def test_a_learning_rate_retrains_its_member_alone(finished: Path) -> None:
         status = json.loads(succeed(finished, "dvc", "status", "--json"))
         trained = {name for name in status if name.startswith("train@")}
         assert trained == {"train@t5"}
+        assert {name for name in status if name.startswith("predict@")} <= {"predict@t5"}
         assert "prepare" not in status
     finally:
         succeed(finished, "git", "checkout", "params.yaml")
@@ -105,7 +131,7 @@ def test_a_scoring_option_retrains_nothing(finished: Path) -> None:
 def test_a_lost_store_is_rebuilt_from_the_cache(finished: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(finished, copy, symlinks=True)
-    for name in ("models", "receipts", "predictions", "evaluation", "mlruns"):
+    for name in ("models", "receipts", "predictions", "evaluation", "mlruns", *(f"ensembles/{s}" for s in STRATEGIES)):
         shutil.rmtree(copy / name)
     (copy / "mlflow.db").unlink()
     printed = succeed(copy, "dvc", "repro")
@@ -121,7 +147,7 @@ def test_a_lost_store_is_rebuilt_from_the_cache(finished: Path, tmp_path: Path) 
         p.value for p in client(finished).get_metric_history(original.info.run_id, "loss")
     ]
     assert client(copy).get_model_version_by_alias("yoyak", "champion")
-    assert {run.data.tags["yoyak.stage"] for run in runs(copy)} == {"train", "pipeline"}
+    assert {run.data.tags["yoyak.stage"] for run in runs(copy)} == {"train", "pipeline", "register"}
 
 
 def test_predict_takes_any_file_and_model(finished: Path, tmp_path: Path) -> None:

@@ -19,10 +19,11 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from itertools import pairwise
+from typing import Any, Literal
 
 import numpy as np
-from rouge_score import rouge_scorer, scoring
+from rouge_score import scoring
 from tqdm import tqdm
 
 from yoyak.scoring.tokenize import tokenizer
@@ -103,16 +104,27 @@ def reference_scores(
 def f1(prediction: Tokens, reference: Tokens) -> tuple[float, float, float]:
     """Return the F1 of ROUGE-1, ROUGE-2 and ROUGE-L between two lists of tokens."""
     counted, wanted = _ngrams(tuple(prediction)), _ngrams(tuple(reference))
-    rouge1, rouge2 = (rouge_scorer._score_ngrams(*pair).fmeasure for pair in zip(wanted, counted, strict=True))
+    rouge1, rouge2 = (_overlap(*pair) for pair in zip(counted, wanted, strict=True))
     common = _common(reference, prediction)
     if not common:
         return rouge1, rouge2, 0.0
     return rouge1, rouge2, scoring.fmeasure(common / len(prediction), common / len(reference))
 
 
+Grams = tuple[Counter[Any], int]
+"""N-grams and their number."""
+
+
+def _overlap(counted: Grams, wanted: Grams) -> float:
+    """Return rouge_score's F1 of n-grams."""
+    (found, size), (target, length) = counted, wanted
+    common = sum(min(found[gram], target[gram]) for gram in found.keys() & target.keys())
+    return scoring.fmeasure(common / max(size, 1), common / max(length, 1))
+
+
 @lru_cache(maxsize=1024)
-def _ngrams(tokens: tuple[str, ...]) -> tuple[Counter[tuple[str, ...]], Counter[tuple[str, ...]]]:
-    return rouge_scorer._create_ngrams(tokens, 1), rouge_scorer._create_ngrams(tokens, 2)
+def _ngrams(tokens: tuple[str, ...]) -> tuple[Grams, Grams]:
+    return (Counter(tokens), len(tokens)), (Counter(pairwise(tokens)), max(len(tokens) - 1, 0))
 
 
 def lcs_lengths(tokens: Sequence[Sequence[str]]) -> np.ndarray:

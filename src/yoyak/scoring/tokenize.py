@@ -25,8 +25,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
-from rouge_score import tokenize as rouge_tokenize
-from rouge_score import tokenizers
 from tqdm import tqdm
 
 from yoyak.errors import UserError, nearest
@@ -38,7 +36,7 @@ _UNIT = re.compile(rf"{MASK.pattern}|[^\W_]")
 _SYLLABLE = re.compile(rf"{MASK.pattern}|[A-Za-z]+|[0-9]+|[^\W_]")
 
 
-class LineTokenizer(tokenizers.Tokenizer):
+class LineTokenizer:
     """A rouge_score tokenizer that analyses lines in batches and remembers them.
 
     Evaluation asks for the same references again and again: each line is analysed once, until `CACHE_LINES` are
@@ -134,10 +132,15 @@ class _Stemmer:
     """rouge_score's Porter stemmer, each word stemmed once: it is most of the time of scoring English."""
 
     def __init__(self) -> None:
+        # Imported here: it imports all of nltk, with SciPy, for a second and more.
+        from rouge_score import tokenizers
+
         self.stem = cache(tokenizers.DefaultTokenizer(use_stemmer=True)._stemmer.stem)
 
 
 def _english(lines: Sequence[str]) -> Iterator[list[str]]:
+    from rouge_score import tokenize as rouge_tokenize
+
     stemmer = _stemmer()
     for line in lines:
         yield rouge_tokenize.tokenize(line, stemmer)
