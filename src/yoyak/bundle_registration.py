@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from yoyak import registry, tracking, tracking_restore
 from yoyak.bundle_parts import fits, loggable
@@ -14,9 +13,6 @@ from yoyak.errors import UserError
 from yoyak.registry import Version
 from yoyak.serving.packaging import log_member
 from yoyak.tracking_store import connect, locked, reported
-
-if TYPE_CHECKING:
-    from yoyak.decoding.generate import Summarizer
 
 EXAMPLE = "#Person1#: 내일 세 시에 만날까요?\n#Person2#: 아니요, 네 시가 좋아요."
 SOURCE, MD5 = "source", "bundle.md5"
@@ -77,9 +73,6 @@ def _try(bundle: Bundle) -> None:
         summarizer = Summarizer.load(bundle.folder, device="cpu")
     except UserError as error:
         raise UserError(str(error).replace(str(bundle.folder), where)) from error
-    missing = _missing(summarizer, bundle.folder)
-    if missing:
-        raise UserError(f"{where} lacks {len(missing)} of the model's weights, such as {missing[0]}: make it again.")
     room = summarizer.model.get_input_embeddings().num_embeddings
     if len(summarizer.tokenizer) > room:
         raise UserError(f"{where}: the tokenizer has {len(summarizer.tokenizer)} tokens, the model only {room}.")
@@ -97,11 +90,3 @@ def _try(bundle: Bundle) -> None:
         raise UserError(f"{where} cannot summarize a dialogue ({reason}): it is not registered.") from error
     if not all(math.isfinite(candidate.score) for candidate in candidates):
         raise UserError(f"{where} gives scores that are no numbers: its weights are damaged.")
-
-
-def _missing(summarizer: Summarizer, folder: Path) -> list[str]:
-    """Return the weights that the files lack: transformers would fill them with random numbers, and only warn."""
-    _, found = type(summarizer.model).from_pretrained(
-        folder, use_safetensors=True, local_files_only=True, output_loading_info=True
-    )
-    return sorted(found["missing_keys"])

@@ -1,10 +1,10 @@
 """The MLflow Model Registry: a version for each training, and who is champion. Nothing else writes the registry.
 
-``<name>-<member>`` has a version for every training of a member, and its champion is the one with the best dev score;
-``<name>`` has those that were the best of their pipeline, and ensembles. Of the best ones the first is ``champion``. A later one is ``challenger`` until it is
-significantly better on the dev set; then it becomes champion, and the one before it ``previous``. The newest ensemble
-has the alias ``ensemble``. Every move of an alias leaves tags on the version (``alias.champion.who``, ``.when``,
-``.from``, ``.to``, ``.commit``, ``.gate.p_value`` …).
+``<name>-<member>`` has a version for every training of a member, and its champion is the one with the best dev score.
+``<name>`` has those that were the best of their pipeline, and ensembles. Of the best ones the first is ``champion``. A
+later one is ``challenger`` until it is significantly better on the dev set; then it becomes champion, and the one
+before it ``previous``. The newest ensemble has the alias ``ensemble``. Every move of an alias leaves tags on the
+version (``alias.champion.who``, ``.when``, ``.from``, ``.to``, ``.commit``, ``.gate.p_value`` …).
 """
 
 from __future__ import annotations

@@ -120,6 +120,12 @@ def test_weights_that_a_checkpoint_lacks_are_told(bart: Path, tokenizer, caplog:
     assert "lacks 26 weights, which begin at random: model.decoder.layers.1." in caplog.text
 
 
+def test_a_trained_model_that_lacks_weights_is_not_used(bart: Path) -> None:
+    change_config(bart, decoder_layers=2)
+    with pytest.raises(UserError, match=r"bart lacks 26 of the model's weights, such as model.decoder.layers.1."):
+        load_trained(bart, "seq2seq")
+
+
 def test_a_whole_checkpoint_is_told_nothing_of(bart: Path, tokenizer, caplog: pytest.LogCaptureFixture) -> None:
     build_model("m", member(checkpoint=str(bart), config={"dropout": 0.3}), tokenizer)
     assert caplog.text == ""

@@ -42,13 +42,28 @@ class Unit(NamedTuple):
     """Whether a particle can follow it."""
 
 
+CACHE_TEXTS = 100_000
+_known: dict[tuple[str, str], list[Unit]] = {}
+
+
 def split(texts: Sequence[str], granularity: str) -> list[list[Unit]]:
-    """Return the units of each text, brought to NFC and without whitespace at its ends."""
-    normal = [unicodedata.normalize("NFC", text).strip() for text in texts]
+    """Return the units of each text, brought to NFC and without whitespace at its ends.
+
+    Analysing is most of the time of a vote, and leaving out one member after the other asks for the same texts again:
+    they are remembered, until `CACHE_TEXTS` are and the memory starts anew. The lists must not be changed.
+    """
+    keys = [(granularity, unicodedata.normalize("NFC", text).strip()) for text in texts]
+    new = [key for key in dict.fromkeys(keys) if key not in _known]
+    if len(_known) + len(new) > CACHE_TEXTS:
+        _known.clear()
+        new = list(dict.fromkeys(keys))
     if granularity == "morpheme":
-        return [_morphemes(text, tokens) for text, tokens in zip(normal, analyse(normal), strict=True)]
-    pattern, key = _PATTERNS[granularity]
-    return [_matches(text, pattern, key) for text in normal]
+        analysed = analyse([text for _, text in new])
+        _known.update({key: _morphemes(key[1], tokens) for key, tokens in zip(new, analysed, strict=True)})
+    else:
+        pattern, name = _PATTERNS[granularity]
+        _known.update({key: _matches(key[1], pattern, name) for key in new})
+    return [_known[key] for key in keys]
 
 
 def join(units: Sequence[Unit]) -> str:

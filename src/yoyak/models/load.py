@@ -57,13 +57,20 @@ def build_model(name: str, member: Member, tokenizer: PreTrainedTokenizerBase) -
 
 
 def load_trained(folder: Path, family: Family) -> Any:
-    """Load a model that `yoyak train` saved, in fp32 whatever dtype its files have."""
+    """Load a model that `yoyak train` saved, in fp32 whatever dtype its files have.
+
+    Raises UserError where it cannot be loaded, or lacks weights: transformers would fill these with random numbers.
+    """
     try:
-        return _model_class(family).from_pretrained(
-            folder, use_safetensors=True, dtype=torch.float32, local_files_only=True
+        model, found = _model_class(family).from_pretrained(
+            folder, use_safetensors=True, dtype=torch.float32, local_files_only=True, output_loading_info=True
         )
     except Exception as error:  # Damaged weights have an error class of their own, and no common one.
         raise UserError(f"{folder} cannot be loaded as a {family} model: {_first_line(error)}") from error
+    missing = sorted(found["missing_keys"])
+    if missing:
+        raise UserError(f"{folder} lacks {len(missing)} of the model's weights, such as {missing[0]}: make it again.")
+    return model
 
 
 def _model_class(family: Family) -> Any:
