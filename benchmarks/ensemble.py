@@ -37,13 +37,13 @@ from yoyak.ensemble.units import split
 from yoyak.ensemble.vote import decide
 from yoyak.ensemble.weights import equal
 from yoyak.params_ensemble import Mbr, Vote
-from yoyak.scoring.tokenize import LineTokenizer, tokenizer
+from yoyak.scoring.tokenize import LineTokenizer, analyse, tokenizer
 
 MEMBERS = ("a", "b", "c", "d")
 CANDIDATES = 4
 LOOPED, WRITTEN = 100, 20
 """Dialogues that the loop is timed on, with tokens known and as one writes it."""
-STRATEGIES = {"mbr": Mbr(type="mbr"), "vote": Vote(type="vote")}
+STRATEGIES = {"mbr": Mbr(type="mbr"), "vote": Vote(type="vote"), "vote by eojeol": Vote(type="vote")}
 
 
 def write_corpus(folder: Path, count: int) -> None:
@@ -83,8 +83,9 @@ def rows_of(folder: Path) -> Any:
 
 def ours(folder: Path, name: str, processes: int) -> dict[str, float]:
     """Combine the whole file and return seconds and peak memory; runs in a process of its own."""
-    combiner = Combiner(strategy=STRATEGIES[name], granularity="morpheme", weights=equal(MEMBERS))
-    tokenizer("morpheme").tokenize("모델을 읽는다.")
+    granularity = "eojeol" if "eojeol" in name else "morpheme"
+    combiner = Combiner(strategy=STRATEGIES[name], granularity=granularity, weights=equal(MEMBERS))
+    tokenizer(granularity).tokenize("모델을 읽는다.")
     started = time.perf_counter()
     count = sum(1 for _ in combine_all(combiner, rows_of(folder), processes=processes))
     seconds = time.perf_counter() - started
@@ -151,6 +152,13 @@ def beside_the_loop(folder: Path) -> dict[str, float]:
         for row, found in zip(texts, units, strict=True):
             decide(found, shares, row, positional=False)
         speeds.setdefault("vote, units known", []).append(len(rows) / (time.perf_counter() - started))
+    lines = [f"{text} {number}" for row in texts for number, text in enumerate(row)]
+    for _ in range(3):
+        started = time.perf_counter()
+        found = list(analyse(lines))
+        speeds.setdefault("Kiwi alone, the texts of a vote", []).append(
+            len(found) / len(MEMBERS) / (time.perf_counter() - started)
+        )
     return {name: max(found) for name, found in speeds.items()}
 
 

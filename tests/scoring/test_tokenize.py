@@ -77,9 +77,8 @@ def test_tokens_of_joined_lines_are_the_lines_tokens(granularity: str, lines: li
     assert units.tokenize("\n".join(lines)) == [token for line in units.tokenize_all(lines) for token in line]
 
 
-def test_a_full_memory_starts_anew_with_the_same_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokenize, "CACHE_LINES", 3)
-    units = tokenize.LineTokenizer("eojeol", tokenize._eojeols)
+def test_a_full_memory_starts_anew_with_the_same_tokens() -> None:
+    units = tokenize.LineTokenizer("eojeol", tokenize._eojeols, cache_lines=3)
     for texts in (["가 나", "다"], ["라", "마 바", "가 나"], ["사", "아", "자", "차"]):
         assert units.tokenize_all(texts) == [text.split() for text in texts]
     assert len(units._lines) == 4

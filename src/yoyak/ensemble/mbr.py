@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from yoyak.ensemble.pool import Outcome, Row
+from yoyak.ensemble.pool import CACHE_LINES, Outcome, Row
 from yoyak.ensemble.utility import chrf_matrix, rouge_matrix
 from yoyak.params_ensemble import Mbr
 from yoyak.scoring.tokenize import tokenizer
@@ -24,7 +24,11 @@ def mbr(rows: Sequence[Row], weights: Mapping[str, float], granularity: str, set
     """Return the chosen candidate of each row. Ties go to the heavier member, then to the better candidate."""
     pools = [_pool(row, weights, settings.candidates) for row in rows]
     texts = list(dict.fromkeys(text for pool in pools for text in pool))
-    tokens = dict(zip(texts, tokenizer(granularity).tokenize_all(texts), strict=True)) if _rouge(settings) else {}
+    tokens = (
+        dict(zip(texts, tokenizer(granularity, CACHE_LINES).tokenize_all(texts), strict=True))
+        if _rouge(settings)
+        else {}
+    )
     return [_choose(pool, [tokens.get(text, []) for text in pool], settings) for pool in pools]
 
 

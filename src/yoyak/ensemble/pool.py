@@ -14,6 +14,9 @@ from yoyak.data.records import Dialogue
 from yoyak.decoding.candidates import Candidate
 from yoyak.errors import UserError
 
+CACHE_LINES = 20_000
+"""Lines whose tokens are remembered: those of a few batches, so that memory does not grow with the file."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:

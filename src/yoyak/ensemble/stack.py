@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from yoyak.ensemble.mbr import DIGITS
-from yoyak.ensemble.pool import Outcome, Row
+from yoyak.ensemble.pool import CACHE_LINES, Outcome, Row
 from yoyak.ensemble.utility import rouge_matrix
 from yoyak.errors import UserError
 from yoyak.scoring.tokenize import MASK, tokenizer
@@ -47,7 +47,7 @@ class Described(NamedTuple):
 
 def describe(rows: Sequence[Row], members: Sequence[str], granularity: str) -> Described:
     """Return the features of every candidate; of one row, they depend on that row alone."""
-    units = tokenizer(granularity)
+    units = tokenizer(granularity, CACHE_LINES)
     units.tokenize_all([candidate.text for row in rows for found in row.candidates.values() for candidate in found])
     origins: list[tuple[int, str, int]] = []
     values: list[list[float]] = []

@@ -42,7 +42,7 @@ class Unit(NamedTuple):
     """Whether a particle can follow it."""
 
 
-CACHE_TEXTS = 100_000
+CACHE_TEXTS = 10_000
 _known: dict[tuple[str, str], list[Unit]] = {}
 
 

@@ -39,13 +39,16 @@ _SYLLABLE = re.compile(rf"{MASK.pattern}|[A-Za-z]+|[0-9]+|[^\W_]")
 class LineTokenizer:
     """A rouge_score tokenizer that analyses lines in batches and remembers them.
 
-    Evaluation asks for the same references again and again: each line is analysed once, until `CACHE_LINES` are
+    Evaluation asks for the same references again and again: each line is analysed once, until ``cache_lines`` are
     held and the memory starts anew. The lists returned are shared and must not be changed.
     """
 
-    def __init__(self, name: str, split: Callable[[Sequence[str]], Iterable[list[str]]]) -> None:
+    def __init__(
+        self, name: str, split: Callable[[Sequence[str]], Iterable[list[str]]], cache_lines: int = CACHE_LINES
+    ) -> None:
         """Wrap ``split``, which turns lines into their tokens, in the same order."""
         self.name = name
+        self.cache_lines = cache_lines
         self._split = split
         self._lines: dict[str, list[str]] = {}
 
@@ -58,7 +61,7 @@ class LineTokenizer:
         parts = [text.split("\n") for text in texts]
         wanted = dict.fromkeys(line for lines in parts for line in lines)
         new = [line for line in wanted if line not in self._lines]
-        if len(self._lines) + len(new) > CACHE_LINES:
+        if len(self._lines) + len(new) > self.cache_lines:
             self._lines.clear()
             new = list(wanted)
         if new:
@@ -74,16 +77,16 @@ class LineTokenizer:
         return [token for line in lines for token in self._lines[line]]
 
 
-def tokenizer(granularity: str) -> LineTokenizer:
+def tokenizer(granularity: str, cache_lines: int = CACHE_LINES) -> LineTokenizer:
     """Return the tokenizer of a granularity, the same object each time. Raises UserError for an unknown one."""
     if granularity not in _SPLITS:
         raise UserError(f"There is no granularity '{granularity}'{nearest(granularity, _SPLITS)}.")
-    return _tokenizer(granularity)
+    return _tokenizer(granularity, cache_lines)
 
 
 @cache
-def _tokenizer(granularity: str) -> LineTokenizer:
-    return LineTokenizer(granularity, _SPLITS[granularity])
+def _tokenizer(granularity: str, cache_lines: int) -> LineTokenizer:
+    return LineTokenizer(granularity, _SPLITS[granularity], cache_lines)
 
 
 def _core(token: str) -> str:
