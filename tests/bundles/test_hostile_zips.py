@@ -1,0 +1,298 @@
+"""ZIPs that are wrong or hostile: each is one sentence, and nothing is left of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import struct
+import warnings
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from yoyak import cli, zip_reading
+from yoyak.bundles import open_bundle
+from yoyak.errors import UserError
+from zips import patched, refused, summaries, zipped
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../escaped.json",
+        "tokenizer/../../escaped.json",
+        "/tmp/yoyak-escaped.json",
+        "//server/share/escaped.json",
+        "C:/escaped.json",
+        "C:escaped.json",
+        "..\\escaped.json",
+        "tokenizer\\..\\..\\escaped.json",
+        "./config.json",
+        "tokenizer//tokenizer.json",
+        "config.json:stream",
+        "..",
+    ],
+)
+def test_no_path_leaves_the_folder(parts, tmp_path, cache, name):
+    refused(zipped(tmp_path / "m.zip", {**parts, name: b"{}"}), "would lead out of the model's folder", cache)
+    assert not Path("/tmp/yoyak-escaped.json").exists()
+
+
+def test_a_name_behind_a_nul_is_seen(parts, tmp_path, cache):
+    path = zipped(tmp_path / "m.zip", {**parts, "a.jsonXY": b"{}"})
+    patched(path, b"a.jsonXY", b"a.json\0Y")
+    refused(path, r"the name 'a\.json\\x00Y' holds characters that no file has", cache)
+    path = zipped(tmp_path / "m.zip", {**parts, "a\x1b[2Jb": b"{}"})
+    refused(path, "holds characters that no file has", cache)
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFSOCK])
+def test_links_and_devices_are_refused(parts, tmp_path, cache, kind):
+    def link(file):
+        info = zipfile.ZipInfo("tokenizer/vocab.txt")
+        info.create_system = 3
+        info.external_attr = (kind | 0o777) << 16
+        file.writestr(info, "/etc/passwd")
+
+    refused(zipped(tmp_path / "m.zip", parts, link), "is a link or a device", cache)
+
+
+@pytest.mark.parametrize("second", ["config.json", "CONFIG.json", "Config.JSON"])
+def test_two_entries_of_one_name_are_refused(parts, tmp_path, cache, second):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        path = zipped(tmp_path / "m.zip", parts, lambda file: file.writestr(second, "{}"))
+    refused(path, f"holds '{second}' twice", cache)
+
+
+def test_a_tokenizer_both_beside_the_weights_and_in_its_folder_is_refused(parts, tmp_path, cache):
+    path = zipped(tmp_path / "m.zip", {**parts, "tokenizer.json": b"{}"})
+    refused(path, "holds 'tokenizer.json' twice, in the model's folder and in tokenizer/", cache)
+
+
+@pytest.mark.parametrize(
+    "name", ["pytorch_model.bin", "x/optimizer.pt", "a.PTH", "data.pkl", "last.ckpt", "training_args.bin"]
+)
+def test_pickles_are_refused_with_the_reason(parts, tmp_path, cache, name):
+    path = zipped(tmp_path / "m.zip", {**parts, name: b"\x80\x04."})
+    refused(
+        path, "may be a pickle, which can run any program when it is loaded: save the weights as safetensors", cache
+    )
+
+
+def test_a_pickle_by_the_name_of_weights_is_not_loaded(store, parts, tmp_path, capsys):
+    marker = tmp_path / "run"
+    pickle = b"cos\nsystem\n(S'touch " + os.fsencode(marker) + b"'\ntR."
+    path = zipped(tmp_path / "m.zip", {**parts, "model.safetensors": pickle})
+    assert cli.main(["register", str(path), "--name", "x"]) == 1
+    assert "cannot be loaded as a seq2seq model" in capsys.readouterr().err
+    assert not marker.exists()
+
+
+def test_a_bomb_is_refused_by_its_header(parts, tmp_path, cache):
+    refused(zipped(tmp_path / "m.zip", {**parts, "vocab.txt": bytes(20 << 20)}), "more than 100 times larger", cache)
+
+
+def test_a_bomb_whose_header_lies_is_refused_by_what_comes_out(parts, tmp_path, cache):
+    """The header says one byte; zipfile stops there and its checksum does not fit."""
+    path = tmp_path / "m.zip"
+    zipped(path, {**parts, "vocab.txt": bytes(20 << 20)})
+    patched(path, struct.pack("<I", 20 << 20), struct.pack("<I", 1))
+    refused(path, "is no ZIP, or a damaged one", cache)
+
+
+def test_what_comes_out_is_counted(parts, tmp_path, monkeypatch):
+    path = zipped(tmp_path / "m.zip", {"a": bytes(3 << 20), "b": os.urandom(3 << 20)})
+    monkeypatch.setattr(zip_reading, "MAX_RATIO", 10_000)
+    with zip_reading.opened(path) as archive:
+        monkeypatch.setattr(zip_reading, "MAX_RATIO", 100)
+        with pytest.raises(UserError, match="'a' is more than 100 times larger"):
+            archive.extract("a", tmp_path / "a")
+        with pytest.raises(UserError, match="'b' is larger than 2 MiB"):
+            archive.extract("b", tmp_path / "b", limit=2 << 20)
+        monkeypatch.setattr(zip_reading, "MAX_BYTES", 4 << 20)
+        with pytest.raises(UserError, match="larger than 4 MiB when unpacked"):
+            archive.extract("b", tmp_path / "b2")
+    monkeypatch.setattr(zip_reading, "MAX_RATIO", 10_000)
+    with pytest.raises(UserError, match="larger than 4 MiB when unpacked"), zip_reading.opened(path):
+        pass
+
+
+def test_a_zip_larger_than_the_disk_is_refused(parts, tmp_path, cache, monkeypatch):
+    path = zipped(tmp_path / "m.zip", parts)
+    monkeypatch.setattr(shutil, "disk_usage", lambda where: shutil._ntuple_diskusage(1, 1, 0))
+    refused(path, "needs 0 MiB of disk", cache)
+
+
+def test_many_entries_are_refused(parts, tmp_path, cache):
+    many = {f"f{number}": b"" for number in range(1001)}
+    refused(zipped(tmp_path / "m.zip", {**parts, **many}), "entries, a model has no more than 1000", cache)
+    long = {f"{number:05}" * 2000: b"" for number in range(200)}
+    refused(zipped(tmp_path / "m.zip", {**parts, **long}), "lists more entries than any model has", cache)
+
+
+def test_entries_that_share_their_bytes_are_refused(tmp_path, parts, cache):
+    """A quoted bomb: many names, all of which are the same packed bytes."""
+    path = zipped(tmp_path / "m.zip", {**parts, "vocab0.txt": os.urandom(1 << 20)})
+    data = bytearray(path.read_bytes())
+    end = data.rindex(b"PK\x05\x06")
+    start = struct.unpack("<I", data[end + 16 : end + 20])[0]
+    record = data[data.rindex(b"PK\x01\x02") : end]
+    copies = b"".join(bytes(record).replace(b"vocab0", f"vocab{n}".encode()) for n in range(1, 9))
+    count = struct.unpack("<H", data[end + 10 : end + 12])[0] + 8
+    tail = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, count, count, end - start + len(copies), start, 0)
+    path.write_bytes(bytes(data[:end]) + copies + tail)
+    refused(path, "its entries are larger than the file|damaged", cache)
+
+
+def test_encrypted_and_unusual_zips_are_told(parts, tmp_path, cache):
+    path = zipped(tmp_path / "m.zip", {"config.json": parts["config.json"]})
+    data = bytearray(path.read_bytes())
+    data[6] |= 1
+    data[data.rindex(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+    refused(path, "'config.json' is encrypted: make the ZIP without a password", cache)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as file:
+        file.writestr("config.json", "{}")
+    refused(path, "is packed in an unusual way", cache)
+
+
+@pytest.mark.parametrize("cut", [0, 10, 0.5, 0.99])
+def test_damaged_zips_are_told(parts, tmp_path, cache, cut):
+    path = zipped(tmp_path / "m.zip", parts)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * cut) if isinstance(cut, float) else cut])
+    refused(path, "is no ZIP, or a damaged one .*: copy or download it again", cache)
+
+
+def test_a_flipped_bit_in_the_weights_is_told(tmp_path, parts, cache):
+    path = tmp_path / "m.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        for name, data in parts.items():
+            file.writestr(name, data)
+    data = bytearray(path.read_bytes())
+    data[data.index(parts["model.safetensors"][-64:])] ^= 1
+    path.write_bytes(data)
+    refused(path, "Bad CRC-32 for file 'model.safetensors'", cache)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6))
+def test_any_damage_is_one_sentence_or_none(tmp_path, cache, changes):
+    """Bytes changed anywhere: it is read, or refused in a sentence; nothing appears outside of the cache."""
+    weights = b"weights" * 20
+    files = {"config.json": b'{"is_encoder_decoder": true}', "model.safetensors": weights, "tokenizer.json": b"{}"}
+    path = zipped(tmp_path / "fuzz.zip", files)
+    data = bytearray(path.read_bytes())
+    for place, value in changes:
+        data[int(place * len(data))] = value
+    path.write_bytes(data)
+    try:
+        folder = open_bundle(path).folder
+        assert (folder / "model.safetensors").read_bytes() == weights
+    except UserError as error:
+        assert "\n" not in str(error)
+    assert {found.name for found in tmp_path.iterdir()} <= {"fuzz.zip", "cache", "here"}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("config.json", b"[]", "config.json holds no JSON object"),
+        ("config.json", b"[" * 100_000, "config.json is no JSON"),
+        ("config.json", b'{"a": "' + os.urandom(6 << 20).hex().encode() + b'"}', "'config.json' is larger than 4 MiB"),
+        ("yoyak.json", b"{}", "yoyak.json: member: field required"),
+        ("yoyak.json", b"{", "yoyak.json is no JSON"),
+        ("metadata.json", b'{"metrics": {"loss": NaN}}', r"metadata.json: metrics\.loss: "),
+        ("metadata.json", b'{"member": "../x"}', "metadata.json: member: string should match"),
+        ("config.yaml", b"a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]", "without aliases"),
+        ("config.yaml", b"!!python/object/apply:os.system ['touch pwned']", "config.yaml is no YAML"),
+        ("config.yaml", b"- 1", "must be a mapping"),
+        ("config.yaml", b"a: " + b"[" * 5000, "not deeper than 50"),
+        ("config.yaml", b"\xff\xfe\x00", "config.yaml is no YAML"),
+        ("model.safetensors.index.json", b'{"weight_map": {"a": "../../../secret.safetensors"}}', "does not hold"),
+        ("model.safetensors.index.json", b'{"weight_map": {"a": 1}}', "names 1, which the bundle does not hold"),
+        ("model.safetensors.index.json", b"{}", "holds no weight_map"),
+    ],
+)
+def test_small_files_that_are_wrong_are_told(parts, tmp_path, cache, name, data, message):
+    refused(zipped(tmp_path / "m.zip", {**parts, name: data}), message, cache)
+    assert not Path("pwned").exists()
+
+
+@pytest.mark.parametrize("key", ["member", "family", "max_input_tokens", "generation"])
+def test_a_spec_that_is_wrong_is_told(parts, tmp_path, cache, key):
+    value = json.loads(parts["yoyak.json"])
+    value[key] = {"member": "../../x", "family": "pickle", "max_input_tokens": -1, "generation": {"num_beams": 0}}[key]
+    path = zipped(tmp_path / "m.zip", {**parts, "yoyak.json": json.dumps(value).encode()})
+    refused(path, f"yoyak.json: {key}", cache)
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("config.json", "holds no model: it has no config.json"),
+        ("model.safetensors", "holds no weights"),
+        ("tokenizer/tokenizer.json", "holds no tokenizer"),
+    ],
+)
+def test_what_is_missing_is_told(parts, tmp_path, cache, missing, message):
+    refused(zipped(tmp_path / "m.zip", {name: parts[name] for name in parts if name != missing}), message, cache)
+
+
+def test_code_is_neither_unpacked_nor_looked_for(parts, tmp_path):
+    """What transformers would run, had it been asked: Python files, the keys that name some, and adapters."""
+    code = b"open('pwned', 'w').write('x')"
+    config = {
+        **json.loads(parts["config.json"]),
+        "auto_map": {"AutoConfig": "modeling_evil.Config", "AutoModelForSeq2SeqLM": "modeling_evil.Model"},
+        "attn_implementation": "someone/kernel",
+        "extra": {"auto_map": {"AutoModel": "modeling_evil.Model"}, "kept": 1},
+    }
+    tokenizer = {
+        **json.loads(parts["tokenizer/tokenizer_config.json"]),
+        "auto_map": {"AutoTokenizer": ["tokenization_evil.Slow", "tokenization_evil.Fast"]},
+        "vocab_file": "/etc/passwd",
+    }
+    evil = {
+        "modeling_evil.py": code,
+        "tokenizer/tokenization_evil.py": code,
+        "custom_generate/generate.py": code,
+        "adapter_config.json": b'{"base_model_name_or_path": "someone/evil", "peft_type": "LORA"}',
+        "adapter_model.safetensors": parts["model.safetensors"],
+        "tokenizer/config.json": b"{}",
+    }
+    path = zipped(
+        tmp_path / "m.zip",
+        {
+            **parts,
+            **evil,
+            "config.json": json.dumps(config).encode(),
+            "tokenizer/tokenizer_config.json": json.dumps(tokenizer).encode(),
+        },
+    )
+    folder = open_bundle(path).folder
+    assert not {found.suffix for found in folder.rglob("*")} & {".py"}
+    assert not (folder / "adapter_config.json").exists()
+    read = json.loads((folder / "config.json").read_text())
+    assert not {"auto_map", "attn_implementation"} & set(read)
+    assert read["extra"] == {"kept": 1}
+    read = json.loads((folder / "tokenizer_config.json").read_text())
+    assert not {"auto_map", "vocab_file"} & set(read)
+    assert summaries(path)
+    assert not Path("pwned").exists()
+
+
+def test_a_model_that_is_known_by_its_own_code_only_is_refused_without_a_question(store, parts, tmp_path, capsys):
+    """transformers would ask whether to run the code, and wait for an answer."""
+    config = {"model_type": "evil", "auto_map": {"AutoConfig": "someone/evil--x.Config"}, "vocab_size": 300}
+    path = zipped(tmp_path / "m.zip", {**parts, "config.json": json.dumps(config).encode()})
+    assert cli.main(["register", str(path), "--name", "x"]) == 1
+    said = capsys.readouterr()
+    assert "m.zip cannot be loaded as a seq2seq model" in said.err
+    assert "[y/N]" not in said.out + said.err

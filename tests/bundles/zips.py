@@ -1,0 +1,47 @@
+"""ZIPs made on purpose."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlflow_helpers import DIALOGUE
+from yoyak.bundles import open_bundle
+from yoyak.decoding.generate import Summarizer
+from yoyak.errors import UserError
+from yoyak.model_uri import resolve_model
+
+
+def zipped(path: Path, parts: Mapping[str, bytes], change: Callable[[zipfile.ZipFile], None] | None = None) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, data in parts.items():
+            file.writestr(name, data)
+        if change:
+            change(file)
+    return path
+
+
+def patched(path: Path, before: bytes, after: bytes) -> None:
+    assert len(before) == len(after)
+    data = path.read_bytes()
+    assert before in data
+    path.write_bytes(data.replace(before, after))
+
+
+def summaries(model: str | Path) -> list[Any]:
+    return Summarizer.load(resolve_model(str(model)), device="cpu").summarize([DIALOGUE, "#Person1#: 네 시?"])
+
+
+def refused(path: Path, message: str, cache: Path) -> None:
+    """The ZIP is refused in one sentence, and nothing is left of it anywhere."""
+    before = {found for found in path.parent.rglob("*") if cache not in found.parents and found != cache}
+    with pytest.raises(UserError, match=message) as raised:
+        open_bundle(path)
+    assert "\n" not in str(raised.value)
+    assert str(raised.value).isprintable()
+    assert not [found for found in cache.rglob("*") if found.is_file()]
+    assert {found for found in path.parent.rglob("*") if cache not in found.parents and found != cache} == before
