@@ -177,13 +177,17 @@ def _local(location: str, uri: str) -> Path:
 def _inner(folder: Path, uri: str) -> Path:
     """Return the folder of a model or an ensemble that is ``folder``, or is within the MLflow model there."""
     from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     if _usable(folder):
         return folder
     if not (folder / "MLmodel").is_file():
         raise UserError(f"There is no model in '{uri}': it has neither config.json nor MLmodel.")
-    flavor = YAML(typ="safe").load(folder / "MLmodel").get("flavors", {}).get("python_function", {})
-    inside = flavor.get("artifacts", {}).get("model", {}).get("path")
+    try:
+        flavor = YAML(typ="safe").load(folder / "MLmodel")["flavors"]["python_function"]
+        inside = flavor.get("artifacts", {}).get("model", {}).get("path")
+    except (YAMLError, KeyError, TypeError, AttributeError):
+        inside = None
     if not inside or not _usable(folder / inside):
         raise UserError(f"The MLflow model at '{uri}' was not made by Yoyak: it has no Hugging Face model in it.")
     return folder / Path(inside)

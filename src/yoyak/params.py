@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import to_jsonable_python
@@ -17,7 +17,7 @@ from pydantic_core import to_jsonable_python
 from yoyak import overrides
 from yoyak.errors import UserError, nearest
 from yoyak.params_base import Fraction, Granularity, Name, Section, Share
-from yoyak.params_ensemble import Ensemble
+from yoyak.params_ensemble import Ensemble, OfCandidates, OfModels
 
 PARAMS_FILE = "params.yaml"
 SHOWN = 60
@@ -225,7 +225,8 @@ class Params(Section):
             weights = getattr(strategy, "weights", None)
             for member in (*(strategy.members or ()), *(weights if isinstance(weights, dict) else ())):
                 if member not in self.members:
-                    raise ValueError(f"ensemble: {name} names '{member}'{nearest(member, self.members)}, no member")
+                    hint = nearest(member, self.members)
+                    raise ValueError(f"ensemble: {name} names '{member}', which is no member{hint}")
         wanted = self.registry.ensemble
         if wanted is not None and wanted not in self.ensemble.every:
             raise ValueError(f"registry.ensemble: there is no '{wanted}'{nearest(wanted, self.ensemble.every)}")
@@ -304,7 +305,7 @@ def _sentence(error: ValidationError, where: str) -> str:
         # Behind a strategy's name pydantic puts the type that it has been taken for, which is no key.
         del location[3:4]
     if first["type"].startswith("union_tag"):
-        kinds = first["ctx"].get("expected_tags") or "those that docs/ensembles.md lists"
+        kinds = first["ctx"].get("expected_tags") or ", ".join(_kinds(location[1]))
         return f"{where}: {'.'.join(location)}.type must be one of {kinds}."
     if first["type"] == "extra_forbidden":
         parent = ".".join(location[:-1]) or "the top level"
@@ -320,3 +321,9 @@ def _sentence(error: ValidationError, where: str) -> str:
     shown = shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}…"
     given = "" if first["type"] in ("missing", "value_error") else f", not {shown}"
     return f"{where}: {key + ': ' if key else ''}{message}{given}."
+
+
+def _kinds(section: str) -> list[str]:
+    """Return the types of the strategies that a section of ensemble holds."""
+    union = get_args(OfCandidates if section == "strategies" else OfModels)[0]
+    return [repr(get_args(kind.model_fields["type"].annotation)[0]) for kind in get_args(union)]

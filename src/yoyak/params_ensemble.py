@@ -63,6 +63,12 @@ class Mbr(Strategy):
     candidates: Annotated[int, Field(gt=0)] | None = None
     """Candidates taken of each member, best first; null takes all."""
 
+    @model_validator(mode="after")
+    def _rouge_counts(self) -> Mbr:
+        if self.utility != "chrf" and not any(self.rouge_weights):
+            raise ValueError("rouge_weights must hold one that is above 0")
+        return self
+
 
 class Stack(Strategy):
     """A linear reranker that is fitted on dev to the combined ROUGE of the candidates."""

@@ -22,10 +22,11 @@ _QUERY = """
 
 
 def fingerprint() -> str:
-    """Return the md5 of all that decides what is registered: params, evaluation, dev set, receipts."""
+    """Return the md5 of all that decides what is registered: params, evaluation, dev set, receipts, ensembles."""
     digest = hashlib.md5()
     fixed = (Path("params.yaml"), Path("evaluation", "summary.json"), Path("prepared", "dev.jsonl"))
-    for path in (*fixed, *sorted(Path("receipts").glob("*.json"))):
+    learned = (path for name in ("combiner.json", "info.json") for path in Path("ensembles").glob(f"*/{name}"))
+    for path in (*fixed, *sorted(Path("receipts").glob("*.json")), *sorted(learned)):
         content = path.read_bytes() if path.is_file() else b""
         digest.update(f"{path.as_posix()} {len(content)}\n".encode() + content)
     return digest.hexdigest()

@@ -79,7 +79,7 @@ def stage_run(
         close_run(client, parent.info.run_id, "RUNNING")
     status, closing = "FAILED", {}
     try:
-        with _sigterm_raises():
+        with sigterm_raises():
             yield run
         status = "FINISHED"
     except BaseException as error:
@@ -213,7 +213,7 @@ def close_run(client: MlflowClient, run_id: str, status: str, ended: int | None 
 
 
 @contextmanager
-def _sigterm_raises() -> Iterator[None]:
+def sigterm_raises() -> Iterator[None]:
     """Let SIGTERM leave the block as SystemExit, where nobody else handles it."""
 
     def leave(signum: int, frame: FrameType | None) -> None:

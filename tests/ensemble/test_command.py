@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from mlflow_helpers import DIALOGUE, make_bart
 from yoyak.decoding.generate import Summarizer
 from yoyak.ensemble.combine import Combiner, combine
+from yoyak.ensemble.command import LOCK
 from yoyak.ensemble.members import ROWS
 from yoyak.ensemble.pool import Row
 from yoyak.ensemble.weights import equal
@@ -154,13 +156,16 @@ def test_an_interrupted_run_goes_on_from_the_models_that_are_done(place: Path, m
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--models", "nowhere", "--input", "in.csv"], "none of the models can be used, see above; train some with"),
+        (["--models", "nowhere", "--input", "in.csv"], "no model can be used; train some with `dvc repro`"),
         (["--models", "a", "--input", "in.csv", "--strategy", "mbrr"], "no 'mbrr' (did you mean 'mbr'?)"),
         (["--models", "a", "b", "--input", "in.csv", "--weights", "1"], "--weights has 1 numbers for 2 models"),
         (["--models", "a", "--input", "gone.csv"], "gone.csv"),
         (["mbr", "--models", "a"], "and not both"),
         ([], "name a strategy of params.yaml, or models with --models or --all"),
-        (["--all", "--input", "in.csv"], "none of the models can be used"),
+        (["--all", "--input", "in.csv"], "there is no registered member and no ZIP below .: train some"),
+        (["mbr", "--input", "in.csv"], "mbr takes its values from params.yaml: options go with --models or --all"),
+        (["--models", "a", "--input", "in.csv", "--output", "in.csv"], "--output in.csv is a file: name a folder"),
+        (["--models", "a", "--input", "in.csv", "--strategy", "soft"], "works inside of the models"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(place: Path, arguments: list[str], message: str) -> None:
@@ -181,6 +186,42 @@ def test_too_few_usable_models_is_told_and_one_can_be_passed_through(place: Path
     assert done.returncode == 0, done.stderr
     about = metadata(place)
     assert about["pass_through"] is True
-    assert about["models"][0]["resumed"] is True
     files = sorted((place / "ensemble_results").glob("*.csv"))
     assert read(files[0]) == read(files[1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--strategy", "stack"], "stack was fitted for no members yet, not for a, b: name those models"),
+        (["--strategy", "stack", "--weights", "1", "1"], "stack has no weights: leave --weights out"),
+        (["--strategy", "weighted"], "weighted: no dev score of a is known; give --weights"),
+        (["--strategy", "vote", "--weights", "nan", "1"], "weights must be numbers of 0 or more"),
+        (["--strategy", "vote", "--weights", "0", "0"], "weights must be numbers of 0 or more"),
+    ],
+)
+def test_what_can_be_known_is_told_before_a_model_runs(
+    place: Path, models: Path, arguments: list, message: str
+) -> None:
+    done = ensemble(place, "--models", models / "a", models / "b", "--input", "in.csv", *arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "summarizing" not in done.stderr
+    assert not (place / "ensemble_results").exists()
+
+
+def test_the_same_model_is_taken_once(place: Path, models: Path) -> None:
+    named = [models / "a", f"{models / 'a'}/", models / "." / "a"]
+    done = ensemble(place, "--models", *named, "--input", "in.csv")
+    assert done.returncode == 1
+    assert done.stderr.count("it is the same model as a.") == 2
+    assert "only a can be used and 2 are needed" in done.stderr
+
+
+def test_a_second_command_is_kept_out_of_the_folder(place: Path, models: Path) -> None:
+    out = place / "ensemble_results"
+    out.mkdir()
+    with FileLock(out / LOCK):
+        done = ensemble(place, "--models", models / "a", models / "b", "--input", "in.csv")
+    assert done.returncode == 1
+    assert "another yoyak ensemble is writing to ensemble_results: wait for it" in done.stderr

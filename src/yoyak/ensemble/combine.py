@@ -26,6 +26,7 @@ from yoyak.ensemble.pool import Outcome, Row
 from yoyak.ensemble.vote import vote
 from yoyak.errors import UserError
 from yoyak.files import write_json
+from yoyak.params_base import Granularity
 from yoyak.params_ensemble import Mbr, OfCandidates, Stack, VotePositional
 from yoyak.scoring.rouge import rouge
 
@@ -179,6 +180,8 @@ def combine(combiner: Combiner, rows: Sequence[Row]) -> list[Outcome]:
         return [Outcome(text=row.best(member), score=1.0, member=member) for row in rows]
     if combiner.model is not None:
         return stack.choose(rows, stack.describe(rows, list(combiner.weights), granularity), combiner.model)
+    if isinstance(strategy, Stack):
+        raise ValueError("a reranker has to be fitted before it can choose")
     if isinstance(strategy, Mbr):
         return mbr(rows, combiner.weights, granularity, strategy)
     return vote(rows, combiner.weights, granularity, positional=isinstance(strategy, VotePositional))
@@ -262,8 +265,9 @@ def load(folder: Path) -> Combiner:
             model = stack.Reranker(
                 _number(value["reranker"]["intercept"]), tuple(_number(found[name]) for name in names)
             )
-        if not any(shares.values()):
+        if not any(shares.values()) or min(shares.values()) < 0:
             raise ValueError("no member has a weight")
-        return _combiner(strategy, str(value["granularity"]), shares, model)
+        granularity = TypeAdapter(Granularity).validate_python(value["granularity"])
+        return _combiner(strategy, granularity, shares, model)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder / FILE} is damaged ({type(error).__name__}): `dvc repro` makes it anew.") from error

@@ -10,11 +10,14 @@ import hashlib
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from yoyak import lineage
 from yoyak.data.records import Dialogue, write_jsonl
@@ -27,9 +30,9 @@ from yoyak.ensemble.splits import about_combiner
 from yoyak.errors import UserError
 from yoyak.files import atomic_path, write_json
 from yoyak.params import Generation, Scoring
-from yoyak.params_ensemble import OfCandidates
+from yoyak.params_ensemble import OfCandidates, Weighted
 
-PARTIAL = ".partial"
+LOCK, PARTIAL = ".lock", ".partial"
 """Where the models' candidates are until all is done."""
 ENSEMBLE = "ensemble"
 """What the combined summaries are called among the scores."""
@@ -58,15 +61,49 @@ def combine_models(uris: Sequence[str], rows: Sequence[Dialogue], source: str, o
     Models that are missing or broken are named on stderr, listed in the metadata and left out. Raises UserError where
     fewer are left than ``min_members``.
     """
-    _check_weights(options, uris)
+    if options.weights is not None and len(options.weights) != len(uris):
+        raise UserError(f"--weights has {len(options.weights)} numbers for {len(uris)} models: give one for each.")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--output {out} is a file: name a folder.")
+    sources, errors = _find(uris)
+    # What can be known before the models run is said before.
+    _check_enough(list(sources), options)
+    _combiner(list(sources), sources, options)
     out.mkdir(parents=True, exist_ok=True)
+    with _alone(out):
+        return _combine_sources(sources, errors, rows, source, out, options)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep a second command out of the folder: both would write the same candidates."""
+    lock = FileLock(out / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"another yoyak ensemble is writing to {out}: wait for it, or name another --output.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+        (out / LOCK).unlink(missing_ok=True)
+
+
+def _combine_sources(
+    sources: Mapping[str, Source],
+    errors: dict[str, str],
+    rows: Sequence[Dialogue],
+    source: str,
+    out: Path,
+    options: Options,
+) -> Path:
     work = out / PARTIAL
     work.mkdir(exist_ok=True)
     write_jsonl(work / ROWS, rows)
-    sources, results, errors = _predict(uris, work, options)
+    results = _predict(sources, errors, work, options)
     members = [name for name in sources if name in results]
-    _check_enough(members, errors, options)
-    combiner = _combiner(members, sources, uris, options)
+    _check_enough(members, options)
+    combiner = _combiner(members, sources, options)
     files = {member: candidates_file(work, results[member].job) for member in members}
     started = time.perf_counter()
     outcomes = list(combine_all(combiner, read_rows(work / ROWS, files), total=len(rows)))
@@ -84,7 +121,7 @@ def combine_models(uris: Sequence[str], rows: Sequence[Dialogue], source: str, o
             "member": name,
             "uri": sources[name].uri,
             **sources[name].about,
-            "md5": lineage.digest(sources[name].folder),
+            "md5": sources[name].md5,
             "file": individual[name].name,
             "chosen": sum(outcome.member == name for outcome in outcomes),
             **results[name].facts,
@@ -109,29 +146,36 @@ def combine_models(uris: Sequence[str], rows: Sequence[Dialogue], source: str, o
     return final
 
 
-def _predict(
-    uris: Sequence[str], work: Path, options: Options
-) -> tuple[dict[str, Source], dict[str, Result], dict[str, str]]:
-    """Return the models by label, what those that can be used have written, and why the others cannot."""
+def _find(uris: Sequence[str]) -> tuple[dict[str, Source], dict[str, str]]:
+    """Return the models by label, and why others cannot be used."""
     sources: dict[str, Source] = {}
-    results: dict[str, Result] = {}
     errors: dict[str, str] = {}
-    for uri, found in find_sources(uris):
-        if isinstance(found, Source):
-            sources[_label(found, sources)] = found
-        else:
+    known: dict[str, str] = {}
+    for place, (uri, found) in enumerate(find_sources(uris)):
+        if isinstance(found, str):
             _skip(errors, uri, found)
+            continue
+        md5 = lineage.digest(found.folder)
+        if md5 in known:
+            _skip(errors, uri, f"it is the same model as {known[md5]}.")
+            continue
+        label = _label(found, sources)
+        known[md5] = label
+        sources[label] = replace(found, md5=md5, place=place)
+    return sources, errors
+
+
+def _predict(sources: Mapping[str, Source], errors: dict[str, str], work: Path, options: Options) -> dict[str, Result]:
+    """Return what became of the models that have written; the others are named in ``errors``."""
+    results: dict[str, Result] = {}
     salt = lineage.digest(work / ROWS) + options.generation.model_dump_json()
-    jobs = [
-        Job(name=name, folder=found.folder, key=_md5(salt + lineage.digest(found.folder)))
-        for name, found in sources.items()
-    ]
+    jobs = [Job(name=name, folder=found.folder, key=_md5(salt + found.md5)) for name, found in sources.items()]
     for result in run_jobs(jobs, work, options.generation, workers=len(jobs) if options.parallel else 1):
         if result.error:
             _skip(errors, result.job.name, result.error)
         else:
             results[result.job.name] = result
-    return sources, results, errors
+    return results
 
 
 def scores(rows: Sequence[Dialogue], texts: Mapping[str, Sequence[str]], options: Options) -> dict[str, Any]:
@@ -198,16 +242,11 @@ def _skip(errors: dict[str, str], name: str, sentence: str) -> None:
     print(f"left out {name}: {sentence}", file=sys.stderr)
 
 
-def _check_weights(options: Options, uris: Sequence[str]) -> None:
-    if options.weights is not None and len(options.weights) != len(uris):
-        raise UserError(f"--weights has {len(options.weights)} numbers for {len(uris)} models: give one for each.")
-
-
-def _check_enough(members: Sequence[str], errors: Mapping[str, str], options: Options) -> None:
+def _check_enough(members: Sequence[str], options: Options) -> None:
     if not members:
         raise UserError(
-            "none of the models can be used, see above; train some with `dvc repro` (or one with `yoyak train bart`), "
-            "then name models:/yoyak-bart@champion or models/bart."
+            "no model can be used; train some with `dvc repro` (or one with `yoyak train bart`), then name "
+            "models:/yoyak-bart@champion or models/bart."
         )
     if len(members) < options.min_members:
         raise UserError(
@@ -216,35 +255,42 @@ def _check_enough(members: Sequence[str], errors: Mapping[str, str], options: Op
         )
 
 
-def _combiner(members: Sequence[str], sources: Mapping[str, Source], uris: Sequence[str], options: Options) -> Combiner:
+def _combiner(members: Sequence[str], sources: Mapping[str, Source], options: Options) -> Combiner:
+    """Return the strategy with its weights, or the reranker that the pipeline fitted for these members."""
+    kind = getattr(options.strategy, "weights", None)
+
     def combiner(found: Mapping[str, float]) -> Combiner:
         return Combiner(strategy=options.strategy, granularity=options.granularity, weights=found)
 
     if len(members) == 1:
         return combiner({members[0]: 1.0})
     if options.weights is not None:
-        given = dict(zip(uris, options.weights, strict=True))
-        return combiner(weighing.normalised({name: given[sources[name].uri] for name in members}, members))
-    kind = getattr(options.strategy, "weights", None)
+        if kind is None:
+            raise UserError(f"{options.strategy.type} has no weights: leave --weights out, or take another strategy.")
+        return combiner(weighing.normalised({m: options.weights[sources[m].place] for m in members}, members))
     if kind == "equal":
         return combiner(weighing.equal(members))
-    if options.learned is not None:
-        # What was fitted speaks of the pipeline's members: each model must be one of them.
-        own = {name: str(sources[name].about.get("lineage", {}).get("member", name)) for name in members}
-        if sorted(own.values()) == sorted(options.learned.weights):
-            return _renamed(options.learned, {member: name for name, member in own.items()})
+    if kind == "dev":
+        scores = {name: score for name in members if (score := sources[name].dev_score) is not None}
+        if len(scores) == len(members):
+            return combiner(weighing.by_score(scores))
+    # What was fitted speaks of the pipeline's members: each model must be one of them.
+    own = {name: sources[name].member for name in members}
+    if options.learned is not None and sorted(own.values()) == sorted(options.learned.weights):
+        return _renamed(options.learned, {member: name for name, member in own.items()})
+    if kind is None:
+        fitted = ", ".join(options.learned.weights) if options.learned is not None else "no members yet"
         raise UserError(
-            f"{options.strategy.type} was fitted for {', '.join(options.learned.weights)}, not for "
-            f"{', '.join(own.values())}: name those models, or take another strategy."
+            f"{options.strategy.type} was fitted for {fitted}, not for {', '.join(own.values())}: name those models "
+            "(`dvc repro` fits it), or take mbr or vote."
         )
-    known = {name: sources[name].about.get("scores", {}).get("dev.combined") for name in members}
-    unknown = [name for name, score in known.items() if score is None]
-    if unknown or kind != "dev":
-        reason = f"no dev score of {unknown[0]} is known" if unknown else "it has to be fitted on dev"
-        raise UserError(
-            f"{options.strategy.type}: {reason}; give --weights, one number for each model, or take mbr or vote."
-        )
-    return combiner(weighing.by_score({name: float(score) for name, score in known.items() if score is not None}))
+    if isinstance(kind, dict):
+        return combiner(weighing.normalised({name: kind[own[name]] for name in members if own[name] in kind}, members))
+    unknown = [name for name in members if sources[name].dev_score is None]
+    reason = f"no dev score of {unknown[0]} is known" if kind == "dev" else "its weights have to be fitted on dev"
+    if isinstance(options.strategy, Weighted):
+        raise UserError(f"{options.strategy.type}: {reason}; give --weights, one number for each model, or take vote.")
+    return combiner(weighing.equal(members))
 
 
 def _renamed(combiner: Combiner, names: Mapping[str, str]) -> Combiner:

@@ -22,6 +22,7 @@ from typing import Any
 from yoyak.errors import UserError
 from yoyak.files import write_json
 from yoyak.params import Generation
+from yoyak.tracking import sigterm_raises
 
 ROWS = "rows.jsonl"
 """The dialogues, in the folder where the candidates go."""
@@ -59,23 +60,24 @@ def run_jobs(jobs: Sequence[Job], work: Path, generation: Generation, *, workers
         else:
             waiting.append(job)
     running: dict[BaseProcess, Job] = {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < workers:
-                job = waiting.pop(0)
-                process: BaseProcess = context.Process(
-                    target=_write, args=(job, work, generation, workers), name=job.name
-                )
-                process.start()
-                running[process] = job
-            wait([process.sentinel for process in running])
-            for ended in [process for process in running if not process.is_alive()]:
-                job = running.pop(ended)
-                yield Result(job=job, error=_error(ended, work, job), facts=_facts(work, job))
-    finally:
-        for left in running:
-            left.terminate()
-            left.join()
+    # A parent that is told to end takes its children along.
+    with sigterm_raises():
+        try:
+            while waiting or running:
+                while waiting and len(running) < workers:
+                    job = waiting.pop(0)
+                    arguments = (job, work, generation, workers)
+                    process: BaseProcess = context.Process(target=_write, args=arguments, name=job.name)
+                    process.start()
+                    running[process] = job
+                wait([process.sentinel for process in running])
+                for ended in [process for process in running if not process.is_alive()]:
+                    job = running.pop(ended)
+                    yield Result(job=job, error=_error(ended, work, job), facts=_facts(work, job))
+        finally:
+            for left in running:
+                left.terminate()
+                left.join()
 
 
 def candidates_file(work: Path, job: Job) -> Path:

@@ -56,7 +56,7 @@ def make_row(dialogue: Dialogue, candidates: Mapping[str, Sequence[Candidate]]) 
     for member, found in candidates.items():
         if not found:
             raise UserError(f"Member '{member}' has no candidate for dialogue '{dialogue.fname}': predict it again.")
-    repaired = sum(not math.isfinite(candidate.score) for found in candidates.values() for candidate in found)
+    repaired = sum(not _is_score(candidate.score) for found in candidates.values() for candidate in found)
     if repaired:
         candidates = {member: _finite(found) for member, found in candidates.items()}
     return Row(dialogue.fname, dialogue.dialogue, candidates, repaired)
@@ -102,7 +102,10 @@ class _Lines:
         places, place = {}, 0
         self.file.seek(0)
         for line in self.file:
-            places[self._parse(line)[0]] = place
+            fname = self._parse(line)[0]
+            if fname in places:
+                raise UserError(f"{self.path}: member '{self.member}' has dialogue '{fname}' twice: predict it again.")
+            places[fname] = place
             place += len(line)
         return places
 
@@ -110,8 +113,8 @@ class _Lines:
         try:
             value: dict[str, Any] = json.loads(line)
             return str(value["fname"]), [_candidate(**candidate) for candidate in value["candidates"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{self.path} has a damaged line ({error}): `dvc repro` makes it anew.") from error
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            raise UserError(f"{self.path} has a damaged line: `dvc repro` makes it anew.") from error
 
 
 def _open(member: str, path: Path) -> BinaryIO:
@@ -126,12 +129,19 @@ def _open(member: str, path: Path) -> BinaryIO:
 def _candidate(text: str, score: float | None, view: int = 0) -> Candidate:
     if not isinstance(text, str):
         raise TypeError("a candidate's text is none")
+    text.encode()
     return Candidate(text, math.nan if score is None else float(score), view)
 
 
+LARGEST = 1e6
+"""No length-normalised log-probability is larger: such a score is none."""
+
+
+def _is_score(score: float) -> bool:
+    return abs(score) < LARGEST
+
+
 def _finite(candidates: Sequence[Candidate]) -> list[Candidate]:
-    known = [candidate.score for candidate in candidates if math.isfinite(candidate.score)]
+    known = [candidate.score for candidate in candidates if _is_score(candidate.score)]
     lowest = min(known, default=0.0)
-    return [
-        candidate if math.isfinite(candidate.score) else replace(candidate, score=lowest) for candidate in candidates
-    ]
+    return [candidate if _is_score(candidate.score) else replace(candidate, score=lowest) for candidate in candidates]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from yoyak.errors import UserError
+from yoyak.models.text import load_spec
+from yoyak.serving.loading import ABOUT
 
 LINEAGE = ("git.commit", "git.dirty", "dvc.models_md5", "member", "restored")
 """Tags of a version, beside those of its inputs, that say what it was made from."""
@@ -23,6 +27,22 @@ class Source:
     folder: Path
     about: dict[str, Any] = field(default_factory=dict)
     """``name``, ``version``, ``run_id``, ``model_id``, ``lineage`` and ``scores``, as far as they are known."""
+    md5: str = ""
+    """Of the folder."""
+    place: int = 0
+    """Where it stands among those that were named."""
+
+    @property
+    def member(self) -> str:
+        """The member that it was trained as, whatever its file is called."""
+        return load_spec(self.folder).member
+
+    @property
+    def dev_score(self) -> float | None:
+        """Its combined ROUGE on dev, where the registry or its ZIP knows it."""
+        known = self.about.get("scores") or self.about.get("metadata", {}).get("metrics", {})
+        value = known.get("dev.combined", known.get("score.dev.combined"))
+        return value if isinstance(value, float) and math.isfinite(value) and value >= 0 else None
 
     @property
     def label(self) -> str:
@@ -51,7 +71,11 @@ def find_sources(uris: Sequence[str]) -> Iterator[tuple[str, Source | str]]:
 
     for uri in uris:
         try:
-            yield uri, Source(uri=uri, folder=resolve_model(uri), about=_about(uri))
+            folder = resolve_model(uri)
+            if (folder / ABOUT).is_file():
+                raise UserError("it is an ensemble: name the models that it is made of.")
+            load_spec(folder)
+            yield uri, Source(uri=uri, folder=folder, about=_about(uri))
         except UserError as error:
             yield uri, str(error)
 
@@ -79,7 +103,11 @@ def _of_version(rest: str) -> dict[str, Any]:
     with reported():
         found = client.get_model_version_by_alias(name, alias) if at else client.get_model_version(name, number)
     tags = {key: value for key, value in found.tags.items() if key in LINEAGE or key.startswith("input.")}
-    scores = {key.removeprefix("score."): float(value) for key, value in found.tags.items() if key.startswith("score.")}
+    scores = {}
+    for key, value in found.tags.items():
+        with suppress(ValueError):
+            if key.startswith("score.") and math.isfinite(float(value)):
+                scores[key.removeprefix("score.")] = float(value)
     return {
         "name": found.name,
         "version": int(found.version),

@@ -61,6 +61,8 @@ def combine_splits(
     if not (prepared / f"{DEV}.jsonl").is_file():
         raise UserError("ensembles are fitted on the dev split, and there is none: see data.files and data.split.")
     dev = read_jsonl(prepared / f"{DEV}.jsonl")
+    if not dev:
+        raise UserError("ensembles are fitted on the dev split, and it is empty: see data.files and data.split.")
     rows = list(read_rows(prepared / f"{DEV}.jsonl", _files(predictions, DEV)))
     references = [row.summaries for row in dev]
     members = list(predictions)

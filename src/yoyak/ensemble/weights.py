@@ -25,8 +25,10 @@ def normalised(weights: Mapping[str, float], members: Sequence[str]) -> dict[str
         raise UserError(f"weights: '{missing[0]}' has none: give each member one, 0 silences it.")
     if not all(np.isfinite(value) and value >= 0 for value in weights.values()) or not any(weights.values()):
         raise UserError("weights must be numbers of 0 or more, and one of them above 0.")
-    total = sum(weights.values())
-    return {member: weights[member] / total for member in members}
+    # The largest first: the sum of very large ones is no number.
+    largest = max(weights.values())
+    total = sum(value / largest for value in weights.values())
+    return {member: weights[member] / largest / total for member in members}
 
 
 def equal(members: Sequence[str]) -> dict[str, float]:

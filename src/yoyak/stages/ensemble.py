@@ -29,6 +29,9 @@ def run(
     anywhere = models is not None or every is not None
     if (name is None) != anywhere:
         raise UserError("name a strategy of params.yaml, or models with --models or --all, and not both.")
+    options = (input, output, strategy, weights, min_members, parallel)
+    if name is not None and options != ("-", "ensemble_results", "mbr", None, None, False):
+        raise UserError(f"{name} takes its values from params.yaml: options go with --models or --all.")
     if name is not None:
         combine_members(name)
     else:
@@ -101,7 +104,10 @@ def combine_anything(
     if not rows:
         raise UserError(f"{source} holds no dialogue: give a file with at least one.")
     fitted = Path("ensembles", strategy)
-    uris = list(dict.fromkeys([*models, *(every_model(p.registry.name, Path(every)) if every is not None else ())]))
+    found = every_model(p.registry.name, Path(every)) if every is not None else []
+    if not models and not found:
+        raise UserError(f"there is no registered member and no ZIP below {every}: train some with `dvc repro`.")
+    uris = [*models, *(uri for uri in found if uri not in models)]
     final = combine_models(
         uris,
         rows,
@@ -127,6 +133,8 @@ def _strategy(name: str, settings: Ensemble) -> OfCandidates:
     if name in settings.strategies:
         return settings.strategies[name]
     kinds = {kind.model_fields["type"].annotation.__args__[0]: kind for kind in get_args(get_args(OfCandidates)[0])}
+    if name in ("soft", "soup"):
+        raise UserError(f"--strategy {name} works inside of the models: it is for ensemble.models and `yoyak blend`.")
     if name not in kinds:
         raise UserError(f"--strategy: there is no '{name}'{nearest(name, [*settings.strategies, *kinds])}.")
     return kinds[name](type=name)
