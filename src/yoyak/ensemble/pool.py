@@ -114,7 +114,7 @@ class _Lines:
             value: dict[str, Any] = json.loads(line)
             return str(value["fname"]), [_candidate(**candidate) for candidate in value["candidates"]]
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            raise UserError(f"{self.path} has a damaged line: `dvc repro` makes it anew.") from error
+            raise UserError(f"{self.path} has a damaged line ({error}): `dvc repro` makes it anew.") from error
 
 
 def _open(member: str, path: Path) -> BinaryIO:
