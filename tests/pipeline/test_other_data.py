@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from pipeline.conftest import ROOT, shrink
 from yoyak.decoding.candidates import read_candidates
-from yoyak.stages import evaluate, predict, prepare, register, report, train
+from yoyak.stages import ensemble, evaluate, predict, prepare, register, report, train
 
 SHARED = ROOT.parent / "shared" / "data"
 SETS: dict[str, dict[str, Any]] = {
@@ -39,6 +39,7 @@ def test_the_pipeline_takes_it(name: str, project: Path) -> None:
     shrink(tree)
     tree["data"] = {"folder": str(SHARED / name), **SETS[name]}
     tree["scoring"]["granularities"] = ["english"]
+    tree["ensemble"]["granularity"] = "english"
     for member in tree["members"].values():
         member |= {"evaluation_granularity": "english", "num_epochs": 0.5}
     with (project / "params.yaml").open("w") as out:
@@ -48,6 +49,8 @@ def test_the_pipeline_takes_it(name: str, project: Path) -> None:
     for member in tree["members"]:
         train.run(member)
         predict.run(member)
+    for strategy in tree["ensemble"]["strategies"]:
+        ensemble.run(strategy)
     evaluate.run()
     register.run()
     report.run()
@@ -68,6 +71,7 @@ def test_the_pipeline_takes_it(name: str, project: Path) -> None:
     means = {name: sum(float(row["combined"]) for row in test if row["system"] == name) for name in ("oracle", "lead3")}
     assert means["oracle"] > means["lead3"] > 0
     assert "<svg" in Path("report/index.html").read_text()
-    assert {row["member"] for row in json.loads(Path("registry/registered.json").read_text())["registered"]} == set(
-        tree["members"]
-    )
+    assert {row["member"] for row in json.loads(Path("registry/registered.json").read_text())["registered"]} == {
+        *tree["members"],
+        tree["registry"]["ensemble"],
+    }
