@@ -14,7 +14,7 @@ from mlflow_helpers import DIALOGUE, git, make_bart
 from yoyak import lineage, registry, tracking, tracking_restore, tracking_store
 from yoyak.decoding.candidates import Candidate, write_candidates
 from yoyak.errors import UserError
-from yoyak.registry_check import quick_check
+from yoyak.registry_check import quick_check, was_last
 from yoyak.serving.packaging import log_member
 
 RULES = {"significance": 0.05, "samples": 500, "seed": 1}
@@ -228,6 +228,20 @@ def test_quick_check_knows_the_fingerprint_of_a_version_that_is_there(store, pro
     assert quick_check("f1")
     store.delete_model_version("yoyak", "1")
     assert not quick_check("f1")
+
+
+def test_another_result_that_was_registered_since_is_noticed(project):
+    assert not was_last("f1")
+    out = project / "registry/registered.json"
+    out.parent.mkdir()
+    for text, expected in (
+        ('{"fingerprint": "f1"}', True),
+        ('{"fingerprint": "f2"}', False),
+        ("[", False),
+        ("[]", False),
+    ):
+        out.write_text(text, encoding="utf-8")
+        assert was_last("f1") is expected
 
 
 def test_quick_check_doubts_what_it_does_not_know(project, monkeypatch):

@@ -74,7 +74,12 @@ def register(p: Params, mark: str) -> dict[str, Any]:
         ensemble = register_ensemble(p, versions, _scores(summary, p.registry.ensemble), dev[0].dialogue)
         rows.append(_row(ensemble, p.registry.ensemble, False))
     registry.mark(version, mark)
-    value = {"registered": rows, "decision": _decision(version, best, gate), "tracking_uri": _shown_uri()}
+    value = {
+        "registered": rows,
+        "decision": _decision(version, best, gate),
+        "tracking_uri": _shown_uri(),
+        "fingerprint": mark,
+    }
     write_json(OUT, value)
     return value
 

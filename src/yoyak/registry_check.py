@@ -7,6 +7,7 @@ yes for a SQLite store; any doubt is a no, and the whole path follows.
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
 from pathlib import Path
 
@@ -30,6 +31,15 @@ def fingerprint() -> str:
         content = path.read_bytes() if path.is_file() else b""
         digest.update(f"{path.as_posix()} {len(content)}\n".encode() + content)
     return digest.hexdigest()
+
+
+def was_last(fingerprint: str) -> bool:
+    """Return whether this result is the one that was registered last: of another, aliases and report would speak."""
+    try:
+        value = json.loads(Path("registry", "registered.json").read_text(encoding="utf-8"))
+        return bool(value["fingerprint"] == fingerprint)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def quick_check(fingerprint: str, name: str = "yoyak") -> bool:

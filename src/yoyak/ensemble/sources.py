@@ -53,15 +53,16 @@ class Source:
 
 
 def every_model(registered: str, folder: Path) -> list[str]:
-    """Return the newest version of each registered member, and each ZIP below a folder."""
+    """Return the newest version of each registered member, and each ZIP below a folder, hidden folders aside."""
     from yoyak.tracking_store import connect, reported
 
     client = connect()
     with reported():
         versions: dict[str, int] = {}
-        for found in client.search_model_versions(f"name LIKE '{registered}-%'"):
-            versions[found.name] = max(versions.get(found.name, 0), int(found.version))
-    zips = sorted(path.as_posix() for path in folder.rglob("*.zip"))
+        for known in client.search_model_versions(f"name LIKE '{registered}-%'"):
+            versions[known.name] = max(versions.get(known.name, 0), int(known.version))
+    found = (path for path in folder.rglob("*.zip") if not any(part.startswith(".") for part in path.parts))
+    zips = sorted(path.as_posix() for path in found)
     return [f"models:/{name}/{version}" for name, version in sorted(versions.items())] + zips
 
 

@@ -26,7 +26,7 @@ def run(undo: bool = False, bundle: str | None = None, name: str | None = None) 
         print(f"{back.name} version {back.version} is champion again")
         return
     mark = registry_check.fingerprint()
-    if registry_check.quick_check(mark, p.registry.name):
+    if registry_check.was_last(mark) and registry_check.quick_check(mark, p.registry.name):
         print("nothing changed: the registry has this result")
         return
     from yoyak.registration import register
