@@ -31,7 +31,7 @@ from yoyak.params import Generation
 VOCABULARY = 300
 WINDOW = 128
 IDS = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
-T5 = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 1, "num_decoder_layers": 2, "num_heads": 2,
+T5 = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 2,
       "decoder_start_token_id": 1, "feed_forward_proj": "gated-gelu"}  # fmt: skip
 LLAMA = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
          "num_key_value_heads": 2, "max_position_embeddings": WINDOW, "tie_word_embeddings": True}  # fmt: skip

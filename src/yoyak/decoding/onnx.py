@@ -189,7 +189,7 @@ class OnnxSummarizer:
         needed = longest + new_tokens if self.encoder is None else max(longest, new_tokens + 1)
         if self.about.positions is not None and needed > self.about.positions:
             raise UserError(
-                f"{self.spec.member} would need {needed} positions and has {self.about.positions}: lower max_new_tokens."
+                f"{self.spec.member} needs {needed} positions and has {self.about.positions}: lower max_new_tokens."
             )
 
 

@@ -160,7 +160,11 @@ def _take_head(model: onnx.ModelProto, weight: str) -> Rows:
     name = f"{weight}_quantized"
     values = numpy_helper.to_array(constants[name]).T
     zero = numpy_helper.to_array(constants[f"{weight}_zero_point"])
-    rows = Rows(np.ascontiguousarray(values), numpy_helper.to_array(constants[f"{weight}_scale"]), zero.reshape(-1)[0])
+    rows = Rows(
+        np.ascontiguousarray(values),
+        numpy_helper.to_array(constants[f"{weight}_scale"]),
+        zero.reshape(-1)[:1].reshape(()),
+    )
     constants[name].CopyFrom(numpy_helper.from_array(rows.values, "yoyak.head_rows"))
     model.graph.node.insert(
         0, onnx.helper.make_node("Transpose", ["yoyak.head_rows"], [name], name="yoyak.head", perm=[1, 0])
@@ -177,7 +181,9 @@ def _int8_embeddings(model: onnx.ModelProto, known: dict[bytes, Rows], per_chann
         out, found = node.output[0], f"{name}.found"
         if rows.scale.size == 1:
             constants += [(f"{name}.scale", rows.scale.reshape(())), (f"{name}.zero", rows.zero)]
-            behind = [("DequantizeLinear", [found, f"{name}.scale", f"{name}.zero"], out, {})]
+            behind: list[tuple[str, list[str], str, dict[str, Any]]] = [
+                ("DequantizeLinear", [found, f"{name}.scale", f"{name}.zero"], out, {})
+            ]
         else:
             constants += [
                 (f"{name}.scale", rows.scale.reshape(-1, 1)),
@@ -202,7 +208,7 @@ def _rows(table: Array, per_channel: bool) -> Rows:
     highest = np.abs(table).max(axis=1 if per_channel else None)
     scale = np.asarray(np.maximum(highest, np.finfo(np.float32).tiny) / 127, dtype=np.float32)
     values = np.rint(table / (scale[:, None] if per_channel else scale)).clip(-127, 127).astype(np.int8)
-    return Rows(values, scale, np.int8(0))
+    return Rows(values, scale, np.zeros((), dtype=np.int8))
 
 
 def _int4(model: onnx.ModelProto) -> None:
