@@ -201,9 +201,11 @@ class _Cached:
         self.outputs = [out.name for out in session.get_outputs()]
         self.inputs = {one.name: one for one in session.get_inputs()}
         self.past: dict[str, ort.OrtValue] = {}
+        self.rows = 0
 
     def _empty(self, rows: int) -> None:
         """Begin with a cache of nothing."""
+        self.rows = rows
         for name in self.outputs:
             if name.startswith(PRESENT):
                 past = name.replace(PRESENT, PAST)
@@ -222,6 +224,7 @@ class _Cached:
 
     def _reorder(self, source: Ints) -> None:
         """Let each row go on with the cache of another."""
+        self.rows = len(source)
         for name in self.outputs:
             if name.startswith(PRESENT):
                 past = name.replace(PRESENT, PAST)
@@ -240,19 +243,14 @@ class _Seq2Seq(_Cached):
         found = encoder.run_with_ort_values(names, {"input_ids": _value(ids), "attention_mask": _value(mask)})
         self._empty(len(ids))
         self.past.update(zip(names, found, strict=True))
-        self.cross = names
 
     def first(self) -> Floats:
         return self._step({"input_ids": self.start, "encoder_attention_mask": self.mask})
 
     def advance(self, tokens: Ints, source: Ints | None) -> Floats:
-        if source is not None and not _same(source, len(self.mask)):
+        if source is not None and not _same(source, self.rows):
+            # Texts change places with those of the same dialogue only, and these read the same cross-attention cache.
             self._reorder(source)
-            if len(source) != len(self.mask):
-                # Later on, beams change places with those of the same dialogue only.
-                for name in self.cross:
-                    self.past[name] = _value(self.past[name].numpy()[source])
-                self.mask = self.mask[source]
         return self._step({"input_ids": tokens[:, None], "encoder_attention_mask": self.mask})
 
 
@@ -269,7 +267,7 @@ class _Causal(_Cached):
         return self._step({"input_ids": self.ids, "attention_mask": self.mask, "position_ids": positions})
 
     def advance(self, tokens: Ints, source: Ints | None) -> Floats:
-        if source is not None and not _same(source, len(self.mask)):
+        if source is not None and not _same(source, self.rows):
             self._reorder(source)
             self.mask = self.mask[source]
         self.mask = np.concatenate([self.mask, np.ones_like(self.mask[:, :1])], axis=1)

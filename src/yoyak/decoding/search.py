@@ -29,7 +29,8 @@ class Decoder(Protocol):
     def advance(self, tokens: Ints, source: Ints | None) -> Floats:
         """Append one token to each row and return the logits of the next.
 
-        ``source`` says which of the rows so far each row goes on from; None says that each goes on from itself.
+        ``source`` says which of the rows so far each row goes on from; None says that each goes on from itself. The
+        rows of a dialogue stand together, as many for each, and go on from one another only.
         """
 
 

@@ -42,6 +42,7 @@ def export_graphs(model: Any, family: Literal["seq2seq", "causal"]) -> Graphs:
             return {"decoder": decoder}
         encoder, decoder = _load(folder / "encoder_model.onnx"), _load(folder / "decoder_with_past_model.onnx")
         _add_cross_cache(encoder, _load(folder / "decoder_model.onnx"), decoder)
+        _share_cross_cache(decoder)
     return {"encoder": encoder, "decoder": decoder}
 
 
@@ -142,7 +143,7 @@ def _add_cross_cache(encoder: onnx.ModelProto, first: onnx.ModelProto, decoder: 
         turn = made.get(name)
         split = made.get(turn.input[0]) if turn is not None and turn.op_type == "Transpose" else None
         if split is None or split.op_type != "Reshape":
-            raise UserError(f"The exported graph makes {name} in a way that is not known: use precision of torch.")
+            raise UserError(f"The exported graph makes {name} in a way that is not known: this model stays in torch.")
         # Its batch size is that of the decoder's input; 0 takes the encoder's.
         shape = f"{name}.shape"
         split.input[1] = shape
@@ -169,6 +170,54 @@ def _add_cross_cache(encoder: onnx.ModelProto, first: onnx.ModelProto, decoder: 
         copied = encoder.graph.initializer.add()
         copied.CopyFrom(constants[name])
         copied.name = f"cross.{name}"
+
+
+def _share_cross_cache(decoder: onnx.ModelProto) -> None:
+    """Let all texts of a dialogue attend to one copy of its cache, as the rows of one product.
+
+    The decoder then takes caches and a mask of fewer rows than it has texts; those of a dialogue stand together.
+    """
+    made = producers(decoder)
+    for value in list(decoder.graph.input):
+        if not (value.name.startswith(PAST) and value.name.endswith(".encoder.key")):
+            continue
+        heads, size = (value.type.tensor_type.shape.dim[place].dim_value for place in (1, 3))
+        name = value.name.removesuffix(".key")
+        scores = _reader(decoder, value.name, made)
+        mixed = _reader(decoder, f"{name}.value", made)
+        constants = {f"{name}.first": [0], f"{name}.split": [-1, heads, size], f"{name}.join": [-1, heads, 1, size]}
+        decoder.graph.initializer.extend(
+            numpy_helper.from_array(np.array(numbers, dtype=np.int64), key) for key, numbers in constants.items()
+        )
+        query, out = scores.input[0], mixed.output[0]
+        scores.input[0], mixed.output[0] = f"{name}.query", f"{name}.mixed"
+        before = [
+            ("Shape", [value.name], "shape", {}),
+            ("Gather", [f"{name}.shape", f"{name}.first"], "dialogues", {"axis": 0}),
+            ("Concat", [f"{name}.dialogues", f"{name}.split"], "grouped", {"axis": 0}),
+            ("Reshape", [query, f"{name}.grouped"], "rows", {}),
+            ("Transpose", [f"{name}.rows"], "query", {"perm": [0, 2, 1, 3]}),
+        ]
+        behind = [
+            ("Transpose", [f"{name}.mixed"], "back", {"perm": [0, 2, 1, 3]}),
+            ("Reshape", [f"{name}.back", f"{name}.join"], "", {}),
+        ]
+        for node, steps, ahead in ((scores, before, 0), (mixed, behind, 1)):
+            place = list(decoder.graph.node).index(node) + ahead
+            for step, (kind, inputs, output, attributes) in enumerate(steps):
+                output = f"{name}.{output}" if output else out
+                step_node = onnx.helper.make_node(kind, inputs, [output], name=f"{name}.{kind}_{step}", **attributes)
+                decoder.graph.node.insert(place + step, step_node)
+
+
+def _reader(model: onnx.ModelProto, value: str, made: dict[str, onnx.NodeProto]) -> onnx.NodeProto:
+    """Return the product whose second factor is a value, as it is or transposed."""
+    for node in model.graph.node:
+        if node.op_type == "MatMul":
+            turn = made.get(node.input[1])
+            if value in (node.input[1], turn.input[0] if turn is not None and turn.op_type == "Transpose" else None):
+                return node
+    raise UserError(f"The exported graph attends to {value} in a way that is not known: this model stays in torch.")
 
 
 def _behind(
