@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
 
-from onnx_models import MODELS, VOCABULARY, save_model
+from onnx_models import VOCABULARY, save_model
+from yoyak.decoding.onnx import OnnxSummarizer
 from yoyak.errors import UserError
 from yoyak.export.folder import export_model
 from yoyak.export.graphs import export_graphs, initializers
@@ -91,22 +91,23 @@ def test_a_table_that_the_head_is_not_tied_to_is_quantized_by_itself(tmp_path: P
     assert not [node for node in graphs["decoder"].graph.node if node.name == "yoyak.head"]
 
 
-@pytest.mark.parametrize("kind", MODELS)
-@pytest.mark.parametrize("precision", ["int8", "int4"])
-def test_small_numbers_are_close_to_big_ones(kind: str, precision: str, tmp_path: Path) -> None:
-    """Most tokens that the models write are the same: of random weights, more cannot be asked."""
-    from yoyak.decoding.onnx import OnnxSummarizer
-
+@pytest.mark.parametrize("kind", ["bart", "mt5", "gpt2", "qwen2"])
+def test_small_numbers_are_close_to_big_ones(kind: str, tmp_path: Path) -> None:
     source = save_model(kind, tmp_path / "model")
     inputs = [[token, token + 1, token + 40] for token in range(10, 50)]
-    written: dict[str, Any] = {}
-    for one in ("fp32", precision):
-        export_model(source, tmp_path / one, Export.model_validate({"precision": one}))
-        summarizer = OnnxSummarizer.load(tmp_path / one, threads=1)
-        how = summarizer.search(summarizer.generation.model_copy(update={"max_new_tokens": 1}))
-        written[one] = [texts[0].tokens for texts in summarizer.write(inputs, how)]
-    same = np.mean([a == b for a, b in zip(written["fp32"], written[precision], strict=True)])
-    assert same > (0.8 if precision == "int8" else 0.3)
+    logits = {}
+    for precision in ("fp32", "int8", "int4"):
+        export_model(source, tmp_path / precision, Export.model_validate({"precision": precision}))
+        summarizer = OnnxSummarizer.load(tmp_path / precision, threads=1)
+        logits[precision] = summarizer.begin(inputs).first()
+
+    def likeness(precision: str) -> float:
+        rows = zip(logits["fp32"], logits[precision], strict=True)
+        return float(np.mean([np.corrcoef(wanted, found)[0, 1] for wanted, found in rows]))
+
+    # The weights are random and large; those of a trained model lose less.
+    assert likeness("int8") > 0.95
+    assert 0.5 < likeness("int4") < likeness("int8")
 
 
 def test_the_folder_is_whole(bart: Path, tmp_path: Path) -> None:
@@ -135,6 +136,7 @@ def test_the_encoder_makes_the_cross_attention_cache(bart: Path) -> None:
     graphs = export_graphs(load_trained(bart, "seq2seq").eval(), "seq2seq")
     outputs = [out.name for out in graphs["encoder"].graph.output]
     assert outputs == [f"past_key_values.{n}.encoder.{part}" for n in range(2) for part in ("key", "value")]
+    # Two layers, keys and values.
     projections = [tensor for name, tensor in initializers(graphs["encoder"]).items() if name.startswith("cross.")]
     assert len([tensor for tensor in projections if len(tensor.dims) == 2]) == 4
 
@@ -150,6 +152,17 @@ def test_same_bytes_are_stored_once(tmp_path: Path) -> None:
     assert write_graphs(models, tmp_path) == table.nbytes
     back = onnx.load(tmp_path / "b.onnx").graph.initializer[0]
     assert np.array_equal(numpy_helper.to_array(back), table.reshape(40, 50))
+
+
+def test_the_cross_attention_cache_is_read_by_all_texts_of_a_dialogue(bart: Path, tmp_path: Path) -> None:
+    export_model(bart, tmp_path / "out", Export(precision="fp32"))
+    summarizer = OnnxSummarizer.load(tmp_path / "out", threads=1)
+    decoder = summarizer.begin([[5, 6, 7], [8, 9]])
+    decoder.first()
+    decoder.advance(np.array([11, 12, 13, 14, 15, 16]), np.array([0, 0, 0, 1, 1, 1]))
+    rows = {name: value.shape()[0] for name, value in decoder.past.items()}
+    assert {count for name, count in rows.items() if ".encoder." in name} == {2}
+    assert {count for name, count in rows.items() if ".decoder." in name} == {6}
 
 
 def test_an_architecture_that_optimum_does_not_know_is_one_sentence(bart: Path) -> None:

@@ -167,11 +167,16 @@ class OnnxSummarizer:
 
     def write(self, inputs: Sequence[list[int]], how: Search, rows: Sequence[int] | None = None) -> list[list[Written]]:
         """Return what the model writes for each row of input ids, best first; ``rows`` numbers them for sampling."""
+        decoder = self.begin(inputs)
+        return search(decoder, decoder.prompt, how, rows)
+
+    def begin(self, inputs: Sequence[list[int]]) -> _Seq2Seq | _Causal:
+        """Return the decoder of a batch, which has read its inputs."""
         ids, mask = self._pad(inputs)
         if self.encoder is None:
-            return search(_Causal(self.decoder, ids, mask), ids, how, rows)
+            return _Causal(self.decoder, ids, mask)
         start = np.full((len(ids), 1), self.about.decoder_start_token_id, dtype=np.int64)
-        return search(_Seq2Seq(self.encoder, self.decoder, ids, mask, start), start, how, rows)
+        return _Seq2Seq(self.encoder, self.decoder, ids, mask, start)
 
     def _pad(self, inputs: Sequence[list[int]]) -> tuple[Ints, Ints]:
         """Pad to the longest row, on the left for decoder-only models: what they write follows the last token."""
@@ -238,14 +243,14 @@ class _Seq2Seq(_Cached):
         self, encoder: ort.InferenceSession, decoder: ort.InferenceSession, ids: Ints, mask: Ints, start: Ints
     ) -> None:
         super().__init__(decoder)
-        self.mask, self.start = mask, start
+        self.mask, self.prompt = mask, start
         names = [out.name for out in encoder.get_outputs()]
         found = encoder.run_with_ort_values(names, {"input_ids": _value(ids), "attention_mask": _value(mask)})
         self._empty(len(ids))
         self.past.update(zip(names, found, strict=True))
 
     def first(self) -> Floats:
-        return self._step({"input_ids": self.start, "encoder_attention_mask": self.mask})
+        return self._step({"input_ids": self.prompt, "encoder_attention_mask": self.mask})
 
     def advance(self, tokens: Ints, source: Ints | None) -> Floats:
         if source is not None and not _same(source, self.rows):
@@ -259,12 +264,12 @@ class _Causal(_Cached):
 
     def __init__(self, decoder: ort.InferenceSession, ids: Ints, mask: Ints) -> None:
         super().__init__(decoder)
-        self.ids, self.mask = ids, mask
+        self.prompt, self.mask = ids, mask
         self._empty(len(ids))
 
     def first(self) -> Floats:
         positions = np.where(self.mask == 0, 1, self.mask.cumsum(axis=1) - 1)
-        return self._step({"input_ids": self.ids, "attention_mask": self.mask, "position_ids": positions})
+        return self._step({"input_ids": self.prompt, "attention_mask": self.mask, "position_ids": positions})
 
     def advance(self, tokens: Ints, source: Ints | None) -> Floats:
         if source is not None and not _same(source, self.rows):

@@ -205,9 +205,9 @@ def _share_cross_cache(decoder: onnx.ModelProto) -> None:
         for node, steps, ahead in ((scores, before, 0), (mixed, behind, 1)):
             place = list(decoder.graph.node).index(node) + ahead
             for step, (kind, inputs, output, attributes) in enumerate(steps):
-                output = f"{name}.{output}" if output else out
-                step_node = onnx.helper.make_node(kind, inputs, [output], name=f"{name}.{kind}_{step}", **attributes)
-                decoder.graph.node.insert(place + step, step_node)
+                outputs = [f"{name}.{output}" if output else out]
+                added = onnx.helper.make_node(kind, inputs, outputs, name=f"{name}.{kind}_{step}", **attributes)
+                decoder.graph.node.insert(place + step, added)
 
 
 def _reader(model: onnx.ModelProto, value: str, made: dict[str, onnx.NodeProto]) -> onnx.NodeProto:
