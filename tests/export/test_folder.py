@@ -13,8 +13,9 @@ from onnx import TensorProto, numpy_helper
 from onnx_models import VOCABULARY, save_model
 from yoyak.decoding.onnx import OnnxSummarizer
 from yoyak.errors import UserError
+from yoyak.export.edit import initializers
 from yoyak.export.folder import export_model
-from yoyak.export.graphs import export_graphs, initializers
+from yoyak.export.graphs import export_graphs
 from yoyak.export.quantize import variable_products
 from yoyak.export.store import WEIGHTS, write_graphs
 from yoyak.params_export import Export

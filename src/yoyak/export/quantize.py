@@ -21,7 +21,7 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from yoyak.export.graphs import Graphs, drop_unused, head, initializers
+from yoyak.export.edit import Graphs, drop_unused, head, initializers
 from yoyak.params_export import Export
 
 Cpu = Literal["avx512_vnni", "avx2", "arm64"]

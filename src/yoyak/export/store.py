@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from yoyak.export.graphs import Graphs, initializers
+from yoyak.export.edit import Graphs, initializers
 
 WEIGHTS = "weights.bin"
 SMALLEST = 1024
