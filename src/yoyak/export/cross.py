@@ -124,8 +124,7 @@ def turn_keys(encoder: onnx.ModelProto, decoder: onnx.ModelProto) -> None:
 
 
 def scale_queries(model: onnx.ModelProto) -> None:
-    """Multiply the queries in the place of the scores: fewer numbers, and onnxruntime has a product for one row of
-    queries which it leaves where it has to scale what comes out."""
+    """Multiply the queries in the place of the scores: they are fewer numbers."""
     made, constants = producers(model), initializers(model)
     constants_made = {name for name, node in made.items() if node.op_type == "Constant"}
     for scores in [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] not in constants]:
