@@ -34,7 +34,18 @@ def test_help_imports_nothing_heavy() -> None:
 def test_help_names_every_verb() -> None:
     done = yoyak("--help")
     assert done.returncode == 0
-    for verb in ("prepare", "train", "predict", "evaluate", "register", "report", "samples", "params", "preset"):
+    for verb in (
+        "prepare",
+        "train",
+        "predict",
+        "evaluate",
+        "register",
+        "report",
+        "export",
+        "samples",
+        "params",
+        "preset",
+    ):
         assert verb in done.stdout
 
 

@@ -24,6 +24,7 @@ STAGES = {
     "evaluate": "score members, ensembles and extractive baselines",
     "register": "register the members and the best one in the MLflow Model Registry",
     "report": "write report/index.html and report/report.md",
+    "export": "write a model as ONNX graphs that run without torch, in INT8",
     "bundle": "write a model of MLflow as one ZIP file",
 }
 
@@ -54,6 +55,12 @@ def parser() -> argparse.ArgumentParser:
         if name == "bundle":
             verb.add_argument("model", help="models:/yoyak@champion, models:/yoyak-bart/3 or runs:/…")
             verb.add_argument("output", help="ZIP file to write")
+        if name == "export":
+            verb.add_argument("--model", help="any model in the place of export.model of params.yaml, as for predict")
+            verb.add_argument("--output", metavar="FOLDER", help="with --model: the folder to write")
+            verb.add_argument(
+                "--precision", choices=("int8", "fp32", "int4"), help="with --model (default params.yaml's)"
+            )
         if name == "blend":
             verb.add_argument("name", help="name under ensemble.models: in params.yaml")
         if name == "register":

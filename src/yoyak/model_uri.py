@@ -194,4 +194,4 @@ def _inner(folder: Path, uri: str) -> Path:
 
 
 def _usable(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in ("config.json", "ensemble.json"))
+    return any((folder / name).is_file() for name in ("config.json", "ensemble.json", "onnx.json"))

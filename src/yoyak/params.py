@@ -18,6 +18,7 @@ from yoyak import overrides
 from yoyak.errors import UserError, nearest
 from yoyak.params_base import Fraction, Granularity, Name, Section, Share
 from yoyak.params_ensemble import Ensemble, OfCandidates, OfModels
+from yoyak.params_export import Export
 
 PARAMS_FILE = "params.yaml"
 SHOWN = 60
@@ -203,6 +204,7 @@ class Params(Section):
     ensemble: Ensemble = Ensemble()
     scoring: Scoring = Scoring()
     registry: Registry = Registry()
+    export: Export = Export()
     report: Report = Report()
 
     @model_validator(mode="after")

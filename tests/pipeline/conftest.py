@@ -84,6 +84,8 @@ def make_project(folder: Path) -> Path:
     """Fill a folder with what a clone has, the default params shrunk, and 32 dialogues for data."""
     for name in ("dvc.yaml", "params.yaml", "MLproject", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, folder / name)
+    (folder / "export").mkdir()
+    shutil.copy(ROOT / "export/dvc.yaml", folder / "export/dvc.yaml")
     shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     (folder / "ensembles").mkdir()
     (folder / "ensembles/.gitkeep").touch()

@@ -1,4 +1,4 @@
-"""dvc.yaml says of each stage exactly the params that its code reads: no more, no less."""
+"""dvc.yaml and export/dvc.yaml say of each stage exactly the params that its code reads: no more, no less."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from pipeline.conftest import ROOT, shrink
 from yoyak import params, tracking, tracking_store
 from yoyak.data.samples import write_corpus
 
-DVC = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+PIPELINES = [YAML(typ="safe").load(ROOT / name)["stages"] for name in ("dvc.yaml", "export/dvc.yaml")]
+DVC = {name: node for stages in PIPELINES for name, node in stages.items()}
 MEMBER = "bart"
 KEYS = {"ensemble": ["mbr"], "blend": ["soft", "soup"]}
 """By stage: the entries of its foreach, where those are no members."""

@@ -124,7 +124,8 @@ def test_a_preset_is_whole(preset: str) -> None:
     """DVC takes a value that is missing for an error, where Yoyak would take its default."""
     params.load(ROOT / "presets" / f"{preset}.yaml", env={})
     tree = read(preset)
-    for stage in YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"].values():
+    pipelines = [YAML(typ="safe").load(ROOT / name)["stages"] for name in ("dvc.yaml", "export/dvc.yaml")]
+    for stage in [stage for stages in pipelines for stage in stages.values()]:
         entries = find(tree, stage["foreach"].strip("${}")) if "foreach" in stage else [""]
         for key in entries:
             for name in stage.get("do", stage).get("params", []):

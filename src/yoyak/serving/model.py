@@ -22,6 +22,7 @@ from yoyak.serving.requests import COLUMN, dialogues, generation
 
 if TYPE_CHECKING:
     from yoyak.decoding.generate import Summarizer
+    from yoyak.decoding.onnx import OnnxSummarizer
     from yoyak.serving.ensemble import EnsembleSummarizer
 
 
@@ -51,19 +52,26 @@ class DialogueSummarizer(PythonModel):
         return [candidates[0].text for candidates in found]
 
 
-def _room(summarizer: Summarizer | EnsembleSummarizer) -> int | None:
+def _room(summarizer: Summarizer | EnsembleSummarizer | OnnxSummarizer) -> int | None:
     """Return how many tokens can be written behind the longest input; past it, positions are out of range."""
     models = getattr(summarizer, "members", {"": summarizer}).values()
     return min((room for model in models if (room := _room_of(model)) is not None), default=None)
 
 
-def _room_of(summarizer: Summarizer) -> int | None:
-    config = summarizer.model.config
-    positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+def _room_of(summarizer: Summarizer | OnnxSummarizer) -> int | None:
+    positions = _positions(summarizer)
     if positions is None:
         return None
     taken = summarizer.spec.max_input_tokens if summarizer.spec.family == "causal" else 1
-    return max(1, int(positions) - taken)
+    return max(1, positions - taken)
+
+
+def _positions(summarizer: Summarizer | OnnxSummarizer) -> int | None:
+    about = getattr(summarizer, "about", None)
+    if about is not None:
+        return about.positions
+    config = summarizer.model.config  # type: ignore[union-attr]
+    return getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
 
 
 mlflow.models.set_model(DialogueSummarizer())

@@ -1,0 +1,302 @@
+"""Batched generation with onnxruntime, tokenizers and numpy alone: dialogues in, n-best summaries with scores out.
+
+    summarizer = OnnxSummarizer.load("exports/bart")
+    summarizer.summarize(["#Person1#: …"])[0][0].text
+
+It reads a folder that `yoyak export` wrote and has the interface of `decoding.generate.Summarizer`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from tokenizers import Tokenizer
+from tqdm import tqdm
+
+from yoyak.decoding.candidates import Candidate
+from yoyak.decoding.search import Floats, Ints, Sampling, Search, Written, search
+from yoyak.errors import UserError
+from yoyak.models.text import ModelSpec, decode, encode_inputs, load_spec
+from yoyak.params import Generation
+
+ABOUT = "onnx.json"
+"""The file that an exported folder has, and that of another model has not."""
+TOKENIZER = "tokenizer.json"
+PAST, PRESENT = "past_key_values", "present"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What has to be known of an exported model beside its graphs: `ABOUT`."""
+
+    precision: str
+    model_type: str
+    eos_token_id: int
+    pad_token_id: int
+    decoder_start_token_id: int | None = None
+    forced_bos_token_id: int | None = None
+    forced_eos_token_id: int | None = None
+    positions: int | None = None
+    """Tokens that the model has positions for; null where there is no limit."""
+    cpu: str | None = None
+    per_channel: bool | None = None
+
+
+class Texts:
+    """A tokenizer.json, in those manners of a transformers tokenizer that `models.text` needs."""
+
+    def __init__(self, path: Path, end: int) -> None:
+        self.backend = Tokenizer.from_file(str(path))
+        self.backend.no_padding()
+        self.backend.no_truncation()
+        self.eos_token_id = end
+
+    def __call__(self, texts: str | list[str], add_special_tokens: bool = True, **_: Any) -> dict[str, Any]:
+        if isinstance(texts, str):
+            return {"input_ids": self.backend.encode(texts, add_special_tokens=add_special_tokens).ids}
+        rows = self.backend.encode_batch(texts, add_special_tokens=add_special_tokens)
+        return {"input_ids": [row.ids for row in rows]}
+
+    def batch_decode(self, rows: Sequence[Sequence[int]], skip_special_tokens: bool = True, **_: Any) -> list[str]:
+        """Return the text of each row."""
+        return self.backend.decode_batch([list(row) for row in rows], skip_special_tokens=skip_special_tokens)
+
+
+class OnnxSummarizer:
+    """An exported model with its tokenizer, ready to summarize on the CPU."""
+
+    def __init__(self, folder: Path, about: About, spec: ModelSpec, threads: int | None = None) -> None:
+        self.about = about
+        self.spec = spec
+        self.tokenizer = Texts(folder / TOKENIZER, about.eos_token_id)
+        # Few and big calls against many and small ones: only the latter gain by threads that wait in a loop. Those of
+        # the encoder would take the cores from the decoder.
+        self.encoder = _session(folder / "encoder.onnx", threads, spin=False) if spec.family == "seq2seq" else None
+        self.decoder = _session(folder / "decoder.onnx", threads, spin=True)
+        self.truncated = 0
+        """Dialogues of the last call that were cut at the model's window."""
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str | None = None, threads: int | None = None) -> OnnxSummarizer:
+        """Load what `yoyak export` wrote, with ``threads`` threads (by default one for each core that may be used).
+
+        Raises UserError where the folder holds no such model, or another device than the CPU is asked for.
+        """
+        folder = Path(folder)
+        if device not in (None, "cpu"):
+            raise UserError(f"An exported model runs on the CPU, not on '{device}': leave the device out.")
+        if not (folder / ABOUT).is_file():
+            raise UserError(f"{folder} is no exported model: it has no {ABOUT}; make one with `yoyak export`.")
+        try:
+            about = About(**json.loads((folder / ABOUT).read_text(encoding="utf-8")))
+            return cls(folder, about, load_spec(folder), threads)
+        except UserError:
+            raise
+        except Exception as error:  # onnxruntime and tokenizers have error classes of their own, and no common one.
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise UserError(f"{folder} is damaged ({reason[:200]}): run `yoyak export` again.") from error
+
+    @property
+    def generation(self) -> Generation:
+        """How the model writes unless a call says otherwise."""
+        return self.spec.generation
+
+    def summarize(
+        self,
+        dialogues: Sequence[str],
+        *,
+        generation: Generation | None = None,
+        progress: bool = False,
+        sampling: Sampling | None = None,
+    ) -> list[list[Candidate]]:
+        """Return the candidates of each dialogue, best first, in the order of the dialogues.
+
+        Dialogues of like length share a batch, so that little of it is padding; a batch is halved when the memory
+        does not hold it. Raises UserError where the model has no positions for as many tokens.
+        """
+        settings = generation or self.generation
+        how = self.search(settings, sampling)
+        inputs = self.encode(dialogues)
+        self._check_window(inputs, settings.max_new_tokens)
+        order = sorted(range(len(inputs)), key=lambda row: -len(inputs[row]))
+        found: list[list[Candidate]] = [[] for _ in inputs]
+        size = settings.batch_size
+        done = 0
+        with tqdm(total=len(inputs), desc="summarizing", unit="dialogue", disable=not progress) as bar:
+            while done < len(order):
+                rows = order[done : done + size]
+                try:
+                    written = self.write([inputs[row] for row in rows], how, rows)
+                except (MemoryError, RuntimeError) as error:
+                    if len(rows) == 1 or not _out_of_memory(error):
+                        raise
+                    size = max(1, len(rows) // 2)
+                    continue
+                for row, texts in zip(rows, written, strict=True):
+                    decoded = decode(self.tokenizer, [text.tokens for text in texts])  # type: ignore[arg-type]
+                    found[row] = [
+                        Candidate(text, round(one.score, 6)) for text, one in zip(decoded, texts, strict=True)
+                    ]
+                done += len(rows)
+                bar.update(len(rows))
+        return found
+
+    def encode(self, dialogues: Sequence[str]) -> list[list[int]]:
+        """Return the input ids of each dialogue, and note how many were cut."""
+        inputs, self.truncated = encode_inputs(self.tokenizer, dialogues, self.spec)  # type: ignore[arg-type]
+        return inputs
+
+    def search(self, settings: Generation, sampling: Sampling | None = None) -> Search:
+        """Return how to search: what torch's `Summarizer` tells ``generate``."""
+        return Search(
+            **settings.model_dump(exclude={"batch_size"}),
+            early_stopping=settings.num_beams > 1,
+            eos_token_id=self.about.eos_token_id,
+            pad_token_id=self.about.pad_token_id,
+            forced_bos_token_id=self.about.forced_bos_token_id,
+            forced_eos_token_id=self.about.forced_eos_token_id,
+            sampling=sampling,
+        )
+
+    def write(self, inputs: Sequence[list[int]], how: Search, rows: Sequence[int] | None = None) -> list[list[Written]]:
+        """Return what the model writes for each row of input ids, best first; ``rows`` numbers them for sampling."""
+        decoder = self.begin(inputs)
+        return search(decoder, decoder.prompt, how, rows)
+
+    def begin(self, inputs: Sequence[list[int]]) -> _Seq2Seq | _Causal:
+        """Return the decoder of a batch, which has read its inputs."""
+        ids, mask = self._pad(inputs)
+        if self.encoder is None:
+            return _Causal(self.decoder, ids, mask)
+        start = np.full((len(ids), 1), self.about.decoder_start_token_id, dtype=np.int64)
+        return _Seq2Seq(self.encoder, self.decoder, ids, mask, start)
+
+    def _pad(self, inputs: Sequence[list[int]]) -> tuple[Ints, Ints]:
+        """Pad to the longest row, on the left for decoder-only models: what they write follows the last token."""
+        width = max(map(len, inputs))
+        ids = np.full((len(inputs), width), self.about.pad_token_id, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for row, tokens in enumerate(inputs):
+            place = slice(0, len(tokens)) if self.encoder is not None else slice(width - len(tokens), width)
+            ids[row, place] = tokens
+            mask[row, place] = 1
+        return ids, mask
+
+    def _check_window(self, inputs: Sequence[list[int]], new_tokens: int) -> None:
+        longest = max(map(len, inputs), default=0)
+        needed = longest + new_tokens if self.encoder is None else max(longest, new_tokens + 1)
+        if self.about.positions is not None and needed > self.about.positions:
+            raise UserError(
+                f"{self.spec.member} needs {needed} positions and has {self.about.positions}: lower max_new_tokens."
+            )
+
+
+class _Cached:
+    """A decoder graph with its cache, which stays with onnxruntime between the steps."""
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self.session = session
+        self.outputs = [out.name for out in session.get_outputs()]
+        self.inputs = {one.name: one for one in session.get_inputs()}
+        self.past: dict[str, ort.OrtValue] = {}
+        self.rows = 0
+
+    def _empty(self, rows: int) -> None:
+        """Begin with a cache of nothing."""
+        self.rows = rows
+        for name in self.outputs:
+            if name.startswith(PRESENT):
+                past = name.replace(PRESENT, PAST)
+                _, heads, _, size = self.inputs[past].shape
+                self.past[past] = _value(np.zeros((rows, heads, 0, size), dtype=np.float32))
+
+    def _step(self, feeds: dict[str, Any]) -> Floats:
+        """Run one step and return the logits of its last position."""
+        values = {name: _value(array) for name, array in feeds.items() if name in self.inputs}
+        found = self.session.run_with_ort_values(self.outputs, {**values, **self.past})
+        for name, value in zip(self.outputs, found, strict=True):
+            if name.startswith(PRESENT):
+                self.past[name.replace(PRESENT, PAST)] = value
+        logits: Floats = found[self.outputs.index("logits")].numpy()
+        return logits[:, -1]
+
+    def _reorder(self, source: Ints) -> None:
+        """Let each row go on with the cache of another."""
+        self.rows = len(source)
+        for name in self.outputs:
+            if name.startswith(PRESENT):
+                past = name.replace(PRESENT, PAST)
+                self.past[past] = _value(self.past[past].numpy()[source])
+
+
+class _Seq2Seq(_Cached):
+    """A decoder that attends to what an encoder has read."""
+
+    def __init__(
+        self, encoder: ort.InferenceSession, decoder: ort.InferenceSession, ids: Ints, mask: Ints, start: Ints
+    ) -> None:
+        super().__init__(decoder)
+        self.mask, self.prompt = mask, start
+        names = [out.name for out in encoder.get_outputs()]
+        found = encoder.run_with_ort_values(names, {"input_ids": _value(ids), "attention_mask": _value(mask)})
+        self._empty(len(ids))
+        self.past.update(zip(names, found, strict=True))
+
+    def first(self) -> Floats:
+        return self._step({"input_ids": self.prompt, "encoder_attention_mask": self.mask})
+
+    def advance(self, tokens: Ints, source: Ints | None) -> Floats:
+        if source is not None and not _same(source, self.rows):
+            # Texts change places with those of the same dialogue only, and these read the same cross-attention cache.
+            self._reorder(source)
+        return self._step({"input_ids": tokens[:, None], "encoder_attention_mask": self.mask})
+
+
+class _Causal(_Cached):
+    """A decoder-only model that goes on with what it was given."""
+
+    def __init__(self, decoder: ort.InferenceSession, ids: Ints, mask: Ints) -> None:
+        super().__init__(decoder)
+        self.prompt, self.mask = ids, mask
+        self._empty(len(ids))
+
+    def first(self) -> Floats:
+        positions = np.where(self.mask == 0, 1, self.mask.cumsum(axis=1) - 1)
+        return self._step({"input_ids": self.prompt, "attention_mask": self.mask, "position_ids": positions})
+
+    def advance(self, tokens: Ints, source: Ints | None) -> Floats:
+        if source is not None and not _same(source, self.rows):
+            self._reorder(source)
+            self.mask = self.mask[source]
+        self.mask = np.concatenate([self.mask, np.ones_like(self.mask[:, :1])], axis=1)
+        positions = self.mask.sum(axis=1, keepdims=True) - 1
+        return self._step({"input_ids": tokens[:, None], "attention_mask": self.mask, "position_ids": positions})
+
+
+def _same(source: Ints, rows: int) -> bool:
+    return len(source) == rows and bool((source == np.arange(rows)).all())
+
+
+def _value(array: Any) -> ort.OrtValue:
+    return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
+
+
+def _session(path: Path, threads: int | None, *, spin: bool) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Return whether memory was the reason; onnxruntime has no class for it."""
+    return isinstance(error, MemoryError) or "allocate memory" in str(error) or "bad_alloc" in str(error)

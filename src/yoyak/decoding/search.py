@@ -1,0 +1,321 @@
+"""Greedy search, sampling and beam search in numpy, step by step as transformers' ``generate`` does them.
+
+Whatever can give logits for the next token can be searched with: see `Decoder`. Names and meanings of the options are
+those of transformers' GenerationConfig, and so is every result (transformers 4.57; sampling draws other numbers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+NEVER = np.float32(-1e9)
+"""What transformers adds to a score that must not win."""
+CHUNK = 64
+
+
+class Decoder(Protocol):
+    """A model in the middle of a batch: one row for each text that is being written."""
+
+    def first(self) -> Floats:
+        """Return the logits of the first token of each row."""
+
+    def advance(self, tokens: Ints, source: Ints | None) -> Floats:
+        """Append one token to each row and return the logits of the next.
+
+        ``source`` says which of the rows so far each row goes on from; None says that each goes on from itself. The
+        rows of a dialogue stand together, as many for each, and go on from one another only.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """Drawing the tokens in the place of taking the best one."""
+
+    seed: int = 0
+    """The same seed, dialogue and place in the call give the same text, whatever the batch size."""
+    temperature: float = 1.0
+    top_k: int = 0
+    """Tokens that take part; 0 takes all."""
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """How to write."""
+
+    max_new_tokens: int
+    eos_token_id: int
+    pad_token_id: int
+    min_new_tokens: int = 0
+    num_beams: int = 1
+    num_return_sequences: int = 1
+    length_penalty: float = 1.0
+    early_stopping: bool | Literal["never"] = False
+    no_repeat_ngram_size: int = 0
+    repetition_penalty: float = 1.0
+    forced_bos_token_id: int | None = None
+    forced_eos_token_id: int | None = None
+    suppress_tokens: tuple[int, ...] = ()
+    begin_suppress_tokens: tuple[int, ...] = ()
+    sampling: Sampling | None = None
+
+    def __post_init__(self) -> None:
+        if self.sampling is not None and self.num_beams > 1:
+            raise ValueError("sampling goes with one beam")
+        if self.sampling is None and self.num_return_sequences > self.num_beams:
+            raise ValueError("num_return_sequences must be at most num_beams")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One text of a search."""
+
+    tokens: list[int]
+    """Its tokens behind the prompt, up to the end mark and with it."""
+    score: float
+    """Sum of the tokens' log probabilities, over their number to the power of ``length_penalty``."""
+
+
+def search(decoder: Decoder, prompt: Ints, settings: Search, rows: Sequence[int] | None = None) -> list[list[Written]]:
+    """Return what each row of the batch writes behind its prompt, best first.
+
+    Args:
+        decoder: The model, which has read the inputs.
+        prompt: Tokens that stand before the first written one, padded: the start token, or a causal model's input.
+        settings: How to write.
+        rows: A number for each row that its draws depend on when sampling; by default its place in the batch.
+    """
+    if settings.num_beams > 1:
+        return _beam_search(decoder, prompt, settings)
+    return _sample(decoder, prompt, settings, list(range(len(prompt)) if rows is None else rows))
+
+
+def _sample(decoder: Decoder, prompt: Ints, settings: Search, rows: list[int]) -> list[list[Written]]:
+    """Write one token after the other: the best one, or one that is drawn."""
+    batch, start = prompt.shape
+    kept, sampling = settings.num_return_sequences, settings.sampling
+    count = batch * kept
+    total = start + settings.max_new_tokens
+    sequences = np.full((count, total), settings.pad_token_id, dtype=np.int64)
+    sequences[:, :start] = np.repeat(prompt, kept, axis=0)
+    chances = (
+        [np.random.default_rng([sampling.seed, row, number]) for row in rows for number in range(kept)]
+        if sampling
+        else []
+    )
+    logits = np.repeat(decoder.first(), kept, axis=0)
+    source: Ints | None = np.repeat(np.arange(batch), kept) if kept > 1 else None
+    open_rows = np.ones(count, dtype=bool)
+    sums, lengths = np.zeros(count), np.zeros(count)
+    for place in range(start, total):
+        scores = process(settings, sequences[:, :place], logits, start)
+        if sampling:
+            scores = warp(sampling, scores)
+        logs = log_softmax(scores)
+        tokens = _draw(logs, chances) if sampling else scores.argmax(axis=1)
+        tokens = np.where(open_rows, tokens, settings.pad_token_id)
+        sequences[:, place] = tokens
+        real = open_rows & ((tokens != settings.pad_token_id) | (place == start))
+        sums += np.where(real, np.take_along_axis(logs, tokens[:, None], 1)[:, 0], 0.0)
+        lengths += real
+        open_rows &= tokens != settings.eos_token_id
+        if not open_rows.any() or place + 1 == total:
+            break
+        logits = decoder.advance(tokens, source)
+        source = None
+    scored = sums / lengths**settings.length_penalty
+    texts = [
+        Written(_cut(row[start:].tolist(), settings), float(score))
+        for row, score in zip(sequences, scored, strict=True)
+    ]
+    groups = [texts[first : first + kept] for first in range(0, count, kept)]
+    return [sorted(group, key=lambda text: -text.score) for group in groups]
+
+
+def _draw(logs: Floats, chances: Sequence[np.random.Generator]) -> Ints:
+    """Draw one token of each row, with a source of chance for each."""
+    heights = np.cumsum(np.exp(logs.astype(np.float64)), axis=1)
+    return np.array(
+        [
+            min(int(np.searchsorted(height, chance.random() * height[-1], side="right")), len(height) - 1)
+            for height, chance in zip(heights, chances, strict=True)
+        ]
+    )
+
+
+def _beam_search(decoder: Decoder, prompt: Ints, settings: Search) -> list[list[Written]]:
+    """Keep the best ``num_beams`` beginnings of each row: transformers' `_beam_search`, line by line."""
+    batch, start = prompt.shape
+    beams, penalty = settings.num_beams, settings.length_penalty
+    early = settings.early_stopping is True
+    kept = 2 * beams
+    total = start + settings.max_new_tokens
+    running = np.full((batch, beams, total), settings.pad_token_id, dtype=np.int64)
+    running[:, :, :start] = prompt[:, None]
+    sequences = running.copy()
+    lengths = np.zeros((batch, beams), dtype=np.int64)
+    running_scores = np.zeros((batch, beams), dtype=np.float32)
+    running_scores[:, 1:] = NEVER
+    scores = np.full((batch, beams), NEVER, dtype=np.float32)
+    finished = np.zeros((batch, beams), dtype=bool)
+    improvable = np.ones((batch, 1), dtype=bool)
+    top = np.arange(kept) < beams
+    offsets = np.arange(batch)[:, None]
+    logits = np.repeat(decoder.first(), beams, axis=0)
+    for place in range(start, total):
+        logs = process(settings, running[:, :, :place].reshape(batch * beams, place), log_softmax(logits), start)
+        vocabulary = logs.shape[1]
+        logs = (logs.reshape(batch, beams, vocabulary) + running_scores[:, :, None]).reshape(batch, -1)
+        found, places = top_k(logs, kept)
+        beam, tokens = places // vocabulary, places % vocabulary
+        candidates = np.take_along_axis(running, beam[:, :, None], 1)
+        candidates[:, :, place] = tokens
+        ended = (tokens == settings.eos_token_id) | (place + 1 >= total)
+
+        going = found + ended * NEVER
+        order = np.argsort(-going, axis=1, kind="stable")[:, :beams]
+        running = np.take_along_axis(candidates, order[:, :, None], 1)
+        running_scores = np.take_along_axis(going, order, 1)
+        beam = np.take_along_axis(beam, order, 1)
+
+        just = ended & top
+        final = found / np.float32((place + 1 - start) ** penalty)
+        final += (finished.all(1, keepdims=True) & early) * NEVER
+        final += ~improvable * NEVER
+        final += ~just * NEVER
+        merged = np.concatenate([scores, final], axis=1)
+        order = np.argsort(-merged, axis=1, kind="stable")[:, :beams]
+        scores = np.take_along_axis(merged, order, 1)
+        sequences = np.take_along_axis(np.concatenate([sequences, candidates], axis=1), order[:, :, None], 1)
+        lengths = np.take_along_axis(
+            np.concatenate([lengths, np.full((batch, kept), place + 1 - start)], axis=1), order, 1
+        )
+        finished = np.take_along_axis(np.concatenate([finished, just], axis=1), order, 1)
+
+        hoped = settings.max_new_tokens if settings.early_stopping == "never" and penalty > 0 else place + 1 - start
+        best = running_scores[:, :1] / np.float32(hoped**penalty)
+        worst = np.where(finished, scores.min(1, keepdims=True), NEVER)
+        improvable = improvable & (best > worst).any(1, keepdims=True)
+        if not improvable.any() or (finished.all() and early) or ended.all():
+            break
+        # The first step has run once for each dialogue, all others run once for each beam.
+        source = (beam + offsets * beams if place > start else np.broadcast_to(offsets, beam.shape)).reshape(-1)
+        logits = decoder.advance(running[:, :, place].reshape(-1), source)
+    return [
+        [
+            Written(_cut(sequences[row, beam, start : start + lengths[row, beam]].tolist(), settings), float(score))
+            for beam, score in enumerate(scores[row, : settings.num_return_sequences])
+        ]
+        for row in range(batch)
+    ]
+
+
+def process(settings: Search, sequences: Ints, scores: Floats, start: int) -> Floats:
+    """Return the scores with what the options forbid, force or lower, in transformers' order.
+
+    Args:
+        settings: The options.
+        sequences: The tokens of each row so far, prompt included.
+        scores: Logits when greedy, log probabilities under beam search, as in transformers.
+        start: Tokens of the prompt.
+    """
+    scores = scores.astype(np.float32, copy=True)
+    length = sequences.shape[1]
+    if settings.repetition_penalty != 1.0:
+        seen = np.take_along_axis(scores, sequences, 1)
+        penalty = np.float32(settings.repetition_penalty)
+        np.put_along_axis(scores, sequences, np.where(seen < 0, seen * penalty, seen / penalty), 1)
+    if settings.no_repeat_ngram_size:
+        _ban_repeated(scores, sequences, settings.no_repeat_ngram_size)
+    if length - start < settings.min_new_tokens:
+        scores[:, settings.eos_token_id] = -np.inf
+    if settings.forced_bos_token_id is not None and length == 1:
+        _force(scores, settings.forced_bos_token_id)
+    if settings.forced_eos_token_id is not None and length == start + settings.max_new_tokens - 1:
+        _force(scores, settings.forced_eos_token_id)
+    if settings.suppress_tokens:
+        scores[:, list(settings.suppress_tokens)] = -np.inf
+    begin = start if start > 1 or settings.forced_bos_token_id is None else start + 1
+    if settings.begin_suppress_tokens and length == begin:
+        scores[:, list(settings.begin_suppress_tokens)] = -np.inf
+    return scores
+
+
+def _ban_repeated(scores: Floats, sequences: Ints, size: int) -> None:
+    """Forbid each token that would complete a run of ``size`` tokens a second time."""
+    length = sequences.shape[1]
+    if length < size:
+        return
+    if size == 1:
+        np.put_along_axis(scores, sequences, np.float32(-np.inf), 1)
+        return
+    runs = np.lib.stride_tricks.sliding_window_view(sequences[:, :-1], size - 1, axis=1)
+    rows, places = np.nonzero((runs == sequences[:, None, length - size + 1 :]).all(2))
+    scores[rows, sequences[rows, places + size - 1]] = -np.inf
+
+
+def _force(scores: Floats, token: int) -> None:
+    scores[:] = -np.inf
+    scores[:, token] = 0.0
+
+
+def warp(sampling: Sampling, scores: Floats) -> Floats:
+    """Return the scores that tokens are drawn with."""
+    scores = scores / np.float32(sampling.temperature)
+    if sampling.top_k:
+        kept = min(sampling.top_k, scores.shape[1])
+        lowest = np.partition(scores, -kept, axis=1)[:, -kept, None]
+        scores = np.where(scores < lowest, np.float32(-np.inf), scores)
+    if sampling.top_p < 1.0:
+        order = np.argsort(scores, axis=1, kind="stable")
+        heights = np.cumsum(np.exp(log_softmax(np.take_along_axis(scores, order, 1))), axis=1)
+        out = heights <= 1 - sampling.top_p
+        out[:, -1] = False
+        away = np.zeros_like(out)
+        np.put_along_axis(away, order, out, 1)
+        scores = np.where(away, np.float32(-np.inf), scores)
+    return scores
+
+
+def log_softmax(scores: Floats) -> Floats:
+    """Return the log probabilities of scores along the last axis."""
+    shifted = scores - scores.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def top_k(values: Floats, count: int) -> tuple[Floats, Ints]:
+    """Return the ``count`` highest values of each row and their places, highest first.
+
+    The highest are within the chunks with the highest maxima: looking there is several times faster than
+    partitioning the whole row.
+    """
+    rows, width = values.shape
+    chunks = width // CHUNK
+    places: Any = None
+    if chunks > 4 * count:
+        highest = values[:, : chunks * CHUNK].reshape(rows, chunks, CHUNK).max(axis=2)
+        near = np.argpartition(highest, -count, axis=1)[:, -count:]
+        inside = (near[:, :, None] * CHUNK + np.arange(CHUNK)).reshape(rows, -1)
+        behind = np.broadcast_to(np.arange(chunks * CHUNK, width), (rows, width - chunks * CHUNK))
+        places = np.concatenate([inside, behind], axis=1)
+        values = np.take_along_axis(values, places, 1)
+    best = np.argpartition(values, -count, axis=1)[:, -count:]
+    found = np.take_along_axis(values, best, 1)
+    if places is not None:
+        best = np.take_along_axis(places, best, 1)
+    order = np.lexsort((best, -found), axis=1)
+    return np.take_along_axis(found, order, 1), np.take_along_axis(best, order, 1)
+
+
+def _cut(tokens: list[int], settings: Search) -> list[int]:
+    """Return the tokens up to the end mark."""
+    if settings.eos_token_id in tokens:
+        return tokens[: tokens.index(settings.eos_token_id) + 1]
+    return tokens

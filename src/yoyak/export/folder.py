@@ -1,0 +1,62 @@
+"""The folder that `yoyak export` writes: graphs, weights, tokenizer.json, yoyak.json, onnx.json and ops.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from yoyak.errors import UserError
+from yoyak.export.graphs import export_graphs
+from yoyak.export.quantize import find_cpu, quantize
+from yoyak.export.store import list_ops, write_graphs
+from yoyak.files import atomic_path, write_json
+from yoyak.params_export import Export
+
+ABOUT, TOKENIZER, OPS = "onnx.json", "tokenizer.json", "ops.json"
+
+
+def export_model(source: Path, out: Path, settings: Export) -> dict[str, Any]:
+    """Export the model in ``source``, which `yoyak train` saved, to the folder ``out``.
+
+    Returns its size: bytes of all files, of the weights in memory as torch has them, and by type of number. Raises
+    UserError where the model cannot be exported.
+    """
+    from yoyak.models.load import load_trained
+    from yoyak.models.text import load_spec, save_spec
+    from yoyak.models.tokenizers import load_tokenizer
+
+    spec = load_spec(source)
+    model, tokenizer = load_trained(source, spec.family).eval(), load_tokenizer(source)
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise UserError(f"The tokenizer of {source} has no tokenizer.json, which an export needs.")
+    own = model.generation_config
+    about = {
+        "precision": settings.precision,
+        "model_type": model.config.model_type,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "decoder_start_token_id": own.decoder_start_token_id,
+        "forced_bos_token_id": own.forced_bos_token_id,
+        "forced_eos_token_id": own.forced_eos_token_id,
+        "positions": getattr(model.config, "max_position_embeddings", None),
+    }
+    if settings.precision == "int8":
+        about |= {
+            "cpu": find_cpu() if settings.cpu == "auto" else settings.cpu,
+            "per_channel": settings.per_channel,
+        }
+    weights = sum(parameter.numel() * 4 for parameter in model.parameters())
+    graphs = export_graphs(model, spec.family)
+    del model
+    quantize(graphs, settings)
+    ops = list_ops(graphs)
+    with atomic_path(out) as work:
+        work.mkdir()
+        write_graphs(graphs, work)
+        (work / TOKENIZER).write_text(backend.to_str(), encoding="utf-8")
+        save_spec(work, spec)
+        write_json(work / ABOUT, about)
+        write_json(work / OPS, ops)
+    size = sum(path.stat().st_size for path in out.iterdir())
+    return {"bytes": size, "torch_bytes": weights, "bytes_by_type": ops["bytes_by_type"]}

@@ -1,0 +1,105 @@
+"""The ONNX graphs of a model, in fp32: an encoder that also makes the cross-attention cache, and one decoder step.
+
+Optimum exports three graphs of an encoder-decoder model: the encoder, the decoder's first step and its later steps.
+The first step differs from a later one with an empty cache in one thing only, the keys and values of the
+cross-attention: they go to the encoder here, and no weight of the decoder is there twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from yoyak.errors import UserError
+from yoyak.export import cross
+from yoyak.export.edit import Graphs, head, initializers
+
+
+def export_graphs(model: Any, family: Literal["seq2seq", "causal"]) -> Graphs:
+    """Return the graphs ``encoder`` and ``decoder`` of a torch model; a decoder-only model has no encoder.
+
+    Raises UserError where Optimum does not know the architecture.
+    """
+    task = ("text2text" if family == "seq2seq" else "text") + "-generation-with-past"
+    # torch's own fused attention is exported with a copy of the scaled cache in every step.
+    model.set_attn_implementation("eager")
+    with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
+        folder = Path(temporary)
+        _optimum(model, task, folder)
+        if family == "causal":
+            decoder = _load(folder / "model.onnx")
+            _last_position(decoder)
+            return {"decoder": decoder}
+        encoder, decoder = _load(folder / "encoder_model.onnx"), _load(folder / "decoder_with_past_model.onnx")
+        cross.add_cross_cache(encoder, _load(folder / "decoder_model.onnx"), decoder)
+        cross.share_cross_cache(decoder)
+        cross.turn_keys(encoder, decoder)
+        cross.scale_queries(decoder)
+    return {"encoder": encoder, "decoder": decoder}
+
+
+def _optimum(model: Any, task: str, folder: Path) -> None:
+    from optimum.exporters.onnx.convert import onnx_export_from_model
+    from optimum.exporters.tasks import TasksManager
+
+    kind = model.config.model_type
+    if kind not in TasksManager.get_supported_model_type_for_task(task, "onnx"):
+        raise UserError(f"Optimum cannot export {kind} for {task}: BART, T5, mT5, GPT-2, Llama and Qwen2 are tested.")
+    level = logging.getLogger("optimum").level
+    logging.getLogger("optimum").setLevel(logging.ERROR)
+    try:
+        # Tracing says much that is meant for the authors of a model.
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            onnx_export_from_model(model, folder, task=task, no_post_process=True, do_validation=False)
+    finally:
+        logging.getLogger("optimum").setLevel(level)
+
+
+def _load(path: Path) -> onnx.ModelProto:
+    model = onnx.load(path)
+    _fold_identities(model)
+    return model
+
+
+def _fold_identities(model: onnx.ModelProto) -> None:
+    """Let nodes read a constant itself: the exporter gives a second use of the same numbers through an Identity."""
+    constants = initializers(model)
+    same = {
+        node.output[0]: node.input[0]
+        for node in model.graph.node
+        if node.op_type == "Identity" and node.input[0] in constants
+    }
+    kept = [node for node in model.graph.node if node.output[0] not in same]
+    for node in kept:
+        for place, name in enumerate(node.input):
+            node.input[place] = same.get(name, name)
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+
+
+def _last_position(model: onnx.ModelProto) -> None:
+    """Make the logits of the last position only: those of a long prompt would be larger than the model."""
+    node = head(model)
+    if node is None:
+        return
+    model.graph.initializer.append(numpy_helper.from_array(np.array([-1], dtype=np.int64), "yoyak.last"))
+    place = list(model.graph.node).index(node)
+    last = onnx.helper.make_node(
+        "Gather", [node.input[0], "yoyak.last"], ["yoyak.last_hidden"], name="yoyak.last_position", axis=1
+    )
+    node.input[0] = "yoyak.last_hidden"
+    model.graph.node.insert(place, last)
+    for out in model.graph.output:
+        if out.name == "logits":
+            out.type.tensor_type.shape.dim[1].Clear()
+            out.type.tensor_type.shape.dim[1].dim_value = 1
