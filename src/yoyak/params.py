@@ -18,7 +18,7 @@ from yoyak import overrides
 from yoyak.errors import UserError, nearest
 from yoyak.params_base import Fraction, Granularity, Name, Section, Share
 from yoyak.params_ensemble import Ensemble, OfCandidates, OfModels
-from yoyak.params_export import Export
+from yoyak.params_export import Bench, Export, Gate, Serving
 
 PARAMS_FILE = "params.yaml"
 SHOWN = 60
@@ -205,6 +205,9 @@ class Params(Section):
     scoring: Scoring = Scoring()
     registry: Registry = Registry()
     export: Export = Export()
+    bench: Bench = Bench()
+    gate: Gate = Gate()
+    serving: Serving = Serving()
     report: Report = Report()
 
     @model_validator(mode="after")

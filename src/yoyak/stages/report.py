@@ -6,7 +6,7 @@ from pathlib import Path
 
 from yoyak import params
 
-APART = ("export",)
+APART = ("export", "bench", "gate", "serving")
 """Sections of the stages that are not in dvc.yaml: the report is written without them."""
 
 
