@@ -43,6 +43,7 @@ def test_it_summarizes_as_torch_does(folders: tuple[Path, Path], beams: int) -> 
     in_torch, in_onnx = Summarizer.load(source, "cpu"), OnnxSummarizer.load(exported)
     wanted, found = in_torch.summarize(DIALOGUES, generation=how), in_onnx.summarize(DIALOGUES, generation=how)
     assert in_onnx.truncated == in_torch.truncated > 0
+    assert in_onnx.cut == in_torch.cut
     assert [[one.text for one in row] for row in found] == [[one.text for one in row] for row in wanted]
     assert [one.score for row in found for one in row] == pytest.approx(
         [one.score for row in wanted for one in row], rel=1e-3, abs=1e-4

@@ -276,7 +276,7 @@ def test_parents_are_found_within_their_dialogue() -> None:
 def test_cut_dialogues_are_counted(members: dict[str, Summarizer]) -> None:
     both = SoftSummarizer([members["gpt24"], members["bart1"]], [0.5, 0.5])
     both.summarize(["#Person1#: 네. " * 30, "네"], generation=SEARCHES["greedy"])
-    assert both.truncated == 1
+    assert (both.truncated, both.cut) == (1, [True, False])
 
 
 def test_different_tokenizers_are_said(members: dict[str, Summarizer]) -> None:

@@ -183,7 +183,7 @@ def test_what_is_cut_is_the_dialogue_and_never_the_separator(tokenizer) -> None:
     spec = ModelSpec.of("m", settings)
     rows, cut = encode_inputs(tokenizer, ["#Person1#: " + "안녕 " * 50, "짧다"], spec)
     separator = tokenizer(spec.separator)["input_ids"]
-    assert cut == 1
+    assert cut == [True, False]
     assert len(rows[0]) == 24
     assert all(row[-len(separator) :] == separator for row in rows)
 

@@ -29,6 +29,8 @@ class Summarizer:
         self.spec = spec
         self.truncated = 0
         """Dialogues of the last call that were cut at the model's window."""
+        self.cut: list[bool] = []
+        """Which of them those were."""
 
     @classmethod
     def load(cls, folder: str | Path, device: str | None = None) -> Summarizer:
@@ -85,7 +87,8 @@ class Summarizer:
 
     def encode(self, dialogues: Sequence[str]) -> list[list[int]]:
         """Return the input ids of each dialogue, and note how many were cut."""
-        inputs, self.truncated = encode_inputs(self.tokenizer, dialogues, self.spec)
+        inputs, self.cut = encode_inputs(self.tokenizer, dialogues, self.spec)
+        self.truncated = sum(self.cut)
         return inputs
 
     def _search(self, rows: Sequence[int], settings: Generation, start: int) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 from tokenizers import Tokenizer
-from tqdm import tqdm
 
 from yoyak.decoding.candidates import Candidate
 from yoyak.decoding.search import Floats, Ints, Sampling, Search, Written, search
@@ -82,6 +82,8 @@ class OnnxSummarizer:
         self.decoder = _session(folder / "decoder.onnx", threads, spin=True)
         self.truncated = 0
         """Dialogues of the last call that were cut at the model's window."""
+        self.cut: list[bool] = []
+        """Which of them those were."""
 
     @classmethod
     def load(cls, folder: str | Path, device: str | None = None, threads: int | None = None) -> OnnxSummarizer:
@@ -129,7 +131,7 @@ class OnnxSummarizer:
         found: list[list[Candidate]] = [[] for _ in inputs]
         size = settings.batch_size
         done = 0
-        with tqdm(total=len(inputs), desc="summarizing", unit="dialogue", disable=not progress) as bar:
+        with _bar(len(inputs), progress) as count:
             while done < len(order):
                 rows = order[done : done + size]
                 try:
@@ -145,12 +147,13 @@ class OnnxSummarizer:
                         Candidate(text, round(one.score, 6)) for text, one in zip(decoded, texts, strict=True)
                     ]
                 done += len(rows)
-                bar.update(len(rows))
+                count(len(rows))
         return found
 
     def encode(self, dialogues: Sequence[str]) -> list[list[int]]:
         """Return the input ids of each dialogue, and note how many were cut."""
-        inputs, self.truncated = encode_inputs(self.tokenizer, dialogues, self.spec)  # type: ignore[arg-type]
+        inputs, self.cut = encode_inputs(self.tokenizer, dialogues, self.spec)  # type: ignore[arg-type]
+        self.truncated = sum(self.cut)
         return inputs
 
     def search(self, settings: Generation, sampling: Sampling | None = None) -> Search:
@@ -278,6 +281,18 @@ class _Causal(_Cached):
         self.mask = np.concatenate([self.mask, np.ones_like(self.mask[:, :1])], axis=1)
         positions = self.mask.sum(axis=1, keepdims=True) - 1
         return self._step({"input_ids": tokens[:, None], "attention_mask": self.mask, "position_ids": positions})
+
+
+@contextmanager
+def _bar(total: int, shown: bool) -> Iterator[Callable[[int], object]]:
+    """Yield what counts dialogues on a progress bar; a server shows none, and does not load what draws it."""
+    if not shown:
+        yield lambda _: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=total, desc="summarizing", unit="dialogue") as bar:
+        yield bar.update
 
 
 def _same(source: Ints, rows: int) -> bool:

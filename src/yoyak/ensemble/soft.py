@@ -51,6 +51,7 @@ class SoftSummarizer(Summarizer):
         """Let each member encode the dialogues; ``truncated`` is that of the member that cut most."""
         self._inputs = [member.encode(dialogues) for member in self.members]
         self.truncated = max(member.truncated for member in self.members)
+        self.cut = [any(cuts) for cuts in zip(*(member.cut for member in self.members), strict=True)]
         return self._inputs[0]
 
     def _search(self, rows: Sequence[int], settings: Generation, start: int) -> dict[str, Any]:

@@ -66,8 +66,8 @@ def load_spec(folder: Path) -> ModelSpec:
 
 def encode_inputs(
     tokenizer: PreTrainedTokenizerBase, dialogues: Sequence[str], spec: ModelSpec
-) -> tuple[list[list[int]], int]:
-    """Return the input ids of each dialogue, and how many had to be cut at ``max_input_tokens``.
+) -> tuple[list[list[int]], list[bool]]:
+    """Return the input ids of each dialogue, and which of them had to be cut at ``max_input_tokens``.
 
     What is cut is the dialogue's end, never the separator or the end mark. Raises UserError where they leave no room.
     """
@@ -85,10 +85,10 @@ def encode_inputs(
     texts = [spec.prefix + dialogue for dialogue in dialogues]
     rows = tokenizer(texts, add_special_tokens=spec.family == "seq2seq", truncation=False, verbose=False)["input_ids"]
     encoded = []
-    cut = 0
+    cut = []
     for ids in rows:
         body = ids[: -len(tail)] if tail and ids[-len(tail) :] == tail else ids
-        cut += len(body) > room
+        cut.append(len(body) > room)
         encoded.append([*body[:room], *tail])
     return encoded, cut
 

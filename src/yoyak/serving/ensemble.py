@@ -37,7 +37,9 @@ class EnsembleSummarizer:
         self.combiner = combiner
         self.generation = generation
         self.truncated = 0
-        """Dialogues of the last call that were cut at the window of one of the models."""
+        """Dialogues of the last call that were cut at the window of the model that cut most."""
+        self.cut: list[bool] = []
+        """Which of the last call's dialogues were cut at the window of any of the models."""
 
     def summarize(
         self, dialogues: Sequence[str], *, generation: Generation | None = None, progress: bool = False
@@ -48,10 +50,11 @@ class EnsembleSummarizer:
         kept = min(settings.num_beams, max(settings.num_return_sequences, self.generation.num_return_sequences))
         asked = settings.model_copy(update={"num_return_sequences": kept})
         written = {}
-        self.truncated = 0
+        self.truncated, self.cut = 0, [False] * len(dialogues)
         for name, member in self.members.items():
             written[name] = member.summarize(dialogues, generation=asked, progress=progress)
             self.truncated = max(self.truncated, member.truncated)
+            self.cut = [before or now for before, now in zip(self.cut, member.cut, strict=True)]
         rows = [
             make_row(Dialogue(fname=str(place), dialogue=text), {name: found[place] for name, found in written.items()})
             for place, text in enumerate(dialogues)
