@@ -8,6 +8,7 @@ It reads a folder that `yoyak export` wrote and has the interface of `decoding.g
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +30,9 @@ from yoyak.params import Generation
 ABOUT = "onnx.json"
 """The file that an exported folder has, and that of another model has not."""
 TOKENIZER = "tokenizer.json"
-PAST, PRESENT = "past_key_values", "present"
+PAST, PRESENT, SOURCE = "past_key_values", "present", "source"
+CHUNK = 512
+"""Tokens that an encoder reads at once: more take no less time each, and more memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +80,10 @@ class OnnxSummarizer:
         self.spec = spec
         self.tokenizer = Texts(folder / TOKENIZER, about.eos_token_id)
         # Few and big calls against many and small ones: only the latter gain by threads that wait in a loop. Those of
-        # the encoder would take the cores from the decoder.
+        # the other graphs would take the cores from the decoder.
         self.encoder = _session(folder / "encoder.onnx", threads, spin=False) if spec.family == "seq2seq" else None
         self.decoder = _session(folder / "decoder.onnx", threads, spin=True)
+        self.reorder = _session(folder / "reorder.onnx", threads, spin=False)
         self.truncated = 0
         """Dialogues of the last call that were cut at the model's window."""
         self.cut: list[bool] = []
@@ -177,9 +181,9 @@ class OnnxSummarizer:
         """Return the decoder of a batch, which has read its inputs."""
         ids, mask = self._pad(inputs)
         if self.encoder is None:
-            return _Causal(self.decoder, ids, mask)
+            return _Causal(self.decoder, self.reorder, ids, mask)
         start = np.full((len(ids), 1), self.about.decoder_start_token_id, dtype=np.int64)
-        return _Seq2Seq(self.encoder, self.decoder, ids, mask, start)
+        return _Seq2Seq(self.decoder, self.reorder, _read(self.encoder, ids, mask), mask, start)
 
     def _pad(self, inputs: Sequence[list[int]]) -> tuple[Ints, Ints]:
         """Pad to the longest row, on the left for decoder-only models: what they write follows the last token."""
@@ -201,24 +205,50 @@ class OnnxSummarizer:
             )
 
 
+def _read(encoder: ort.InferenceSession, ids: Ints, mask: Ints) -> dict[str, ort.OrtValue]:
+    """Return the cross-attention cache of a batch, which the encoder reads in pieces of at most `CHUNK` tokens."""
+    rows, width = ids.shape
+    lengths = mask.sum(axis=1)
+    outputs = encoder.get_outputs()
+    # Neither the padding behind a piece's longest row is read, nor does memory hold what lies between all layers.
+    cache = {
+        out.name: np.zeros([rows, *(width if isinstance(size, str) else size for size in out.shape[1:])], np.float32)
+        for out in outputs
+    }
+    first = 0
+    while first < rows:
+        last = first + 1
+        while last < rows and (last + 1 - first) * lengths[first : last + 1].max() <= CHUNK:
+            last += 1
+        longest = int(lengths[first:last].max())
+        feeds = {"input_ids": _value(ids[first:last, :longest]), "attention_mask": _value(mask[first:last, :longest])}
+        found = encoder.run_with_ort_values(list(cache), feeds)
+        for out, value in zip(outputs, found, strict=True):
+            place = [slice(longest) if isinstance(size, str) else slice(None) for size in out.shape[1:]]
+            cache[out.name][first:last, *place] = value.numpy()
+        first = last
+    return {name: _value(array) for name, array in cache.items()}
+
+
 class _Cached:
     """A decoder graph with its cache, which stays with onnxruntime between the steps."""
 
-    def __init__(self, session: ort.InferenceSession) -> None:
+    def __init__(self, session: ort.InferenceSession, reorder: ort.InferenceSession) -> None:
         self.session = session
+        self.reorder = reorder
         self.outputs = [out.name for out in session.get_outputs()]
         self.inputs = {one.name: one for one in session.get_inputs()}
+        self.own = [one.name for one in reorder.get_inputs() if one.name != SOURCE]
+        """Names of the cache that grows with each step, as the decoder reads them."""
         self.past: dict[str, ort.OrtValue] = {}
         self.rows = 0
 
     def _empty(self, rows: int) -> None:
         """Begin with a cache of nothing."""
         self.rows = rows
-        for name in self.outputs:
-            if name.startswith(PRESENT):
-                past = name.replace(PRESENT, PAST)
-                _, heads, _, size = self.inputs[past].shape
-                self.past[past] = _value(np.zeros((rows, heads, 0, size), dtype=np.float32))
+        for name in self.own:
+            _, heads, _, size = self.inputs[name].shape
+            self.past[name] = _value(np.zeros((rows, heads, 0, size), dtype=np.float32))
 
     def _step(self, feeds: dict[str, Any]) -> Floats:
         """Run one step and return the logits of its last position."""
@@ -233,24 +263,27 @@ class _Cached:
     def _reorder(self, source: Ints) -> None:
         """Let each row go on with the cache of another."""
         self.rows = len(source)
-        for name in self.outputs:
-            if name.startswith(PRESENT):
-                past = name.replace(PRESENT, PAST)
-                self.past[past] = _value(self.past[past].numpy()[source])
+        feeds = {name: self.past[name] for name in self.own}
+        outputs = [name.replace(PAST, PRESENT) for name in self.own]
+        found = self.reorder.run_with_ort_values(outputs, {**feeds, SOURCE: _value(source)})
+        self.past.update(zip(self.own, found, strict=True))
 
 
 class _Seq2Seq(_Cached):
     """A decoder that attends to what an encoder has read."""
 
     def __init__(
-        self, encoder: ort.InferenceSession, decoder: ort.InferenceSession, ids: Ints, mask: Ints, start: Ints
+        self,
+        decoder: ort.InferenceSession,
+        reorder: ort.InferenceSession,
+        cross: dict[str, ort.OrtValue],
+        mask: Ints,
+        start: Ints,
     ) -> None:
-        super().__init__(decoder)
+        super().__init__(decoder, reorder)
         self.mask, self.prompt = mask, start
-        names = [out.name for out in encoder.get_outputs()]
-        found = encoder.run_with_ort_values(names, {"input_ids": _value(ids), "attention_mask": _value(mask)})
-        self._empty(len(ids))
-        self.past.update(zip(names, found, strict=True))
+        self._empty(len(mask))
+        self.past.update(cross)
 
     def first(self) -> Floats:
         return self._step({"input_ids": self.prompt, "encoder_attention_mask": self.mask})
@@ -265,8 +298,8 @@ class _Seq2Seq(_Cached):
 class _Causal(_Cached):
     """A decoder-only model that goes on with what it was given."""
 
-    def __init__(self, decoder: ort.InferenceSession, ids: Ints, mask: Ints) -> None:
-        super().__init__(decoder)
+    def __init__(self, decoder: ort.InferenceSession, reorder: ort.InferenceSession, ids: Ints, mask: Ints) -> None:
+        super().__init__(decoder, reorder)
         self.prompt, self.mask = ids, mask
         self._empty(len(ids))
 
@@ -304,12 +337,23 @@ def _value(array: Any) -> ort.OrtValue:
 
 
 def _session(path: Path, threads: int | None, *, spin: bool) -> ort.InferenceSession:
+    _share_arena()
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     options.inter_op_num_threads = 1
+    # Each step has shapes of its own: a plan of the memory for each of them is never used again.
+    options.enable_mem_pattern = False
+    options.add_session_config_entry("session.use_env_allocators", "1")
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+@functools.cache
+def _share_arena() -> None:
+    """Let all sessions of the process take their memory from one place: they never run at the same time."""
+    place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(place, ort.OrtArenaCfg(0, -1, -1, -1))
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -21,7 +21,10 @@ CHUNK = 64
 
 
 class Decoder(Protocol):
-    """A model in the middle of a batch: one row for each text that is being written."""
+    """A model in the middle of a batch: one row for each text that is being written.
+
+    The logits [rows, vocabulary] are the search's own to change.
+    """
 
     def first(self) -> Floats:
         """Return the logits of the first token of each row."""
@@ -118,12 +121,12 @@ def _sample(decoder: Decoder, prompt: Ints, settings: Search, rows: list[int]) -
         scores = process(settings, sequences[:, :place], logits, start)
         if sampling:
             scores = warp(sampling, scores)
-        logs = log_softmax(scores)
-        tokens = _draw(logs, chances) if sampling else scores.argmax(axis=1)
+        tokens = _draw(log_softmax(scores), chances) if sampling else scores.argmax(axis=1)
         tokens = np.where(open_rows, tokens, settings.pad_token_id)
         sequences[:, place] = tokens
         real = open_rows & ((tokens != settings.pad_token_id) | (place == start))
-        sums += np.where(real, np.take_along_axis(logs, tokens[:, None], 1)[:, 0], 0.0)
+        logs = np.take_along_axis(scores, tokens[:, None], 1) - log_sum_exp(scores)
+        sums += np.where(real, logs[:, 0], 0.0)
         lengths += real
         open_rows &= tokens != settings.eos_token_id
         if not open_rows.any() or place + 1 == total:
@@ -170,11 +173,10 @@ def _beam_search(decoder: Decoder, prompt: Ints, settings: Search) -> list[list[
     offsets = np.arange(batch)[:, None]
     logits = np.repeat(decoder.first(), beams, axis=0)
     for place in range(start, total):
-        logs = process(settings, running[:, :, :place].reshape(batch * beams, place), log_softmax(logits), start)
-        vocabulary = logs.shape[1]
-        logs = (logs.reshape(batch, beams, vocabulary) + running_scores[:, :, None]).reshape(batch, -1)
-        found, places = top_k(logs, kept)
-        beam, tokens = places // vocabulary, places % vocabulary
+        logs, beam, tokens = _best(settings, running[:, :, :place], logits, start)
+        logs += np.take_along_axis(running_scores, beam, 1)
+        order = np.lexsort((tokens, beam, -logs), axis=1)[:, :kept]
+        found, beam, tokens = (np.take_along_axis(array, order, 1) for array in (logs, beam, tokens))
         candidates = np.take_along_axis(running, beam[:, :, None], 1)
         candidates[:, :, place] = tokens
         ended = (tokens == settings.eos_token_id) | (place + 1 >= total)
@@ -217,8 +219,25 @@ def _beam_search(decoder: Decoder, prompt: Ints, settings: Search) -> list[list[
     ]
 
 
+def _best(settings: Search, running: Ints, logits: Floats, start: int) -> tuple[Floats, Ints, Ints]:
+    """Return log probability, beam and token [batch, beams * 2 * beams] of the best ways on from each beam."""
+    batch, beams, place = running.shape
+    forced = settings.forced_bos_token_id is not None or settings.forced_eos_token_id is not None
+    norm: Floats | None = None
+    if settings.repetition_penalty != 1.0 or forced:
+        # These options are about log probabilities; the others forbid tokens, whatever the scores are.
+        logits = log_softmax(logits)
+    else:
+        norm = log_sum_exp(logits)
+    found, tokens = top_k(process(settings, running.reshape(batch * beams, place), logits, start), 2 * beams)
+    if norm is not None:
+        found = found - norm
+    beam = np.broadcast_to(np.repeat(np.arange(beams), 2 * beams), (batch, 2 * beams * beams))
+    return found.reshape(batch, -1), beam, tokens.reshape(batch, -1)
+
+
 def process(settings: Search, sequences: Ints, scores: Floats, start: int) -> Floats:
-    """Return the scores with what the options forbid, force or lower, in transformers' order.
+    """Change the scores by what the options forbid, force or lower, in transformers' order, and return them.
 
     Args:
         settings: The options.
@@ -226,7 +245,6 @@ def process(settings: Search, sequences: Ints, scores: Floats, start: int) -> Fl
         scores: Logits when greedy, log probabilities under beam search, as in transformers.
         start: Tokens of the prompt.
     """
-    scores = scores.astype(np.float32, copy=True)
     length = sequences.shape[1]
     if settings.repetition_penalty != 1.0:
         seen = np.take_along_axis(scores, sequences, 1)
@@ -290,19 +308,28 @@ def log_softmax(scores: Floats) -> Floats:
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
+def log_sum_exp(scores: Floats) -> Floats:
+    """Return what a score has to be lowered by to be a log probability, for each row."""
+    highest = scores.max(axis=-1, keepdims=True)
+    powers = scores - highest
+    np.exp(powers, out=powers)
+    total: Floats = highest + np.log(powers.sum(axis=-1, keepdims=True))
+    return total
+
+
 def top_k(values: Floats, count: int) -> tuple[Floats, Ints]:
     """Return the ``count`` highest values of each row and their places, highest first.
 
-    The highest are within the chunks with the highest maxima: looking there is several times faster than
-    partitioning the whole row.
+    The highest are within the chunks with the highest maxima: looking there is many times faster than partitioning
+    the whole row. A chunk's values stand apart, so that the maxima of all chunks are taken side by side.
     """
     rows, width = values.shape
     chunks = width // CHUNK
     places: Any = None
     if chunks > 4 * count:
-        highest = values[:, : chunks * CHUNK].reshape(rows, chunks, CHUNK).max(axis=2)
+        highest = values[:, : chunks * CHUNK].reshape(rows, CHUNK, chunks).max(axis=1)
         near = np.argpartition(highest, -count, axis=1)[:, -count:]
-        inside = (near[:, :, None] * CHUNK + np.arange(CHUNK)).reshape(rows, -1)
+        inside = (near[:, :, None] + np.arange(CHUNK) * chunks).reshape(rows, -1)
         behind = np.broadcast_to(np.arange(chunks * CHUNK, width), (rows, width - chunks * CHUNK))
         places = np.concatenate([inside, behind], axis=1)
         values = np.take_along_axis(values, places, 1)

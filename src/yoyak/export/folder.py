@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from yoyak.errors import UserError
-from yoyak.export.graphs import export_graphs
+from yoyak.export.graphs import export_graphs, reorder_graph
 from yoyak.export.quantize import find_cpu, quantize
 from yoyak.export.store import list_ops, write_graphs
 from yoyak.files import atomic_path, write_json
@@ -53,7 +53,7 @@ def export_model(source: Path, out: Path, settings: Export) -> dict[str, Any]:
     ops = list_ops(graphs)
     with atomic_path(out) as work:
         work.mkdir()
-        write_graphs(graphs, work)
+        write_graphs({**graphs, "reorder": reorder_graph(graphs["decoder"])}, work)
         (work / TOKENIZER).write_text(backend.to_str(), encoding="utf-8")
         save_spec(work, spec)
         write_json(work / ABOUT, about)

@@ -21,7 +21,7 @@ from onnx import numpy_helper
 
 from yoyak.errors import UserError
 from yoyak.export import cross
-from yoyak.export.edit import Graphs, head, initializers
+from yoyak.export.edit import PAST, PRESENT, Graphs, head, initializers
 
 
 def export_graphs(model: Any, family: Literal["seq2seq", "causal"]) -> Graphs:
@@ -45,6 +45,27 @@ def export_graphs(model: Any, family: Literal["seq2seq", "causal"]) -> Graphs:
         cross.turn_keys(encoder, decoder)
         cross.scale_queries(decoder)
     return {"encoder": encoder, "decoder": decoder}
+
+
+def reorder_graph(decoder: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the graph ``reorder``: the cache that a decoder's steps append to, with rows taken from it by number.
+
+    numpy can do it too; onnxruntime does it with all threads, into memory that it has already.
+    """
+    taken = [
+        (value.name, value.name.replace(PAST, PRESENT))
+        for value in decoder.graph.input
+        if value.name.startswith(PAST) and ".encoder." not in value.name
+    ]
+    held = {value.name: value for value in (*decoder.graph.input, *decoder.graph.output)}
+    source = onnx.helper.make_tensor_value_info("source", onnx.TensorProto.INT64, ["rows"])
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Gather", [past, "source"], [present], axis=0) for past, present in taken],
+        "reorder",
+        [*(held[past] for past, _ in taken), source],
+        [onnx.helper.make_tensor_value_info(present, onnx.TensorProto.FLOAT, None) for _, present in taken],
+    )
+    return onnx.helper.make_model(graph, opset_imports=decoder.opset_import, ir_version=decoder.ir_version)
 
 
 def _optimum(model: Any, task: str, folder: Path) -> None:
