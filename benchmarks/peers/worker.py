@@ -83,7 +83,9 @@ def main() -> None:
     say({"loaded": time.perf_counter() - START})
     for line in sys.stdin:
         batch, beams = map(int, line.split())
-        rows = [[4 + (17 * row + 31 * place * place) % (vocabulary - 4) for place in range(width)] for row in range(batch)]
+        rows = [
+            [4 + (17 * row + 31 * place * place) % (vocabulary - 4) for place in range(width)] for row in range(batch)
+        ]
         Path("/proc/self/clear_refs").write_text("5")
         began = time.perf_counter()
         run(rows, beams)

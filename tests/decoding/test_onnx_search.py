@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from transformers import GenerationConfig
 
 from onnx_models import MODELS, VOCABULARY, save_model
+from yoyak.decoding import onnx, search
 from yoyak.decoding.generate import Summarizer
 from yoyak.decoding.onnx import OnnxSummarizer
 from yoyak.decoding.search import Search
@@ -60,37 +63,41 @@ options = st.fixed_dictionaries(
 
 
 @torch.inference_mode()
-def of_torch(summarizer: Summarizer, rows: list[list[int]], chosen: dict[str, Any]) -> list[tuple[list[int], float]]:
+def of_torch(
+    summarizer: Summarizer, rows: list[list[int]], chosen: dict[str, Any], end: int = END
+) -> list[tuple[list[int], float]]:
     """Return each row's token lists with scores, as transformers writes them."""
     ids, mask = summarizer.pad(rows)
     own = summarizer.model.generation_config
     config = GenerationConfig(
-        **chosen, do_sample=False, eos_token_id=END, pad_token_id=PAD, decoder_start_token_id=own.decoder_start_token_id
+        **chosen, do_sample=False, eos_token_id=end, pad_token_id=PAD, decoder_start_token_id=own.decoder_start_token_id
     )
     found = summarizer.model.generate(
         input_ids=ids, attention_mask=mask, generation_config=config, use_model_defaults=False,
         return_dict_in_generate=True, output_scores=True,
     )  # fmt: skip
     start = 1 if summarizer.spec.family == "seq2seq" else ids.shape[1]
-    written = [cut(row) for row in found.sequences[:, start:].tolist()]
+    written = [cut(row, end) for row in found.sequences[:, start:].tolist()]
     scores = found.sequences_scores.tolist() if chosen.get("num_beams", 1) > 1 else [0.0] * len(written)
     return list(zip(written, scores, strict=True))
 
 
-def cut(tokens: list[int]) -> list[int]:
-    return tokens[: tokens.index(END) + 1] if END in tokens else tokens
+def cut(tokens: list[int], end: int) -> list[int]:
+    return tokens[: tokens.index(end) + 1] if end in tokens else tokens
 
 
-def of_onnx(summarizer: OnnxSummarizer, rows: list[list[int]], chosen: dict[str, Any]) -> list[tuple[list[int], float]]:
+def of_onnx(
+    summarizer: OnnxSummarizer, rows: list[list[int]], chosen: dict[str, Any], end: int = END
+) -> list[tuple[list[int], float]]:
     ready = {key: tuple(value) if isinstance(value, list) else value for key, value in chosen.items()}
-    how = Search(**ready, eos_token_id=END, pad_token_id=PAD)
+    how = Search(**ready, eos_token_id=end, pad_token_id=PAD)
     return [(one.tokens, one.score) for texts in summarizer.write(rows, how) for one in texts]
 
 
-def check(pair: Pair, rows: list[list[int]], chosen: dict[str, Any]) -> None:
+def check(pair: Pair, rows: list[list[int]], chosen: dict[str, Any], end: int = END) -> None:
     torch_side, onnx_side = pair
     chosen = {**chosen, "num_return_sequences": chosen.get("num_beams", 1)}
-    wanted, found = of_torch(torch_side, rows, chosen), of_onnx(onnx_side, rows, chosen)
+    wanted, found = of_torch(torch_side, rows, chosen, end), of_onnx(onnx_side, rows, chosen, end)
     assert [tokens for tokens, _ in found] == [tokens for tokens, _ in wanted]
     if chosen.get("num_beams", 1) > 1:
         assert [score for _, score in found] == pytest.approx([score for _, score in wanted], rel=1e-4, abs=1e-4)
@@ -99,4 +106,37 @@ def check(pair: Pair, rows: list[list[int]], chosen: dict[str, Any]) -> None:
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=inputs, chosen=options)
 def test_tokens_are_those_of_transformers(pair: Pair, rows: list[list[int]], chosen: dict[str, Any]) -> None:
+    check(pair, rows, chosen)
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_dialogues_leave_the_batch_when_they_are_finished(
+    pair: Pair, beams: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = np.random.default_rng(beams)
+    rows = [chance.integers(3, VOCABULARY, size=size).tolist() for size in (20, 4, 11, 7, 3, 15, 9, 1)]
+    chosen = {"num_beams": beams, "max_new_tokens": 14, "early_stopping": beams > 1}
+    written = [tokens for tokens, _ in of_onnx(pair[1], rows, chosen)]
+    # The end mark is a token that some dialogues write early, others late, and others never.
+    spread = Counter(token for one in written for token in set(one))
+    monkeypatch.setattr(search, "FEW", 0.95)
+    left: list[int] = []
+    for decoder in (onnx._Seq2Seq, onnx._Causal):
+
+        def keep(self: Any, dialogues: Any, known: Any = decoder.keep) -> None:
+            left.append(len(dialogues))
+            known(self, dialogues)
+
+        monkeypatch.setattr(decoder, "keep", keep)
+    for end, _ in spread.most_common(4):
+        check(pair, rows, chosen, end)
+    assert len(left) > 2
+
+
+def test_long_dialogues_are_read_in_pieces(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [[3 + (7 * row + place) % 290 for place in range(size)] for row, size in enumerate((24, 3, 24, 40, 5, 5, 1))]
+    chosen = {"num_beams": 2, "max_new_tokens": 6}
+    whole = of_onnx(pair[1], rows, chosen)
+    monkeypatch.setattr(onnx, "CHUNK", 30)
+    assert [tokens for tokens, _ in of_onnx(pair[1], rows, chosen)] == [tokens for tokens, _ in whole]
     check(pair, rows, chosen)

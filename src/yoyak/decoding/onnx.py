@@ -284,6 +284,13 @@ class _Seq2Seq(_Cached):
         self.mask, self.prompt = mask, start
         self._empty(len(mask))
         self.past.update(cross)
+        self.cross = list(cross)
+
+    def keep(self, dialogues: Ints) -> None:
+        self._reorder(_rows_of(dialogues, self.rows // len(self.mask)))
+        for name in self.cross:
+            self.past[name] = _value(self.past[name].numpy()[dialogues])
+        self.mask = self.mask[dialogues]
 
     def first(self) -> Floats:
         return self._step({"input_ids": self.prompt, "encoder_attention_mask": self.mask})
@@ -301,16 +308,24 @@ class _Causal(_Cached):
     def __init__(self, decoder: ort.InferenceSession, reorder: ort.InferenceSession, ids: Ints, mask: Ints) -> None:
         super().__init__(decoder, reorder)
         self.prompt, self.mask = ids, mask
+        self.dialogues = len(ids)
         self._empty(len(ids))
 
     def first(self) -> Floats:
         positions = np.where(self.mask == 0, 1, self.mask.cumsum(axis=1) - 1)
         return self._step({"input_ids": self.prompt, "attention_mask": self.mask, "position_ids": positions})
 
+    def keep(self, dialogues: Ints) -> None:
+        self._take(_rows_of(dialogues, self.rows // self.dialogues))
+        self.dialogues = len(dialogues)
+
+    def _take(self, source: Ints) -> None:
+        self._reorder(source)
+        self.mask = self.mask[source]
+
     def advance(self, tokens: Ints, source: Ints | None) -> Floats:
         if source is not None and not _same(source, self.rows):
-            self._reorder(source)
-            self.mask = self.mask[source]
+            self._take(source)
         self.mask = np.concatenate([self.mask, np.ones_like(self.mask[:, :1])], axis=1)
         positions = self.mask.sum(axis=1, keepdims=True) - 1
         return self._step({"input_ids": tokens[:, None], "attention_mask": self.mask, "position_ids": positions})
@@ -326,6 +341,11 @@ def _bar(total: int, shown: bool) -> Iterator[Callable[[int], object]]:
 
     with tqdm(total=total, desc="summarizing", unit="dialogue") as bar:
         yield bar.update
+
+
+def _rows_of(dialogues: Ints, texts: int) -> Ints:
+    """Return the rows of dialogues that have so many texts each."""
+    return (dialogues[:, None] * texts + np.arange(texts)).reshape(-1)
 
 
 def _same(source: Ints, rows: int) -> bool:

@@ -18,6 +18,8 @@ Ints = npt.NDArray[np.int64]
 NEVER = np.float32(-1e9)
 """What transformers adds to a score that must not win."""
 CHUNK = 64
+FEW = 0.5
+"""Share of dialogues that are not finished from which those that are leave the batch: leaving costs a copy."""
 
 
 class Decoder(Protocol):
@@ -35,6 +37,9 @@ class Decoder(Protocol):
         ``source`` says which of the rows so far each row goes on from; None says that each goes on from itself. The
         rows of a dialogue stand together, as many for each, and go on from one another only.
         """
+
+    def keep(self, dialogues: Ints) -> None:
+        """Go on with some of the dialogues only, by their places among those that are left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,22 +120,30 @@ def _sample(decoder: Decoder, prompt: Ints, settings: Search, rows: list[int]) -
     )
     logits = np.repeat(decoder.first(), kept, axis=0)
     source: Ints | None = np.repeat(np.arange(batch), kept) if kept > 1 else None
+    left = np.arange(count)
+    """Rows that are still written, by their places in ``sequences``."""
     open_rows = np.ones(count, dtype=bool)
     sums, lengths = np.zeros(count), np.zeros(count)
     for place in range(start, total):
-        scores = process(settings, sequences[:, :place], logits, start)
+        scores = process(settings, sequences[left, :place], logits, start)
         if sampling:
             scores = warp(sampling, scores)
-        tokens = _draw(log_softmax(scores), chances) if sampling else scores.argmax(axis=1)
-        tokens = np.where(open_rows, tokens, settings.pad_token_id)
-        sequences[:, place] = tokens
-        real = open_rows & ((tokens != settings.pad_token_id) | (place == start))
+        tokens = _draw(log_softmax(scores), [chances[row] for row in left]) if sampling else scores.argmax(axis=1)
+        tokens = np.where(open_rows[left], tokens, settings.pad_token_id)
+        sequences[left, place] = tokens
+        real = open_rows[left] & ((tokens != settings.pad_token_id) | (place == start))
         logs = np.take_along_axis(scores, tokens[:, None], 1) - log_sum_exp(scores)
-        sums += np.where(real, logs[:, 0], 0.0)
-        lengths += real
-        open_rows &= tokens != settings.eos_token_id
+        sums[left] += np.where(real, logs[:, 0], 0.0)
+        lengths[left] += real
+        open_rows[left] &= tokens != settings.eos_token_id
         if not open_rows.any() or place + 1 == total:
             break
+        if source is None:
+            needed = np.any(open_rows[left].reshape(-1, kept), axis=1)
+            if needed.sum() <= len(needed) * FEW:
+                decoder.keep(np.flatnonzero(needed))
+                stay = np.repeat(needed, kept)
+                left, tokens = left[stay], tokens[stay]
         logits = decoder.advance(tokens, source)
         source = None
     scored = sums / lengths**settings.length_penalty
@@ -170,13 +183,16 @@ def _beam_search(decoder: Decoder, prompt: Ints, settings: Search) -> list[list[
     finished = np.zeros((batch, beams), dtype=bool)
     improvable = np.ones((batch, 1), dtype=bool)
     top = np.arange(kept) < beams
-    offsets = np.arange(batch)[:, None]
+    left = np.arange(batch)
+    """Dialogues that are still written, by their places in the batch."""
+    texts: list[list[Written]] = [[] for _ in range(batch)]
     logits = np.repeat(decoder.first(), beams, axis=0)
     for place in range(start, total):
         logs, beam, tokens = _best(settings, running[:, :, :place], logits, start)
         logs += np.take_along_axis(running_scores, beam, 1)
         order = np.lexsort((tokens, beam, -logs), axis=1)[:, :kept]
-        found, beam, tokens = (np.take_along_axis(array, order, 1) for array in (logs, beam, tokens))
+        found: Floats = np.take_along_axis(logs, order, 1)
+        beam, tokens = np.take_along_axis(beam, order, 1), np.take_along_axis(tokens, order, 1)
         candidates = np.take_along_axis(running, beam[:, :, None], 1)
         candidates[:, :, place] = tokens
         ended = (tokens == settings.eos_token_id) | (place + 1 >= total)
@@ -197,7 +213,7 @@ def _beam_search(decoder: Decoder, prompt: Ints, settings: Search) -> list[list[
         scores = np.take_along_axis(merged, order, 1)
         sequences = np.take_along_axis(np.concatenate([sequences, candidates], axis=1), order[:, :, None], 1)
         lengths = np.take_along_axis(
-            np.concatenate([lengths, np.full((batch, kept), place + 1 - start)], axis=1), order, 1
+            np.concatenate([lengths, np.full((len(left), kept), place + 1 - start)], axis=1), order, 1
         )
         finished = np.take_along_axis(np.concatenate([finished, just], axis=1), order, 1)
 
@@ -205,18 +221,28 @@ def _beam_search(decoder: Decoder, prompt: Ints, settings: Search) -> list[list[
         best = running_scores[:, :1] / np.float32(hoped**penalty)
         worst = np.where(finished, scores.min(1, keepdims=True), NEVER)
         improvable = improvable & (best > worst).any(1, keepdims=True)
-        if not improvable.any() or (finished.all() and early) or ended.all():
-            break
+        done = ~improvable[:, 0] | (finished.all(1) & early)
+        over = done.all() or ended.all()
+        if over or (place > start and (~done).sum() <= len(left) * FEW):
+            for row in range(len(left)) if over else np.flatnonzero(done):
+                texts[left[row]] = [
+                    Written(
+                        _cut(sequences[row, one, start : start + lengths[row, one]].tolist(), settings), float(score)
+                    )
+                    for one, score in enumerate(scores[row, : settings.num_return_sequences])
+                ]
+            if over:
+                break
+            stay = np.flatnonzero(~done)
+            decoder.keep(stay)
+            left, improvable, beam = left[stay], improvable[stay], beam[stay]
+            running, running_scores = running[stay], running_scores[stay]
+            sequences, lengths, scores, finished = sequences[stay], lengths[stay], scores[stay], finished[stay]
         # The first step has run once for each dialogue, all others run once for each beam.
-        source = (beam + offsets * beams if place > start else np.broadcast_to(offsets, beam.shape)).reshape(-1)
+        first = np.arange(len(left))[:, None]
+        source = (beam + first * beams if place > start else np.broadcast_to(first, beam.shape)).reshape(-1)
         logits = decoder.advance(running[:, :, place].reshape(-1), source)
-    return [
-        [
-            Written(_cut(sequences[row, beam, start : start + lengths[row, beam]].tolist(), settings), float(score))
-            for beam, score in enumerate(scores[row, : settings.num_return_sequences])
-        ]
-        for row in range(batch)
-    ]
+    return texts
 
 
 def _best(settings: Search, running: Ints, logits: Floats, start: int) -> tuple[Floats, Ints, Ints]:
