@@ -110,6 +110,12 @@ def test_a_wrong_variable_names_the_nearest_key(file: Path, variable: str, said:
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize("variable", ["LEARNING_RATE", "YOYAK__MEMBERS__BART__LEARNING_RATE"])
+def test_a_wrong_value_is_told_of_the_variable_that_holds_it(file: Path, variable: str) -> None:
+    with pytest.raises(UserError, match=rf"^{variable}: members\.bart\.learning_rate: .*not 'abc'"):
+        params.load(file, env={variable: "abc"})
+
+
 def test_a_stage_sees_only_the_sections_that_it_names(file: Path) -> None:
     found = params.read("members.bart", "seed", path=file)
     assert list(found.members) == ["bart"]

@@ -244,8 +244,8 @@ def load(path: str | os.PathLike[str] = PARAMS_FILE, env: Mapping[str, str] | No
     Raises UserError in one sentence for a file that is missing or no YAML, a key that is unknown (with the nearest
     one) and a value that does not fit.
     """
-    tree, _ = overrides.effective(path, os.environ if env is None else env, Params)
-    return validate(tree, str(path))
+    tree, sources = overrides.effective(path, os.environ if env is None else env, Params)
+    return validate(tree, str(path), sources)
 
 
 def read(*sections: str, path: str | os.PathLike[str] = PARAMS_FILE) -> Params:
@@ -263,7 +263,7 @@ def read(*sections: str, path: str | os.PathLike[str] = PARAMS_FILE) -> Params:
                     f"{variable} would change {'.'.join(key)} behind DVC's back: unset it, and use "
                     f"`dvc exp run -S {'.'.join(key)}=…` or edit {path}."
                 )
-    whole = validate(tree, str(path))
+    whole = validate(tree, str(path), sources)
     kept: dict[str, Any] = {}
     for section in sections:
         name, dot, inner = section.partition(".")
@@ -290,15 +290,18 @@ def dump(settings: Params | Mapping[str, Any]) -> dict[str, Any]:
     return to_jsonable_python(settings, fallback=vars)
 
 
-def validate(tree: dict[str, Any], where: str) -> Params:
-    """Return the tree of a params file as typed objects; UserError in one sentence for the first thing wrong."""
+def validate(tree: dict[str, Any], where: str, sources: Mapping[tuple[str, ...], str] | None = None) -> Params:
+    """Return the tree of a params file as typed objects; UserError in one sentence for the first thing wrong.
+
+    ``sources`` names the environment's variable behind each key that one overrides.
+    """
     try:
         return Params.model_validate(tree)
     except ValidationError as error:
-        raise UserError(_sentence(error, where)) from error
+        raise UserError(_sentence(error, where, sources or {})) from error
 
 
-def _sentence(error: ValidationError, where: str) -> str:
+def _sentence(error: ValidationError, where: str, sources: Mapping[tuple[str, ...], str]) -> str:
     """Turn one of pydantic's complaints into a sentence: of an unknown key first, it is often a missing one's cause."""
     complaints = error.errors(include_url=False)
     first = next((found for found in complaints if found["type"] == "extra_forbidden"), complaints[0])
@@ -320,6 +323,7 @@ def _sentence(error: ValidationError, where: str) -> str:
         name = first["input"]
         return f"{where}: {'.'.join(location[:-2])} cannot hold the name {name!r}: use letters, digits, - and _."
     key = ".".join(location)
+    where = sources.get(tuple(location), where)
     message = first["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     shown = "null" if first["input"] is None else repr(first["input"])

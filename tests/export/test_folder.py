@@ -117,7 +117,8 @@ def test_the_folder_is_whole(bart: Path, tmp_path: Path) -> None:
     export_model(bart, tmp_path / "out", Export(precision="int8"))
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {
-        "encoder.onnx", "decoder.onnx", "reorder.onnx", WEIGHTS, "tokenizer.json", "yoyak.json", "onnx.json", "ops.json",
+        "encoder.onnx", "decoder.onnx", "reorder.onnx", WEIGHTS,
+        "tokenizer.json", "yoyak.json", "onnx.json", "ops.json",
     }  # fmt: skip
 
 

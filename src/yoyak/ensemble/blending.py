@@ -8,7 +8,7 @@ from pathlib import Path
 
 from yoyak.data.records import Dialogue
 from yoyak.decoding.generate import Summarizer
-from yoyak.ensemble.combine import SHARES
+from yoyak.ensemble.stack import SHARES
 from yoyak.errors import UserError
 from yoyak.models.preflight import window_problem
 from yoyak.params import Generation

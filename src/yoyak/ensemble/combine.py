@@ -32,8 +32,6 @@ from yoyak.scoring.rouge import rouge
 
 BATCH = 500
 """Dialogues that are combined at once: bounds the memory, whatever the file."""
-SHARES = (0.33, 0.33, 0.34)
-"""ROUGE-1, -2 and -L in the score that weights and rerankers are fitted to."""
 FILE = "combiner.json"
 
 
@@ -169,7 +167,7 @@ def _combiner(
 
 
 def _scores(texts: Sequence[str], references: Sequence[Sequence[str]], granularity: str) -> np.ndarray:
-    return rouge(texts, references, granularity=granularity, multi_reference="mean", weights=SHARES)["combined"]
+    return rouge(texts, references, granularity=granularity, multi_reference="mean", weights=stack.SHARES)["combined"]
 
 
 def combine(combiner: Combiner, rows: Sequence[Row]) -> list[Outcome]:

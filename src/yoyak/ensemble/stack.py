@@ -31,7 +31,7 @@ FEATURES = (
 )  # fmt: skip
 """What a candidate is described by; behind them one column for each member."""
 SHARES = (0.33, 0.33, 0.34)
-"""ROUGE-1, -2 and -L in agreement."""
+"""ROUGE-1, -2 and -L in agreement, and in the score that weights and rerankers are fitted to."""
 ALPHAS = np.logspace(-2, 4, 13)
 """Strengths of regularisation that are tried."""
 

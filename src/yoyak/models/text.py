@@ -105,5 +105,5 @@ def encode_targets(tokenizer: PreTrainedTokenizerBase, summaries: Sequence[str],
 def decode(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) -> list[str]:
     """Return the texts of generated ids with the spacing that was encoded, special tokens left out."""
     texts = tokenizer.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    # Where the limit cuts a character of several bytes, its first bytes are no text.
-    return [text.removesuffix("\ufffd").strip() for text in texts]
+    # Bytes that make no whole character are no text: the limit cuts one, or the model writes a part of one.
+    return [text.replace("\ufffd", "").strip() for text in texts]
