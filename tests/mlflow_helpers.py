@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,3 +116,46 @@ def make_bart(folder: Path, *, seed: int) -> Path:
     )
     save_spec(folder, spec)
     return folder
+
+
+@contextmanager
+def serve(model: str, **environment: str) -> Iterator[Callable[..., tuple[int, Any]]]:
+    """Run a real `mlflow models serve` and yield a function that posts a body and returns status and answer."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", model, "--env-manager", "local"]
+    # MLflow starts uvicorn by its name, as in an environment that is activated; both end with their group.
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    with Path("serve.log").open("w") as log:
+        process = subprocess.Popen(
+            [*command, "-p", str(port)],
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "PATH": path, **environment},
+            start_new_session=True,
+        )
+
+    def post(body: Any, kind: str = "application/json") -> tuple[int, Any]:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", data, {"Content-Type": kind})
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            text = error.read().decode()
+            return error.code, json.loads(text)["message"] if text.startswith("{") else text
+
+    try:
+        deadline = time.monotonic() + 90
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=2)
+                break
+            except OSError:
+                assert process.poll() is None, Path("serve.log").read_text()
+                assert time.monotonic() < deadline, Path("serve.log").read_text()
+                time.sleep(0.3)
+        yield post
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(20)

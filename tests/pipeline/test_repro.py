@@ -91,7 +91,8 @@ def test_the_ensemble_is_a_model_that_writes_what_was_evaluated(finished: Path) 
     code = (
         "import json, mlflow, pandas;"
         "rows = pandas.read_csv('data/test.csv');"
-        "print(json.dumps(mlflow.pyfunc.load_model('models:/yoyak@ensemble').predict(rows[['dialogue']])))"
+        "answers = mlflow.pyfunc.load_model('models:/yoyak@ensemble').predict(rows[['dialogue']]);"
+        "print(json.dumps(list(answers['summary'])))"
     )
     done = shell(finished, "python", "-c", code, MLFLOW_TRACKING_URI=f"sqlite:///{finished / 'mlflow.db'}")
     assert done.returncode == 0, done.stderr

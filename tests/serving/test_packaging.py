@@ -31,6 +31,10 @@ def load(logged):
     return mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
 
 
+def summaries(model, texts, **how):
+    return model.predict(pd.DataFrame({"dialogue": texts}), **how)["summary"]
+
+
 def test_the_model_belongs_to_its_run(store, logged):
     run = store.get_run(logged.source_run_id)
     assert logged.name == "bart"
@@ -66,6 +70,10 @@ def test_signature_example_and_requirements(artifacts):
 
     signature = mlflow.models.Model.load(artifacts).signature
     assert signature.inputs.to_dict() == [{"type": "string", "name": "dialogue", "required": True}]
+    assert signature.outputs.to_dict() == [
+        {"type": "string", "name": "summary", "required": True},
+        {"type": "boolean", "name": "truncated", "required": True},
+    ]
     defaults = {param.name: param.default for param in signature.params}
     assert defaults == {
         "num_beams": 2,
@@ -73,6 +81,7 @@ def test_signature_example_and_requirements(artifacts):
         "min_new_tokens": 4,
         "length_penalty": 1.0,
         "no_repeat_ngram_size": 0,
+        "repetition_penalty": 1.0,
     }
     example = json.loads((artifacts / "serving_input_example.json").read_text())
     assert example["dataframe_split"]["data"] == [[DIALOGUE]]
@@ -89,8 +98,9 @@ def test_it_answers_as_the_summarizer_does(logged, tiny_bart):
     summarizer = Summarizer.load(tiny_bart)
     expected = [candidates[0].text for candidates in summarizer.summarize([DIALOGUE, other])]
     model = load(logged)
-    assert model.predict(pd.DataFrame({"fname": ["a", "b"], "dialogue": [DIALOGUE, other]})) == expected
-    short = model.predict(pd.DataFrame({"dialogue": [DIALOGUE]}), params={"max_new_tokens": 4, "num_beams": 1})
+    answers = model.predict(pd.DataFrame({"fname": ["a", "b"], "dialogue": [DIALOGUE, other]}))
+    assert answers.to_dict("list") == {"summary": expected, "truncated": [False, False]}
+    short = list(summaries(model, [DIALOGUE], params={"max_new_tokens": 4, "num_beams": 1}))
     settings = summarizer.generation.model_copy(update={"max_new_tokens": 4, "num_beams": 1, "num_return_sequences": 1})
     assert short == [summarizer.summarize([DIALOGUE], generation=settings)[0][0].text]
     assert short != expected[:1]
@@ -100,7 +110,7 @@ def test_it_writes_as_many_tokens_as_it_has_positions_for(logged):
     from mlflow.exceptions import MlflowException
 
     model, frame = load(logged), pd.DataFrame({"dialogue": [DIALOGUE]})
-    assert model.predict(frame, params={"max_new_tokens": 255, "min_new_tokens": 255, "num_beams": 1})
+    assert len(model.predict(frame, params={"max_new_tokens": 255, "min_new_tokens": 255, "num_beams": 1})) == 1
     with pytest.raises(MlflowException, match=r"params\.max_new_tokens is 256, but at most 255 is allowed"):
         model.predict(frame, params={"max_new_tokens": 256, "num_beams": 1})
 
@@ -108,11 +118,11 @@ def test_it_writes_as_many_tokens_as_it_has_positions_for(logged):
 def test_requests_at_once_get_their_own_answers(logged):
     model = load(logged)
     texts = [f"#Person1#: {'네 ' * number}" for number in range(1, 9)]
-    expected = [model.predict(pd.DataFrame({"dialogue": [text]}))[0] for text in texts]
+    expected = [summaries(model, [text])[0] for text in texts]
     found = [""] * len(texts)
 
     def ask(place):
-        found[place] = model.predict(pd.DataFrame({"dialogue": [texts[place]]}))[0]
+        found[place] = summaries(model, [texts[place]])[0]
 
     threads = [threading.Thread(target=ask, args=[place]) for place in range(len(texts))]
     for thread in threads:

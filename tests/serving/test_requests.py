@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yoyak.errors import UserError
-from yoyak.params import Generation
+from yoyak.params import Generation, Serving
 from yoyak.serving.requests import PARAMS, dialogues, generation
 
 DEFAULT = Generation(max_new_tokens=20, num_beams=4, num_return_sequences=4)
@@ -19,17 +19,19 @@ DEFAULT = Generation(max_new_tokens=20, num_beams=4, num_return_sequences=4)
         ([None], "Dialogue 1 of 1 is no text but None"),
         (["None"], "Dialogue 1 of 1 is no text but 'None'"),
         ([["a", "b"]], "Dialogue 1 of 1 is no text but"),
+        (["네"] * 257, r"^The request holds 257 dialogues, but at most 256 are allowed: send them in parts\.$"),
+        (["네", "네" * 20_001], r"^Dialogue 2 of 2 has 20001 characters, but at most 20000 are allowed\.$"),
         (["12.5"], r"Dialogue 1 of 1 \('12\.5'\) has no words"),
     ],
 )
 def test_what_is_no_dialogue_is_told(values, message):
     with pytest.raises(UserError, match=message):
-        dialogues(values)
+        dialogues(values, Serving())
 
 
 @given(st.lists(st.text().map(lambda text: "안녕 " + text), min_size=1))
 def test_dialogues_come_through_untouched(values):
-    assert dialogues(values) == values
+    assert dialogues(values, Serving(max_rows=1000)) == values
 
 
 def test_a_request_changes_only_what_it_names_and_asks_for_one_summary():
@@ -45,6 +47,8 @@ def test_a_request_changes_only_what_it_names_and_asks_for_one_summary():
         ({"num_beams": 0}, r"^params\.num_beams is 0, but input should be greater than 0\.$"),
         ({"num_beams": 33}, r"^params\.num_beams is 33, but at most 32 is allowed\.$"),
         ({"max_new_tokens": 100_000}, r"^params\.max_new_tokens is 100000, but at most 1024 is allowed\.$"),
+        ({"repetition_penalty": 0.0}, r"^params\.repetition_penalty is 0\.0, but input should be greater than 0\.$"),
+        ({"repetition_penalty": 11.0}, r"^params\.repetition_penalty is 11\.0, but at most 10 is allowed\.$"),
         ({"min_new_tokens": 30}, r"^params\.min_new_tokens is 30, more than max_new_tokens, 20\.$"),
         ({"length_penalty": float("nan")}, r"^params\.length_penalty is nan, but at most 10 is allowed\.$"),
         ({"length_penalty": -1e300}, r"^params\.length_penalty is -1e\+300, but at most 10 is allowed\.$"),

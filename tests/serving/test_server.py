@@ -1,19 +1,8 @@
 """A real `mlflow models serve` on a free port, asked as people ask it and as they get it wrong."""
 
-import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from pathlib import Path
-
 import pytest
 
-from mlflow_helpers import DIALOGUE
+from mlflow_helpers import DIALOGUE, serve
 from yoyak import registry, tracking
 from yoyak.serving.packaging import log_member
 
@@ -26,44 +15,8 @@ def server(store, tiny_bart):
     with tracking.stage_run("train", member="bart", params={}, inputs={}) as run:
         model_id = log_member(run, tiny_bart, example=DIALOGUE)
     registry.register_best("yoyak", member="bart", model_id=model_id, run_id=run.run_id, scores={}, tags={})
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/yoyak@champion"]
-    # MLflow starts uvicorn by its name, as in an environment that is activated; both end with their group.
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    with Path("serve.log").open("w") as log:
-        process = subprocess.Popen(
-            [*command, "--env-manager", "local", "-p", str(port)],
-            stdout=log,
-            stderr=log,
-            env=environment,
-            start_new_session=True,
-        )
-
-    def post(body, kind="application/json"):
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", data, {"Content-Type": kind})
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            text = error.read().decode()
-            return error.code, json.loads(text)["message"] if text.startswith("{") else text
-
-    try:
-        deadline = time.monotonic() + 90
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=2)
-                break
-            except OSError:
-                assert process.poll() is None, Path("serve.log").read_text()
-                assert time.monotonic() < deadline, Path("serve.log").read_text()
-                time.sleep(0.3)
+    with serve("models:/yoyak@champion") as post:
         yield post
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(20)
 
 
 GOOD = [
@@ -76,6 +29,7 @@ GOOD = [
     ({"dataframe_records": [{"dialogue": DIALOGUE}, {"dialogue": DIALOGUE, "topic": "x"}]}, 2),
     ({"inputs": [DIALOGUE], "params": {"num_beams": 4, "max_new_tokens": 6, "length_penalty": 2}}, 1),
     ({"inputs": [DIALOGUE], "params": {"no_repeat_ngram_size": 2, "min_new_tokens": 6}}, 1),
+    ({"inputs": [DIALOGUE], "params": {"repetition_penalty": 1.5}}, 1),
 ]
 BAD = [
     ({}, "exactly one of the input fields"),
@@ -92,6 +46,9 @@ BAD = [
     ({"inputs": [DIALOGUE], "params": {"num_beams": 0}}, "params.num_beams is 0"),
     ({"inputs": [DIALOGUE], "params": {"num_beams": "many"}}, "num_beams"),
     ({"inputs": [DIALOGUE], "params": {"max_new_tokens": 5000}}, "params.max_new_tokens is 5000"),
+    ({"inputs": [DIALOGUE], "params": {"repetition_penalty": 0}}, "params.repetition_penalty is 0"),
+    ({"inputs": [DIALOGUE] * 257}, "The request holds 257 dialogues, but at most 256 are allowed"),
+    ({"inputs": ["네" * 20001]}, "Dialogue 1 of 1 has 20001 characters, but at most 20000 are allowed."),
     ([DIALOGUE], "must be a JSON dictionary"),
     (b"{not json", "valid JSON"),
     (b"\xff\xfe", "valid JSON"),
@@ -104,7 +61,8 @@ def test_the_champion_answers_and_wrong_bodies_are_told_why(server):
         status, answer = server(body)
         assert status == 200, (body, answer)
         assert len(answer["predictions"]) == count
-        assert all(isinstance(text, str) for text in answer["predictions"])
+        assert all(isinstance(row["summary"], str) for row in answer["predictions"])
+        assert not any(row["truncated"] for row in answer["predictions"])
         answers.append(answer["predictions"][0])
     assert answers[0] == answers[1] == answers[3] == answers[4] == answers[5]
     assert answers[0] != answers[7]

@@ -1,4 +1,5 @@
-"""The MLflow model of a member or an ensemble: models-from-code, so that this file is in the model and no pickle is.
+"""The MLflow model of a member, an ensemble or an exported model: models-from-code, so this file is in the model and
+no pickle is.
 
     mlflow models serve -m models:/yoyak@champion --env-manager local
     curl localhost:5000/invocations -H 'Content-Type: application/json' -d '{"inputs": ["#Person1#: …"]}'
@@ -8,54 +9,110 @@ MLflow runs this file to load the model; ``yoyak`` itself comes with it, under `
 
 from __future__ import annotations
 
-import threading
+import asyncio
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
 import pandas as pd
+from mlflow.environment_variables import MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import (
+    DEADLINE_EXCEEDED,
+    INTERNAL_ERROR,
+    INVALID_PARAMETER_VALUE,
+    RESOURCE_EXHAUSTED,
+    TEMPORARILY_UNAVAILABLE,
+)
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from yoyak.errors import UserError
+from yoyak.serving.batching import Answer, Batcher, BusyError, FailedError, LateError, LostError
 from yoyak.serving.requests import COLUMN, dialogues, generation
+from yoyak.serving.settings import load_serving
 
 if TYPE_CHECKING:
     from yoyak.decoding.generate import Summarizer
     from yoyak.decoding.onnx import OnnxSummarizer
+    from yoyak.params import Generation
     from yoyak.serving.ensemble import EnsembleSummarizer
+
+SERVER = "mlflow.pyfunc.scoring_server.app"
+"""MLflow's server, whose module loads the model."""
+CODES = {BusyError: RESOURCE_EXHAUSTED, LateError: DEADLINE_EXCEEDED, LostError: TEMPORARILY_UNAVAILABLE}
+"""429, 504 and 503 in HTTP; whatever else a person can put right is a 400."""
 
 
 class DialogueSummarizer(PythonModel):
-    """Answers requests with one summary for each dialogue."""
+    """Answers requests with a summary for each dialogue; those that come at the same time share batches."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the folder that the model carries."""
         from yoyak.serving.loading import load_summarizer
 
-        self.summarizer = load_summarizer(Path(context.artifacts["model"]))
-        # The scoring server has a thread for each request; a fast tokenizer's settings are no place for two of them.
-        self.lock = threading.Lock()
+        folder = Path(context.artifacts["model"])
+        self.limits = load_serving(folder)
+        self.summarizer = load_summarizer(folder, threads=self.limits.threads)
         self.room = _room(self.summarizer)
+        self.size = self.summarizer.generation.batch_size
+        if isinstance(self.limits.batch_size, int):
+            self.size = self.limits.batch_size
+        served = SERVER in sys.modules
+        self.batcher = Batcher(
+            self.write,
+            size=self.size,
+            max_wait=self.limits.max_wait_ms / 1000,
+            room=self.limits.queue_size,
+            patience=MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT.get() if served else None,
+        )
+        if served:
+            _take_threads(self.limits.queue_size + self.size)
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
-    ) -> list[str]:
-        """Return the summary of each row's ``dialogue``; what is wrong with a request is a 400 in one sentence."""
+    ) -> pd.DataFrame:
+        """Return ``summary`` and ``truncated`` for each row's ``dialogue``; errors are one sentence each."""
         try:
-            texts = dialogues(list(model_input[COLUMN]))
+            texts = dialogues(list(model_input[COLUMN]), self.limits)
             settings = generation(self.summarizer.generation, params or {}, self.room)
+            answers = self.batcher.ask(texts, settings.model_copy(update={"batch_size": self.size}))
         except UserError as error:
-            raise MlflowException.invalid_parameter_value(str(error)) from error
-        with self.lock:
-            found = self.summarizer.summarize(texts, generation=settings)
-        return [candidates[0].text for candidates in found]
+            raise MlflowException(str(error), _code(error)) from error
+        return pd.DataFrame(answers, columns=list(Answer._fields))
+
+    def write(self, texts: list[str], settings: Generation) -> list[Answer]:
+        """Summarize a batch; only the batcher's thread does."""
+        found = self.summarizer.summarize(texts, generation=settings)
+        return [Answer(best[0].text, cut) for best, cut in zip(found, self.summarizer.cut, strict=True)]
+
+
+def _code(error: UserError) -> int:
+    """Return MLflow's code for an error, which becomes its status in HTTP."""
+    if isinstance(error, FailedError) and not isinstance(error.__cause__, UserError):
+        return int(INTERNAL_ERROR)
+    return int(CODES.get(type(error), INVALID_PARAMETER_VALUE))
+
+
+def _take_threads(count: int) -> None:
+    """Let as many requests wait at once as the queue has room for, with some more that are told that it is full.
+
+    MLflow's server gives each request a thread of asyncio's own pool, which has four more than there are cores: they
+    would never fill a batch.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    loop.set_default_executor(ThreadPoolExecutor(count + 16, thread_name_prefix="yoyak-request"))
 
 
 def _room(summarizer: Summarizer | EnsembleSummarizer | OnnxSummarizer) -> int | None:
     """Return how many tokens can be written behind the longest input; past it, positions are out of range."""
-    models = getattr(summarizer, "members", {"": summarizer}).values()
-    return min((room for model in models if (room := _room_of(model)) is not None), default=None)
+    models = getattr(summarizer, "members", {"": summarizer})
+    every = models.values() if isinstance(models, dict) else models
+    return min((room for model in every if (room := _room_of(model)) is not None), default=None)
 
 
 def _room_of(summarizer: Summarizer | OnnxSummarizer) -> int | None:

@@ -6,9 +6,10 @@ model.predict(pandas.DataFrame({"dialogue": ["#Person1#: …"]}), params={"num_b
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import metadata
@@ -19,19 +20,33 @@ import yoyak
 from yoyak.errors import UserError
 from yoyak.models.text import SPEC_FILE, load_spec, save_spec
 from yoyak.params import Generation
-from yoyak.serving.loading import ABOUT
+from yoyak.serving.loading import ABOUT, EXPORTED
 from yoyak.serving.requests import COLUMN, PARAMS
+from yoyak.serving.settings import save_serving
 from yoyak.tracking_run import MODEL, StageRun
 from yoyak.tracking_store import reported
 
 if TYPE_CHECKING:
-    from mlflow.models import ModelSignature
+    from mlflow.models import Model, ModelSignature
 
 WEIGHTS = "model.safetensors"
-REQUIREMENTS = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas", "pydantic", "tqdm")
+REQUIREMENTS = (
+    "mlflow",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "pandas",
+    "pydantic",
+    "tqdm",
+    "ruamel.yaml",
+)
 """What answering a request imports; the versions are those installed here."""
 COMBINING = ("kiwipiepy", "rouge-score")
 """What an ensemble imports beside."""
+WITHOUT_TORCH = ("mlflow", "onnxruntime", "tokenizers", "numpy")
+"""What an exported model needs; pandas and pydantic come with MLflow."""
 
 
 def log_member(run: StageRun, folder: Path, *, example: str) -> str:
@@ -47,16 +62,51 @@ def log_member(run: StageRun, folder: Path, *, example: str) -> str:
     return log_model(run, folder, name=spec.member, generation=spec.generation, example=example, about=about)
 
 
-def log_model(
-    run: StageRun, folder: Path, *, name: str, generation: Generation, example: str, about: dict[str, Any]
-) -> str:
-    """Log the folder of a member or an ensemble with its run and return the model's id.
+def log_exported(run: StageRun, folder: Path, *, serving: Mapping[str, Any], example: str) -> str:
+    """Log an exported model, which is served without torch, with its run and return the model's id.
 
-    The model takes a column ``dialogue`` (or ``{"inputs": ["…"]}``) and the params of `serving.requests.PARAMS`, by
-    default those of ``generation``. Nothing is loaded to log it.
+    ``folder`` is what `yoyak export` wrote; ``serving`` is the section of params.yaml, which the model carries with
+    it. A ``batch_size`` that is no number means that of the model's generation. Raises UserError for wrong ones.
     """
-    import mlflow.pyfunc
-    import pandas as pd
+    spec, about = load_spec(folder), about_exported(folder)
+    with _served(folder, serving) as view:
+        return log_model(run, view, name=spec.member, generation=spec.generation, example=example, about=about)
+
+
+def save_exported(path: Path, folder: Path, *, serving: Mapping[str, Any], example: str) -> None:
+    """Write what `log_exported` logs to the folder ``path``, for `mlflow models serve -m <path>`."""
+    with _served(folder, serving) as view:
+        save_model(path, view, generation=load_spec(folder).generation, example=example, about=about_exported(folder))
+
+
+def about_exported(folder: Path) -> dict[str, str]:
+    """Return what MLflow is told of an exported model. Raises UserError where the folder is none."""
+    spec, path = load_spec(folder), folder / EXPORTED
+    if not path.is_file():
+        raise UserError(f"{folder} is no exported model: it has no {EXPORTED}; make one with `yoyak export`.")
+    precision = str(json.loads(path.read_text(encoding="utf-8"))["precision"])
+    return {
+        "member": spec.member,
+        "family": spec.family,
+        "spec": SPEC_FILE,
+        "variant": "onnx",
+        "precision": precision,
+    }
+
+
+def log_model(
+    run: StageRun,
+    folder: Path,
+    *,
+    name: str,
+    generation: Generation,
+    example: str,
+    about: Mapping[str, Any],
+) -> str:
+    """Log the folder of a model or an ensemble with its run and return the model's id.
+
+    See `save_model` for what it takes. Nothing is loaded to log it.
+    """
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
 
@@ -68,22 +118,13 @@ def log_model(
         try:
             with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
                 path = Path(temporary) / "model"
-                mlflow.pyfunc.save_model(
-                    path,
-                    python_model=str(Path(__file__).with_name("model.py")),
-                    artifacts={"model": str(folder)},
-                    code_paths=[_code(Path(temporary))],
-                    signature=signature(generation),
-                    input_example=(pd.DataFrame({COLUMN: [example]}), _defaults(generation)),
-                    pip_requirements=requirements((folder / ABOUT).is_file()),
-                    metadata=about,
-                    mlflow_model=Model(
-                        artifact_path=logged.artifact_location,
-                        run_id=run.run_id,
-                        model_uuid=logged.model_id,
-                        model_id=logged.model_id,
-                    ),
+                model = Model(
+                    artifact_path=logged.artifact_location,
+                    run_id=run.run_id,
+                    model_uuid=logged.model_id,
+                    model_id=logged.model_id,
                 )
+                save_model(path, folder, generation=generation, example=example, about=about, model=model)
                 run.client.log_model_artifacts(logged.model_id, str(path))
         except BaseException:
             run.client.finalize_logged_model(logged.model_id, "FAILED")
@@ -94,20 +135,70 @@ def log_model(
     return str(logged.model_id)
 
 
+def save_model(
+    path: Path,
+    folder: Path,
+    *,
+    generation: Generation,
+    example: str,
+    about: Mapping[str, Any],
+    model: Model | None = None,
+) -> None:
+    """Write a model's or an ensemble's folder to ``path`` as an MLflow model.
+
+    It takes a column ``dialogue`` (or ``{"inputs": ["…"]}``) and the params of `serving.requests.PARAMS`, by default
+    those of ``generation``.
+
+    Args:
+        example: A dialogue.
+        about: The model's metadata.
+        model: What MLflow knows of it already.
+    """
+    import mlflow.pyfunc
+    import pandas as pd
+
+    with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
+        mlflow.pyfunc.save_model(
+            path,
+            python_model=str(Path(__file__).with_name("model.py")),
+            artifacts={"model": str(folder)},
+            code_paths=[_code(Path(temporary))],
+            signature=signature(generation),
+            input_example=(pd.DataFrame({COLUMN: [example]}), _defaults(generation)),
+            pip_requirements=requirements(folder),
+            metadata=dict(about),
+            mlflow_model=model,
+        )
+
+
 @contextmanager
 def writing(folder: Path, generation: Generation) -> Iterator[Path]:
     """Yield a view of a model's folder whose spec says how the evaluated summaries were written."""
-    with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
-        view = Path(temporary)
-        for path in folder.iterdir():
-            if path.name != SPEC_FILE:
-                (view / path.name).symlink_to(path.resolve())
+    with _view(folder) as view:
         save_spec(view, replace(load_spec(folder), generation=generation))
         yield view
 
 
+@contextmanager
+def _served(folder: Path, serving: Mapping[str, Any]) -> Iterator[Path]:
+    """Yield a view of an exported folder that has its settings of serving."""
+    with _view(folder) as view:
+        save_serving(view, serving)
+        yield view
+
+
+@contextmanager
+def _view(folder: Path) -> Iterator[Path]:
+    """Yield a folder of links to a model's files; what is written there takes the place of a link."""
+    with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
+        view = Path(temporary)
+        for path in folder.iterdir():
+            (view / path.name).symlink_to(path.resolve())
+        yield view
+
+
 def signature(generation: Generation) -> ModelSignature:
-    """Return the model's signature: text in, text out, and the params of a request with their defaults."""
+    """Return the model's signature: what a row is, what its answer is, and a request's params with their defaults."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
@@ -115,14 +206,16 @@ def signature(generation: Generation) -> ModelSignature:
     specs = [ParamSpec(name, kinds[type(value)], value) for name, value in _defaults(generation).items()]
     return ModelSignature(
         inputs=Schema([ColSpec("string", COLUMN)]),
-        outputs=Schema([ColSpec("string")]),
+        outputs=Schema([ColSpec("string", "summary"), ColSpec("boolean", "truncated")]),
         params=ParamSchema(specs),
     )
 
 
-def requirements(ensemble: bool = False) -> list[str]:
+def requirements(folder: Path) -> list[str]:
     """Return the pinned requirements of serving; a build's local mark (``+cpu``) is left out, no index has it."""
-    names = (*REQUIREMENTS, "ruamel.yaml", *(COMBINING if ensemble else ()))
+    names: tuple[str, ...] = WITHOUT_TORCH if (folder / EXPORTED).is_file() else REQUIREMENTS
+    if (folder / ABOUT).is_file():
+        names += COMBINING
     return [f"{name}=={metadata.version(name).partition('+')[0]}" for name in names]
 
 

@@ -12,10 +12,19 @@ from yoyak.params import Generation
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from yoyak.params_export import Serving
+
 COLUMN = "dialogue"
-PARAMS = ("num_beams", "max_new_tokens", "min_new_tokens", "length_penalty", "no_repeat_ngram_size")
+PARAMS = (
+    "num_beams",
+    "max_new_tokens",
+    "min_new_tokens",
+    "length_penalty",
+    "no_repeat_ngram_size",
+    "repetition_penalty",
+)
 """The values of `Generation` that a request may set, under ``params``."""
-LIMITS: dict[str, float] = {"num_beams": 32, "max_new_tokens": 1024, "length_penalty": 10}
+LIMITS: dict[str, float] = {"num_beams": 32, "max_new_tokens": 1024, "length_penalty": 10, "repetition_penalty": 10}
 """What a value's size may be: a single request must not hold the server for minutes."""
 
 _EXAMPLE = '{"inputs": ["#Person1#: …"]}'
@@ -23,14 +32,18 @@ _NULLS = {"None", "nan", "True", "False"}
 """What MLflow makes of JSON's null, true and false in a list of texts."""
 
 
-def dialogues(values: Sequence[object]) -> list[str]:
+def dialogues(values: Sequence[object], limits: Serving) -> list[str]:
     """Return a request's dialogues, once each is known to be text.
 
-    Raises UserError where there is none, or one is empty or no text. MLflow turns the numbers of a list into text
-    before they get here, so a dialogue without a single letter is taken for one.
+    Raises UserError where there is none or too many, or one is empty, too long or no text. MLflow turns the numbers of
+    a list into text before they get here, so a dialogue without a single letter is taken for one.
     """
     if not values:
         raise UserError(f"The request holds no dialogue: send at least one, as in {_EXAMPLE}.")
+    if len(values) > limits.max_rows:
+        raise UserError(
+            f"The request holds {len(values)} dialogues, but at most {limits.max_rows} are allowed: send them in parts."
+        )
     texts = []
     for number, value in enumerate(values, start=1):
         where = f"Dialogue {number} of {len(values)}"
@@ -38,6 +51,8 @@ def dialogues(values: Sequence[object]) -> list[str]:
             raise UserError(f"{where} is no text but {value!r}: send each dialogue as one string, as in {_EXAMPLE}.")
         if not value.strip():
             raise UserError(f"{where} is empty: send its turns, one per line, as in {_EXAMPLE}.")
+        if len(value) > limits.max_chars:
+            raise UserError(f"{where} has {len(value)} characters, but at most {limits.max_chars} are allowed.")
         if not any(letter.isalpha() for letter in value):
             raise UserError(f"{where} ('{value[:40]}') has no words: send its turns as text, as in {_EXAMPLE}.")
         texts.append(value)

@@ -1,0 +1,291 @@
+"""Many at once: each gets its own answers, whatever befalls the others."""
+
+import copy
+import gc
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from yoyak.errors import UserError
+from yoyak.params import Generation
+from yoyak.serving import batching
+from yoyak.serving.batching import Answer, Batcher, BusyError, FailedError, LateError, LostError
+
+PLAIN = Generation(max_new_tokens=8)
+OTHER = Generation(max_new_tokens=16)
+
+
+class Echo:
+    """Answers each text with itself and the settings, notes its batches, and does as it is told by the text."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        self.batches: list[list[str]] = []
+        self.threads: set[int] = set()
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self, texts: list[str], settings: Generation) -> list[Answer]:
+        self.threads.add(threading.get_ident())
+        self.batches.append(texts)
+        self.gate.wait(10)
+        time.sleep(self.seconds)
+        for text in texts:
+            if text == "poison":
+                raise RuntimeError("secret of the model")
+            if text == "too long":
+                raise UserError("The model has no room for it.")
+            if text == "exit":
+                raise SystemExit(3)
+            if text == "memory":
+                raise MemoryError
+        return [self.answer(text, settings) for text in texts]
+
+    def answer(self, text: str, settings: Generation) -> Answer:
+        return Answer(f"{settings.max_new_tokens} {text}", len(text) > 50)
+
+    def hold(self, batcher: Batcher) -> threading.Thread:
+        """Return once the worker has a first batch in its hands, which it keeps until the gate is opened."""
+        self.gate.clear()
+        before = len(self.batches)
+        thread = threading.Thread(target=batcher.ask, args=[["held"], PLAIN])
+        thread.start()
+        until(lambda: len(self.batches) > before)
+        return thread
+
+
+def until(condition) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def ask_behind(pool: ThreadPoolExecutor, batcher: Batcher, *requests):
+    """Ask one request after the other, each known to wait in the queue before the next."""
+    found = []
+    for texts, settings in requests:
+        waiting = len(batcher._rows)
+        found.append(pool.submit(batcher.ask, texts, settings))
+        until(lambda waiting=waiting, texts=texts: len(batcher._rows) == waiting + len(texts))
+    return found
+
+
+def test_many_threads_get_their_own_answers_in_order():
+    echo = Echo(0.0005)
+    batcher = Batcher(echo, size=8, max_wait=0.002, room=10_000)
+
+    def client(number: int) -> None:
+        settings = PLAIN if number % 3 else OTHER
+        for turn in range(20):
+            texts = [f"{number}/{turn}/{place} " + "네" * ((number * turn) % 97) for place in range(1 + number % 5)]
+            assert batcher.ask(texts, settings) == [echo.answer(text, settings) for text in texts]
+
+    with ThreadPoolExecutor(32) as pool:
+        list(pool.map(client, range(32)))
+    assert len(echo.threads) == 1
+    assert max(map(len, echo.batches)) == 8
+    assert sum(map(len, echo.batches)) == sum(20 * (1 + number % 5) for number in range(32))
+
+
+def test_only_equal_settings_and_like_lengths_share_a_batch():
+    echo = Echo()
+    batcher = Batcher(echo, size=2)
+    with ThreadPoolExecutor(8) as pool:
+        held = echo.hold(batcher)
+        requests = [("a" * 5, PLAIN), ("b" * 90, PLAIN), ("c" * 6, PLAIN), ("d" * 5, OTHER), ("e" * 91, PLAIN)]
+        found = ask_behind(pool, batcher, *([[text], settings] for text, settings in requests))
+        echo.gate.set()
+        assert [one.result()[0].summary for one in found] == [f"{how.max_new_tokens} {text}" for text, how in requests]
+    held.join()
+    assert [sorted(text[0] for text in batch) for batch in echo.batches[1:]] == [["a", "c"], ["b", "e"], ["d"]]
+
+
+@pytest.mark.parametrize("bad", ["poison", "memory", "too long"])
+def test_a_bad_row_fails_alone(bad):
+    echo = Echo()
+    batcher = Batcher(echo, size=16)
+    with ThreadPoolExecutor(16) as pool:
+        held = echo.hold(batcher)
+        good = ask_behind(pool, batcher, *([[f"good {number}"], PLAIN] for number in range(5)))
+        [wrong] = ask_behind(pool, batcher, (["fine", bad, "fine too"], PLAIN))
+        good += ask_behind(pool, batcher, *([[f"more {number}"], PLAIN] for number in range(5)))
+        echo.gate.set()
+        assert len({one.result()[0].summary for one in good}) == 10
+        with pytest.raises(FailedError, match=r"^Dialogue 2 of 3 cannot be summarized: ") as failed:
+            wrong.result()
+    held.join()
+    assert "secret" not in str(failed.value)
+    assert isinstance(failed.value.__cause__, UserError) == (bad == "too long")
+    assert batcher.ask(["next"], PLAIN) == [echo.answer("next", PLAIN)]
+
+
+def test_a_full_queue_says_so_at_once_and_takes_requests_again():
+    echo = Echo()
+    batcher = Batcher(echo, size=4, room=5)
+    with ThreadPoolExecutor(8) as pool:
+        held = echo.hold(batcher)
+        waiting = ask_behind(pool, batcher, (["a", "b", "c", "d"], PLAIN))
+        started = time.monotonic()
+        with pytest.raises(BusyError, match=r"room for 5 dialogues; 4 wait already, and this request has 2"):
+            batcher.ask(["e", "f"], PLAIN)
+        assert time.monotonic() - started < 1
+        waiting += ask_behind(pool, batcher, (["g"], PLAIN))
+        echo.gate.set()
+        assert [len(one.result()) for one in waiting] == [4, 1]
+    held.join()
+    # One that is alone is taken, or it could never be.
+    assert len(batcher.ask([str(number) for number in range(20)], PLAIN)) == 20
+
+
+def test_a_big_request_and_small_ones_do_not_hold_up_each_other():
+    echo = Echo()
+    batcher = Batcher(echo, size=4)
+    with ThreadPoolExecutor(40) as pool:
+        held = echo.hold(batcher)
+        [big] = ask_behind(pool, batcher, ([f"big {number}" for number in range(40)], PLAIN))
+        small = ask_behind(pool, batcher, *([[f"small {number}"], PLAIN] for number in range(3)))
+        odd = ask_behind(pool, batcher, *([[f"odd {number}"], OTHER] for number in range(2)))
+        echo.gate.set()
+        assert [answer.summary for answer in big.result()] == [f"8 big {number}" for number in range(40)]
+        assert all(one.result() for one in small + odd)
+    held.join()
+    kinds = [[text.split()[0] for text in batch] for batch in echo.batches[1:]]
+    assert {kind for batch in kinds[:3] for kind in batch} == {"big", "small", "odd"}
+    assert {kind for batch in kinds[3:] for kind in batch} == {"big"}
+    assert "big" in kinds[0] and len(kinds) <= 12
+
+
+def test_no_one_starves_behind_a_stream_of_others():
+    echo = Echo(0.001)
+    batcher = Batcher(echo, size=2)
+    stop = threading.Event()
+
+    def stream(number: int) -> None:
+        while not stop.is_set():
+            batcher.ask(["네" * number], PLAIN)
+
+    with ThreadPoolExecutor(8) as pool:
+        streams = [pool.submit(stream, number) for number in range(1, 9)]
+        started = len(echo.batches)
+        # Of another length and other settings than all the others.
+        assert len(batcher.ask(["긴 말 " * 40] * 6, OTHER)) == 6
+        assert len(echo.batches) - started < 60
+        stop.set()
+        [one.result() for one in streams]
+
+
+def test_the_wait_for_others_is_bounded_and_ends_with_a_full_batch():
+    echo = Echo()
+    started = time.monotonic()
+    Batcher(echo, size=3, max_wait=0.3).ask(["alone"], PLAIN)
+    assert 0.3 <= time.monotonic() - started < 3
+    batcher = Batcher(echo, size=3, max_wait=60)
+    started = time.monotonic()
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda text: batcher.ask([text], PLAIN), "abc"))
+    assert time.monotonic() - started < 10
+    assert list(map(len, echo.batches)) == [1, 3]
+
+
+def test_a_worker_that_dies_is_noticed_and_another_begins():
+    echo = Echo()
+    batcher = Batcher(echo, size=4)
+    with ThreadPoolExecutor(8) as pool:
+        held = echo.hold(batcher)
+        [dies] = ask_behind(pool, batcher, (["exit"], PLAIN))
+        [waits] = ask_behind(pool, batcher, (["waits"], OTHER))
+        echo.gate.set()
+        with pytest.raises(LostError, match=r"^The worker that summarized this request died: send it again"):
+            dies.result(5)
+        assert waits.result(5) == [echo.answer("waits", OTHER)]
+    held.join()
+    assert batcher.ask(["next"], PLAIN) == [echo.answer("next", PLAIN)]
+
+
+def test_a_worker_that_vanishes_without_a_word_is_noticed():
+    echo = Echo()
+    batcher = Batcher(echo, size=4)
+    # As after a crash in native code: the thread is gone, and what it had in its hands with it.
+    batcher._serve = lambda: batcher._next() and None
+    with pytest.raises(LostError):
+        batcher.ask(["lost"], PLAIN)
+    del batcher._serve
+    assert batcher.ask(["next"], PLAIN) == [echo.answer("next", PLAIN)]
+
+
+def test_who_waited_too_long_is_told_and_costs_nothing():
+    echo = Echo()
+    batcher = Batcher(echo, size=1, patience=0.2)
+    with ThreadPoolExecutor(4) as pool:
+        held = echo.hold(batcher)
+        [late] = ask_behind(pool, batcher, (["late"], PLAIN))
+        time.sleep(0.25)
+        echo.gate.set()
+        with pytest.raises(LateError, match=r"waited more than 0\.2 s"):
+            late.result(5)
+    held.join()
+    assert ["late"] not in echo.batches
+
+
+def test_copies_and_pickles_have_threads_of_their_own():
+    batcher = Batcher(len_of, size=2, max_wait=0.001, room=7, patience=3.0)
+    assert batcher.ask(["네"], PLAIN)
+    for other in (copy.deepcopy(batcher), pickle.loads(pickle.dumps(batcher))):
+        assert (other.size, other.max_wait, other.room, other.patience) == (2, 0.001, 7, 3.0)
+        assert other.ask(["네네"], PLAIN) == [Answer("2", False)]
+
+
+def len_of(texts: list[str], settings: Generation) -> list[Answer]:
+    return [Answer(str(len(text)), False) for text in texts]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_begins_with_a_queue_and_a_thread_of_its_own():
+    batcher = Batcher(len_of, size=2)
+    batcher.ask(["네"], PLAIN)
+    with batcher._changed:  # as where another thread has it while this one forks
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if batcher.ask(["네네"], PLAIN) == [Answer("2", False)] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_an_idle_batcher_lets_go_of_its_model(monkeypatch):
+    monkeypatch.setattr(batching, "IDLE", 0.05)
+    echo = Echo()
+    batcher = Batcher(echo, size=2)
+    batcher.ask(["네"], PLAIN)
+    time.sleep(0.2)
+    assert batcher._worker is None
+    assert batcher.ask(["again"], PLAIN)
+    alive = weakref.ref(echo)
+    del echo, batcher
+    until(lambda: gc.collect() >= 0 and alive() is None)
+
+
+def test_the_interpreter_ends_while_the_worker_waits_or_works():
+    code = """
+import threading, time
+from yoyak.params import Generation
+from yoyak.serving.batching import Answer, Batcher
+def work(texts, settings):
+    time.sleep(0 if texts == ["quick"] else 60)
+    return [Answer(text, False) for text in texts]
+batcher = Batcher(work, size=1)
+batcher.ask(["quick"], Generation())
+threading.Thread(target=batcher.ask, args=[["slow"], Generation()], daemon=True).start()
+time.sleep(0.2)
+print("end")
+"""
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert (done.stdout, done.stderr) == ("end\n", "")
+    assert time.monotonic() - started < 10
