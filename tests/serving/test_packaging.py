@@ -1,7 +1,9 @@
 import json
+import shutil
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -9,8 +11,12 @@ import pytest
 
 from mlflow_helpers import DIALOGUE
 from yoyak import tracking
+from yoyak.ensemble.combine import Combiner
 from yoyak.errors import UserError
-from yoyak.serving.packaging import log_member
+from yoyak.models.text import load_spec, save_spec
+from yoyak.params_ensemble import Vote
+from yoyak.serving.ensemble import save_ensemble
+from yoyak.serving.packaging import log_member, save_model
 
 
 @pytest.fixture
@@ -180,3 +186,46 @@ def test_what_is_no_model_is_one_sentence_and_leaves_no_ready_model(store, tiny_
         with pytest.raises(UserError, match=r"holds no model\.safetensors: run `yoyak train` for 'bart' again"):
             log_member(run, tmp_path, example=DIALOGUE)
     assert store.search_logged_models([run.experiment_id]) == []
+
+
+@pytest.mark.parametrize("kind", ["soft", "vote"])
+def test_an_ensemble_says_what_was_cut_for_any_of_its_members(kind, tiny_bart, tmp_path):
+    import mlflow
+
+    short = tmp_path / "short"
+    shutil.copytree(tiny_bart, short)
+    save_spec(short, replace(load_spec(tiny_bart), max_input_tokens=40))
+    members, shares = {"long": tiny_bart, "short": short}, {"long": 0.5, "short": 0.5}
+    vote = Combiner(strategy=Vote(type="vote"), granularity="eojeol", weights=shares)
+    how = {"soft": shares} if kind == "soft" else {"combiner": vote}
+    generation = load_spec(tiny_bart).generation
+    (tmp_path / "folder").mkdir()
+    save_ensemble(tmp_path / "folder", members, generation, {}, **how)
+    save_model(tmp_path / "model", tmp_path / "folder", generation=generation, example=DIALOGUE, about={})
+    model = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    answers = model.predict(pd.DataFrame({"dialogue": ["네", "네 " * 20, "네 " * 60]}))
+    assert list(answers["truncated"]) == [False, True, True]
+    assert list(answers["summary"]) == [summaries(model, [text])[0] for text in ["네", "네 " * 20, "네 " * 60]]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (ValueError("secret"), 500, "fails with ValueError; the server's log says more"),
+        (UserError("The model has no room."), 400, "Dialogue 1 of 1 cannot be summarized: The model has no room."),
+        (SystemExit(1), 503, "died: send it again"),
+    ],
+)
+def test_what_the_model_fails_on_has_a_status_of_its_own(logged, error, status, message):
+    from mlflow.exceptions import MlflowException
+
+    model = load(logged)
+
+    def fail(texts, settings):
+        raise error
+
+    model.unwrap_python_model().batcher.work = fail
+    with pytest.raises(MlflowException, match=message) as raised:
+        summaries(model, [DIALOGUE])
+    assert raised.value.get_http_status_code() == status
+    assert "secret" not in str(raised.value)
