@@ -1,0 +1,295 @@
+"""Time `mlflow models serve` of an exported model with many clients at once, with batching and without.
+
+    python benchmarks/serving.py                       # KoBART's shape in INT8, random weights; some ten minutes
+    python benchmarks/serving.py --tiny --n 10000      # a tiny model in fp32: is every answer the right one?
+    python benchmarks/serving.py --model exports/bart  # any exported model
+
+A server with batching and one with batches of a single dialogue take turns. Each of the clients sends its next request
+when the last one is answered. Dialogues are of many lengths, some beyond the model's window, and every hundredth
+request is malformed. Each answer is held against what the model writes for its dialogue alone: one that belongs to
+another dialogue, or to none where the model is in fp32, ends the benchmark, as does a lost one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import platform
+import random
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from yoyak.decoding.onnx import OnnxSummarizer
+from yoyak.export.folder import export_model
+from yoyak.models.text import ModelSpec, save_spec
+from yoyak.params import Generation
+from yoyak.params_export import Export
+from yoyak.serving.packaging import save_exported
+
+SHAPES = {
+    "kobart": {"d_model": 768, "layers": 6, "heads": 16, "ffn": 3072, "vocabulary": 30_000, "window": 256, "new": 64},
+    "tiny": {"d_model": 32, "layers": 1, "heads": 2, "ffn": 64, "vocabulary": 600, "window": 96, "new": 12},
+}
+MALFORMED = (b"{not json", b'{"inputs": []}', b'{"inputs": [3]}', b'{"dialogue": "x"}', b'{"inputs": ["\\n"]}')
+SYLLABLES = [chr(0xAC00 + 28 * number) for number in range(399)]
+
+
+@dataclass
+class Outcome:
+    """What the clients saw of one server."""
+
+    seconds: float = 0.0
+    latencies: list[float] = field(default_factory=list)
+    answered: int = 0
+    refused: int = 0
+    """Malformed requests that got the 400 that they deserve."""
+    changed: int = 0
+    """Summaries that are not what the model writes for the dialogue alone; in INT8 they depend on their batch."""
+
+
+def make_model(folder: Path, shape: dict[str, int]) -> None:
+    """Save a BART with random weights and a tokenizer of two-syllable words, one token each."""
+    import torch
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import WhitespaceSplit
+    from transformers import BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
+
+    torch.manual_seed(0)
+    size, layers, heads = shape["d_model"], shape["layers"], shape["heads"]
+    config = BartConfig(
+        vocab_size=shape["vocabulary"],
+        d_model=size,
+        encoder_layers=layers,
+        decoder_layers=layers,
+        encoder_attention_heads=heads,
+        decoder_attention_heads=heads,
+        encoder_ffn_dim=shape["ffn"],
+        decoder_ffn_dim=shape["ffn"],
+        max_position_embeddings=max(shape["window"], shape["new"]) + 2,
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=2,
+        forced_eos_token_id=None,
+    )
+    model = BartForConditionalGeneration(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                # Wide enough that the summaries of two dialogues differ.
+                parameter.copy_(torch.randn_like(parameter) * (0.6 if len(parameter) > 4 * size else 2 / size**0.5))
+    model.tie_weights()
+    model.save_pretrained(folder)
+    words = [first + second for first in SYLLABLES for second in SYLLABLES][: shape["vocabulary"] - 4]
+    table = {word: number for number, word in enumerate(["<s>", "<pad>", "</s>", "<unk>", *words])}
+    tokenizer = Tokenizer(WordLevel(table, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
+    ).save_pretrained(folder)
+    new = shape["new"]
+    generation = Generation(max_new_tokens=new, min_new_tokens=new, num_beams=1, num_return_sequences=1)
+    spec = ModelSpec(
+        member="random",
+        family="seq2seq",
+        prefix="",
+        separator="",
+        max_input_tokens=shape["window"],
+        generation=generation,
+    )
+    save_spec(folder, spec)
+
+
+def make_dialogues(model: Path, window: int, count: int) -> list[str]:
+    """Return dialogues of a tenth of the window up to a little more than it, made of the tokenizer's own words."""
+    backend = Tokenizer.from_file(str(model / "tokenizer.json"))
+    decoded = [backend.decode([number]) for number in range(backend.get_vocab_size())]
+    words = [word for word in decoded if word.isalpha()]
+    chance = random.Random(0)
+    lengths = [chance.randint(window // 10, window + window // 20) for _ in range(count)]
+    return [" ".join(chance.choices(words, k=length)) for length in lengths]
+
+
+@contextmanager
+def serve(model: Path, folder: Path, batch_size: int) -> Iterator[int]:
+    """Run MLflow's server and yield its port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(model), "--env-manager", "local"]
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "YOYAK_SERVING_BATCH_SIZE": str(batch_size),
+    }
+    with (folder / "serve.log").open("w") as log:
+        process = subprocess.Popen(
+            [*command, "--port", str(port), "--timeout", "600"],
+            stdout=log,
+            stderr=log,
+            env=environment,
+            start_new_session=True,
+        )
+    try:
+        while True:
+            if process.poll() is not None:
+                raise SystemExit((folder / "serve.log").read_text())
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                time.sleep(0.2)
+        yield port
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+def ask(connection: http.client.HTTPConnection, body: bytes) -> tuple[int, Any]:
+    """Post a body and return status and answer."""
+    connection.request("POST", "/invocations", body, {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    return response.status, json.loads(response.read())
+
+
+def measure(port: int, expected: dict[str, dict[str, Any]], count: int, clients: int, *, exact: bool) -> Outcome:
+    """Let the clients send ``count`` requests; stop at the first wrong answer."""
+    texts, outcome, lock = list(expected), Outcome(), threading.Lock()
+    numbers = iter(range(count))
+    known = {answer["summary"] for answer in expected.values()}
+    wrong: list[str] = []
+
+    def check(number: int, status: int, answer: Any) -> None:
+        text = texts[number % len(texts)]
+        if number % 100 == 99:
+            outcome.refused += status == 400
+            if status != 400:
+                wrong.append(f"malformed request {number} got {status}")
+            return
+        if status != 200 or len(answer["predictions"]) != 1:
+            wrong.append(f"request {number} got {status}: {answer}")
+            return
+        outcome.answered += 1
+        [found], own = answer["predictions"], expected[text]
+        same = found["summary"] == own["summary"]
+        outcome.changed += not same
+        if found["truncated"] != own["truncated"] or (not same and (exact or found["summary"] in known)):
+            wrong.append(f"request {number} got the answer of another")
+
+    def client() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
+        while not wrong:
+            with lock:
+                number = next(numbers, None)
+            if number is None:
+                return
+            body = json.dumps({"inputs": [texts[number % len(texts)]]}).encode()
+            started = time.perf_counter()
+            status, answer = ask(connection, MALFORMED[number // 100 % len(MALFORMED)] if number % 100 == 99 else body)
+            seconds = time.perf_counter() - started
+            with lock:
+                outcome.latencies.append(seconds)
+                check(number, status, answer)
+
+    threads = [threading.Thread(target=client) for _ in range(clients)]
+    started = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    outcome.seconds = time.perf_counter() - started
+    if wrong or len(outcome.latencies) != count:
+        raise SystemExit("\n".join([f"{len(outcome.latencies)} of {count} requests were answered", *wrong[:5]]))
+    return outcome
+
+
+def main() -> None:
+    """Measure and print."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--model", type=Path, help="an exported model (default: KoBART's shape, random weights)")
+    options.add_argument("--tiny", action="store_true", help="a tiny model in fp32")
+    options.add_argument("--n", type=int, default=400, help="requests of each round (default 400)")
+    options.add_argument("--clients", type=int, default=32, help="clients at once (default 32)")
+    options.add_argument("--batch-size", type=int, default=32, help="dialogues of a batch (default 32)")
+    options.add_argument("--max-wait-ms", type=float, default=5.0, help="wait of the first one (default 5)")
+    options.add_argument("--rounds", type=int, default=1, help="times that both servers are measured (default 1)")
+    chosen = options.parse_args()
+    # A server that is left behind would spoil what is measured next.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        model = chosen.model
+        if model is None:
+            make_model(folder / "torch", SHAPES["tiny" if chosen.tiny else "kobart"])
+            model = folder / "onnx"
+            export_model(folder / "torch", model, Export(precision="fp32" if chosen.tiny else "int8"))
+        summarizer = OnnxSummarizer.load(model)
+        texts = make_dialogues(model, summarizer.spec.max_input_tokens, 500 if chosen.tiny else 64)
+        expected = {}
+        for text in texts:
+            summary = summarizer.summarize([text])[0][0].text
+            expected[text] = {"summary": summary, "truncated": summarizer.cut[0]}
+        exact, name = summarizer.about.precision == "fp32", f"{model} ({summarizer.about.precision})"
+        del summarizer
+        serving = {"batch_size": chosen.batch_size, "max_wait_ms": chosen.max_wait_ms}
+        save_exported(folder / "served", model, serving=serving, example=texts[0])
+        found: dict[str, list[Outcome]] = {"one by one": [], f"batches of {chosen.batch_size}": []}
+        for _ in range(chosen.rounds):
+            for key, size in zip(found, (1, chosen.batch_size), strict=True):
+                with serve(folder / "served", folder, size) as port:
+                    few = dict(list(expected.items())[:4])
+                    measure(port, few, 8, 4, exact=exact)
+                    found[key].append(measure(port, expected, chosen.n, chosen.clients, exact=exact))
+                report(key, found[key][-1])
+    print(f"\n{name} on {os.cpu_count()} cores ({platform.processor() or platform.machine()})")
+    print(f"{chosen.clients} clients, {chosen.rounds} x {chosen.n} requests, {len(set(known(expected)))} summaries\n")
+    print("| | requests/s | ratio | p50, s | p95, s | ratio of p95 | changed by their batch |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    base = figures(found["one by one"])
+    for key, outcomes in found.items():
+        speed, half, most = figures(outcomes)
+        changed = sum(one.changed for one in outcomes) / sum(one.answered for one in outcomes)
+        print(
+            f"| {key} | {speed:.2f} | {speed / base[0]:.2f} | {half:.2f} | {most:.2f} | {most / base[2]:.2f} "
+            f"| {changed:.1%} |"
+        )
+
+
+def known(expected: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the summaries: as many different ones as there are dialogues, or a mix-up might go unseen."""
+    return [answer["summary"] for answer in expected.values()]
+
+
+def figures(outcomes: list[Outcome]) -> tuple[float, float, float]:
+    """Return requests per second, and the latencies that half and 95 % of the requests stay under, of all rounds."""
+    latencies = sorted(latency for one in outcomes for latency in one.latencies)
+    speed = sum(len(one.latencies) for one in outcomes) / sum(one.seconds for one in outcomes)
+    return speed, statistics.median(latencies), latencies[int(0.95 * (len(latencies) - 1))]
+
+
+def report(key: str, outcome: Outcome) -> None:
+    """Tell how a round went."""
+    count = len(outcome.latencies)
+    print(
+        f"{key}: {outcome.answered} right answers and {outcome.refused} refusals to {count} requests "
+        f"in {outcome.seconds:.1f} s",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
