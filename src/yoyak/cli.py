@@ -29,7 +29,7 @@ STAGES = {
 }
 
 
-VERBS = (*STAGES, "samples", "params", "preset")
+VERBS = (*STAGES, "serve", "demo", "samples", "params", "preset")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -68,6 +68,13 @@ def parser() -> argparse.ArgumentParser:
             verb.add_argument("--name", help="registered model of the bundle (default <registry.name>-<member>)")
             verb.add_argument("--undo", action="store_true", help="take back the last move of the champion alias")
 
+    serve = verbs.add_parser("serve", help="answer requests over HTTP with a model, as `mlflow models serve` does")
+    _server_options(serve, 5001)
+    serve.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes that share the cores")
+    demo = verbs.add_parser("demo", help="show a page where a dialogue is pasted and its summary read")
+    _server_options(demo, 7860)
+    demo.add_argument("--url", help="a server that runs already, such as that of `yoyak serve`, instead of a model")
+
     samples = verbs.add_parser("samples", help="write generated Korean sample dialogues as CSV")
     samples.add_argument("--n", type=_positive, default=1000, help="rows (default 1000)")
     samples.add_argument("--seed", type=int, default=20, help="same seed, same rows (default 20)")
@@ -97,6 +104,14 @@ def _ensemble_options(verb: argparse.ArgumentParser) -> None:
     some.add_argument("--weights", nargs="+", type=float, metavar="W", help="one for each model, in their order")
     some.add_argument("--min-members", type=_positive, metavar="N", help="models that must be usable (default 2)")
     some.add_argument("--parallel", action="store_true", help="all models at once: more memory, less time")
+
+
+def _server_options(verb: argparse.ArgumentParser, port: int) -> None:
+    verb.add_argument(
+        "model", nargs="?", help="as for predict --model (default the registered one to serve, else the champion)"
+    )
+    verb.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default 127.0.0.1)")
+    verb.add_argument("--port", type=_port, default=port, help=f"0 is any free one (default {port})")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -160,4 +175,11 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be 1 or more, not {value}")
+    return value
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 1 << 16:
+        raise argparse.ArgumentTypeError(f"must be between 0 and 65535, not {value}")
     return value

@@ -65,12 +65,17 @@ def locate(uri: str) -> Located:
         return _of_run(client, rest, uri) if kind == "runs" else _of_registry(client, rest, uri)
 
 
-def folder_of(model: Located) -> Path:
-    """Return the Hugging Face folder of a model of MLflow, downloaded where it is not on this disk."""
+def files_of(model: Located) -> Path:
+    """Return MLflow's own folder of a model, the one with MLmodel, downloaded where it is not on this disk."""
     from yoyak.tracking_store import reported
 
     with reported():
-        return _inner(_local(model.location, model.uri), model.uri)
+        return _local(model.location, model.uri)
+
+
+def folder_of(model: Located) -> Path:
+    """Return the Hugging Face folder of a model of MLflow, downloaded where it is not on this disk."""
+    return _inner(files_of(model), model.uri)
 
 
 def cache_folder() -> Path:

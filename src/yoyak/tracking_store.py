@@ -60,8 +60,7 @@ def initialise() -> None:
         raise UserError(
             f"{VARIABLE} is '{shown(uri)}', no store of runs: give http://…, sqlite:///… or a database's URI."
         )
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    configure()
     os.environ[VARIABLE] = uri
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # MLflow writes the whole traceback of a database's error, which `reported` tells in one sentence.
@@ -75,6 +74,12 @@ def initialise() -> None:
         client.search_experiments(max_results=1)
         client.search_registered_models(max_results=1)
     _clients[uri] = client
+
+
+def configure() -> None:
+    """Put `ENVIRONMENT` into effect; MLflow reads it when it is imported, and so do the processes that it starts."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:

@@ -1,0 +1,37 @@
+"""yoyak serve: answer requests over HTTP, with one process that has all cores unless more are asked for."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+
+def run(model: str | None = None, host: str = "127.0.0.1", port: int = 5001, workers: int = 1) -> None:
+    """Serve a model until Ctrl-C; ``port`` 0 is any free one."""
+    from yoyak.serving import launch, target
+
+    port = launch.check_port(host, port)
+    with target.found(model or target.default_model()) as what, launch.served(
+        what, host=host, port=port, workers=workers
+    ) as server:
+        processes = f"{workers} process{'es' if workers > 1 else ''} of {server.threads} thread"
+        print(f"{what.name} answers at {server.url} ({what.variant}; {processes}{'s' if server.threads > 1 else ''})")
+        limits = what.limits
+        print(
+            f"A request has at most {limits.max_rows} dialogues of {limits.max_chars} characters; {limits.queue_size} "
+            f"may wait, {what.batch_size} are summarized at once."
+        )
+        if launch.is_open(host):
+            print(f"Whoever reaches port {port} of this machine may use it: there is no password.")
+        print(f"Log: {server.log}. Ctrl-C ends it. Try it in another terminal:\n")
+        print(curl(server.url, target.EXAMPLE), flush=True)
+        server.wait()
+
+
+def curl(url: str, dialogue: str) -> str:
+    """Return the command line that asks a server for a summary, for any POSIX shell."""
+    body = shlex.quote(json.dumps({"inputs": [dialogue]}, ensure_ascii=False))
+    return (
+        f"curl -s {url}/invocations -H 'Content-Type: application/json' -d {body} "
+        "| python3 -m json.tool --no-ensure-ascii"
+    )

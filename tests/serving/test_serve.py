@@ -1,0 +1,147 @@
+"""`yoyak serve` as people meet it: the line to try, Ctrl-C, and one sentence for what goes wrong."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from mlflow_helpers import DIALOGUE
+from onnx_models import save_model
+from servers import yoyak
+from yoyak import cli, registry, tracking
+from yoyak.demo import server as demo
+from yoyak.export.folder import export_model
+from yoyak.params_export import Export
+from yoyak.serving import launch
+from yoyak.serving.packaging import log_member
+from yoyak.serving.target import default_model
+
+ROOT = Path(__file__).parents[2]
+READY = "json.tool"
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    export_model(save_model("bart", folder / "torch"), folder / "onnx", Export(precision="fp32"))
+    return folder / "onnx"
+
+
+@pytest.fixture
+def project(project):
+    shutil.copy(ROOT / "params.yaml", project)
+    return project
+
+
+@pytest.fixture
+def champion(store, tiny_bart):
+    with tracking.stage_run("train", member="bart", params={}, inputs={}) as run:
+        model_id = log_member(run, tiny_bart, example=DIALOGUE)
+    return registry.register_best("yoyak", member="bart", model_id=model_id, run_id=run.run_id, scores={}, tags={})
+
+
+def try_line(out):
+    """Run the line to try in a shell, as a person pastes it, and return the one answer."""
+    line = out.strip().splitlines()[-1]
+    assert line.startswith("curl ")
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, env=environment, timeout=60, check=True)
+    (answer,) = json.loads(done.stdout)["predictions"]
+    assert answer["summary"]
+    return answer
+
+
+@pytest.mark.slow
+def test_an_exported_folder_is_served_by_processes_that_share_the_cores(project, exported):
+    with yoyak("serve", str(exported), "--port", "0", "--workers", "2", ready=READY) as started:
+        threads = max(1, launch.cores() // 2)
+        assert f"{exported} answers at {started.url} (bart, exported in fp32, without torch; 2 processes" in started.out
+        assert "at most 256 dialogues of 20000 characters" in started.out
+        assert "no password" not in started.out
+        assert try_line(started.out)["truncated"] is True
+        assert demo.check_url(f"{started.url}/invocations") == started.url
+        answer = demo.summarize(started.url, "#Person1#: 네", {"num_beams": 2, "max_new_tokens": 3})
+        assert answer["truncated"] is False
+        serving = [child for child in started.children() if "spawn_main" in " ".join(child.cmdline())]
+        assert len(serving) == 2
+        for child in serving:
+            assert child.environ()["YOYAK_SERVING_THREADS"] == str(threads)
+            assert child.environ()["OMP_NUM_THREADS"] == "1"
+            assert not any("libtorch" in loaded.path for loaded in child.memory_maps())
+        assert started.end() == 130
+    assert Path("yoyak.err").read_text().endswith("yoyak serve: interrupted\n")
+    assert list(Path("logs").glob("serve-*.log"))
+
+
+@pytest.mark.slow
+def test_the_champion_is_served_where_no_model_is_named_and_to_everyone_who_may_come(champion):
+    with yoyak("serve", "--host", "0.0.0.0", "--port", "0", ready=READY) as started:
+        assert started.out.startswith(f"yoyak version 1 (champion) answers at {started.url} (bart, in torch; 1 process")
+        assert "there is no password" in started.out
+        try_line(started.out)
+        # MLflow's tracking server refuses host names that it does not know; that of models does not.
+        request = urllib.request.Request(f"{started.url}/ping", headers={"Host": "summaries.example"})
+        assert urllib.request.urlopen(request, timeout=10).status == 200
+        (server,) = started.children()
+        assert server.environ()["OMP_NUM_THREADS"] == os.environ.get("OMP_NUM_THREADS", str(launch.cores()))
+        assert started.end(signal.SIGTERM) == 143
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_server_that_dies_at_start_says_why(project, exported, workers, capsys):
+    folder = project / "damaged"
+    folder.mkdir()
+    for path in exported.iterdir():
+        (folder / path.name).write_bytes(b"x" if path.name == "weights.bin" else path.read_bytes())
+    assert cli.main(["serve", str(folder), "--port", "0", "--workers", workers]) == 1
+    *_, last = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(
+        r"yoyak serve: The server of \S+ did not start: .*damaged.*`yoyak export` again \(log: logs/serve-\d+\.log\)\.",
+        last,
+    )
+    assert "Traceback" in next(Path("logs").glob("serve-*.log")).read_text()
+
+
+def test_what_cannot_be_served_is_known_before_anything_is_loaded(champion, capsys, monkeypatch):
+    for arguments, said in (
+        (["models:/yoyak@champoin"], "The registered model yoyak has no alias 'champoin' (did you mean 'champion'?)."),
+        (["models:/yoyka@champion"], "No registered model is named 'yoyka' (did you mean 'yoyak'?)."),
+        (["models:/yoyak/7"], "The registered model yoyak has no version '7' (known: 1)."),
+        (["nowhere"], "There is no model at 'nowhere': give a folder, models:/<name>@<alias>"),
+        (["."], "There is no model in '.': it has neither config.json nor MLmodel."),
+        (["--host", "192.0.2.1"], "--host 192.0.2.1 is no address of this machine: use 127.0.0.1, or 0.0.0.0 for all."),
+    ):
+        assert cli.main(["serve", "--port", "0", *arguments]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith(f"yoyak serve: {said}")
+        assert error.count("\n") == 1
+    monkeypatch.setenv("YOYAK__REGISTRY__NAME", "other")
+    assert cli.main(["serve", "--port", "0"]) == 1
+    assert "No champion is registered as 'other' here: run `dvc repro`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["serve", "demo"])
+def test_a_taken_port_is_known_at_once_with_the_next_free_one(project, verb, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert cli.main([verb, "--port", str(port)]) == 1
+    error = capsys.readouterr().err
+    found = re.fullmatch(
+        rf"yoyak {verb}: Port {port} of 127\.0\.0\.1 is taken: end what listens there, or use --port (\d+)\.\n", error
+    )
+    assert launch.check_port("127.0.0.1", int(found[1])) == int(found[1])
+
+
+def test_the_alias_for_serving_goes_before_the_champion(champion, store):
+    assert default_model() == "models:/yoyak@champion"
+    store.set_registered_model_alias("yoyak", "serving", 1)
+    assert default_model() == "models:/yoyak@serving"
