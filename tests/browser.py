@@ -1,9 +1,4 @@
-"""A headless Chromium, driven through its own debugging pipe: no driver, no port, no package.
-
-    with browser() as page:
-        page.open("http://127.0.0.1:7860")
-        page.run("document.title")
-"""
+"""A headless Chromium, driven through its own debugging pipe: no driver, no port, no package."""
 
 from __future__ import annotations
 
@@ -17,15 +12,33 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
+FLAGS = (
+    "--headless=new",
+    "--remote-debugging-pipe",
+    "--no-first-run",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--hide-scrollbars",
+)
+
+
+@cache
 def find_chromium() -> str | None:
-    """Return the path of a Chromium or Chrome, or None where there is none."""
-    return next((path for name in NAMES if (path := shutil.which(name))), None)
+    """Return the path of a Chromium or Chrome that starts, or None where there is none."""
+    for path in filter(None, map(shutil.which, NAMES)):
+        if subprocess.run([path, "--version"], capture_output=True, check=False).returncode == 0:
+            return path
+    return None
 
 
 class Page:
@@ -127,13 +140,10 @@ def browser() -> Iterator[Page]:
     inside, outside = (fcntl.fcntl(low, fcntl.F_DUPFD, 10) for low in (low_inside, low_outside))
     os.close(low_inside)
     os.close(low_outside)
-    flags = ("--headless=new", "--remote-debugging-pipe", "--no-first-run", "--disable-gpu", "--disable-dev-shm-usage",
-             "--disable-background-networking", "--disable-component-update", "--no-sandbox", "--hide-scrollbars")  # fmt: skip
-
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = f'exec "$0" "$@" 3<&{inside} 4>&{outside}'
         process = subprocess.Popen(
-            ["bash", "-c", command, str(find_chromium()), *flags, f"--user-data-dir={profile}", "about:blank"],
+            ["bash", "-c", command, str(find_chromium()), *FLAGS, f"--user-data-dir={profile}", "about:blank"],
             pass_fds=(inside, outside),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

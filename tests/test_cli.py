@@ -42,6 +42,8 @@ def test_help_names_every_verb() -> None:
         "register",
         "report",
         "export",
+        "serve",
+        "demo",
         "samples",
         "params",
         "preset",

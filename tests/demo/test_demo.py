@@ -90,11 +90,11 @@ def test_a_person_reads_summaries_on_the_page(project, exported):
 
         tab.fill("#num_beams", "99")
         summarized(failed)
-        said = "요약하지 못했습니다: params.num_beams is 99, but at most 32 is allowed."
-        assert tab.run("document.querySelector('#error').textContent") == said
+        said = "params.num_beams is 99, but at most 32 is allowed."
+        assert tab.run("document.querySelector('#error').textContent") == f"요약하지 못했습니다: {said}"
         assert tab.run("document.querySelector('#summary').hidden")
         tab.click("#language")
-        assert tab.run("document.querySelector('#error').textContent") == said.replace("요약하지 못했습니다", "No summary")
+        assert tab.run("document.querySelector('#error').textContent") == f"No summary: {said}"
         assert tab.run("document.querySelector('#submit').textContent") == "Summarize"
         tab.fill("#num_beams", "0")
         summarized(failed)
@@ -148,11 +148,11 @@ def test_a_wrong_request_is_told_why(alone, path, body, kind, status, said):
     ("arguments", "said"),
     [
         (["--url", "127.0.0.1:1"], "--url '127.0.0.1:1' is no address: give the one that `yoyak serve` says"),
-        (["--url", "http://127.0.0.1:1/"], "No model's server answers at http://127.0.0.1:1: start it with `yoyak serve`."),
+        (["--url", "http://127.0.0.1:1/"], "No model's server answers at http://127.0.0.1:1: start it with"),
         (["exports/bart", "--url", "http://127.0.0.1:1"], "--url names a server that has its model"),
         (["nowhere"], "There is no model at 'nowhere'"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_shown_is_one_sentence(project, arguments, said, capsys):
     assert cli.main(["demo", "--port", "0", *arguments]) == 1
     error = capsys.readouterr().err

@@ -60,6 +60,7 @@ def test_it_holds_code_and_weights_and_no_pickle(artifacts):
         ".txt",
         ".html",
         ".css",
+        ".js",
         ".j2",
         "",
     }

@@ -119,7 +119,10 @@ function write() {
   part("language").textContent = say("other");
   part("language").lang = language === "ko" ? "en" : "ko";
   part("submit").textContent = say(busy ? "busy" : "submit");
-  part("submit").disabled = busy;
+  part("submit").disabled = part("dialogue").readOnly = busy;
+  for (const button of part("samples").children) {
+    button.disabled = busy;
+  }
   part("model").textContent = [about.model, about.variant].filter(Boolean).join(" · ");
   for (const name of OPTIONS) {
     part(name).placeholder = about[name] ? `${about[name]} (${say("own")})` : say("own");
@@ -132,6 +135,7 @@ function write() {
 function fail(key, values) {
   shown = [key, values];
   write();
+  part("error").scrollIntoView({ block: "nearest" });
 }
 
 function offerSamples() {
@@ -163,6 +167,7 @@ function show(answer) {
   part("truncated").hidden = !answer.truncated;
   part("summary").hidden = part("took").hidden = false;
   part("empty").hidden = true;
+  write();
   part("answer").scrollIntoView({ block: "nearest" });
 }
 
@@ -186,24 +191,29 @@ async function summarize() {
   busy = true;
   write();
   const began = performance.now();
+  const [ok, answer] = await ask(body);
+  busy = false;
+  seconds = (performance.now() - began) / 1000;
+  if (ok) {
+    show(answer);
+  } else if (answer) {
+    fail("refused", { message: answer.error });
+  } else {
+    fail("gone");
+  }
+}
+
+// Returns whether there is a summary, and the answer; none where the server is gone.
+async function ask(body) {
   try {
     const reply = await fetch("summarize", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(body),
     });
-    const answer = await reply.json();
-    seconds = (performance.now() - began) / 1000;
-    if (reply.ok) {
-      show(answer);
-    } else {
-      shown = ["refused", { message: answer.error }];
-    }
+    return [reply.ok, await reply.json()];
   } catch {
-    shown = ["gone"];
-  } finally {
-    busy = false;
-    write();
+    return [false, null];
   }
 }
 

@@ -11,7 +11,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler
 from importlib.resources import files
 from socketserver import ThreadingTCPServer
@@ -40,7 +40,7 @@ HEADERS = {
 }
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A request that has no summary for an answer: the HTTP status, and why in one sentence."""
 
     def __init__(self, status: int, sentence: str) -> None:
@@ -84,7 +84,7 @@ def check_url(url: str) -> str:
 
 
 def summarize(url: str, dialogue: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``summary`` and ``truncated`` for a dialogue; Refused with the model server's own sentence."""
+    """Return ``summary`` and ``truncated`` for a dialogue; RefusedError with the model server's own sentence."""
     body = json.dumps({"inputs": [dialogue], "params": dict(options)}).encode()
     request = urllib.request.Request(f"{url}/invocations", body, {"Content-Type": "application/json"})
     try:
@@ -92,19 +92,19 @@ def summarize(url: str, dialogue: Any, options: Mapping[str, Any]) -> dict[str, 
             found = json.load(reply)["predictions"][0]
             return {"summary": str(found["summary"]), "truncated": bool(found["truncated"])}
     except urllib.error.HTTPError as error:
-        raise Refused(error.code, _sentence(error.read().decode(errors="replace"))) from error
+        raise RefusedError(error.code, _sentence(error.read().decode(errors="replace"))) from error
     except OSError as error:
-        raise Refused(502, f"The model's server at {url} does not answer.") from error
+        raise RefusedError(502, f"The model's server at {url} does not answer.") from error
     except (ValueError, LookupError, TypeError) as error:
-        raise Refused(502, f"What answers at {url} is no model of Yoyak, or an old one: register it again.") from error
+        raise RefusedError(
+            502, f"What answers at {url} is no model of Yoyak, or an old one: register it again."
+        ) from error
 
 
 def _sentence(text: str) -> str:
     """Return what a model's server says of a request, without what MLflow puts before it."""
-    try:
+    with suppress(ValueError, LookupError, TypeError):
         text = str(json.loads(text)["message"])
-    except (ValueError, LookupError, TypeError):
-        pass
     return text.rpartition("\nError: ")[2].strip()
 
 
@@ -112,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
     model_url: str
     shown: dict[str, Any]
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         if path == "/about":
             self._answer(200, self.shown)
@@ -122,32 +122,32 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(404, {"error": "There is nothing at this address."})
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         try:
             self._answer(200, self._summarized())
-        except Refused as error:
+        except RefusedError as error:
             self._answer(error.status, {"error": str(error)})
 
     def _summarized(self) -> dict[str, Any]:
         if self.path != "/summarize":
-            raise Refused(404, "There is nothing at this address.")
+            raise RefusedError(404, "There is nothing at this address.")
         # Pages of other sites cannot send this type without asking first.
         if self.headers.get_content_type() != "application/json":
-            raise Refused(415, "A request is JSON, and says so.")
+            raise RefusedError(415, "A request is JSON, and says so.")
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal():
-            raise Refused(411, "A request says how long it is.")
+            raise RefusedError(411, "A request says how long it is.")
         left = int(length)
         if left > MAX_BYTES:
             # Who sends it sees a broken connection, and no answer, until it is read to its end.
             while left and (read := self.rfile.read(min(left, 1 << 16))):
                 left -= len(read)
-            raise Refused(413, f"A request has at most {MAX_BYTES >> 20} MiB.")
+            raise RefusedError(413, f"A request has at most {MAX_BYTES >> 20} MiB.")
         try:
             wanted = json.loads(self.rfile.read(left))
             dialogue = wanted["dialogue"]
         except (ValueError, LookupError, TypeError) as error:
-            raise Refused(400, 'A request is JSON with a "dialogue".') from error
+            raise RefusedError(400, 'A request is JSON with a "dialogue".') from error
         return summarize(self.model_url, dialogue, {name: wanted[name] for name in OPTIONS if name in wanted})
 
     def _answer(self, status: int, value: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from yoyak import params
 from yoyak.errors import UserError
 from yoyak.model_uri import FORMS, files_of, locate, resolve_model
-from yoyak.models.text import SPEC_FILE, load_spec
+from yoyak.models.text import load_spec
 from yoyak.params import Generation
 from yoyak.params_export import Serving
 from yoyak.serving.loading import ABOUT, EXPORTED
@@ -77,13 +77,14 @@ def default_model() -> str:
 
 
 @contextmanager
-def found(uri: str) -> Iterator[Target]:
-    """Yield the model that ``uri`` names, in any form that `yoyak predict` takes.
+def found(uri: str | None = None) -> Iterator[Target]:
+    """Yield the model that ``uri`` names in any form that `yoyak predict` takes; by default `default_model`.
 
     What is no model of MLflow is made one for as long as the block lasts. Raises UserError that names the nearest
     model or alias before anything is loaded.
     """
     configure()
+    uri = uri or default_model()
     path = Path(uri)
     if (path / "MLmodel").is_file():
         yield _describe(path, resolve_model(uri), uri)
@@ -103,8 +104,8 @@ def _package(inner: Path, folder: Path) -> None:
     from yoyak.serving.packaging import save_exported, save_model
 
     if (inner / EXPORTED).is_file():
-        serving = (params.read("serving").serving if Path(params.PARAMS_FILE).exists() else params.Serving()).model_dump()
-        save_exported(folder, inner, serving=serving, example=EXAMPLE)
+        settings = params.read("serving").serving if Path(params.PARAMS_FILE).exists() else params.Serving()
+        save_exported(folder, inner, serving=settings.model_dump(), example=EXAMPLE)
     else:
         save_model(folder, inner, generation=_generation(inner), example=EXAMPLE, about={})
 

@@ -7,9 +7,7 @@ import threading
 from yoyak.errors import UserError
 
 
-def run(
-    model: str | None = None, host: str = "127.0.0.1", port: int = 7860, url: str | None = None
-) -> None:
+def run(model: str | None = None, host: str = "127.0.0.1", port: int = 7860, url: str | None = None) -> None:
     """Show the page until Ctrl-C, for a model that is served for it alone, or for the server at ``url``."""
     if model is not None and url is not None:
         raise UserError("--url names a server that has its model: give a model or --url, and not both.")
@@ -22,7 +20,7 @@ def run(
         with demo.page(host, port, url=base, about={"model": base}) as place:
             _say(place, base)
             threading.Event().wait()
-    with target.found(model or target.default_model()) as what:
+    with target.found(model) as what:
         alone = "127.0.0.1"
         with launch.served(what, host=alone, port=launch.check_port(alone, 0)) as server:
             about = {

@@ -11,9 +11,10 @@ def run(model: str | None = None, host: str = "127.0.0.1", port: int = 5001, wor
     from yoyak.serving import launch, target
 
     port = launch.check_port(host, port)
-    with target.found(model or target.default_model()) as what, launch.served(
-        what, host=host, port=port, workers=workers
-    ) as server:
+    with (
+        target.found(model) as what,
+        launch.served(what, host=host, port=port, workers=workers) as server,
+    ):
         processes = f"{workers} process{'es' if workers > 1 else ''} of {server.threads} thread"
         print(f"{what.name} answers at {server.url} ({what.variant}; {processes}{'s' if server.threads > 1 else ''})")
         limits = what.limits
