@@ -49,7 +49,7 @@ class Started:
 @contextmanager
 def yoyak(*arguments: str, ready: str) -> Iterator[Started]:
     """Start `yoyak` in this folder and wait until it has printed ``ready``; it ends with the block at the latest."""
-    out, err = Path("yoyak.out"), Path("yoyak.err")
+    out, err = Path(f"{arguments[0]}.out"), Path(f"{arguments[0]}.err")
     with out.open("wb") as stdout, err.open("wb") as stderr:
         process = subprocess.Popen([sys.executable, "-c", YOYAK, *arguments], stdout=stdout, stderr=stderr)
     try:

@@ -17,7 +17,6 @@ from mlflow_helpers import DIALOGUE
 from onnx_models import save_model
 from servers import yoyak
 from yoyak import cli, registry, tracking
-from yoyak.demo import server as demo
 from yoyak.export.folder import export_model
 from yoyak.params_export import Export
 from yoyak.serving import launch
@@ -36,7 +35,9 @@ def exported(tmp_path_factory):
 
 
 @pytest.fixture
-def project(project):
+def project(project, monkeypatch):
+    for name in ("OMP_NUM_THREADS", "YOYAK_SERVING_THREADS"):
+        monkeypatch.delenv(name, raising=False)
     shutil.copy(ROOT / "params.yaml", project)
     return project
 
@@ -67,9 +68,14 @@ def test_an_exported_folder_is_served_by_processes_that_share_the_cores(project,
         assert "at most 256 dialogues of 20000 characters" in started.out
         assert "no password" not in started.out
         assert try_line(started.out)["truncated"] is True
-        assert demo.check_url(f"{started.url}/invocations") == started.url
-        answer = demo.summarize(started.url, "#Person1#: 네", {"num_beams": 2, "max_new_tokens": 3})
-        assert answer["truncated"] is False
+        with yoyak("demo", "--url", f"{started.url}/invocations", "--port", "0", ready="Ctrl-C ends it") as page:
+            assert f"is the page of {started.url}." in page.out
+            body = json.dumps({"dialogue": "#Person1#: 네", "num_beams": 2, "max_new_tokens": 3}).encode()
+            asked = urllib.request.Request(f"{page.url}/summarize", body, {"Content-Type": "application/json"})
+            answer = json.load(urllib.request.urlopen(asked, timeout=30))
+            assert answer["summary"]
+            assert answer["truncated"] is False
+            assert page.end() == 130
         serving = [child for child in started.children() if "spawn_main" in " ".join(child.cmdline())]
         assert len(serving) == 2
         for child in serving:
@@ -77,7 +83,7 @@ def test_an_exported_folder_is_served_by_processes_that_share_the_cores(project,
             assert child.environ()["OMP_NUM_THREADS"] == "1"
             assert not any("libtorch" in loaded.path for loaded in child.memory_maps())
         assert started.end() == 130
-    assert Path("yoyak.err").read_text().endswith("yoyak serve: interrupted\n")
+    assert Path("serve.err").read_text().endswith("yoyak serve: interrupted\n")
     assert list(Path("logs").glob("serve-*.log"))
 
 
@@ -91,7 +97,7 @@ def test_the_champion_is_served_where_no_model_is_named_and_to_everyone_who_may_
         request = urllib.request.Request(f"{started.url}/ping", headers={"Host": "summaries.example"})
         assert urllib.request.urlopen(request, timeout=10).status == 200
         (server,) = started.children()
-        assert server.environ()["OMP_NUM_THREADS"] == os.environ.get("OMP_NUM_THREADS", str(launch.cores()))
+        assert server.environ()["OMP_NUM_THREADS"] == str(launch.cores())
         assert started.end(signal.SIGTERM) == 143
 
 

@@ -74,9 +74,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def is_open(host: str) -> bool:
-    """Return whether other machines can reach a server that listens on this address."""
-    return host != "localhost" and not host.startswith("127.") and host != "::1"
+def said_of(host: str, port: int) -> str:
+    """Return a warning where other machines can reach what listens on this address, and else nothing."""
+    if host in ("localhost", "::1") or host.startswith("127."):
+        return ""
+    return f"Whoever reaches port {port} of this machine may use it: there is no password.\n"
 
 
 def address(host: str, port: int) -> str:

@@ -22,8 +22,7 @@ def run(model: str | None = None, host: str = "127.0.0.1", port: int = 5001, wor
             f"A request has at most {limits.max_rows} dialogues of {limits.max_chars} characters; {limits.queue_size} "
             f"may wait, {what.batch_size} are summarized at once."
         )
-        if launch.is_open(host):
-            print(f"Whoever reaches port {port} of this machine may use it: there is no password.")
+        print(launch.said_of(host, port), end="")
         print(f"Log: {server.log}. Ctrl-C ends it. Try it in another terminal:\n")
         print(curl(server.url, target.EXAMPLE), flush=True)
         server.wait()
