@@ -10,6 +10,7 @@ MLflow runs this file to load the model; ``yoyak`` itself comes with it, under `
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 SERVER = "mlflow.pyfunc.scoring_server.app"
 """MLflow's server, whose module loads the model."""
+SPARE = 16
+"""Threads of the server beyond those of requests that are answered or wait: they tell others that the queue is full."""
 CODES = {BusyError: RESOURCE_EXHAUSTED, LateError: DEADLINE_EXCEEDED, LostError: TEMPORARILY_UNAVAILABLE}
 """429, 504 and 503 in HTTP; whatever else a person can put right is a 400."""
 
@@ -67,13 +70,15 @@ class DialogueSummarizer(PythonModel):
             room=self.limits.queue_size,
             patience=MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT.get() if served else None,
         )
-        if served:
-            _take_threads(self.limits.queue_size + self.size)
+        self.threads = self.limits.queue_size + self.size + SPARE if served else 0
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
         """Return ``summary`` and ``truncated`` for each row's ``dialogue``; errors are one sentence each."""
+        if self.threads:
+            threads, self.threads = self.threads, 0
+            _take_threads(threads)
         try:
             texts = dialogues(list(model_input[COLUMN]), self.limits)
             settings = generation(self.summarizer.generation, params or {}, self.room)
@@ -96,16 +101,15 @@ def _code(error: UserError) -> int:
 
 
 def _take_threads(count: int) -> None:
-    """Let as many requests wait at once as the queue has room for, with some more that are told that it is full.
+    """Let the server have so many requests at work, one in each thread.
 
-    MLflow's server gives each request a thread of asyncio's own pool, which has four more than there are cores: they
-    would never fill a batch.
+    MLflow's server takes threads from asyncio's own pool, which has four more than there are cores: they would never
+    fill a batch. The model is loaded before the server's event loop begins and called outside of it, and no one hands
+    it over: it is looked for.
     """
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    loop.set_default_executor(ThreadPoolExecutor(count + 16, thread_name_prefix="yoyak-request"))
+    for found in gc.get_objects():
+        if issubclass(type(found), asyncio.AbstractEventLoop) and found.is_running():
+            found.call_soon_threadsafe(found.set_default_executor, ThreadPoolExecutor(count, "yoyak-request"))
 
 
 def _room(summarizer: Summarizer | EnsembleSummarizer | OnnxSummarizer) -> int | None:
