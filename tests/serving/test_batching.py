@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import weakref
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 
 import pytest
 
@@ -51,14 +51,13 @@ class Echo:
     def answer(self, text: str, settings: Generation) -> Answer:
         return Answer(f"{settings.max_new_tokens} {text}", len(text) > 50)
 
-    def hold(self, batcher: Batcher) -> threading.Thread:
+    def hold(self, batcher: Batcher) -> Future:
         """Return once the worker has a first batch in its hands, which it keeps until the gate is opened."""
         self.gate.clear()
         before = len(self.batches)
-        thread = threading.Thread(target=batcher.ask, args=[["held"], PLAIN])
-        thread.start()
+        held = begin(batcher.ask, ["held"], PLAIN)
         until(lambda: len(self.batches) > before)
-        return thread
+        return held
 
 
 def until(condition) -> None:
@@ -68,12 +67,26 @@ def until(condition) -> None:
         time.sleep(0.002)
 
 
-def ask_behind(pool: ThreadPoolExecutor, batcher: Batcher, *requests):
+def begin(function, *arguments) -> Future:
+    """Call a function in a thread that a failing test does not wait for."""
+    found: Future = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(function(*arguments))
+        except BaseException as error:
+            found.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return found
+
+
+def ask_behind(batcher: Batcher, *requests):
     """Ask one request after the other, each known to wait in the queue before the next."""
     found = []
     for texts, settings in requests:
         waiting = len(batcher._rows)
-        found.append(pool.submit(batcher.ask, texts, settings))
+        found.append(begin(batcher.ask, texts, settings))
         until(lambda waiting=waiting, texts=texts: len(batcher._rows) == waiting + len(texts))
     return found
 
@@ -85,11 +98,14 @@ def test_many_threads_get_their_own_answers_in_order():
     def client(number: int) -> None:
         settings = PLAIN if number % 3 else OTHER
         for turn in range(20):
-            texts = [f"{number}/{turn}/{place} " + "네" * ((number * turn) % 97) for place in range(1 + number % 5)]
+            texts = [
+                f"{number}/{turn}/{place} " + "네" * (number * turn * (place + 5) % 97)
+                for place in range(1 + number % 5)
+            ]
             assert batcher.ask(texts, settings) == [echo.answer(text, settings) for text in texts]
 
-    with ThreadPoolExecutor(32) as pool:
-        list(pool.map(client, range(32)))
+    for one in [begin(client, number) for number in range(32)]:
+        one.result(60)
     assert len(echo.threads) == 1
     assert max(map(len, echo.batches)) == 8
     assert sum(map(len, echo.batches)) == sum(20 * (1 + number % 5) for number in range(32))
@@ -98,13 +114,12 @@ def test_many_threads_get_their_own_answers_in_order():
 def test_only_equal_settings_and_like_lengths_share_a_batch():
     echo = Echo()
     batcher = Batcher(echo, size=2)
-    with ThreadPoolExecutor(8) as pool:
-        held = echo.hold(batcher)
-        requests = [("a" * 5, PLAIN), ("b" * 90, PLAIN), ("c" * 6, PLAIN), ("d" * 5, OTHER), ("e" * 91, PLAIN)]
-        found = ask_behind(pool, batcher, *([[text], settings] for text, settings in requests))
-        echo.gate.set()
-        assert [one.result()[0].summary for one in found] == [f"{how.max_new_tokens} {text}" for text, how in requests]
-    held.join()
+    held = echo.hold(batcher)
+    requests = [("a" * 5, PLAIN), ("b" * 90, PLAIN), ("c" * 6, PLAIN), ("d" * 5, OTHER), ("e" * 91, PLAIN)]
+    found = ask_behind(batcher, *([[text], settings] for text, settings in requests))
+    echo.gate.set()
+    assert [one.result(20)[0].summary for one in found] == [f"{how.max_new_tokens} {text}" for text, how in requests]
+    held.result(20)
     assert [sorted(text[0] for text in batch) for batch in echo.batches[1:]] == [["a", "c"], ["b", "e"], ["d"]]
 
 
@@ -112,16 +127,15 @@ def test_only_equal_settings_and_like_lengths_share_a_batch():
 def test_a_bad_row_fails_alone(bad):
     echo = Echo()
     batcher = Batcher(echo, size=16)
-    with ThreadPoolExecutor(16) as pool:
-        held = echo.hold(batcher)
-        good = ask_behind(pool, batcher, *([[f"good {number}"], PLAIN] for number in range(5)))
-        [wrong] = ask_behind(pool, batcher, (["fine", bad, "fine too"], PLAIN))
-        good += ask_behind(pool, batcher, *([[f"more {number}"], PLAIN] for number in range(5)))
-        echo.gate.set()
-        assert len({one.result()[0].summary for one in good}) == 10
-        with pytest.raises(FailedError, match=r"^Dialogue 2 of 3 cannot be summarized: ") as failed:
-            wrong.result()
-    held.join()
+    held = echo.hold(batcher)
+    good = ask_behind(batcher, *([[f"good {number}"], PLAIN] for number in range(5)))
+    [wrong] = ask_behind(batcher, (["fine", bad, "fine too"], PLAIN))
+    good += ask_behind(batcher, *([[f"more {number}"], PLAIN] for number in range(5)))
+    echo.gate.set()
+    assert len({one.result(20)[0].summary for one in good}) == 10
+    with pytest.raises(FailedError, match=r"^Dialogue 2 of 3 cannot be summarized: ") as failed:
+        wrong.result(20)
+    held.result(20)
     assert "secret" not in str(failed.value)
     assert isinstance(failed.value.__cause__, UserError) == (bad == "too long")
     assert batcher.ask(["next"], PLAIN) == [echo.answer("next", PLAIN)]
@@ -130,17 +144,16 @@ def test_a_bad_row_fails_alone(bad):
 def test_a_full_queue_says_so_at_once_and_takes_requests_again():
     echo = Echo()
     batcher = Batcher(echo, size=4, room=5)
-    with ThreadPoolExecutor(8) as pool:
-        held = echo.hold(batcher)
-        waiting = ask_behind(pool, batcher, (["a", "b", "c", "d"], PLAIN))
-        started = time.monotonic()
-        with pytest.raises(BusyError, match=r"room for 5 dialogues; 4 wait already, and this request has 2"):
-            batcher.ask(["e", "f"], PLAIN)
-        assert time.monotonic() - started < 1
-        waiting += ask_behind(pool, batcher, (["g"], PLAIN))
-        echo.gate.set()
-        assert [len(one.result()) for one in waiting] == [4, 1]
-    held.join()
+    held = echo.hold(batcher)
+    waiting = ask_behind(batcher, (["a", "b", "c", "d"], PLAIN))
+    started = time.monotonic()
+    with pytest.raises(BusyError, match=r"room for 5 dialogues; 4 wait already, and this request has 2"):
+        batcher.ask(["e", "f"], PLAIN)
+    assert time.monotonic() - started < 1
+    waiting += ask_behind(batcher, (["g"], PLAIN))
+    echo.gate.set()
+    assert [len(one.result(20)) for one in waiting] == [4, 1]
+    held.result(20)
     # One that is alone is taken, or it could never be.
     assert len(batcher.ask([str(number) for number in range(20)], PLAIN)) == 20
 
@@ -148,15 +161,14 @@ def test_a_full_queue_says_so_at_once_and_takes_requests_again():
 def test_a_big_request_and_small_ones_do_not_hold_up_each_other():
     echo = Echo()
     batcher = Batcher(echo, size=4)
-    with ThreadPoolExecutor(40) as pool:
-        held = echo.hold(batcher)
-        [big] = ask_behind(pool, batcher, ([f"big {number}" for number in range(40)], PLAIN))
-        small = ask_behind(pool, batcher, *([[f"small {number}"], PLAIN] for number in range(3)))
-        odd = ask_behind(pool, batcher, *([[f"odd {number}"], OTHER] for number in range(2)))
-        echo.gate.set()
-        assert [answer.summary for answer in big.result()] == [f"8 big {number}" for number in range(40)]
-        assert all(one.result() for one in small + odd)
-    held.join()
+    held = echo.hold(batcher)
+    [big] = ask_behind(batcher, ([f"big {number}" for number in range(40)], PLAIN))
+    small = ask_behind(batcher, *([[f"small {number}"], PLAIN] for number in range(3)))
+    odd = ask_behind(batcher, *([[f"odd {number}"], OTHER] for number in range(2)))
+    echo.gate.set()
+    assert [answer.summary for answer in big.result(20)] == [f"8 big {number}" for number in range(40)]
+    assert all(one.result(20) for one in small + odd)
+    held.result(20)
     kinds = [[text.split()[0] for text in batch] for batch in echo.batches[1:]]
     assert {kind for batch in kinds[:3] for kind in batch} == {"big", "small", "odd"}
     assert {kind for batch in kinds[3:] for kind in batch} == {"big"}
@@ -172,14 +184,13 @@ def test_no_one_starves_behind_a_stream_of_others():
         while not stop.is_set():
             batcher.ask(["네" * number], PLAIN)
 
-    with ThreadPoolExecutor(8) as pool:
-        streams = [pool.submit(stream, number) for number in range(1, 9)]
-        started = len(echo.batches)
-        # Of another length and other settings than all the others.
-        assert len(batcher.ask(["긴 말 " * 40] * 6, OTHER)) == 6
-        assert len(echo.batches) - started < 60
-        stop.set()
-        [one.result() for one in streams]
+    streams = [begin(stream, number) for number in range(1, 9)]
+    started = len(echo.batches)
+    # Of another length and other settings than all the others.
+    assert len(begin(batcher.ask, ["긴 말 " * 40] * 6, OTHER).result(20)) == 6
+    assert len(echo.batches) - started < 60
+    stop.set()
+    [one.result(20) for one in streams]
 
 
 def test_the_wait_for_others_is_bounded_and_ends_with_a_full_batch():
@@ -189,8 +200,8 @@ def test_the_wait_for_others_is_bounded_and_ends_with_a_full_batch():
     assert 0.3 <= time.monotonic() - started < 3
     batcher = Batcher(echo, size=3, max_wait=60)
     started = time.monotonic()
-    with ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda text: batcher.ask([text], PLAIN), "abc"))
+    for one in [begin(batcher.ask, [text], PLAIN) for text in "abc"]:
+        one.result(20)
     assert time.monotonic() - started < 10
     assert list(map(len, echo.batches)) == [1, 3]
 
@@ -198,15 +209,14 @@ def test_the_wait_for_others_is_bounded_and_ends_with_a_full_batch():
 def test_a_worker_that_dies_is_noticed_and_another_begins():
     echo = Echo()
     batcher = Batcher(echo, size=4)
-    with ThreadPoolExecutor(8) as pool:
-        held = echo.hold(batcher)
-        [dies] = ask_behind(pool, batcher, (["exit"], PLAIN))
-        [waits] = ask_behind(pool, batcher, (["waits"], OTHER))
-        echo.gate.set()
-        with pytest.raises(LostError, match=r"^The worker that summarized this request died: send it again"):
-            dies.result(5)
-        assert waits.result(5) == [echo.answer("waits", OTHER)]
-    held.join()
+    held = echo.hold(batcher)
+    [dies] = ask_behind(batcher, (["exit"], PLAIN))
+    [waits] = ask_behind(batcher, (["waits"], OTHER))
+    echo.gate.set()
+    with pytest.raises(LostError, match=r"^The worker that summarized this request died: send it again"):
+        dies.result(5)
+    assert waits.result(5) == [echo.answer("waits", OTHER)]
+    held.result(20)
     assert batcher.ask(["next"], PLAIN) == [echo.answer("next", PLAIN)]
 
 
@@ -224,14 +234,13 @@ def test_a_worker_that_vanishes_without_a_word_is_noticed():
 def test_who_waited_too_long_is_told_and_costs_nothing():
     echo = Echo()
     batcher = Batcher(echo, size=1, patience=0.2)
-    with ThreadPoolExecutor(4) as pool:
-        held = echo.hold(batcher)
-        [late] = ask_behind(pool, batcher, (["late"], PLAIN))
-        time.sleep(0.25)
-        echo.gate.set()
-        with pytest.raises(LateError, match=r"waited more than 0\.2 s"):
-            late.result(5)
-    held.join()
+    held = echo.hold(batcher)
+    [late] = ask_behind(batcher, (["late"], PLAIN))
+    time.sleep(0.25)
+    echo.gate.set()
+    with pytest.raises(LateError, match=r"waited more than 0\.2 s"):
+        late.result(5)
+    held.result(20)
     assert ["late"] not in echo.batches
 
 
