@@ -1,0 +1,124 @@
+"""The process of one variant: it loads the model and answers requests, JSON lines on stdin and stdout.
+
+    python -m yoyak.bench.worker exported exports/bart 0
+
+It says what loading took, then answers each ``{"do": …}`` until its input ends. Between requests it waits for input,
+and nothing of it runs. A process for an ONNX model imports neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+_STARTED = time.perf_counter()
+
+
+def main(arguments: list[str]) -> None:
+    """Serve one variant: its name, its folder, and the most threads that it may have."""
+    variant, folder, threads = arguments
+    out = _channel()
+    try:
+        loaded, first = _load(variant, Path(folder), int(threads))
+    except Exception as error:  # Whatever a library cannot do with this model is told, and the others go on.
+        _send(out, {"error": " ".join(str(error).split()) or type(error).__name__})
+        return
+    _send(out, first)
+    for line in sys.stdin:
+        request = json.loads(line)
+        for reply in _ANSWERS[request["do"]](loaded, request):
+            _send(out, reply)
+
+
+def _load(variant: str, folder: Path, threads: int) -> tuple[Any, dict[str, Any]]:
+    # The libraries first: what they take to be imported is no part of loading the model.
+    if variant.startswith("torch"):
+        import yoyak.decoding.generate
+    else:
+        import yoyak.decoding.onnx  # noqa: F401
+    from yoyak.bench import memory, variants
+
+    start = time.perf_counter()
+    loaded = variants.load(variant, folder, threads)
+    now = time.perf_counter()
+    model = getattr(loaded.summarizer, "model", None)
+    return loaded, {
+        "import_seconds": start - _STARTED,
+        "load_seconds": now - start,
+        "loaded_mb": memory.peak_mb(),
+        "device": str(model.device) if model is not None else "cpu",
+    }
+
+
+def _measure(loaded: Any, request: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    """Summarize batches one after the other; each is a request of its own, as a server sees it."""
+    from yoyak.bench import memory
+    from yoyak.params import Generation
+
+    generation = Generation(**request["generation"])
+    threads = loaded.prepare(request["batches"][0], generation, request["tries"])
+    memory.forget_peak()
+    seconds, texts = [], []
+    for batch in request["batches"]:
+        start = time.perf_counter()
+        found = loaded.summarizer.summarize(batch, generation=generation)
+        seconds.append(time.perf_counter() - start)
+        texts += [candidates[0].text for candidates in found]
+    ids = loaded.summarizer.tokenizer(texts, add_special_tokens=False)["input_ids"]
+    peak = memory.peak_mb()
+    yield {"seconds": seconds, "tokens": sum(map(len, ids)), "peak_mb": peak, "threads": threads}
+
+
+def _summarize(loaded: Any, request: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    from yoyak.params import Generation
+
+    generation = Generation(**request["generation"])
+    loaded.prepare(request["dialogues"][: generation.batch_size], generation, 1)
+    found = loaded.summarizer.summarize(request["dialogues"], generation=generation)
+    yield {"texts": [candidates[0].text for candidates in found]}
+
+
+def _search(loaded: Any, request: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    """Tell each batch size as it is tried: one that does not fit may be the end of this process."""
+    from yoyak.bench.batch_size import try_batch_sizes
+    from yoyak.params import Generation
+
+    for tried in try_batch_sizes(
+        loaded.summarizer,
+        request["dialogues"],
+        Generation(**request["generation"]),
+        repeats=request["repeats"],
+        memory_limit_mb=request["memory_limit_mb"],
+    ):
+        yield {"tried": asdict(tried)}
+    yield {"done": True}
+
+
+_ANSWERS: dict[str, Callable[[Any, Mapping[str, Any]], Iterable[dict[str, Any]]]] = {
+    "measure": _measure,
+    "summarize": _summarize,
+    "search": _search,
+}
+
+
+def _channel() -> TextIO:
+    """Return the real stdout, and let what libraries print go to stderr."""
+    sys.stdout.flush()
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return out
+
+
+def _send(out: TextIO, value: Mapping[str, Any]) -> None:
+    out.write(json.dumps(value) + "\n")
+    out.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

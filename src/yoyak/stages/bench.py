@@ -1,0 +1,109 @@
+"""yoyak bench: size, speed, memory and ROUGE of the exported model beside fp32, and whether it is to be served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from yoyak import params
+from yoyak.errors import UserError
+from yoyak.files import write_json
+
+OUT = Path("bench")
+
+
+def run() -> None:
+    """Measure what is in exports/ and write bench/."""
+    p = params.read("bench", "gate", "generation", "scoring", "seed", "serving.batch_size", "serving.threads")
+    from yoyak import lineage, tracking
+    from yoyak.bench import page
+    from yoyak.bench.run import Subject, run_bench
+    from yoyak.data.records import read_jsonl
+    from yoyak.stages.export import find
+
+    folder = find_export()
+    name, source = find(folder.name)
+    subject = Subject(name=name, folder=folder, source=source)
+    inputs = lineage.digests([folder, source, "prepared"])
+    with tracking.stage_run("bench", member=name, params={**vars(p), "serving": vars(p.serving)}, inputs=inputs) as run:
+        figures = run_bench(subject, read_jsonl("prepared/dev.jsonl"), p)
+        page.write(figures, OUT)
+        write_json(OUT / "figures.json", figures)
+        write_json(OUT / "serving.json", served(figures))
+        write_json(OUT / "bench.json", metrics(figures))
+        run.log_metrics(logged(figures))
+        run.log_artifacts(OUT, "bench")
+        run.log_artifact(folder / "ops.json", "export")
+    for condition in figures["gate"]["conditions"]:
+        print(f"{'passed' if condition['passed'] else 'failed'}: {condition['sentence']}")
+    print(f"batch size to serve with: {figures['search']['batch_size']}")
+    print(f"bench: {(OUT / 'index.html').absolute().as_uri()}")
+
+
+def find_export() -> Path:
+    """Return the folder of the exported model."""
+    found = [path.parent for path in sorted(Path("exports").glob("*/onnx.json"))]
+    if len(found) != 1:
+        said = "holds no exported model" if not found else f"holds {len(found)} exported models"
+        raise UserError(f"exports/ {said}, and one is measured: run `yoyak export`.")
+    return found[0]
+
+
+def served(figures: dict[str, Any]) -> dict[str, Any]:
+    """Return what `release` needs: which model, the batch size, the gate with its figures."""
+    cell = _at_serving_batch(figures)
+    return {
+        "model": figures["model"],
+        "precision": figures["precision"],
+        "export_md5": figures["export_md5"],
+        "batch_size": figures["search"]["batch_size"],
+        "gate": {
+            "passed": figures["gate"]["passed"],
+            "sentences": [one["sentence"] for one in figures["gate"]["conditions"]],
+            "figures": figures["gate_figures"],
+        },
+        "bench": {
+            "disk_mb": figures["variants"]["exported"]["disk_mb"],
+            "load_seconds": figures["variants"]["exported"]["load_seconds"],
+            "processor": figures["machine"]["processor"],
+            "cores": figures["machine"]["cores"],
+            **cell,
+        },
+    }
+
+
+def metrics(figures: dict[str, Any]) -> dict[str, Any]:
+    """Return the few figures that `dvc metrics` shows."""
+    combined = figures["quality"]["metrics"]["combined"]
+    speed = figures["gate_figures"].get("speed.ratio")
+    return {
+        "batch_size": figures["search"]["batch_size"],
+        "disk_mb": figures["variants"]["exported"]["disk_mb"],
+        **_at_serving_batch(figures),
+        **({"times_fp32": speed} if speed is not None else {}),
+        "rouge": combined["exported"],
+        "rouge_difference": combined["difference"],
+        "rouge_difference_low": combined["low"],
+        "served": int(figures["gate"]["passed"]),
+    }
+
+
+def logged(figures: dict[str, Any]) -> dict[str, float | None]:
+    """Return every figure as a metric of the run."""
+    found: dict[str, float | None] = {}
+    for name, about in figures["variants"].items():
+        found |= {f"{name}.{key}": about[key] for key in ("disk_mb", "load_seconds", "start_seconds", "loaded_mb")}
+    for row in figures["cells"]:
+        key = f"{row['variant']}.batch_{row['batch_size']}.beams_{row['beams']}"
+        found |= {f"{key}.{name}": row[name] for name in ("samples_per_second", "p50_ms", "p95_ms", "peak_mb", "ratio")}
+    for name, row in figures["quality"]["metrics"].items():
+        found |= {f"dev.{name}.{key}": row[key] for key in ("exported", "fp32", "difference", "low", "high")}
+    return {**found, "batch_size": figures["search"]["batch_size"], "gate.passed": float(figures["gate"]["passed"])}
+
+
+def _at_serving_batch(figures: dict[str, Any]) -> dict[str, float]:
+    """Return speed and memory where the search met the serving batch; nothing where that was given, and not met."""
+    for one in figures["search"]["tried"]:
+        if one["batch_size"] == figures["search"]["batch_size"] and one["samples_per_second"]:
+            return {key: one[key] for key in ("samples_per_second", "peak_mb")}
+    return {}
