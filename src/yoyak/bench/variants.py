@@ -19,7 +19,7 @@ FP32 = ("torch_fp32", "onnx_fp32")
 NAMES = {
     "torch_fp32": "torch fp32",
     "torch_bf16": "torch bf16",
-    "torch_int8": "torch INT8 (dynamic)",
+    "torch_int8": "torch INT8",
     "onnx_fp32": "ONNX fp32",
 }
 PRECISIONS = {"int8": "ONNX INT8", "int4": "ONNX 4 bits", "fp32": "ONNX fp32"}

@@ -28,7 +28,7 @@ def write(view: View, out: Path) -> None:
     if view.ensembles:
         colours = {system.name: system.series for system in view.systems if system.series is not None}
         drawn |= ensemble_charts.draw(view.ensembles.analysis, view.headline.split, view.headline.slice, colours)
-    env = _environment()
+    env = environment(HERE)
     values = {
         "view": view,
         "charts": drawn,
@@ -42,18 +42,20 @@ def write(view: View, out: Path) -> None:
     }
     (out / "images").mkdir(parents=True)
     for chart in drawn.values():
-        _write(out / "images" / f"{chart.name}.svg", chart.file)
-    _write(out / "index.html", env.get_template("template.html.j2").render(values))
-    _write(out / "report.md", env.get_template("template.md.j2").render(values))
+        write_page(out / "images" / f"{chart.name}.svg", chart.file)
+    write_page(out / "index.html", env.get_template("template.html.j2").render(values))
+    write_page(out / "report.md", env.get_template("template.md.j2").render(values))
 
 
-def _write(path: Path, text: str) -> None:
+def write_page(path: Path, text: str) -> None:
+    """Write a page or an image, closed by one line break."""
     path.write_text(text.rstrip() + "\n", encoding="utf-8", newline="\n")
 
 
-def _environment() -> Environment:
+def environment(*folders: Path) -> Environment:
+    """Return what renders the templates in these folders."""
     env = Environment(
-        loader=FileSystemLoader(HERE),
+        loader=FileSystemLoader(folders),
         autoescape=lambda name: bool(name and name.endswith(".html.j2")),
         undefined=StrictUndefined,
         trim_blocks=True,
