@@ -25,6 +25,8 @@ STAGES = {
     "register": "register the members and the best one in the MLflow Model Registry",
     "report": "write report/index.html and report/report.md",
     "export": "write a model as ONNX graphs that run without torch, in INT8",
+    "bench": "measure the exported model beside fp32 and decide whether it is to be served",
+    "release": "register the exported model, and serve it if the bench's gate lets it",
     "bundle": "write a model of MLflow as one ZIP file",
 }
 
@@ -61,6 +63,8 @@ def parser() -> argparse.ArgumentParser:
             verb.add_argument(
                 "--precision", choices=("int8", "fp32", "int4"), help="with --model (default params.yaml's)"
             )
+        if name == "release":
+            verb.add_argument("--undo", action="store_true", help="take back the last move of the serving alias")
         if name == "blend":
             verb.add_argument("name", help="name under ensemble.models: in params.yaml")
         if name == "register":

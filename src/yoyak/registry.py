@@ -1,4 +1,4 @@
-"""The MLflow Model Registry: a version for each training, and who is champion. Nothing else writes the registry.
+"""The MLflow Model Registry: a version for each training, and who is champion.
 
 ``<name>-<member>`` has a version for every training of a member, and its champion is the one with the best dev score.
 ``<name>`` has those that were the best of their pipeline, and ensembles. Of the best ones the first is ``champion``. A
@@ -13,15 +13,27 @@ import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from yoyak import lineage
 from yoyak.decoding.candidates import read_candidates
 from yoyak.errors import UserError, nearest
 from yoyak.model_uri import resolve_model as resolve_model
+from yoyak.registry_store import (
+    CHALLENGER,
+    CHAMPION,
+    ENSEMBLE,
+    PREVIOUS,
+    add_version,
+    aliases_of,
+    existing,
+    model_names,
+    move_aliases,
+    now,
+    to_version,
+)
+from yoyak.registry_store import Version as Version
 from yoyak.scoring.bootstrap import paired
 from yoyak.tracking import PREDICTIONS, PREDICTIONS_MD5
 from yoyak.tracking_run import flatten
@@ -29,31 +41,12 @@ from yoyak.tracking_store import connect, locked, reported
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
 
-CHAMPION, CHALLENGER, PREVIOUS, ENSEMBLE = "champion", "challenger", "previous", "ensemble"
 FINGERPRINT = "yoyak.fingerprint"
 DEV_SCORE = "score.dev.combined"
 """Tag of a version: its combined ROUGE on dev."""
 
 _BEFORE, _UNDONE = "alias.champion.before", "alias.champion.undone"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Version:
-    """A version of a registered model."""
-
-    name: str
-    version: int
-    model_id: str
-    run_id: str
-    tags: Mapping[str, str]
-    aliases: tuple[str, ...]
-
-    @property
-    def uri(self) -> str:
-        """What `mlflow models serve -m` and `yoyak predict --model` take."""
-        return f"models:/{self.name}/{self.version}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,15 +78,15 @@ def register_member(name: str, *, model_id: str, run_id: str, tags: Mapping[str,
     """
     client = connect()
     with locked(), reported():
-        version = _register(client, name, model_id, run_id, tags)
-        aliases = _aliases(client, name)
+        version = add_version(client, name, model_id, run_id, tags)
+        aliases = aliases_of(client, name)
         if CHAMPION not in aliases:
-            return _move(client, version, {**aliases, CHAMPION: version.version}, None)
+            return move_aliases(client, version, {**aliases, CHAMPION: version.version}, None)
         if aliases[CHAMPION] == version.version or _UNDONE in version.tags:
             return version
-        if _rank(version) > _rank(_existing(client, name, aliases[CHAMPION])):
+        if _rank(version) > _rank(existing(client, name, aliases[CHAMPION])):
             return _promote(client, version, None)
-        return _move(client, version, {**aliases, CHALLENGER: version.version}, None)
+        return move_aliases(client, version, {**aliases, CHALLENGER: version.version}, None)
 
 
 def _rank(version: Version) -> tuple[float, int]:
@@ -123,16 +116,16 @@ def register_best(
         "variant": "fp32",
     }
     with locked(), reported():
-        version = _register(client, name, model_id, run_id, described)
-        aliases = _aliases(client, name)
+        version = add_version(client, name, model_id, run_id, described)
+        aliases = aliases_of(client, name)
         if CHAMPION not in aliases:
             others = {alias: number for alias, number in aliases.items() if number != version.version}
-            return _move(client, version, {**others, CHAMPION: version.version}, gate)
+            return move_aliases(client, version, {**others, CHAMPION: version.version}, _figures(gate))
         if aliases[CHAMPION] == version.version:
             return version
         if gate is not None and gate.passed and _UNDONE not in version.tags:
             return _promote(client, version, gate)
-        return _move(client, version, {**aliases, CHALLENGER: version.version}, gate)
+        return move_aliases(client, version, {**aliases, CHALLENGER: version.version}, _figures(gate))
 
 
 def register_ensemble(
@@ -146,8 +139,8 @@ def register_ensemble(
         "variant": variant,
     }
     with locked(), reported():
-        version = _register(client, name, model_id, run_id, described)
-        return _move(client, version, {**_aliases(client, name), ENSEMBLE: version.version}, None)
+        version = add_version(client, name, model_id, run_id, described)
+        return move_aliases(client, version, {**aliases_of(client, name), ENSEMBLE: version.version}, None)
 
 
 def find_version(name: str, tag: str, value: str) -> Version | None:
@@ -155,22 +148,22 @@ def find_version(name: str, tag: str, value: str) -> Version | None:
     with reported():
         query = f"name = '{name}' AND tags.`{tag}` = '{value}'"
         found = connect().search_model_versions(query, order_by=["version_number DESC"], max_results=1)
-        return _version(found[0]) if found else None
+        return to_version(found[0]) if found else None
 
 
 def champion(name: str) -> Version | None:
     """Return the champion of a registered model, or None where there is no such model or champion."""
     client = connect()
     with reported():
-        number = _aliases(client, name).get(CHAMPION)
-        return _version(client.get_model_version(name, str(number))) if number else None
+        number = aliases_of(client, name).get(CHAMPION)
+        return to_version(client.get_model_version(name, str(number))) if number else None
 
 
 def promote(name: str, version: int, *, gate: GateResult | None = None) -> Version:
     """Make a version champion, whatever the gate would say; the champion so far becomes ``previous``."""
     client = connect()
     with locked(), reported():
-        found = _existing(client, name, version)
+        found = existing(client, name, version)
         if CHAMPION in found.aliases:
             raise UserError(f"Version {version} of {name} is the champion already.")
         return _promote(client, found, gate)
@@ -190,18 +183,22 @@ def undo_promotion(name: str) -> Version:
     """
     client = connect()
     with locked(), reported():
-        aliases = _aliases(client, name)
+        aliases = aliases_of(client, name)
         if CHAMPION not in aliases:
-            raise UserError(f"{name} has no champion{nearest(name, _names(client))}: there is no promotion to undo.")
-        loser = _existing(client, name, aliases[CHAMPION])
+            raise UserError(
+                f"{name} has no champion{nearest(name, model_names(client))}: there is no promotion to undo."
+            )
+        loser = existing(client, name, aliases[CHAMPION])
         before: dict[str, int] = json.loads(loser.tags.get(_BEFORE, "{}"))
         if CHAMPION not in before:
             raise UserError(f"Version {loser.version} of {name} was the first champion: there is no promotion to undo.")
-        winner = _existing(client, name, before[CHAMPION])
+        winner = existing(client, name, before[CHAMPION])
         back = {CHAMPION: winner.version, CHALLENGER: aliases.get(CHALLENGER, loser.version)}
-        client.set_model_version_tag(name, str(loser.version), _UNDONE, _now())
+        client.set_model_version_tag(name, str(loser.version), _UNDONE, now())
         client.delete_model_version_tag(name, str(loser.version), _BEFORE)
-        return _move(client, winner, {**({PREVIOUS: before[PREVIOUS]} if PREVIOUS in before else {}), **back}, None)
+        return move_aliases(
+            client, winner, {**({PREVIOUS: before[PREVIOUS]} if PREVIOUS in before else {}), **back}, None
+        )
 
 
 def champion_predictions(version: Version, dataset_md5: str) -> dict[str, str] | None:
@@ -222,39 +219,8 @@ def champion_predictions(version: Version, dataset_md5: str) -> dict[str, str] |
     return {fname: candidates[0].text for fname, candidates in rows.items() if candidates}
 
 
-def _register(client: MlflowClient, name: str, model_id: str, run_id: str, tags: Mapping[str, str]) -> Version:
-    from mlflow.exceptions import MlflowException
-
-    source = f"models:/{model_id}"
-    try:
-        client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    known = client.search_model_versions(f"name = '{name}' AND source_path = '{source}'", max_results=1)
-    if not known:
-        git = lineage.git()
-        state = {"git.commit": git.commit or "none", "git.dirty": str(git.dirty).lower()}
-        made = client.create_model_version(name, source, run_id, tags={**state, **tags}, model_id=model_id)
-        _link(client, model_id, name, made.version)
-        return _version(made)
-    for key, value in tags.items():
-        if known[0].tags.get(key) != value:
-            client.set_model_version_tag(name, known[0].version, key, value)
-    return _version(client.get_model_version(name, known[0].version))
-
-
-def _link(client: MlflowClient, model_id: str, name: str, version: str) -> None:
-    """Let MLflow's page of the model show the version, as `mlflow.register_model` does (which writes to stderr)."""
-    from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
-
-    shown = json.loads(client.get_logged_model(model_id).tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
-    links = json.dumps([*shown, {"name": name, "version": version}])
-    client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: links})
-
-
 def _promote(client: MlflowClient, version: Version, gate: GateResult | None) -> Version:
-    before = _aliases(client, version.name)
+    before = aliases_of(client, version.name)
     after = {alias: number for alias, number in before.items() if number != version.version}
     if CHAMPION in before:
         after[PREVIOUS] = before[CHAMPION]
@@ -262,74 +228,8 @@ def _promote(client: MlflowClient, version: Version, gate: GateResult | None) ->
     client.set_model_version_tag(version.name, number, _BEFORE, json.dumps(before))
     if _UNDONE in version.tags:
         client.delete_model_version_tag(version.name, number, _UNDONE)
-    return _move(client, version, {**after, CHAMPION: version.version}, gate)
+    return move_aliases(client, version, {**after, CHAMPION: version.version}, _figures(gate))
 
 
-def _move(client: MlflowClient, version: Version, after: Mapping[str, int], gate: GateResult | None) -> Version:
-    """Bring the aliases to ``after`` and tag each version that gains one; ``gate`` belongs to ``version``.
-
-    The tags come first: a move that breaks off in the middle is then told by the tags, and can be made again.
-    """
-    name, before = version.name, _aliases(client, version.name)
-    changed = {alias: number for alias, number in after.items() if before.get(alias) != number}
-    for alias, number in changed.items():
-        facts = {
-            "who": lineage.person(),
-            "when": _now(),
-            "from": str(before.get(alias, "none")),
-            "to": str(number),
-            "commit": lineage.git().commit or "none",
-        }
-        if gate is not None and number == version.version:
-            facts |= {f"gate.{key}": value for key, value in flatten(asdict(gate)).items()}
-        for key, value in facts.items():
-            client.set_model_version_tag(name, str(number), f"alias.{alias}.{key}", value)
-    for alias in sorted(changed, key=CHAMPION.__eq__):
-        client.set_registered_model_alias(name, alias, str(after[alias]))
-    for alias in (CHALLENGER, PREVIOUS):
-        if alias in before and alias not in after:
-            client.delete_registered_model_alias(name, alias)
-    return _version(client.get_model_version(name, str(version.version)))
-
-
-def _existing(client: MlflowClient, name: str, version: int) -> Version:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return _version(client.get_model_version(name, str(version)))
-    except MlflowException as error:
-        if name not in (names := _names(client)):
-            raise UserError(f"No registered model is named '{name}'{nearest(name, names)}.") from error
-        numbers = [str(known.version) for known in client.search_model_versions(f"name = '{name}'")]
-        raise UserError(f"{name} has no version {version}{nearest(str(version), numbers)}.") from error
-
-
-def _names(client: MlflowClient) -> list[str]:
-    return [model.name for model in client.search_registered_models()]
-
-
-def _aliases(client: MlflowClient, name: str) -> dict[str, int]:
-    """Return the version behind each alias; none for a model that does not exist."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return {alias: int(number) for alias, number in client.get_registered_model(name).aliases.items()}
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return {}
-
-
-def _version(found: ModelVersion) -> Version:
-    return Version(
-        name=found.name,
-        version=int(found.version),
-        model_id=(found.source or "").removeprefix("models:/"),
-        run_id=found.run_id or "",
-        tags=found.tags,
-        aliases=tuple(found.aliases),
-    )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _figures(gate: GateResult | None) -> dict[str, Any] | None:
+    return asdict(gate) if gate else None

@@ -9,7 +9,6 @@ from typing import Any
 from yoyak.bench import charts
 from yoyak.bench.batch_size import PAYS
 from yoyak.bench.variants import EXPORTED, title
-from yoyak.files import atomic_path
 from yoyak.reporting import render
 from yoyak.reporting.formats import p_value, score, signed, signed_interval
 from yoyak.reporting.render import METRIC_NAMES
@@ -20,7 +19,7 @@ TYPES = {"int8": "8-bit integers", "int4": "4-bit integers", "float": "float", "
 
 
 def write(figures: Mapping[str, Any], out: Path) -> None:
-    """Write the pages and images of what `run.run_bench` returned in the place of the folder ``out``."""
+    """Write the pages and images of what `run.run_bench` returned into ``out``, which is made."""
     drawn = charts.draw(figures)
     env = render.environment(HERE, render.HERE)
     values = {
@@ -34,12 +33,11 @@ def write(figures: Mapping[str, Any], out: Path) -> None:
         "pays": f"{(PAYS - 1) * 100:g}\u00a0%",
         "style": (render.HERE / "style.css").read_text(encoding="utf-8"),
     }
-    with atomic_path(out) as work:
-        (work / "images").mkdir(parents=True)
-        for chart in drawn.values():
-            render.write_page(work / "images" / f"{chart.name}.svg", chart.file)
-        render.write_page(work / "index.html", env.get_template("page.html.j2").render(values))
-        render.write_page(work / "report.md", env.get_template("page.md.j2").render(values))
+    (out / "images").mkdir(parents=True)
+    for chart in drawn.values():
+        render.write_page(out / "images" / f"{chart.name}.svg", chart.file)
+    render.write_page(out / "index.html", env.get_template("page.html.j2").render(values))
+    render.write_page(out / "report.md", env.get_template("page.md.j2").render(values))
 
 
 def verdict(figures: Mapping[str, Any]) -> str:
@@ -98,9 +96,7 @@ def _cells(figures: Mapping[str, Any], beams: int) -> Table:
             _number(row["peak_mb"]),
             str(row["threads"] or "–"),
         )
-        for row in sorted(
-            (row for row in figures["cells"] if row["beams"] == beams), key=lambda row: row["batch_size"]
-        )
+        for row in sorted((row for row in figures["cells"] if row["beams"] == beams), key=lambda row: row["batch_size"])
     ]
     columns = (
         "model", "batch", "samples/s", "times torch fp32", "p50, ms", "p95, ms", "batches", "tokens each", "peak, MB",

@@ -28,7 +28,8 @@ class Worker:
 
     def __init__(self, variant: str, folder: Path, threads: int) -> None:
         self.variant = variant
-        self.errors = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")
+        # It is read where the process ends unasked, and closed with it.
+        self.errors = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         start = time.perf_counter()
         self.process = subprocess.Popen(
             # Without -P, folders of the project would stand before libraries of the same name.

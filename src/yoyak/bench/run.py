@@ -51,7 +51,7 @@ def run_bench(subject: Subject, dev: Sequence[Dialogue], p: Params) -> dict[str,
     texts = [row.dialogue for row in _spread(dev, p.bench.dialogues)]
     threads = p.serving.threads
     with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
-        folders = {name: subject.source for name in variants.TORCH} | {EXPORTED: subject.folder}
+        folders = dict.fromkeys(variants.TORCH, subject.source) | {EXPORTED: subject.folder}
         names = variants.beside(p.bench.variants, subject.precision)
         if "onnx_fp32" in names:
             folders["onnx_fp32"] = Path(temporary, subject.name)
@@ -143,9 +143,7 @@ def _measure(
     with tqdm(total=total, desc="measuring", unit="dialogue") as bar:
         turns = measure.take_turns(workers, texts, cells, p.bench.repeats, p.generation, bar.update)
         batch = texts[:batch_size]
-        found = measure.take_turns(
-            rivals, batch, [served], deciding, p.generation, bar.update, tries=measure.CAREFUL
-        )
+        found = measure.take_turns(rivals, batch, [served], deciding, p.generation, bar.update, tries=measure.CAREFUL)
     return turns, {name: measure.speeds(cells[served]) for name, cells in found.items()}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from yoyak import params
 from yoyak.errors import UserError
-from yoyak.files import write_json
+from yoyak.files import atomic_path, write_json
 
 OUT = Path("bench")
 
@@ -27,10 +27,11 @@ def run() -> None:
     inputs = lineage.digests([folder, source, "prepared"])
     with tracking.stage_run("bench", member=name, params={**vars(p), "serving": vars(p.serving)}, inputs=inputs) as run:
         figures = run_bench(subject, read_jsonl("prepared/dev.jsonl"), p)
-        page.write(figures, OUT)
-        write_json(OUT / "figures.json", figures)
-        write_json(OUT / "serving.json", served(figures))
-        write_json(OUT / "bench.json", metrics(figures))
+        with atomic_path(OUT) as work:
+            page.write(figures, work)
+            write_json(work / "figures.json", figures)
+            write_json(work / "serving.json", served(figures))
+            write_json(work / "bench.json", metrics(figures))
         run.log_metrics(logged(figures))
         run.log_artifacts(OUT, "bench")
         run.log_artifact(folder / "ops.json", "export")
