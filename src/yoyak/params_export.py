@@ -33,10 +33,10 @@ class Bench(Section):
     """What it is measured beside, each in a process of its own."""
     batch_sizes: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 8, 32)
     beams: Annotated[tuple[Annotated[int, Field(ge=1, le=32)], ...], Field(min_length=1)] = (1, 4)
-    dialogues: Count = 64
-    """Dialogues of dev that are summarized in one round."""
+    dialogues: Count = 24
+    """Dialogues of dev that are summarized in a turn, or as many more as fill its last batch."""
     repeats: Count = 3
-    """Rounds; the variants take turns in each."""
+    """Rounds, in each of which the variants take turns; the gate has as many as its confidence asks for."""
     memory_limit_mb: Count = 4096
     """What the process that serves may hold: a batch size that needs more does not fit."""
 

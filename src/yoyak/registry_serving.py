@@ -49,7 +49,7 @@ def serving_version(name: str) -> Version | None:
         return to_version(client.get_model_version(name, str(number))) if number else None
 
 
-def serve(version: Version, *, release: str, gate: Mapping[str, Any]) -> Version:
+def serve(version: Version, *, release: str, gate: Mapping[str, Any] | None = None) -> Version:
     """Give a version the alias ``serving``, with the gate's figures, and return it.
 
     Nothing is moved where it has the alias, or where a person took back that this very release gave it.
@@ -87,7 +87,7 @@ def undo_serving(name: str) -> Version:
         loser = existing(client, name, aliases[SERVING])
         if _BEFORE not in loser.tags:
             raise UserError(
-                f"Version {loser.version} of {name} was the first to be served: there is nothing before it."
+                f"Version {loser.version} of {name} was the first to be served: nothing was before it."
             )
         winner = existing(client, name, int(loser.tags[_BEFORE]))
         released = client.get_registered_model(name).tags.get(RELEASE, "")

@@ -139,11 +139,13 @@ def _measure(
     served = (batch_size, p.generation.num_beams)
     rivals = {name: worker for name, worker in workers.items() if name in (*FP32, EXPORTED)}
     deciding = max(p.bench.repeats, gate.rounds_needed(p.gate.confidence))
-    total = measure.size(texts, cells) * len(workers) * p.bench.repeats + batch_size * len(rivals) * deciding
+    everything = measure.size(texts, cells) * len(workers) * p.bench.repeats
+    total = everything + measure.size(texts, [served]) * len(rivals) * deciding
     with tqdm(total=total, desc="measuring", unit="dialogue") as bar:
         turns = measure.take_turns(workers, texts, cells, p.bench.repeats, p.generation, bar.update)
-        batch = texts[:batch_size]
-        found = measure.take_turns(rivals, batch, [served], deciding, p.generation, bar.update, tries=measure.CAREFUL)
+        found = measure.take_turns(
+            rivals, texts, [served], deciding, p.generation, bar.update, tries=measure.CAREFUL
+        )
     return turns, {name: measure.speeds(cells[served]) for name, cells in found.items()}
 
 
