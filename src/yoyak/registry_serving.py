@@ -82,13 +82,12 @@ def undo_serving(name: str) -> Version:
     with locked(), reported():
         aliases = aliases_of(client, name)
         if SERVING not in aliases:
-            hint = nearest(name, model_names(client))
+            known = model_names(client)
+            hint = "" if name in known else nearest(name, known)
             raise UserError(f"{name} has no version that is served{hint}: there is no release to undo.")
         loser = existing(client, name, aliases[SERVING])
         if _BEFORE not in loser.tags:
-            raise UserError(
-                f"Version {loser.version} of {name} was the first to be served: nothing was before it."
-            )
+            raise UserError(f"Version {loser.version} of {name} was the first to be served: nothing was before it.")
         winner = existing(client, name, int(loser.tags[_BEFORE]))
         released = client.get_registered_model(name).tags.get(RELEASE, "")
         client.set_model_version_tag(name, str(loser.version), _UNDONE, released)

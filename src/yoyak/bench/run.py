@@ -143,9 +143,7 @@ def _measure(
     total = everything + measure.size(texts, [served]) * len(rivals) * deciding
     with tqdm(total=total, desc="measuring", unit="dialogue") as bar:
         turns = measure.take_turns(workers, texts, cells, p.bench.repeats, p.generation, bar.update)
-        found = measure.take_turns(
-            rivals, texts, [served], deciding, p.generation, bar.update, tries=measure.CAREFUL
-        )
+        found = measure.take_turns(rivals, texts, [served], deciding, p.generation, bar.update, tries=measure.CAREFUL)
     return turns, {name: measure.speeds(cells[served]) for name, cells in found.items()}
 
 

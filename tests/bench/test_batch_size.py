@@ -1,0 +1,113 @@
+"""The batch size to serve with: when the search goes on, and when it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from yoyak.bench import memory
+from yoyak.bench.batch_size import LARGEST, Tried, chosen, cut, try_batch_sizes
+from yoyak.bench.measure import search
+from yoyak.bench.processes import Worker
+from yoyak.bench.run import Subject
+from yoyak.decoding.onnx import OnnxSummarizer
+from yoyak.params import Generation
+
+LETTERS = list("abcdefgh")
+GREEDY = Generation(num_beams=1, num_return_sequences=1, max_new_tokens=4)
+
+
+class Scripted:
+    """A summarizer that takes the milliseconds of its script for a batch, and fills the megabytes of another."""
+
+    def __init__(self, milliseconds: dict[int, float], megabytes: dict[int, int] | None = None) -> None:
+        self.milliseconds, self.megabytes = milliseconds, megabytes or {}
+        self.batches: list[Sequence[str]] = []
+
+    def summarize(self, dialogues: Sequence[str], *, generation: Generation) -> None:
+        assert generation.batch_size == len(dialogues)
+        self.batches.append(dialogues)
+        if len(dialogues) not in self.milliseconds:
+            raise MemoryError
+        time.sleep(self.milliseconds[len(dialogues)] / 1000)
+        # At the first batch, which is there to warm up.
+        held = bytearray(self.megabytes.pop(len(dialogues), 0) * 1_000_000)
+        held[:: os.sysconf("SC_PAGE_SIZE")] = b"x" * len(range(0, len(held), os.sysconf("SC_PAGE_SIZE")))
+
+
+def try_all(summarizer: Any, limit: float = 1e9) -> list[Tried]:
+    return list(try_batch_sizes(summarizer, LETTERS, GREEDY, repeats=2, memory_limit_mb=limit))
+
+
+def verdicts(tried: Sequence[Tried]) -> list[tuple[int, str]]:
+    return [(one.batch_size, one.verdict) for one in tried]
+
+
+def test_it_ends_with_the_first_that_does_not_pay() -> None:
+    summarizer = Scripted({1: 20, 2: 24, 4: 30, 8: 66, 16: 1})
+    tried = try_all(summarizer)
+    assert verdicts(tried) == [(1, "pays"), (2, "pays"), (4, "pays"), (8, "does not pay")]
+    assert chosen(tried) == tried[2]
+    assert tried[0].samples_per_second == pytest.approx(50, rel=0.2)
+    # After a batch to warm up it had its repeats, and as many again in case something else had disturbed it.
+    assert [len(batch) for batch in summarizer.batches].count(8) == 1 + 2 * 2
+
+
+def test_a_gain_that_is_too_small_does_not_pay() -> None:
+    assert verdicts(try_all(Scripted({1: 40, 2: 79}))) == [(1, "pays"), (2, "does not pay")]
+
+
+def test_it_ends_with_the_first_that_raises_memory_error() -> None:
+    tried = try_all(Scripted({1: 20, 2: 20}))
+    assert verdicts(tried) == [(1, "pays"), (2, "pays"), (4, "does not fit")]
+    assert tried[-1].samples_per_second is None
+    assert chosen(tried) == tried[1]
+
+
+def test_it_ends_with_the_first_that_needs_more_than_the_limit() -> None:
+    memory.forget_peak()
+    limit = memory.peak_mb() + 150
+    tried = try_all(Scripted({1: 20, 2: 20, 4: 20}, megabytes={2: 50, 4: 300}), limit)
+    assert verdicts(tried) == [(1, "pays"), (2, "pays"), (4, "does not fit")]
+    assert tried[1].peak_mb and tried[2].peak_mb
+    assert tried[1].peak_mb < limit < tried[2].peak_mb
+
+
+def test_nothing_is_chosen_where_one_dialogue_does_not_fit() -> None:
+    assert chosen(try_all(Scripted({}))) is None
+
+
+def test_batches_are_of_one_size() -> None:
+    assert cut(["a", "b", "c"], 2) == [["a", "b"], ["c", "a"]]
+    assert cut(["a", "b"], 5) == [["a", "b", "a", "b", "a"]]
+
+
+def test_a_real_model_is_tried_by_doubling(subject: Subject) -> None:
+    summarizer = OnnxSummarizer.load(subject.folder, threads=1)
+    tried = try_all(summarizer)
+    assert [one.batch_size for one in tried] == [2**place for place in range(len(tried))]
+    assert [one.verdict for one in tried[:-1]] == ["pays"] * (len(tried) - 1)
+    assert tried[-1].verdict == "does not pay" or tried[-1].batch_size == LARGEST
+    assert all(one.samples_per_second and one.peak_mb for one in tried)
+
+
+def test_the_end_of_the_process_is_a_batch_size_that_does_not_fit(subject: Subject) -> None:
+    worker = Worker("exported", subject.folder, 1)
+    try:
+
+        def kill(tried: Tried) -> None:
+            if tried.batch_size == 2:
+                os.kill(worker.process.pid, signal.SIGKILL)
+                worker.process.wait()
+
+        tried = search(worker, LETTERS, GREEDY, 1, 1e9, kill)
+    finally:
+        worker.close()
+    # What it had answered before its end is still read.
+    assert tried[-1].verdict == "does not fit"
+    assert [one.verdict for one in tried[:2]] == ["pays", "pays"]

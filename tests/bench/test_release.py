@@ -1,0 +1,217 @@
+"""`yoyak release`: the exported model in the registry, and where the alias `serving` points."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from bench.conftest import SETTINGS, TEXTS
+from mlflow_helpers import DIALOGUE
+from yoyak import lineage, registry, registry_check, registry_serving, tracking
+from yoyak.bench.run import Subject
+from yoyak.data.records import Dialogue, write_jsonl
+from yoyak.errors import UserError
+from yoyak.files import write_json
+from yoyak.serving.packaging import log_member
+from yoyak.stages import release
+
+FIGURES = {"passed": True, "speed.ratio": 1.5, "rouge.exported": 0.4, "rouge.low": -0.001}
+
+
+@pytest.fixture
+def made(store: Any, project: Path, subject: Subject) -> Any:
+    """A project after its bench: two members, of which bart is the best and exported; the client of its registry."""
+    with Path("params.yaml").open("w") as out:
+        YAML().dump({"seed": 20, **SETTINGS}, out)
+    shutil.copytree(subject.folder, "exports/bart")
+    for member in ("bart", "other"):
+        shutil.copytree(subject.source, Path("models", member))
+    write_jsonl("prepared/dev.jsonl", [Dialogue(fname="a", dialogue=TEXTS[0], summaries=("b",))])
+    rows = []
+    for member in ("bart", "other"):
+        with tracking.stage_run("train", member=member, params={}, inputs={}) as run:
+            model_id = log_member(run, Path("models", member), example=DIALOGUE)
+        found = registry.register_member(f"yoyak-{member}", model_id=model_id, run_id=run.run_id, tags={})
+        rows.append({"name": found.name, "version": found.version, "member": member})
+        if member == "bart":
+            best = registry.register_best(
+                "yoyak", member=member, model_id=model_id, run_id=run.run_id, scores={}, tags={}
+            )
+            rows.append({"name": best.name, "version": best.version, "member": member})
+    write_json("registry/registered.json", {"registered": rows})
+    bench(passed=True)
+    return store
+
+
+def bench(passed: bool, name: str = "bart", **figures: Any) -> None:
+    """Write what the bench leaves to `release`."""
+    value = {
+        "model": name,
+        "precision": "int8",
+        "export_md5": lineage.digest(Path("exports", name)),
+        "batch_size": 16,
+        "gate": {"passed": passed, "sentences": ["It is fast."], "figures": {**FIGURES, "passed": passed, **figures}},
+        "bench": {"disk_mb": 1.5, "samples_per_second": 80.0},
+    }
+    write_json("bench/serving.json", value)
+    write_json("bench/bench.json", {})
+
+
+def aliases(store: Any) -> dict[str, int]:
+    return {alias: int(number) for alias, number in store.get_registered_model("yoyak").aliases.items()}
+
+
+def runs(store: Any) -> int:
+    return len(store.search_runs([one.experiment_id for one in store.search_experiments()]))
+
+
+def test_one_that_passed_is_served_with_all_its_tags(made: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    release.run()
+    said = capsys.readouterr().out
+    assert said == "yoyak version 2 is int8 of bart\nIt is fast.\nserved is yoyak version 2 (int8)\n"
+    assert aliases(made) == {"champion": 1, "serving": 2}
+    version = made.get_model_version("yoyak", "2")
+    tags = version.tags
+    assert (tags["variant"], tags["member"], tags["source.version"]) == ("int8", "bart", "yoyak/1")
+    assert tags["git.commit"] == lineage.git().commit
+    assert (tags["bench.disk_mb"], tags["gate.speed.ratio"], tags["serving.batch_size"]) == ("1.5", "1.5", "16")
+    assert (tags["alias.serving.from"], tags["alias.serving.to"]) == ("1", "2")
+    assert tags["alias.serving.who"] == lineage.person()
+    assert tags["alias.serving.gate.passed"] == "true"
+    folder = registry.resolve_model("models:/yoyak@serving")
+    assert json.loads((folder / "serving.json").read_text())["batch_size"] == 16
+    assert json.loads((folder / "yoyak.json").read_text())["generation"]["max_new_tokens"] == 6
+    assert (folder / "weights.bin").read_bytes() == Path("exports/bart/weights.bin").read_bytes()
+
+
+def test_one_that_failed_is_registered_and_fp32_is_served(made: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    bench(passed=False)
+    release.run()
+    assert capsys.readouterr().out.endswith("served is yoyak version 1 (fp32)\n")
+    assert aliases(made) == {"champion": 1, "serving": 1}
+    assert made.get_model_version("yoyak", "2").tags["variant"] == "int8"
+
+
+def test_the_alias_goes_both_ways(made: Any) -> None:
+    release.run()
+    bench(passed=False, **{"speed.ratio": 0.9})
+    release.run()
+    assert aliases(made) == {"champion": 1, "serving": 1}
+    tags = made.get_model_version("yoyak", "1").tags
+    assert (tags["alias.serving.from"], tags["alias.serving.gate.speed.ratio"]) == ("2", "0.9")
+    assert made.get_model_version("yoyak", "2").tags["gate.speed.ratio"] == "0.9"
+    bench(passed=True)
+    release.run()
+    assert aliases(made)["serving"] == 2
+    assert len(made.search_model_versions("name = 'yoyak'")) == 2, "the same export is one version"
+
+
+def test_a_second_time_changes_nothing(made: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    release.run()
+    before = (runs(made), dict(made.get_model_version("yoyak", "2").tags))
+    capsys.readouterr()
+    release.run()
+    assert capsys.readouterr().out == "nothing changed: the registry has this release\n"
+    # The whole path changes nothing either, where the quick question is not answered.
+    made.delete_registered_model_tag("yoyak", registry_check.RELEASE)
+    release.run()
+    assert "nothing changed" not in capsys.readouterr().out
+    assert (runs(made), dict(made.get_model_version("yoyak", "2").tags)) == before
+
+
+def test_other_ways_to_serve_are_another_version(made: Any) -> None:
+    release.run()
+    tree = YAML(typ="safe").load(Path("params.yaml"))
+    with Path("params.yaml").open("w") as out:
+        YAML().dump({**tree, "serving": {"batch_size": 4}}, out)
+    release.run()
+    assert aliases(made)["serving"] == 3
+    folder = registry.resolve_model("models:/yoyak@serving")
+    assert json.loads((folder / "serving.json").read_text())["batch_size"] == 4
+
+
+def test_a_move_is_taken_back_and_stays_back(made: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    release.run()
+    release.run(undo=True)
+    assert capsys.readouterr().out.endswith("yoyak version 1 is served again\n")
+    assert aliases(made)["serving"] == 1
+    release.run()
+    made.delete_registered_model_tag("yoyak", registry_check.RELEASE)
+    release.run()
+    assert aliases(made)["serving"] == 1, "what a person undid stays undone"
+    with pytest.raises(UserError, match=r"^Version 1 of yoyak was the first to be served"):
+        release.run(undo=True)
+    bench(passed=True, **{"speed.ratio": 1.7})
+    release.run()
+    assert aliases(made)["serving"] == 2, "a new bench is a new release"
+
+
+def test_nothing_to_undo_is_one_sentence(made: Any) -> None:
+    with pytest.raises(UserError, match="yoyak has no version that is served: there is no release to undo"):
+        registry_serving.undo_serving("yoyak")
+    with pytest.raises(UserError, match=r"yoyack has no version that is served \(did you mean 'yoyak'\?\)"):
+        registry_serving.undo_serving("yoyack")
+
+
+def test_champions_compete_as_if_it_were_not_there(made: Any) -> None:
+    release.run()
+    found = registry.champion("yoyak")
+    assert found and found.version == 1
+    with tracking.stage_run("train", member="bart", params={}, inputs={}) as run:
+        model_id = log_member(run, Path("models/bart"), example=DIALOGUE)
+    values: dict[str, Any] = {"member": "bart", "model_id": model_id, "run_id": run.run_id, "scores": {}, "tags": {}}
+    assert registry.register_best("yoyak", **values).aliases == ("challenger",)
+    assert aliases(made) == {"champion": 1, "challenger": 3, "serving": 2}
+    registry.promote("yoyak", 3)
+    assert aliases(made) == {"champion": 3, "previous": 1, "serving": 2}
+    registry.undo_promotion("yoyak")
+    assert aliases(made) == {"champion": 1, "challenger": 3, "serving": 2}
+
+
+def test_a_member_that_is_not_the_best_has_its_fp32_there_too(made: Any) -> None:
+    shutil.move("exports/bart", "exports/other")
+    bench(passed=False, name="other")
+    release.run()
+    assert aliases(made) == {"champion": 1, "serving": 2}
+    fp32, exported = (made.get_model_version("yoyak", number) for number in ("2", "3"))
+    assert fp32.source == made.get_model_version("yoyak-other", "1").source
+    assert (fp32.tags["variant"], exported.tags["source.version"]) == ("fp32", "yoyak/2")
+
+
+def test_a_soup_that_was_not_registered_is_logged(made: Any) -> None:
+    shutil.move("exports/bart", "exports/soup")
+    shutil.copytree("models/bart", "ensembles/soup/model")
+    bench(passed=False, name="soup")
+    release.run()
+    soup = made.get_model_version("yoyak", str(aliases(made)["serving"]))
+    assert (soup.tags["variant"], soup.tags["member"]) == ("soup", "soup")
+    before = runs(made)
+    made.delete_registered_model_tag("yoyak", registry_check.RELEASE)
+    release.run()
+    assert runs(made) == before
+
+
+def test_files_that_are_gone_are_made_again(made: Any) -> None:
+    release.run()
+    location = Path(
+        made.get_logged_model(made.get_model_version("yoyak", "2").source.removeprefix("models:/")).artifact_location
+    )
+    shutil.rmtree(location)
+    release.run()
+    assert aliases(made)["serving"] == 3
+    assert registry.resolve_model("models:/yoyak@serving").is_dir()
+
+
+def test_a_bench_of_another_export_and_none_at_all_are_told(made: Any) -> None:
+    with Path("exports/bart/ops.json").open("a") as file:
+        file.write("\n")
+    with pytest.raises(UserError, match=r"is of another export than exports/bart: run `yoyak bench`"):
+        release.run()
+    shutil.rmtree("bench")
+    with pytest.raises(UserError, match=r"serving.json is missing: run `yoyak bench` first"):
+        release.run()
