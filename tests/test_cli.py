@@ -44,6 +44,8 @@ def test_help_names_every_verb() -> None:
         "export",
         "serve",
         "demo",
+        "bench",
+        "release",
         "samples",
         "params",
         "preset",
@@ -74,6 +76,8 @@ def test_an_error_is_one_sentence_and_its_traceback_is_in_the_log(tmp_path: Path
     ("arguments", "said"),
     [
         (["register"], "evaluation/summary.json is missing: `dvc repro` makes it, or `dvc pull` brings it"),
+        (["bench"], "exports/ holds no exported model, and one is measured: run `yoyak export`"),
+        (["release"], "bench/serving.json is missing: run `yoyak bench` first, or `dvc repro export/dvc.yaml`"),
         (["samples", "--output", "data"], "data: this is a folder, name a file"),
         (["samples", "--output", "params.yaml/rows.csv"], "params.yaml: file exists"),
         (["predict", "--model", "models/bart", "--output", "data"], "--output data is a folder: name a file in it"),

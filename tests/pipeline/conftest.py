@@ -77,6 +77,8 @@ def shrink(tree: dict[str, Any]) -> None:
         member |= {"max_input_tokens": 96, "max_target_tokens": 12}
     tree["generation"] |= {"num_beams": 2, "num_return_sequences": 2, "max_new_tokens": 8}
     tree["scoring"] |= {"bootstrap_samples": 100, "processes": 1, "samples": 4}
+    tree["bench"] |= {"batch_sizes": [1, 2], "beams": [2], "dialogues": 4, "repeats": 1}
+    tree["bench"]["variants"] = ["torch_fp32", "onnx_fp32"]
     tree["report"] |= {"dialogues": 4}
 
 

@@ -196,3 +196,34 @@ def test_mlproject_trains_a_member(finished: Path, tmp_path: Path) -> None:
     assert len(newest) == 2
     parent = client(copy).get_run(newest[-1].data.tags["mlflow.parentRunId"])
     assert parent.data.tags["mlflow.project.entryPoint"] == "train"
+
+
+def test_the_export_is_measured_and_released_apart(finished: Path, tmp_path: Path) -> None:
+    """Its stages run when they are asked for, and a second time find nothing to do."""
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy, symlinks=True)
+    assert not (copy / "exports").exists()
+    printed = succeed(copy, "dvc", "repro", "export/dvc.yaml")
+    ran = re.findall(r"Running stage '([^']+)'", printed)
+    assert ran == ["register", "export/dvc.yaml:export", "export/dvc.yaml:bench", "export/dvc.yaml:release"]
+    figures = json.loads((copy / "bench/figures.json").read_text())
+    assert figures["quality"]["fp32"] == "predictions of the pipeline"
+    names = {path.name for path in (copy / "bench").iterdir()}
+    assert {"index.html", "report.md", "images", "bench.json", "serving.json"} <= names
+    best = json.loads((copy / "evaluation/summary.json").read_text())["best_member"]
+    found = client(copy)
+    versions = {version.tags["variant"]: version for version in found.search_model_versions("name = 'yoyak'")}
+    served = found.get_model_version_by_alias("yoyak", "serving")
+    assert versions["int8"].tags["member"] == best
+    assert served.version == versions["int8" if figures["gate"]["passed"] else "fp32"].version
+    run = next(run for run in runs(copy) if run.info.run_name == f"bench {best}")
+    assert "bench" in {item.path for item in found.list_artifacts(run.info.run_id)}
+    assert run.data.metrics["exported.batch_2.beams_2.samples_per_second"] > 0
+    assert "samples_per_second" in succeed(copy, "dvc", "metrics", "show")
+
+    before = {run.info.run_id for run in runs(copy)}
+    printed = succeed(copy, "dvc", "repro", "export/dvc.yaml")
+    assert re.findall(r"Running stage '([^']+)'", printed) == ["register", "export/dvc.yaml:release"]
+    assert printed.count("nothing changed") == 2
+    assert {run.info.run_id for run in runs(copy)} == before
+    assert "export/dvc.yaml" not in succeed(copy, "dvc", "repro", "--dry")
