@@ -154,7 +154,7 @@ def lock(generation: Generation) -> None:
 
     stage = {
         "deps": [entry("models/bart"), entry("prepared")],
-        "params": {"params.yaml": {"generation": generation.model_dump()}},
+        "params": {"params.yaml": {"generation": generation.model_dump(exclude_defaults=True)}},
         "outs": [entry("predictions/bart")],
     }
     Path("dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": {"predict@bart": stage}}))

@@ -29,9 +29,10 @@ def evaluated_texts(member: str, dev: Sequence[Dialogue], generation: Generation
 
     entry = YAML(typ="safe").load(LOCK).get("stages", {}).get(f"predict@{member}", {})
     locked = {row["path"]: row["md5"] for row in (*entry.get("deps", ()), *entry.get("outs", ())) if "md5" in row}
-    written = entry.get("params", {}).get("params.yaml", {}).get("generation")
+    # DVC notes the values that params.yaml holds; the others were the defaults.
+    written = Generation(**entry.get("params", {}).get("params.yaml", {}).get("generation", {}))
     wanted = (folder, Path("models", member), Path("prepared"))
-    if written != generation.model_dump() or any(locked.get(str(path)) != lineage.digest(path) for path in wanted):
+    if written != generation or any(locked.get(str(path)) != lineage.digest(path) for path in wanted):
         return None
     rows = read_candidates(folder / "dev.jsonl")
     # Of a dialogue that was read in several versions (ensemble.tta), the summary of it as it is.
