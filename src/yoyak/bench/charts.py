@@ -97,7 +97,7 @@ def _search(search: Mapping[str, Any]) -> Chart:
 
 
 def _label(axes: Axes, text: str, x: float, y: float) -> None:
-    axes.annotate(text, (x, y), (0, 7), textcoords="offset points", ha="center", color=INK, fontsize=8.5)
+    axes.annotate(text, (x, y), (-4, 6), textcoords="offset points", ha="right", color=INK, fontsize=8.5)
 
 
 def _logarithmic(axes: Axes, values: Sequence[float]) -> None:
