@@ -103,7 +103,7 @@ def _label(axes: Axes, text: str, x: float, y: float) -> None:
 def _logarithmic(axes: Axes, values: Sequence[float]) -> None:
     low, high = min(values), max(values)
     axes.set_xscale("log")
-    axes.set_xlim(low / 1.5, high * 1.5)
+    axes.set_xlim(low / 2.5, high * 1.5)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_locator(NullLocator())
