@@ -113,6 +113,13 @@ def test_it_answers_as_the_summarizer_does(logged, tiny_bart):
     assert short != expected[:1]
 
 
+def test_a_programs_own_table_may_be_larger_than_a_request(logged, monkeypatch):
+    monkeypatch.setenv("YOYAK_SERVING_MAX_ROWS", "2")
+    monkeypatch.setenv("YOYAK_SERVING_QUEUE_SIZE", "2")
+    answers = load(logged).predict(pd.DataFrame({"dialogue": [DIALOGUE] * 5}))
+    assert len(answers) == 5 and answers["summary"].nunique() == 1
+
+
 def test_it_writes_as_many_tokens_as_it_has_positions_for(logged):
     from mlflow.exceptions import MlflowException
 

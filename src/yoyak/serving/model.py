@@ -63,6 +63,9 @@ class DialogueSummarizer(PythonModel):
         if isinstance(self.limits.batch_size, int):
             self.size = self.limits.batch_size
         served = SERVER in sys.modules
+        if not served:
+            # A program's own table is as large as it likes.
+            self.limits = self.limits.model_copy(update={"max_rows": sys.maxsize})
         self.batcher = Batcher(
             self.write,
             size=self.size,
