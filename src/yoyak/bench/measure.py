@@ -22,7 +22,7 @@ Turns = dict[str, dict[Cell, list[dict[str, Any]]]]
 """What each turn of a variant at a cell gave."""
 Notify = Callable[[int], Any]
 """Told how many dialogues have been summarized."""
-CAREFUL = 3
+CAREFUL = 2
 """Times that each number of threads is tried for torch where the gate depends on it."""
 
 

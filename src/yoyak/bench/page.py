@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from yoyak.bench import charts
-from yoyak.bench.batch_size import PAYS
+from yoyak.bench.batch_size import LARGEST, PAYS
 from yoyak.bench.variants import EXPORTED, title
 from yoyak.reporting import render
 from yoyak.reporting.formats import p_value, score, signed, signed_interval
@@ -31,6 +31,7 @@ def write(figures: Mapping[str, Any], out: Path) -> None:
         "frontiers": [chart for name, chart in drawn.items() if name.startswith("frontier")],
         "tables": tables(figures),
         "pays": f"{(PAYS - 1) * 100:g}\u00a0%",
+        "largest": LARGEST,
         "style": (render.HERE / "style.css").read_text(encoding="utf-8"),
     }
     (out / "images").mkdir(parents=True)
