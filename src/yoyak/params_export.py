@@ -33,7 +33,7 @@ class Bench(Section):
     """What it is measured beside, each in a process of its own."""
     batch_sizes: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 8, 32)
     beams: Annotated[tuple[Annotated[int, Field(ge=1, le=32)], ...], Field(min_length=1)] = (1, 4)
-    dialogues: Count = 24
+    dialogues: Count = 16
     """Dialogues of dev that are summarized in a turn, or as many more as fill its last batch."""
     repeats: Count = 3
     """Rounds, in each of which the variants take turns; the gate has as many as its confidence asks for."""

@@ -16,7 +16,7 @@ from yoyak.bench.memory import peak_mb
 PAYS = 1.05
 """A doubled batch size is taken when it gives more samples a second than the best so far by this factor."""
 LARGEST = 64
-"""No more is tried: what a server still gains, those who wait for so long a batch lose. `serving.batch_size` may be more."""
+"""No more is tried: what a server still gains is lost by those who wait for so long a batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Tried:
 def try_batch_sizes(
     summarizer: Any, dialogues: Sequence[str], generation: Any, *, repeats: int, memory_limit_mb: float
 ) -> Iterator[Tried]:
-    """Yield what each batch size gives, from 1 by doubling, and end with the first that does not pay or fit, or `LARGEST`.
+    """Yield what each batch size gives, from 1 to `LARGEST` by doubling; the first that does not pay or fit is the last.
 
     Each is measured on all dialogues, or on one batch where that is more, and has its best of ``repeats`` times. One
     that does not pay is measured again in turns with the one before, since the machine may have been busier. A batch

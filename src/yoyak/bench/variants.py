@@ -64,7 +64,8 @@ class Loaded:
         """
         kind = (generation.batch_size, generation.num_beams, tries)
         if kind not in self.chosen:
-            self.summarizer.summarize(batch, generation=generation)
+            if not (self.choices and self.chosen):
+                self.summarizer.summarize(batch, generation=generation)
             self.chosen[kind] = self._fastest(batch, generation, tries) if self.choices else 0
         if self.choices:
             _set_threads(self.chosen[kind])
