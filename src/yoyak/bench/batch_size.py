@@ -33,7 +33,7 @@ class Tried:
 def try_batch_sizes(
     summarizer: Any, dialogues: Sequence[str], generation: Any, *, repeats: int, memory_limit_mb: float
 ) -> Iterator[Tried]:
-    """Yield what each batch size gives, from 1 to `LARGEST` by doubling; the first that does not pay or fit is the last.
+    """Yield what each batch size gives, from 1 to `LARGEST` by doubling; the first that does not pay or fit ends it.
 
     Each is measured on all dialogues, or on one batch where that is more, and has its best of ``repeats`` times. One
     that does not pay is measured again in turns with the one before, since the machine may have been busier. A batch

@@ -64,6 +64,7 @@ class Loaded:
         """
         kind = (generation.batch_size, generation.num_beams, tries)
         if kind not in self.chosen:
+            # torch is warm after its first batch, onnxruntime lays out its memory for each size.
             if not (self.choices and self.chosen):
                 self.summarizer.summarize(batch, generation=generation)
             self.chosen[kind] = self._fastest(batch, generation, tries) if self.choices else 0
