@@ -122,6 +122,13 @@ def test_the_folder_is_whole(bart: Path, tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_beams_share_a_cache_where_no_place_is_learned(tmp_path: Path) -> None:
+    for kind, shared in (("bart", True), ("t5", False)):
+        export_model(save_model(kind, tmp_path / kind), tmp_path / f"{kind}.out", Export(precision="fp32"))
+        decoder = onnx.load(tmp_path / f"{kind}.out" / "decoder.onnx", load_external_data=False)
+        assert ("own_bias" in {one.name for one in decoder.graph.input}) == shared
+
+
 def test_products_in_branches_are_found() -> None:
     helper = onnx.helper
     products = [

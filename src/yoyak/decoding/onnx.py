@@ -22,7 +22,7 @@ import onnxruntime as ort
 from tokenizers import Tokenizer
 
 from yoyak.decoding.candidates import Candidate
-from yoyak.decoding.search import Floats, Ints, Sampling, Search, Written, search
+from yoyak.decoding.search import NEVER, Floats, Ints, Sampling, Search, Written, search
 from yoyak.errors import UserError
 from yoyak.models.text import ModelSpec, decode, encode_inputs, load_spec
 from yoyak.params import Generation
@@ -31,6 +31,7 @@ ABOUT = "onnx.json"
 """The file that an exported folder has, and that of another model has not."""
 TOKENIZER = "tokenizer.json"
 PAST, PRESENT, SOURCE = "past_key_values", "present", "source"
+BIAS, LENGTH = "own_bias", "past_length"
 CHUNK = 512
 """Tokens that an encoder reads at once: more take no less time each, and more memory."""
 
@@ -285,21 +286,44 @@ class _Seq2Seq(_Cached):
         self._empty(len(mask))
         self.past.update(cross)
         self.cross = list(cross)
+        self.path = np.zeros((len(mask), 1, 0), dtype=np.int64) if BIAS in self.inputs else None
+        """Columns of the cache that each text has written [dialogues, texts, tokens], where its texts share one."""
+        self.columns = 0
 
     def keep(self, dialogues: Ints) -> None:
-        self._reorder(_rows_of(dialogues, self.rows // len(self.mask)))
+        if self.path is None:
+            self._reorder(_rows_of(dialogues, self.rows // len(self.mask)))
+        else:
+            self._reorder(dialogues)
+            self.path = self.path[dialogues]
         for name in self.cross:
             self.past[name] = _value(self.past[name].numpy()[dialogues])
         self.mask = self.mask[dialogues]
 
     def first(self) -> Floats:
-        return self._step({"input_ids": self.prompt, "encoder_attention_mask": self.mask})
+        return self._step(self._feeds(self.prompt, None))
 
     def advance(self, tokens: Ints, source: Ints | None) -> Floats:
-        if source is not None and not _same(source, self.rows):
-            # Texts change places with those of the same dialogue only, and these read the same cross-attention cache.
+        # Texts change places with those of the same dialogue only, and these read the same cross-attention cache.
+        if self.path is None and source is not None and not _same(source, self.rows):
             self._reorder(source)
-        return self._step({"input_ids": tokens[:, None], "encoder_attention_mask": self.mask})
+        return self._step(self._feeds(tokens[:, None], source))
+
+    def _feeds(self, tokens: Ints, source: Ints | None) -> dict[str, Any]:
+        feeds: dict[str, Any] = {"input_ids": tokens, "encoder_attention_mask": self.mask}
+        if self.path is None:
+            return feeds
+        dialogues, before, written = self.path.shape
+        texts = len(tokens) // dialogues
+        if source is not None:
+            local = source.reshape(dialogues, texts) - np.arange(dialogues)[:, None] * before
+            self.path = np.take_along_axis(self.path, local[:, :, None], 1)
+        new = np.broadcast_to(self.columns + np.arange(texts)[:, None], (dialogues, texts, 1))
+        self.path = np.concatenate([self.path, new], axis=2)
+        self.columns += texts
+        bias = np.full((dialogues, 1, texts, self.columns), NEVER, dtype=np.float32)
+        np.put_along_axis(bias[:, 0], self.path, np.float32(0), 2)
+        return {**feeds, BIAS: bias, LENGTH: np.array(written, dtype=np.int64)}
 
 
 class _Causal(_Cached):

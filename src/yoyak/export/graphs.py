@@ -20,7 +20,7 @@ import onnx
 from onnx import numpy_helper
 
 from yoyak.errors import UserError
-from yoyak.export import cross
+from yoyak.export import beams, cross
 from yoyak.export.edit import PAST, PRESENT, Graphs, head, initializers
 
 
@@ -44,6 +44,7 @@ def export_graphs(model: Any, family: Literal["seq2seq", "causal"]) -> Graphs:
         cross.share_cross_cache(decoder)
         cross.turn_keys(encoder, decoder)
         cross.scale_queries(decoder)
+        beams.share_own_cache(decoder)
     return {"encoder": encoder, "decoder": decoder}
 
 
