@@ -165,15 +165,15 @@ def test_same_bytes_are_stored_once(tmp_path: Path) -> None:
     assert np.array_equal(numpy_helper.to_array(back), table.reshape(40, 50))
 
 
-def test_the_cross_attention_cache_is_read_by_all_texts_of_a_dialogue(bart: Path, tmp_path: Path) -> None:
+def test_a_dialogues_caches_are_read_by_all_its_texts(bart: Path, tmp_path: Path) -> None:
     export_model(bart, tmp_path / "out", Export(precision="fp32"))
     summarizer = OnnxSummarizer.load(tmp_path / "out", threads=1)
     decoder = summarizer.begin([[5, 6, 7], [8, 9]])
     decoder.first()
     decoder.advance(np.array([11, 12, 13, 14, 15, 16]), np.array([0, 0, 0, 1, 1, 1]))
-    rows = {name: value.shape()[0] for name, value in decoder.past.items()}
-    assert {count for name, count in rows.items() if ".encoder." in name} == {2}
-    assert {count for name, count in rows.items() if ".decoder." in name} == {6}
+    assert {value.shape()[0] for value in decoder.past.values()} == {2}
+    # The first step has written one column for each dialogue, the second one for each of its texts.
+    assert {value.shape()[2] for name, value in decoder.past.items() if ".decoder." in name} == {1 + 3}
 
 
 def test_an_architecture_that_optimum_does_not_know_is_one_sentence(bart: Path) -> None:
