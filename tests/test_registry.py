@@ -255,13 +255,10 @@ def test_quick_check_doubts_what_it_does_not_know(project, monkeypatch):
     assert not quick_check("f1")
 
 
-def test_quick_check_is_imported_in_no_time():
-    code = "import time; s = time.perf_counter(); import yoyak.registry_check; print(time.perf_counter() - s)"
-    times = [
-        float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
-        for _ in range(3)
-    ]
-    assert min(times) < 0.05
+def test_quick_check_imports_nothing_heavy():
+    code = "import sys, yoyak.registry_check; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert not {"mlflow", "torch", "transformers", "numpy", "pandas", "pydantic"} & set(done.stdout.split())
 
 
 def test_a_deleted_store_is_rebuilt_from_the_receipt(store, project, empty_store, tiny_bart, train, monkeypatch):
