@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from transformers import GenerationConfig
 
 from onnx_models import MODELS, VOCABULARY, save_model
-from yoyak.decoding import onnx, search
+from yoyak.decoding import onnx_decoder, search
 from yoyak.decoding.generate import Summarizer
 from yoyak.decoding.onnx import OnnxSummarizer
 from yoyak.decoding.search import Search
@@ -121,7 +121,7 @@ def test_dialogues_leave_the_batch_when_they_are_finished(
     spread = Counter(token for one in written for token in set(one))
     monkeypatch.setattr(search, "FEW", 0.95)
     left: list[int] = []
-    for decoder in (onnx._Seq2Seq, onnx._Causal):
+    for decoder in (onnx_decoder.Seq2Seq, onnx_decoder.Causal):
 
         def keep(self: Any, dialogues: Any, known: Any = decoder.keep) -> None:
             left.append(len(dialogues))
@@ -137,6 +137,6 @@ def test_long_dialogues_are_read_in_pieces(pair: Pair, monkeypatch: pytest.Monke
     rows = [[3 + (7 * row + place) % 290 for place in range(size)] for row, size in enumerate((24, 3, 24, 40, 5, 5, 1))]
     chosen = {"num_beams": 2, "max_new_tokens": 6}
     whole = of_onnx(pair[1], rows, chosen)
-    monkeypatch.setattr(onnx, "CHUNK", 30)
+    monkeypatch.setattr(onnx_decoder, "CHUNK", 30)
     assert [tokens for tokens, _ in of_onnx(pair[1], rows, chosen)] == [tokens for tokens, _ in whole]
     check(pair, rows, chosen)
