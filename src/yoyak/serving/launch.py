@@ -30,6 +30,8 @@ from yoyak.tracking import sigterm_raises
 
 GRACE = 2.0
 """Seconds that requests have to end when the server is told to."""
+LAST_WORDS = 2.0
+"""Seconds that a process that died has to write why."""
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Asks a server itself: a proxy of the environment knows nothing of this machine's ports."""
 
@@ -150,6 +152,7 @@ def _wait_ready(server: Server) -> None:
         while not _answers(server.url):
             code = server.process.poll()
             if code is not None or _DIED.search(_said(server.log)):
+                _wait_for_words(server.log)
                 reason = _reason(code, server.log)
                 raise UserError(f"The server of {server.name} did not start: {reason} (log: {server.log}).")
             time.sleep(0.2)
@@ -159,6 +162,13 @@ def _wait_ready(server: Server) -> None:
     finally:
         if shown:
             print(file=sys.stderr)
+
+
+def _wait_for_words(log: Path) -> None:
+    """Wait until the log says why a process died: its traceback is written line by line, the reason last."""
+    deadline = time.monotonic() + LAST_WORDS
+    while not _errors(log) and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def _answers(url: str) -> bool:
@@ -195,10 +205,13 @@ def _reason(code: int | None, log: Path) -> str:
     """Return why a server with this exit code ended, in the words of the last error in its log."""
     if code == -signal.SIGKILL:
         return "it was killed, most likely for want of memory"
-    said = [match["said"] for line in _said(log).splitlines() if (match := _RAISED.match(line))]
-    if said:
+    if said := _errors(log):
         return said[-1][:400].rstrip(".")
     return "one of its processes died" if code is None else f"it left with exit code {code}"
+
+
+def _errors(log: Path) -> list[str]:
+    return [match["said"] for line in _said(log).splitlines() if (match := _RAISED.match(line))]
 
 
 def _said(log: Path) -> str:
