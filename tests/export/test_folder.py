@@ -78,8 +78,8 @@ def test_int8_has_every_weight_but_vectors_in_eight_bits(
     ops = json.loads((tmp_path / "out/ops.json").read_text())
     assert all(len(row["shape"]) < 2 or 1 in row["shape"] for row in ops["float_weights"])
     assert sum(row["bytes"] for row in ops["float_weights"]) == made["bytes_by_type"]["float"]
-    # Two products of activations in each attention, and no other product in float.
-    assert len(ops["float_products_of_activations"]) == 2 * (1 + 2 * 2)
+    # Two products of activations in each self-attention, and no other product in float.
+    assert len(ops["float_products_of_activations"]) == 2 * (1 + 2)
     stored = (tmp_path / "out" / WEIGHTS).stat().st_size
     assert stored < made["torch_bytes"] / 3
     assert json.loads((tmp_path / "out/onnx.json").read_text())["cpu"] == cpu

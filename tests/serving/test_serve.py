@@ -17,6 +17,7 @@ from mlflow_helpers import DIALOGUE
 from onnx_models import save_model
 from servers import yoyak
 from yoyak import cli, registry, tracking
+from yoyak.cpu import cores
 from yoyak.export.folder import export_model
 from yoyak.params_export import Export
 from yoyak.serving import launch
@@ -63,7 +64,7 @@ def try_line(out):
 @pytest.mark.slow
 def test_an_exported_folder_is_served_by_processes_that_share_the_cores(project, exported):
     with yoyak("serve", str(exported), "--port", "0", "--workers", "2", ready=READY) as started:
-        threads = max(1, launch.cores() // 2)
+        threads = max(1, cores() // 2)
         assert f"{exported} answers at {started.url} (bart, exported in fp32, without torch; 2 processes" in started.out
         assert "at most 256 dialogues of 20000 characters" in started.out
         assert "no password" not in started.out
@@ -97,7 +98,7 @@ def test_the_champion_is_served_where_no_model_is_named_and_to_everyone_who_may_
         request = urllib.request.Request(f"{started.url}/ping", headers={"Host": "summaries.example"})
         assert urllib.request.urlopen(request, timeout=10).status == 200
         (server,) = started.children()
-        assert server.environ()["OMP_NUM_THREADS"] == str(launch.cores())
+        assert server.environ()["OMP_NUM_THREADS"] == str(cores())
         assert started.end(signal.SIGTERM) == 143
 
 

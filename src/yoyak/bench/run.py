@@ -19,6 +19,7 @@ from yoyak.bench import gate, measure, quality, variants
 from yoyak.bench.batch_size import Tried, chosen
 from yoyak.bench.processes import Worker, started
 from yoyak.bench.variants import EXPORTED, FP32
+from yoyak.cpu import cores
 from yoyak.data.records import Dialogue
 from yoyak.errors import UserError
 from yoyak.params import Params
@@ -95,7 +96,7 @@ def machine() -> dict[str, Any]:
     """Return what the figures hold for: processor, cores, system, versions."""
     return {
         "processor": _processor(),
-        "cores": variants.cores(),
+        "cores": cores(),
         "system": f"{platform.system()} {platform.machine()}",
         "host": platform.node(),
         "python": platform.python_version(),

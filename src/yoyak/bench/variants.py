@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from yoyak.cpu import cores
 from yoyak.params_export import Export
 
 EXPORTED = "exported"
@@ -101,11 +101,6 @@ def load(variant: str, folder: Path, threads: int) -> Loaded:
         torch.ao.quantization.quantize_dynamic(summarizer.model, kinds, dtype=torch.qint8, inplace=True)
     most = threads or cores()
     return Loaded(summarizer, choices=tuple(sorted({1, max(1, most // 2), most})))
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _set_threads(count: int) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import numpy as np
 import onnxruntime as ort
 from tokenizers import Tokenizer
 
+from yoyak.cpu import cores
 from yoyak.decoding.candidates import Candidate
 from yoyak.decoding.onnx_decoder import Causal, Seq2Seq, read
 from yoyak.decoding.search import Ints, Sampling, Search, Written, search
@@ -219,7 +219,7 @@ def _session(path: Path, threads: int | None, *, spin: bool) -> ort.InferenceSes
     _share_arena()
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    options.intra_op_num_threads = threads or cores()
     options.inter_op_num_threads = 1
     # Each step has shapes of its own: a plan of the memory for each of them is never used again.
     options.enable_mem_pattern = False

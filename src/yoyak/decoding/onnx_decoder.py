@@ -14,6 +14,8 @@ from yoyak.decoding.search import NEVER, Floats, Ints
 
 PAST, PRESENT, SOURCE = "past_key_values", "present", "source"
 BIAS, LENGTH = "own_bias", "past_length"
+TYPES = {"tensor(float)": np.float32, "tensor(int8)": np.int8, "tensor(uint8)": np.uint8}
+"""What the cross-attention cache is made of."""
 CHUNK = 512
 """Tokens that an encoder reads at once: more take no less time each, and more memory."""
 
@@ -25,7 +27,7 @@ def read(encoder: ort.InferenceSession, ids: Ints, mask: Ints) -> dict[str, ort.
     outputs = encoder.get_outputs()
     # Neither the padding behind a piece's longest row is read, nor does memory hold what lies between all layers.
     cache = {
-        out.name: np.zeros([rows, *(width if isinstance(size, str) else size for size in out.shape[1:])], np.float32)
+        out.name: np.zeros([rows, *(width if isinstance(one, str) else one for one in out.shape[1:])], TYPES[out.type])
         for out in outputs
     }
     first = 0

@@ -67,8 +67,8 @@ def share_cross_cache(decoder: onnx.ModelProto) -> None:
             continue
         heads, size = (value.type.tensor_type.shape.dim[place].dim_value for place in (1, 3))
         name = value.name.removesuffix(".key")
-        scores = _reader(decoder, value.name, made)
-        mixed = _reader(decoder, f"{name}.value", made)
+        scores = read_by(decoder, value.name, made)
+        mixed = read_by(decoder, f"{name}.value", made)
         constants = {f"{name}.first": [0], f"{name}.split": [-1, heads, size], f"{name}.join": [-1, heads, 1, size]}
         decoder.graph.initializer.extend(
             numpy_helper.from_array(np.array(numbers, dtype=np.int64), key) for key, numbers in constants.items()
@@ -155,7 +155,7 @@ def _set_perm(node: onnx.NodeProto, *, before: list[int], after: list[int]) -> N
     perm.ints[:] = after
 
 
-def _reader(model: onnx.ModelProto, value: str, made: dict[str, onnx.NodeProto]) -> onnx.NodeProto:
+def read_by(model: onnx.ModelProto, value: str, made: dict[str, onnx.NodeProto]) -> onnx.NodeProto:
     """Return the product whose second factor is a value, as it is or transposed."""
     for node in model.graph.node:
         if node.op_type == "MatMul":

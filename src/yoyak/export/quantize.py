@@ -11,18 +11,22 @@ import hashlib
 import logging
 import platform
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
+from yoyak.export.cache import quantize_cross_cache
 from yoyak.export.edit import Graphs, drop_unused, head, initializers
 from yoyak.params_export import Export
+
+if TYPE_CHECKING:
+    from optimum.onnxruntime import QuantizationConfig
 
 Cpu = Literal["avx512_vnni", "avx2", "arm64"]
 Array = npt.NDArray[Any]
@@ -74,6 +78,9 @@ def quantize(graphs: Graphs, settings: Export) -> None:
         if tied and weight is not None:
             known[key] = _take_head(model, weight)
         _int8_embeddings(model, known, settings.per_channel)
+    if settings.precision == "int8" and "encoder" in graphs:
+        signed = _config(settings).weights_dtype.name == "QInt8"
+        quantize_cross_cache(graphs["encoder"], graphs["decoder"], signed=signed)
     for model in graphs.values():
         drop_unused(model)
 
@@ -117,15 +124,9 @@ def _share_head(model: onnx.ModelProto, embedding: str, weight: str) -> None:
 
 def _int8(model: onnx.ModelProto, settings: Export) -> onnx.ModelProto:
     """Return the graph with its products with constants in INT8, by Optimum's settings for the processor."""
-    from optimum.onnxruntime import AutoQuantizationConfig, ORTQuantizer
+    from optimum.onnxruntime import ORTQuantizer
 
-    cpu = find_cpu() if settings.cpu == "auto" else settings.cpu
-    config = getattr(AutoQuantizationConfig, cpu)(
-        is_static=False,
-        per_channel=settings.per_channel,
-        operators_to_quantize=["MatMul"],
-        nodes_to_exclude=list(variable_products(model.graph)),
-    )
+    config = _config(settings, list(variable_products(model.graph)))
     with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
         path = Path(temporary, "graph.onnx")
         onnx.save(model, path, save_as_external_data=True, location="graph.bin")
@@ -141,6 +142,19 @@ def _int8(model: onnx.ModelProto, settings: Export) -> onnx.ModelProto:
             for logger, level in zip(quiet, levels, strict=True):
                 logger.setLevel(level)
         return onnx.load(Path(temporary, "graph_int8.onnx"))
+
+
+def _config(settings: Export, excluded: Sequence[str] = ()) -> QuantizationConfig:
+    from optimum.onnxruntime import AutoQuantizationConfig
+
+    cpu = find_cpu() if settings.cpu == "auto" else settings.cpu
+    made: QuantizationConfig = getattr(AutoQuantizationConfig, cpu)(
+        is_static=False,
+        per_channel=settings.per_channel,
+        operators_to_quantize=["MatMul"],
+        nodes_to_exclude=list(excluded),
+    )
+    return made
 
 
 def variable_products(graph: onnx.GraphProto, outer: frozenset[str] = frozenset()) -> Iterator[str]:

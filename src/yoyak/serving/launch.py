@@ -23,6 +23,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from yoyak.cpu import cores
 from yoyak.errors import UserError
 from yoyak.serving.settings import PREFIX
 from yoyak.serving.target import Target
@@ -69,11 +70,6 @@ def check_port(host: str, port: int) -> int:
         if error.errno == errno.EACCES:
             raise UserError(f"Port {port} of {host} is kept for the system: use one of 1024 and more.") from error
         raise UserError(f"--host {host} is no address of this machine: use 127.0.0.1, or 0.0.0.0 for all.") from error
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def said_of(host: str, port: int) -> str:

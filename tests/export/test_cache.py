@@ -1,0 +1,116 @@
+"""The cross-attention cache in 8 bits: what is read from it is nearly what the cache in float gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper
+
+from onnx_models import save_model
+from yoyak.decoding.onnx import OnnxSummarizer
+from yoyak.export.cache import quantize_cross_cache
+from yoyak.export.folder import export_model
+from yoyak.export.graphs import export_graphs
+from yoyak.export.store import write_graphs
+from yoyak.params_export import Export
+
+Array = npt.NDArray[Any]
+PART = "past_key_values.0.encoder"
+HEADS, SIZE = 3, 16
+
+
+def attention(opset: int) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    """Return an encoder that writes the cache which it is given, and a decoder that is one attention to it."""
+    key = ["dialogues", HEADS, SIZE, "tokens"]
+    value = ["dialogues", HEADS, "tokens", SIZE]
+    given = [(f"{PART}.key", key), (f"{PART}.value", value)]
+
+    def infos(prefix: str) -> list[onnx.ValueInfoProto]:
+        return [helper.make_tensor_value_info(f"{prefix}{name}", TensorProto.FLOAT, shape) for name, shape in given]
+
+    copies = [helper.make_node("Identity", [f"given.{name}"], [name], name=name) for name, _ in given]
+    attend = [
+        helper.make_node("MatMul", ["query", f"{PART}.key"], ["scores"], name="scores"),
+        helper.make_node("Softmax", ["scores"], ["shares"], name="shares", axis=-1),
+        helper.make_node("MatMul", ["shares", f"{PART}.value"], ["mixed"], name="mixed"),
+    ]
+    query = helper.make_tensor_value_info("query", TensorProto.FLOAT, ["dialogues", HEADS, "texts", SIZE])
+    mixed = helper.make_tensor_value_info("mixed", TensorProto.FLOAT, None)
+    graphs = (
+        helper.make_graph(copies, "encoder", infos("given."), infos("")),
+        helper.make_graph(attend, "decoder", [query, *infos("")], [mixed]),
+    )
+    imports = [helper.make_opsetid("", opset)]
+    encoder, decoder = (helper.make_model(graph, opset_imports=imports, ir_version=8) for graph in graphs)
+    return encoder, decoder
+
+
+def run(model: onnx.ModelProto, feeds: dict[str, Array]) -> dict[str, Array]:
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    names = [out.name for out in session.get_outputs()]
+    return dict(zip(names, session.run(names, feeds), strict=True))
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("opset", [17, 18])
+def test_attention_to_one_token_and_to_all_of_many_is_kept(opset: int, signed: bool) -> None:
+    random = np.random.default_rng(1)
+    tokens = 700
+    # Features of unlike size, as the keys of trained models have them.
+    keys = random.standard_normal((2, HEADS, SIZE, tokens)) * np.geomspace(0.05, 5, SIZE)[:, None]
+    values = random.standard_normal((2, HEADS, tokens, SIZE)) + np.linspace(-3, 3, SIZE)
+    query = random.standard_normal((2, HEADS, 4, SIZE))
+    # One head looks at a single token, one at some, one at all of them.
+    query *= np.array([4, 0.5, 0.01])[:, None, None]
+    given = {f"{PART}.key": keys.astype(np.float32), f"{PART}.value": values.astype(np.float32)}
+    feeds = {"query": query.astype(np.float32)}
+
+    encoder, decoder = attention(opset)
+    wanted = run(decoder, {**feeds, **given})["mixed"]
+    quantize_cross_cache(encoder, decoder, signed=signed)
+    cache = run(encoder, {f"given.{name}": array for name, array in given.items()})
+    found = run(decoder, {**feeds, **cache})["mixed"]
+
+    assert {cache[name].dtype for name in given} == {np.dtype(np.int8 if signed else np.uint8)}
+    for head in range(HEADS):
+        error, size = np.abs(found[:, head] - wanted[:, head]), np.abs(wanted[:, head])
+        assert 0 < error.max() < 0.05 * size.max()
+        assert error.mean() < 0.01 * size.mean()
+
+
+def test_a_dialogue_of_nothing_but_zeros_makes_no_nonsense() -> None:
+    encoder, decoder = attention(18)
+    quantize_cross_cache(encoder, decoder, signed=True)
+    zeros = np.zeros((1, HEADS, SIZE, 5), np.float32)
+    cache = run(encoder, {f"given.{PART}.key": zeros, f"given.{PART}.value": zeros.swapaxes(2, 3)})
+    mixed = run(decoder, {"query": zeros[..., :2].swapaxes(2, 3), **cache})["mixed"]
+    assert np.array_equal(mixed, np.zeros((1, HEADS, 2, SIZE), np.float32))
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("kind", ["bart", "t5"])
+def test_a_model_says_the_same_with_it(kind: str, signed: bool, tmp_path: Path) -> None:
+    from yoyak.models.load import load_trained
+
+    source = save_model(kind, tmp_path / "model")
+    steps = {}
+    for name in ("float", "bits"):
+        export_model(source, tmp_path / name, Export(precision="fp32"))
+        if name == "bits":
+            graphs = export_graphs(load_trained(source, "seq2seq").eval(), "seq2seq")
+            quantize_cross_cache(graphs["encoder"], graphs["decoder"], signed=signed)
+            write_graphs(graphs, tmp_path / name)
+        decoder = OnnxSummarizer.load(tmp_path / name, threads=1).begin([[5, 6, 7, 40, 41], [8, 9], [20] * 60])
+        logits = [decoder.first(), decoder.advance(np.array([11, 12, 13]), None)]
+        # One dialogue is done; the others go on with two texts each.
+        decoder.keep(np.array([0, 2]))
+        logits.append(decoder.advance(np.array([14, 15, 16, 17]), np.array([0, 0, 1, 1])))
+        steps[name] = np.concatenate(logits)
+    for wanted, found in zip(steps["float"], steps["bits"], strict=True):
+        assert np.corrcoef(wanted, found)[0, 1] > 0.999
