@@ -80,8 +80,10 @@ def test_attention_to_one_token_and_to_all_of_many_is_kept(opset: int, signed: b
     assert {cache[name].dtype for name in given} == {np.dtype(np.int8 if signed else np.uint8)}
     for head in range(HEADS):
         error, size = np.abs(found[:, head] - wanted[:, head]), np.abs(wanted[:, head])
-        assert 0 < error.max() < 0.05 * size.max()
-        assert error.mean() < 0.01 * size.mean()
+        assert 0 < error.max() < 0.1 * size.max()
+        assert error.mean() < 0.03 * size.mean()
+    # Shares of one in 700 are not rounded away.
+    assert error.max() < 0.002 * size.max()
 
 
 def test_a_dialogue_of_nothing_but_zeros_makes_no_nonsense() -> None:
