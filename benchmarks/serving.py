@@ -3,11 +3,14 @@
     python benchmarks/serving.py                       # KoBART's shape in INT8, random weights; some ten minutes
     python benchmarks/serving.py --tiny --n 10000      # a tiny model in fp32: is every answer the right one?
     python benchmarks/serving.py --model exports/bart  # any exported model
+    python benchmarks/serving.py --cold 5              # seconds from the start of the server to its first answer
 
 A server with batching and one with batches of a single dialogue take turns. Each of the clients sends its next request
 when the last one is answered. Dialogues are of many lengths, some beyond the model's window, and every hundredth
 request is malformed. A lost answer ends the benchmark. In fp32, so does one that is not what the model writes for its
 dialogue alone. In INT8 a summary may depend on its batch: how many do is told.
+
+A cold start is measured in the environment that the model asks for, which is made for it; files are in the page cache.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,6 +63,26 @@ class Outcome:
     """Malformed requests that got the 400 that they deserve."""
     changed: int = 0
     """Summaries that are not what the model writes for the dialogue alone; in INT8 they depend on their batch."""
+    peak: float = 0.0
+    """The most memory in MB that the server has held."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that listens."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+
+    def peak(self) -> float:
+        """Return the most memory in MB that any of its processes has held."""
+        peaks = [0.0]
+        for status in Path("/proc").glob("[0-9]*/status"):
+            with suppress(OSError):
+                if os.getpgid(int(status.parent.name)) == self.process.pid:
+                    held = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+                    peaks += [int(kilobytes) / 1024 for kilobytes in held]
+        return max(peaks)
 
 
 def make_model(folder: Path, shape: dict[str, int]) -> None:
@@ -125,38 +148,62 @@ def make_dialogues(model: Path, window: int, count: int) -> list[str]:
     return [" ".join(chance.choices(words, k=length)) for length in lengths]
 
 
+def mlflow_command(model: Path) -> list[str]:
+    """Return the command that people start."""
+    return [
+        sys.executable, "-m", "mlflow", "models", "serve", "-m", str(model), "--env-manager", "local",
+        "--timeout", "600",
+    ]  # fmt: skip
+
+
 @contextmanager
-def serve(model: Path, folder: Path, batch_size: int) -> Iterator[int]:
-    """Run MLflow's server and yield its port."""
+def serve(command: list[str], folder: Path, **environment: str) -> Iterator[Server]:
+    """Run a server and yield it once it listens."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(model), "--env-manager", "local"]
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "YOYAK_SERVING_BATCH_SIZE": str(batch_size),
-    }
-    with (folder / "serve.log").open("w") as log:
+    log = folder / "serve.log"
+    with log.open("w") as out:
         process = subprocess.Popen(
-            [*command, "--port", str(port), "--timeout", "600"],
-            stdout=log,
-            stderr=log,
-            env=environment,
+            [*command, "--port", str(port)],
+            stdout=out,
+            stderr=out,
+            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **environment},
             start_new_session=True,
         )
     try:
         while True:
             if process.poll() is not None:
-                raise SystemExit((folder / "serve.log").read_text())
+                raise SystemExit(log.read_text())
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
                 break
             except OSError:
-                time.sleep(0.2)
-        yield port
+                time.sleep(0.02)
+        yield Server(port, process)
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(30)
+
+
+def cold_starts(model: Path, folder: Path, text: str, count: int) -> None:
+    """Print the seconds from a start to the first answer: of MLflow's server, and of the command that starts it."""
+    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+    python = str(folder / "venv" / "bin" / "python")
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", model / "requirements.txt"], check=True)
+    server = [python, "-m", "uvicorn", "mlflow.pyfunc.scoring_server.app:app"]
+    body = json.dumps({"inputs": [text]}).encode()
+    found: dict[str, list[float]] = {"the server": [], "mlflow models serve": []}
+    for _ in range(count):
+        for key, command in zip(found, (server, [python, *mlflow_command(model)[1:]]), strict=True):
+            started = time.perf_counter()
+            path = f"{Path(python).parent}:{os.environ['PATH']}"
+            with serve(command, folder, __pyfunc_model_path__=str(model), PATH=path, PYTHONPATH="") as running:
+                status, answer = ask(http.client.HTTPConnection("127.0.0.1", running.port, timeout=60), body)
+                if status != 200:
+                    raise SystemExit(f"{key} answered {status}: {answer}")
+                found[key].append(time.perf_counter() - started)
+    for key, seconds in found.items():
+        print(f"{key}: median {statistics.median(seconds):.2f} s, most {max(seconds):.2f} s of {count} starts")
 
 
 def ask(connection: http.client.HTTPConnection, body: bytes) -> tuple[int, Any]:
@@ -226,6 +273,7 @@ def main() -> None:
     options.add_argument("--batch-size", type=int, default=32, help="dialogues of a batch (default 32)")
     options.add_argument("--max-wait-ms", type=float, default=5.0, help="wait of the first one (default 5)")
     options.add_argument("--rounds", type=int, default=1, help="times that both servers are measured (default 1)")
+    options.add_argument("--cold", type=int, metavar="N", help="measure N cold starts, and nothing else")
     chosen = options.parse_args()
     # A server that is left behind would spoil what is measured next.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -246,27 +294,33 @@ def main() -> None:
         del summarizer
         serving = {"batch_size": chosen.batch_size, "max_wait_ms": chosen.max_wait_ms}
         save_exported(folder / "served", model, serving=serving, example=texts[0])
+        if chosen.cold:
+            cold_starts(folder / "served", folder, texts[0], chosen.cold)
+            return
         found: dict[str, list[Outcome]] = {"one by one": [], f"batches of {chosen.batch_size}": []}
         for _ in range(chosen.rounds):
             for key, size in zip(found, (1, chosen.batch_size), strict=True):
-                with serve(folder / "served", folder, size) as port:
+                command = mlflow_command(folder / "served")
+                with serve(command, folder, YOYAK_SERVING_BATCH_SIZE=str(size)) as server:
                     few = dict(list(expected.items())[:4])
-                    measure(port, few, 8, 4, exact=exact)
-                    found[key].append(measure(port, expected, chosen.n, chosen.clients, exact=exact))
+                    measure(server.port, few, 8, 4, exact=exact)
+                    outcome = measure(server.port, expected, chosen.n, chosen.clients, exact=exact)
+                    outcome.peak = server.peak()
+                    found[key].append(outcome)
                 report(key, found[key][-1])
     # As many different ones as there are dialogues, or nearly: else a mix-up would go unseen.
     summaries = {answer["summary"] for answer in expected.values()}
     print(f"\n{name} on {os.cpu_count()} cores ({platform.processor() or platform.machine()})")
     print(f"{chosen.clients} clients, {chosen.rounds} x {chosen.n} requests, {len(summaries)} summaries\n")
-    print("| | requests/s | ratio | p50, s | p95, s | ratio of p95 | changed by their batch |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print("| | requests/s | ratio | p50, s | p95, s | ratio of p95 | peak MB | changed by their batch |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     base = figures(found["one by one"])
     for key, outcomes in found.items():
         speed, half, most = figures(outcomes)
         changed = sum(one.changed for one in outcomes) / sum(one.answered for one in outcomes)
         print(
             f"| {key} | {speed:.2f} | {speed / base[0]:.2f} | {half:.2f} | {most:.2f} | {most / base[2]:.2f} "
-            f"| {changed:.1%} |"
+            f"| {max(one.peak for one in outcomes):.0f} | {changed:.1%} |"
         )
 
 
