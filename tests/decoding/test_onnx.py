@@ -18,7 +18,9 @@ from mlflow_helpers import DIALOGUE
 from onnx_models import save_model
 from yoyak.decoding.generate import Summarizer
 from yoyak.decoding.onnx import OnnxSummarizer
-from yoyak.decoding.search import Sampling, Search, log_softmax, search, top_k, warp
+from yoyak.decoding.options import Sampling, Search
+from yoyak.decoding.scores import log_softmax, top_k, warp
+from yoyak.decoding.search import search
 from yoyak.errors import UserError
 from yoyak.export.folder import export_model
 from yoyak.params import Generation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from onnx_models import MODELS, VOCABULARY, save_model
 from yoyak.decoding import onnx_decoder, search
 from yoyak.decoding.generate import Summarizer
 from yoyak.decoding.onnx import OnnxSummarizer
-from yoyak.decoding.search import Search
+from yoyak.decoding.options import Search
 from yoyak.export.folder import export_model
 from yoyak.params_export import Export
 
@@ -32,6 +32,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def little_room() -> Iterator[None]:
+    """Short texts outgrow the room of their caches too."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(onnx_decoder, "ROOM", 3)
+        yield
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -121,7 +129,7 @@ def test_dialogues_leave_the_batch_when_they_are_finished(
     spread = Counter(token for one in written for token in set(one))
     monkeypatch.setattr(search, "FEW", 0.95)
     left: list[int] = []
-    for decoder in (onnx_decoder.Seq2Seq, onnx_decoder.Causal):
+    for decoder in get_args(onnx_decoder.Decoding):
 
         def keep(self: Any, dialogues: Any, known: Any = decoder.keep) -> None:
             left.append(len(dialogues))

@@ -12,6 +12,7 @@ from onnx import TensorProto, numpy_helper
 
 from onnx_models import VOCABULARY, save_model
 from yoyak.decoding.onnx import OnnxSummarizer
+from yoyak.decoding.onnx_decoder import ROOM, SharedSeq2Seq
 from yoyak.errors import UserError
 from yoyak.export.edit import initializers
 from yoyak.export.folder import export_model
@@ -117,7 +118,7 @@ def test_the_folder_is_whole(bart: Path, tmp_path: Path) -> None:
     export_model(bart, tmp_path / "out", Export(precision="int8"))
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {
-        "encoder.onnx", "decoder.onnx", "reorder.onnx", WEIGHTS,
+        "encoder.onnx", "decoder.onnx", WEIGHTS,
         "tokenizer.json", "yoyak.json", "onnx.json", "ops.json",
     }  # fmt: skip
 
@@ -127,6 +128,7 @@ def test_beams_share_a_cache_where_no_place_is_learned(tmp_path: Path) -> None:
         export_model(save_model(kind, tmp_path / kind), tmp_path / f"{kind}.out", Export(precision="fp32"))
         decoder = onnx.load(tmp_path / f"{kind}.out" / "decoder.onnx", load_external_data=False)
         assert ("own_bias" in {one.name for one in decoder.graph.input}) == shared
+        assert (tmp_path / f"{kind}.out" / "reorder.onnx").exists() != shared
 
 
 def test_products_in_branches_are_found() -> None:
@@ -169,11 +171,29 @@ def test_a_dialogues_caches_are_read_by_all_its_texts(bart: Path, tmp_path: Path
     export_model(bart, tmp_path / "out", Export(precision="fp32"))
     summarizer = OnnxSummarizer.load(tmp_path / "out", threads=1)
     decoder = summarizer.begin([[5, 6, 7], [8, 9]])
+    assert isinstance(decoder, SharedSeq2Seq)
     decoder.first()
     decoder.advance(np.array([11, 12, 13, 14, 15, 16]), np.array([0, 0, 0, 1, 1, 1]))
-    assert {value.shape()[0] for value in decoder.past.values()} == {2}
+    assert {len(array) for array in (*decoder.cross.values(), *decoder.own.values())} == {2}
     # The first step has written one column for each dialogue, the second one for each of its texts.
-    assert {value.shape()[2] for name, value in decoder.past.items() if ".decoder." in name} == {1 + 3}
+    for array in decoder.own.values():
+        assert np.flatnonzero(array.any(axis=(0, 1, 3))).tolist() == [0, 1, 2, 3]
+
+
+def test_a_cache_is_written_where_it_is_and_grows_with_what_it_holds(bart: Path, tmp_path: Path) -> None:
+    export_model(bart, tmp_path / "out", Export(precision="fp32"))
+    summarizer = OnnxSummarizer.load(tmp_path / "out", threads=1)
+    decoder = summarizer.begin([[5, 6, 7], [8, 9]])
+    assert isinstance(decoder, SharedSeq2Seq)
+    decoder.first()
+    before = dict(decoder.own)
+    for _ in range(ROOM - 1):
+        decoder.advance(np.array([11, 12]), None)
+    assert all(decoder.own[name] is array for name, array in before.items())
+    decoder.advance(np.array([11, 12]), None)
+    for name, array in before.items():
+        assert decoder.own[name].shape[2] == 2 * ROOM
+        assert np.array_equal(decoder.own[name][:, :, :ROOM], array)
 
 
 def test_an_architecture_that_optimum_does_not_know_is_one_sentence(bart: Path) -> None:

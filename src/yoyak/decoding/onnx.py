@@ -22,8 +22,9 @@ from tokenizers import Tokenizer
 
 from yoyak.cpu import cores
 from yoyak.decoding.candidates import Candidate
-from yoyak.decoding.onnx_decoder import Causal, Seq2Seq, read
-from yoyak.decoding.search import Ints, Sampling, Search, Written, search
+from yoyak.decoding.onnx_decoder import BIAS, Causal, Decoding, Seq2Seq, SharedSeq2Seq, read
+from yoyak.decoding.options import Ints, Sampling, Search
+from yoyak.decoding.search import Written, search
 from yoyak.errors import UserError
 from yoyak.models.text import ModelSpec, decode, encode_inputs, load_spec
 from yoyak.params import Generation
@@ -81,7 +82,9 @@ class OnnxSummarizer:
         # the other graphs would take the cores from the decoder.
         self.encoder = _session(folder / "encoder.onnx", threads, spin=False) if spec.family == "seq2seq" else None
         self.decoder = _session(folder / "decoder.onnx", threads, spin=True)
-        self.reorder = _session(folder / "reorder.onnx", threads, spin=False)
+        self.shared = BIAS in {one.name for one in self.decoder.get_inputs()}
+        """Whether all texts of a dialogue have one cache; else `reorder` lets them change places."""
+        self.reorder = None if self.shared else _session(folder / "reorder.onnx", threads, spin=False)
         self.truncated = 0
         """Dialogues of the last call that were cut at the model's window."""
         self.cut: list[bool] = []
@@ -175,13 +178,17 @@ class OnnxSummarizer:
         decoder = self.begin(inputs)
         return search(decoder, decoder.prompt, how, rows)
 
-    def begin(self, inputs: Sequence[list[int]]) -> Seq2Seq | Causal:
+    def begin(self, inputs: Sequence[list[int]]) -> Decoding:
         """Return the decoder of a batch, which has read its inputs."""
         ids, mask = self._pad(inputs)
         if self.encoder is None:
+            assert self.reorder is not None
             return Causal(self.decoder, self.reorder, ids, mask)
         start = np.full((len(ids), 1), self.about.decoder_start_token_id, dtype=np.int64)
-        return Seq2Seq(self.decoder, self.reorder, read(self.encoder, ids, mask), mask, start)
+        cross = read(self.encoder, ids, mask)
+        if self.reorder is None:
+            return SharedSeq2Seq(self.decoder, cross, mask, start)
+        return Seq2Seq(self.decoder, self.reorder, cross, mask, start)
 
     def _pad(self, inputs: Sequence[list[int]]) -> tuple[Ints, Ints]:
         """Pad to the longest row, on the left for decoder-only models: what they write follows the last token."""

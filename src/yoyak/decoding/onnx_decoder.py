@@ -8,19 +8,23 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime as ort
 
-from yoyak.decoding.search import NEVER, Floats, Ints
+from yoyak.decoding.options import NEVER, Floats, Ints
 
+Array = npt.NDArray[Any]
 PAST, PRESENT, SOURCE = "past_key_values", "present", "source"
-BIAS, LENGTH = "own_bias", "past_length"
+BIAS, PLACES, LENGTH = "own_bias", "own_places", "past_length"
+ROOM = 16
+"""Tokens that a cache gets room for at once: they are attended to, at a weight of 0, before they are written."""
 TYPES = {"tensor(float)": np.float32, "tensor(int8)": np.int8, "tensor(uint8)": np.uint8}
 """What the cross-attention cache is made of."""
 CHUNK = 512
 """Tokens that an encoder reads at once: more take no less time each, and more memory."""
 
 
-def read(encoder: ort.InferenceSession, ids: Ints, mask: Ints) -> dict[str, ort.OrtValue]:
+def read(encoder: ort.InferenceSession, ids: Ints, mask: Ints) -> dict[str, Array]:
     """Return the cross-attention cache of a batch, which the encoder reads in pieces of at most `CHUNK` tokens."""
     rows, width = ids.shape
     lengths = mask.sum(axis=1)
@@ -42,28 +46,21 @@ def read(encoder: ort.InferenceSession, ids: Ints, mask: Ints) -> dict[str, ort.
             place = [slice(longest) if isinstance(size, str) else slice(None) for size in out.shape[1:]]
             cache[out.name][first:last, *place] = value.numpy()
         first = last
-    return {name: _value(array) for name, array in cache.items()}
+    return cache
 
 
-class Cached:
-    """A decoder graph with its cache, which stays with onnxruntime between the steps."""
+class Copied:
+    """A decoder graph with a cache for each text, which each step returns longer by one token."""
 
-    def __init__(self, session: ort.InferenceSession, reorder: ort.InferenceSession) -> None:
+    def __init__(self, session: ort.InferenceSession, reorder: ort.InferenceSession, rows: int) -> None:
         self.session = session
         self.reorder = reorder
         self.outputs = [out.name for out in session.get_outputs()]
         self.inputs = {one.name: one for one in session.get_inputs()}
         self.own = [one.name for one in reorder.get_inputs() if one.name != SOURCE]
         """Names of the cache that grows with each step, as the decoder reads them."""
-        self.past: dict[str, ort.OrtValue] = {}
-        self.rows = 0
-
-    def _empty(self, rows: int) -> None:
-        """Begin with a cache of nothing."""
         self.rows = rows
-        for name in self.own:
-            _, heads, _, size = self.inputs[name].shape
-            self.past[name] = _value(np.zeros((rows, heads, 0, size), dtype=np.float32))
+        self.past = {name: _value(_empty(self.inputs[name].shape, rows)) for name in self.own}
 
     def _step(self, feeds: dict[str, Any]) -> Floats:
         """Run one step and return the logits of its last position."""
@@ -84,70 +81,129 @@ class Cached:
         self.past.update(zip(self.own, found, strict=True))
 
 
-class Seq2Seq(Cached):
+class Seq2Seq(Copied):
     """A decoder that attends to what an encoder has read."""
 
     def __init__(
         self,
         decoder: ort.InferenceSession,
         reorder: ort.InferenceSession,
-        cross: dict[str, ort.OrtValue],
+        cross: dict[str, Array],
         mask: Ints,
         start: Ints,
     ) -> None:
-        super().__init__(decoder, reorder)
+        super().__init__(decoder, reorder, len(mask))
         self.mask, self.prompt = mask, start
-        self._empty(len(mask))
-        self.past.update(cross)
+        self.past |= {name: _value(array) for name, array in cross.items()}
         self.cross = list(cross)
-        self.path = np.zeros((len(mask), 1, 0), dtype=np.int64) if BIAS in self.inputs else None
-        """Columns of the cache that each text has written [dialogues, texts, tokens], where its texts share one."""
-        self.columns = 0
 
     def keep(self, dialogues: Ints) -> None:
-        if self.path is None:
-            self._reorder(_rows_of(dialogues, self.rows // len(self.mask)))
-        else:
-            self._reorder(dialogues)
-            self.path = self.path[dialogues]
+        self._reorder(_rows_of(dialogues, self.rows // len(self.mask)))
         for name in self.cross:
             self.past[name] = _value(self.past[name].numpy()[dialogues])
         self.mask = self.mask[dialogues]
 
     def first(self) -> Floats:
-        return self._step(self._feeds(self.prompt, None))
+        return self._step({"input_ids": self.prompt, "encoder_attention_mask": self.mask})
 
     def advance(self, tokens: Ints, source: Ints | None) -> Floats:
         # Texts change places with those of the same dialogue only, and these read the same cross-attention cache.
-        if self.path is None and source is not None and not _same(source, self.rows):
+        if source is not None and not _same(source, self.rows):
             self._reorder(source)
-        return self._step(self._feeds(tokens[:, None], source))
+        return self._step({"input_ids": tokens[:, None], "encoder_attention_mask": self.mask})
 
-    def _feeds(self, tokens: Ints, source: Ints | None) -> dict[str, Any]:
-        feeds: dict[str, Any] = {"input_ids": tokens, "encoder_attention_mask": self.mask}
-        if self.path is None:
-            return feeds
+
+class SharedSeq2Seq:
+    """A decoder that attends to what an encoder has read, with one cache for all texts of a dialogue.
+
+    The cache is written where it is: the same memory is bound as input and output. It has room for some more tokens
+    than there are, so that it is copied once in `ROOM` steps, and not in each.
+    """
+
+    def __init__(self, decoder: ort.InferenceSession, cross: dict[str, Array], mask: Ints, start: Ints) -> None:
+        self.session, self.mask, self.prompt = decoder, mask, start
+        self.shapes = {one.name: one.shape for one in decoder.get_inputs()}
+        self.cross = cross
+        own = [name for name in self.shapes if name.startswith(PAST) and name not in cross]
+        self.own = {name: _empty(self.shapes[name], len(mask)) for name in own}
+        """Keys and values of what was written [dialogues, heads, columns, features]."""
+        self.path = np.zeros((len(mask), 1, 0), dtype=np.int64)
+        """Columns that each text has written [dialogues, texts, tokens]."""
+        self.columns = 0
+        """How many are written."""
+        self.room = 0
+        """How many there are."""
+        self.binding = decoder.io_binding()
+        # What is bound first is the first of the binding's outputs.
+        self.binding.bind_output("logits", "cpu")
+        self.bound: dict[str, ort.OrtValue] = {}
+        """What onnxruntime reads and writes: it does not keep it alive itself."""
+        self._bind({"encoder_attention_mask": mask, **self.cross})
+
+    def keep(self, dialogues: Ints) -> None:
+        self.path, self.mask = self.path[dialogues], self.mask[dialogues]
+        self.cross = {name: array[dialogues] for name, array in self.cross.items()}
+        self._bind({"encoder_attention_mask": self.mask, **self.cross})
+        self._move({name: array[dialogues] for name, array in self.own.items()})
+
+    def first(self) -> Floats:
+        return self._step(self.prompt, None)
+
+    def advance(self, tokens: Ints, source: Ints | None) -> Floats:
+        return self._step(tokens[:, None], source)
+
+    def _step(self, tokens: Ints, source: Ints | None) -> Floats:
         dialogues, before, written = self.path.shape
         texts = len(tokens) // dialogues
         if source is not None:
             local = source.reshape(dialogues, texts) - np.arange(dialogues)[:, None] * before
             self.path = np.take_along_axis(self.path, local[:, :, None], 1)
-        new = np.broadcast_to(self.columns + np.arange(texts)[:, None], (dialogues, texts, 1))
-        self.path = np.concatenate([self.path, new], axis=2)
+        new = self.columns + np.arange(texts)
+        self.path = np.concatenate([self.path, np.broadcast_to(new[:, None], (dialogues, texts, 1))], axis=2)
         self.columns += texts
-        bias = np.full((dialogues, 1, texts, self.columns), NEVER, dtype=np.float32)
+        if self.columns > self.room:
+            self._grow(texts)
+        bias = np.full((dialogues, 1, texts, self.room), NEVER, dtype=np.float32)
         np.put_along_axis(bias[:, 0], self.path, np.float32(0), 2)
-        return {**feeds, BIAS: bias, LENGTH: np.array(written, dtype=np.int64)}
+        heads = self.shapes[PLACES][1]
+        places = np.stack(np.meshgrid(np.arange(dialogues), np.arange(heads), new, indexing="ij"), axis=-1)
+        self._bind({"input_ids": tokens, BIAS: bias, PLACES: places, LENGTH: np.array(written, dtype=np.int64)})
+        self.binding.bind_output("logits", "cpu")
+        self.session.run_with_iobinding(self.binding)
+        logits: Floats = self.binding.get_outputs()[0].numpy()
+        return logits[:, -1]
+
+    def _grow(self, texts: int) -> None:
+        """Make room for the columns of some more steps."""
+        written, self.room = self.columns - texts, self.columns + (ROOM - 1) * texts
+        for name, array in self.own.items():
+            dialogues, heads, _, size = array.shape
+            # What is behind a bias is multiplied by 0: it has to be a number.
+            larger = np.zeros((dialogues, heads, self.room, size), dtype=np.float32)
+            larger[:, :, :written] = array[:, :, :written]
+            self._move({name: larger})
+
+    def _move(self, own: dict[str, Floats]) -> None:
+        """Let parts of the own cache be elsewhere in memory."""
+        self.own |= own
+        self._bind(own)
+        for name in own:
+            self.binding.bind_ortvalue_output(name.replace(PAST, PRESENT), self.bound[name])
+
+    def _bind(self, arrays: dict[str, Any]) -> None:
+        for name, array in arrays.items():
+            if name in self.shapes:
+                self.bound[name] = _value(array)
+                self.binding.bind_ortvalue_input(name, self.bound[name])
 
 
-class Causal(Cached):
+class Causal(Copied):
     """A decoder-only model that goes on with what it was given."""
 
     def __init__(self, decoder: ort.InferenceSession, reorder: ort.InferenceSession, ids: Ints, mask: Ints) -> None:
-        super().__init__(decoder, reorder)
+        super().__init__(decoder, reorder, len(ids))
         self.prompt, self.mask = ids, mask
         self.dialogues = len(ids)
-        self._empty(len(ids))
 
     def first(self) -> Floats:
         positions = np.where(self.mask == 0, 1, self.mask.cumsum(axis=1) - 1)
@@ -167,6 +223,15 @@ class Causal(Cached):
         self.mask = np.concatenate([self.mask, np.ones_like(self.mask[:, :1])], axis=1)
         positions = self.mask.sum(axis=1, keepdims=True) - 1
         return self._step({"input_ids": tokens[:, None], "attention_mask": self.mask, "position_ids": positions})
+
+
+Decoding = Seq2Seq | SharedSeq2Seq | Causal
+
+
+def _empty(shape: list[Any], rows: int) -> Floats:
+    """Return a cache of nothing."""
+    _, heads, _, size = shape
+    return np.zeros((rows, heads, 0, size), dtype=np.float32)
 
 
 def _rows_of(dialogues: Ints, texts: int) -> Ints:

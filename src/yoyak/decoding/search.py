@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
-NEVER = np.float32(-1e9)
-"""What transformers adds to a score that must not win."""
-CHUNK = 64
+from yoyak.decoding.options import NEVER, Floats, Ints, Search
+from yoyak.decoding.scores import log_softmax, log_sum_exp, process, top_k, warp
+
 FEW = 0.5
 """Share of dialogues that are not finished from which those that are leave the batch: leaving costs a copy."""
 
@@ -40,45 +37,6 @@ class Decoder(Protocol):
 
     def keep(self, dialogues: Ints) -> None:
         """Go on with some of the dialogues only, by their places among those that are left."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sampling:
-    """Drawing the tokens in the place of taking the best one."""
-
-    seed: int = 0
-    """The same seed, dialogue and place in the call give the same text, whatever the batch size."""
-    temperature: float = 1.0
-    top_k: int = 0
-    """Tokens that take part; 0 takes all."""
-    top_p: float = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
-    """How to write."""
-
-    max_new_tokens: int
-    eos_token_id: int
-    pad_token_id: int
-    min_new_tokens: int = 0
-    num_beams: int = 1
-    num_return_sequences: int = 1
-    length_penalty: float = 1.0
-    early_stopping: bool | Literal["never"] = False
-    no_repeat_ngram_size: int = 0
-    repetition_penalty: float = 1.0
-    forced_bos_token_id: int | None = None
-    forced_eos_token_id: int | None = None
-    suppress_tokens: tuple[int, ...] = ()
-    begin_suppress_tokens: tuple[int, ...] = ()
-    sampling: Sampling | None = None
-
-    def __post_init__(self) -> None:
-        if self.sampling is not None and self.num_beams > 1:
-            raise ValueError("sampling goes with one beam")
-        if self.sampling is None and self.num_return_sequences > self.num_beams:
-            raise ValueError("num_return_sequences must be at most num_beams")
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,111 +218,6 @@ def _best(settings: Search, running: Ints, logits: Floats, start: int) -> tuple[
         found = found - norm
     beam = np.broadcast_to(np.repeat(np.arange(beams), 2 * beams), (batch, 2 * beams * beams))
     return found.reshape(batch, -1), beam, tokens.reshape(batch, -1)
-
-
-def process(settings: Search, sequences: Ints, scores: Floats, start: int) -> Floats:
-    """Change the scores by what the options forbid, force or lower, in transformers' order, and return them.
-
-    Args:
-        settings: The options.
-        sequences: The tokens of each row so far, prompt included.
-        scores: Logits when greedy, log probabilities under beam search, as in transformers.
-        start: Tokens of the prompt.
-    """
-    length = sequences.shape[1]
-    if settings.repetition_penalty != 1.0:
-        seen = np.take_along_axis(scores, sequences, 1)
-        penalty = np.float32(settings.repetition_penalty)
-        np.put_along_axis(scores, sequences, np.where(seen < 0, seen * penalty, seen / penalty), 1)
-    if settings.no_repeat_ngram_size:
-        _ban_repeated(scores, sequences, settings.no_repeat_ngram_size)
-    if length - start < settings.min_new_tokens:
-        scores[:, settings.eos_token_id] = -np.inf
-    if settings.forced_bos_token_id is not None and length == 1:
-        _force(scores, settings.forced_bos_token_id)
-    if settings.forced_eos_token_id is not None and length == start + settings.max_new_tokens - 1:
-        _force(scores, settings.forced_eos_token_id)
-    if settings.suppress_tokens:
-        scores[:, list(settings.suppress_tokens)] = -np.inf
-    begin = start if start > 1 or settings.forced_bos_token_id is None else start + 1
-    if settings.begin_suppress_tokens and length == begin:
-        scores[:, list(settings.begin_suppress_tokens)] = -np.inf
-    return scores
-
-
-def _ban_repeated(scores: Floats, sequences: Ints, size: int) -> None:
-    """Forbid each token that would complete a run of ``size`` tokens a second time."""
-    length = sequences.shape[1]
-    if length < size:
-        return
-    if size == 1:
-        np.put_along_axis(scores, sequences, np.float32(-np.inf), 1)
-        return
-    runs = np.lib.stride_tricks.sliding_window_view(sequences[:, :-1], size - 1, axis=1)
-    rows, places = np.nonzero((runs == sequences[:, None, length - size + 1 :]).all(2))
-    scores[rows, sequences[rows, places + size - 1]] = -np.inf
-
-
-def _force(scores: Floats, token: int) -> None:
-    scores[:] = -np.inf
-    scores[:, token] = 0.0
-
-
-def warp(sampling: Sampling, scores: Floats) -> Floats:
-    """Return the scores that tokens are drawn with."""
-    scores = scores / np.float32(sampling.temperature)
-    if sampling.top_k:
-        kept = min(sampling.top_k, scores.shape[1])
-        lowest = np.partition(scores, -kept, axis=1)[:, -kept, None]
-        scores = np.where(scores < lowest, np.float32(-np.inf), scores)
-    if sampling.top_p < 1.0:
-        order = np.argsort(scores, axis=1, kind="stable")
-        heights = np.cumsum(np.exp(log_softmax(np.take_along_axis(scores, order, 1))), axis=1)
-        out = heights <= 1 - sampling.top_p
-        out[:, -1] = False
-        away = np.zeros_like(out)
-        np.put_along_axis(away, order, out, 1)
-        scores = np.where(away, np.float32(-np.inf), scores)
-    return scores
-
-
-def log_softmax(scores: Floats) -> Floats:
-    """Return the log probabilities of scores along the last axis."""
-    shifted = scores - scores.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-
-
-def log_sum_exp(scores: Floats) -> Floats:
-    """Return what a score has to be lowered by to be a log probability, for each row."""
-    highest = scores.max(axis=-1, keepdims=True)
-    powers = scores - highest
-    np.exp(powers, out=powers)
-    total: Floats = highest + np.log(powers.sum(axis=-1, keepdims=True))
-    return total
-
-
-def top_k(values: Floats, count: int) -> tuple[Floats, Ints]:
-    """Return the ``count`` highest values of each row and their places, highest first.
-
-    The highest are within the chunks with the highest maxima: looking there is many times faster than partitioning
-    the whole row. A chunk's values stand apart, so that the maxima of all chunks are taken side by side.
-    """
-    rows, width = values.shape
-    chunks = width // CHUNK
-    places: Any = None
-    if chunks > 4 * count:
-        highest = values[:, : chunks * CHUNK].reshape(rows, CHUNK, chunks).max(axis=1)
-        near = np.argpartition(highest, -count, axis=1)[:, -count:]
-        inside = (near[:, :, None] + np.arange(CHUNK) * chunks).reshape(rows, -1)
-        behind = np.broadcast_to(np.arange(chunks * CHUNK, width), (rows, width - chunks * CHUNK))
-        places = np.concatenate([inside, behind], axis=1)
-        values = np.take_along_axis(values, places, 1)
-    best = np.argpartition(values, -count, axis=1)[:, -count:]
-    found = np.take_along_axis(values, best, 1)
-    if places is not None:
-        best = np.take_along_axis(places, best, 1)
-    order = np.lexsort((best, -found), axis=1)
-    return np.take_along_axis(found, order, 1), np.take_along_axis(best, order, 1)
 
 
 def _cut(tokens: list[int], settings: Search) -> list[int]:

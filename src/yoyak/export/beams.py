@@ -1,7 +1,8 @@
 """Self-attention of beams: all texts of a dialogue read one cache, and a bias says which columns are whose.
 
-Each step appends a column for each text and moves none. Of what the others have written, a text is kept away by a
-bias, so that a beam which goes on from another takes over its columns without a copy.
+Each step writes a column for each text and moves none. Of what the others have written, and of columns that nobody has
+written yet, a text is kept away by a bias, so that a beam which goes on from another takes over its columns without a
+copy. Whoever binds a cache as input and output gets the columns written where they are.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from yoyak.export.edit import PAST, initializers, producers
+from yoyak.export.edit import PAST, PRESENT, initializers, producers
 
-BIAS, LENGTH = "own_bias", "past_length"
-"""The inputs that a changed decoder takes: [dialogues, 1, texts, columns], 0 or very low; and the tokens so far."""
+BIAS, PLACES, LENGTH = "own_bias", "own_places", "past_length"
+"""The inputs that a changed decoder takes: [dialogues, 1, texts, columns], 0 or very low; [dialogues, heads, texts, 3],
+the dialogue, head and column that each text's new numbers are written to; and the tokens so far."""
 TABLE = 64
 """Numbers from which a constant behind a mask is learned: T5's depend on places, which columns are not."""
 
@@ -31,6 +33,8 @@ class Layer:
     """It adds the mask to the scores."""
     mask: int
     """Which of its inputs is the mask."""
+    joins: tuple[onnx.NodeProto, onnx.NodeProto]
+    """They append to keys and values."""
 
 
 def share_own_cache(decoder: onnx.ModelProto) -> bool:
@@ -65,6 +69,10 @@ def share_own_cache(decoder: onnx.ModelProto) -> bool:
         for node in layer.reshapes:
             node.input[1] = "own.split"
         layer.masked.input[layer.mask] = BIAS
+        for join in layer.joins:
+            past, new = join.input
+            written = onnx.helper.make_node("ScatterND", [past, PLACES, new], list(join.output), name=join.name)
+            join.CopyFrom(written)
     for name in lengths:
         for node in readers[name]:
             for place, one in enumerate(node.input):
@@ -72,18 +80,23 @@ def share_own_cache(decoder: onnx.ModelProto) -> bool:
     decoder.graph.input.extend(
         [
             onnx.helper.make_tensor_value_info(BIAS, TensorProto.FLOAT, ["dialogues", 1, "texts", "columns"]),
+            onnx.helper.make_tensor_value_info(PLACES, TensorProto.INT64, ["dialogues", heads, "texts", 3]),
             onnx.helper.make_tensor_value_info(LENGTH, TensorProto.INT64, []),
         ]
     )
+    held = {one.name.replace(PAST, PRESENT): one for one in decoder.graph.input}
+    for out in decoder.graph.output:
+        if out.name in held:
+            out.type.CopyFrom(held[out.name].type)
     _drop_idle(decoder)
     return True
 
 
 def _layer(name: str, readers: dict[str, list[onnx.NodeProto]], made: dict[str, onnx.NodeProto]) -> Layer | None:
     """Return the nodes of one layer, whose cache has a name; None where they are not those of BART."""
-    split = [_before(_sole(readers, f"{name}.{part}", "Concat"), made, f"{name}.{part}") for part in ("key", "value")]
-    joined = _sole(readers, f"{name}.key", "Concat")
-    turned = _sole(readers, joined.output[0], "Transpose") if joined is not None else None
+    joins = [_sole(readers, f"{name}.{part}", "Concat") for part in ("key", "value")]
+    split = [_before(join, made, f"{name}.{part}") for join, part in zip(joins, ("key", "value"), strict=True)]
+    turned = _sole(readers, joins[0].output[0], "Transpose") if joins[0] is not None else None
     scores = _sole(readers, turned.output[0], "MatMul") if turned is not None else None
     masked = _sole(readers, scores.output[0], "Add") if scores is not None else None
     if scores is None or masked is None or _sole(readers, masked.output[0], "Softmax") is None:
@@ -94,7 +107,8 @@ def _layer(name: str, readers: dict[str, list[onnx.NodeProto]], made: dict[str, 
     reshapes = (queries, *split)
     if any(node is None or node.op_type != "Reshape" for node in reshapes):
         return None
-    return Layer(reshapes, masked, 1 - list(masked.input).index(scores.output[0]))  # type: ignore[arg-type]
+    mask = 1 - list(masked.input).index(scores.output[0])
+    return Layer(reshapes, masked, mask, (joins[0], joins[1]))  # type: ignore[arg-type]
 
 
 def _sole(readers: dict[str, list[onnx.NodeProto]], name: str, kind: str) -> onnx.NodeProto | None:

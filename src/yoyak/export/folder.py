@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from yoyak.errors import UserError
+from yoyak.export.beams import BIAS
 from yoyak.export.graphs import export_graphs, reorder_graph
 from yoyak.export.quantize import find_cpu, quantize
 from yoyak.export.store import list_ops, write_graphs
@@ -49,11 +50,13 @@ def export_model(source: Path, out: Path, settings: Export) -> dict[str, Any]:
     weights = sum(parameter.numel() * 4 for parameter in model.parameters())
     graphs = export_graphs(model, spec.family)
     del model
+    # A cache that all texts of a dialogue share has no rows that change places.
+    shared = any(one.name == BIAS for one in graphs["decoder"].graph.input)
     quantize(graphs, settings)
     ops = list_ops(graphs)
     with atomic_path(out) as work:
         work.mkdir()
-        write_graphs({**graphs, "reorder": reorder_graph(graphs["decoder"])}, work)
+        write_graphs(graphs if shared else {**graphs, "reorder": reorder_graph(graphs["decoder"])}, work)
         (work / TOKENIZER).write_text(backend.to_str(), encoding="utf-8")
         save_spec(work, spec)
         write_json(work / ABOUT, about)
