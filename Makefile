@@ -34,6 +34,7 @@ lint: $(STAMP) ## check style and types
 	ruff check .
 	ruff format --check .
 	mypy
+	lint-imports
 
 lock: $(STAMP) ## resolve requirements.lock anew
 	pip-compile --quiet --extra dev --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --strip-extras --output-file requirements.lock pyproject.toml

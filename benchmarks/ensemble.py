@@ -36,8 +36,9 @@ from yoyak.ensemble.pool import Row, read_rows
 from yoyak.ensemble.units import split
 from yoyak.ensemble.vote import decide
 from yoyak.ensemble.weights import equal
-from yoyak.params_ensemble import Mbr, Vote
-from yoyak.scoring.tokenize import LineTokenizer, analyse, tokenizer
+from yoyak.korean.kiwi import analyse
+from yoyak.params.ensemble import Mbr, Vote
+from yoyak.scoring.tokenize import LineTokenizer, tokenizer
 
 MEMBERS = ("a", "b", "c", "d")
 CANDIDATES = 4

@@ -37,12 +37,12 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from yoyak.decoding.onnx import OnnxSummarizer
+from yoyak.decoding.onnx.runtime import OnnxSummarizer
 from yoyak.export.folder import export_model
-from yoyak.models.text import ModelSpec, save_spec
+from yoyak.models.spec import ModelSpec, save_spec
 from yoyak.params import Generation
-from yoyak.params_export import Export
-from yoyak.serving.packaging import save_exported
+from yoyak.params.deploy import Export
+from yoyak.serving.saving import save_exported
 
 SHAPES = {
     "kobart": {"d_model": 768, "layers": 6, "heads": 16, "ffn": 3072, "vocabulary": 30_000, "window": 256, "new": 64},

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from yoyak import tracking, tracking_store
+from yoyak.tracking import client, runs
 
 DIALOGUE = "#Person1#: 내일 세 시에 만날까요?\n#Person2#: 아니요, 네 시가 좋아요."
 
@@ -30,7 +30,7 @@ def empty_store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        tracking_store.initialise()
+        client.initialise()
     return folder / "mlflow.db"
 
 
@@ -44,11 +44,11 @@ def project(tmp_path, monkeypatch):
     for name in [name for name in os.environ if name.startswith(("MLFLOW_", "DVC_"))]:
         monkeypatch.delenv(name)
     # Set and deleted, so that monkeypatch also takes back what the code under test sets.
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", *tracking_store.ENVIRONMENT):
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", *client.ENVIRONMENT):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
-    monkeypatch.setattr(tracking_store, "_clients", {})
-    monkeypatch.setattr(tracking, "_given", [])
+    monkeypatch.setattr(client, "_clients", {})
+    monkeypatch.setattr(runs, "_given", [])
     monkeypatch.chdir(folder)
     git("init", "-q", "-b", "main")
     git("add", ".")
@@ -60,7 +60,7 @@ def project(tmp_path, monkeypatch):
 def store(project, empty_store):
     """A project with an empty store, and the client that reads it."""
     shutil.copy(empty_store, project / "mlflow.db")
-    return tracking_store.connect()
+    return client.connect()
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +80,7 @@ def make_bart(folder: Path, *, seed: int) -> Path:
     from tokenizers import ByteLevelBPETokenizer
     from transformers import BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
 
-    from yoyak.models.text import ModelSpec, save_spec
+    from yoyak.models.spec import ModelSpec, save_spec
     from yoyak.params import Generation
 
     special = ["<s>", "<pad>", "</s>", "<unk>", "#Person1#", "#Person2#"]

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from mlflow_helpers import DIALOGUE
-from yoyak.models.text import ModelSpec, save_spec
+from yoyak.models.spec import ModelSpec, save_spec
 from yoyak.params import Generation
 
 VOCABULARY = 300

@@ -70,7 +70,7 @@ def make_model(folder: Path) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
 
-    from yoyak.models.text import ModelSpec, save_spec
+    from yoyak.models.spec import ModelSpec, save_spec
     from yoyak.params import Generation
 
     torch.manual_seed(0)
@@ -101,7 +101,7 @@ def prepare(folder: Path, ctranslate2: Path | None) -> dict[str, Path]:
         make_model(model)
     if not int8.exists():
         from yoyak.export.folder import export_model
-        from yoyak.params_export import Export
+        from yoyak.params.deploy import Export
 
         export_model(model, int8, Export())
     peers = {"yoyak": int8, "torch_int8": model}

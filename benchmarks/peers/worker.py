@@ -16,7 +16,7 @@ Ids = list[list[int]]
 
 def load_onnx(folder: Path) -> Callable[[Ids, int], object]:
     """Yoyak's own path: onnxruntime and numpy."""
-    from yoyak.decoding.onnx import OnnxSummarizer
+    from yoyak.decoding.onnx.runtime import OnnxSummarizer
 
     summarizer = OnnxSummarizer.load(folder)
 

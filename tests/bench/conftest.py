@@ -11,7 +11,7 @@ from yoyak.bench.run import Subject, run_bench
 from yoyak.data.records import Dialogue
 from yoyak.export.folder import export_model
 from yoyak.params import Params
-from yoyak.params_export import Export
+from yoyak.params.deploy import Export
 
 MEMBER = {"family": "causal", "checkpoint": "x", "learning_rate": 0.1}
 TEXTS = [f"#Person1#: {number} " + "내일 만나요. " * (number % 5) for number in range(6)]

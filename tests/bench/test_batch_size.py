@@ -15,7 +15,7 @@ from yoyak.bench.batch_size import LARGEST, Tried, chosen, cut, try_batch_sizes
 from yoyak.bench.measure import search
 from yoyak.bench.processes import Worker
 from yoyak.bench.run import Subject
-from yoyak.decoding.onnx import OnnxSummarizer
+from yoyak.decoding.onnx.runtime import OnnxSummarizer
 from yoyak.params import Generation
 
 LETTERS = list("abcdefgh")

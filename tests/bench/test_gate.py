@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from yoyak.bench.gate import as_good, decide, faster, rounds_needed
-from yoyak.params_export import Gate
+from yoyak.params.deploy import Gate
 
 EIGHT = [10.0] * 8
 

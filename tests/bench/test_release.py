@@ -12,13 +12,16 @@ from ruamel.yaml import YAML
 
 from bench.conftest import SETTINGS, TEXTS
 from mlflow_helpers import DIALOGUE
-from yoyak import lineage, registry, registry_check, registry_serving, tracking
 from yoyak.bench.run import Subject
 from yoyak.data.records import Dialogue, write_jsonl
 from yoyak.errors import UserError
 from yoyak.files import write_json
-from yoyak.serving.packaging import log_member
+from yoyak.registration.packaging import log_member
+from yoyak.registry import check, deployment, promotion
+from yoyak.registry.resolve import resolve_model
 from yoyak.stages import release
+from yoyak.tracking import lineage
+from yoyak.tracking import runs as tracking
 
 FIGURES = {"passed": True, "speed.ratio": 1.5, "rouge.exported": 0.4, "rouge.low": -0.001}
 
@@ -36,10 +39,10 @@ def made(store: Any, project: Path, subject: Subject) -> Any:
     for member in ("bart", "other"):
         with tracking.stage_run("train", member=member, params={}, inputs={}) as run:
             model_id = log_member(run, Path("models", member), example=DIALOGUE)
-        found = registry.register_member(f"yoyak-{member}", model_id=model_id, run_id=run.run_id, tags={})
+        found = promotion.register_member(f"yoyak-{member}", model_id=model_id, run_id=run.run_id, tags={})
         rows.append({"name": found.name, "version": found.version, "member": member})
         if member == "bart":
-            best = registry.register_best(
+            best = promotion.register_best(
                 "yoyak", member=member, model_id=model_id, run_id=run.run_id, scores={}, tags={}
             )
             rows.append({"name": best.name, "version": best.version, "member": member})
@@ -83,7 +86,7 @@ def test_one_that_passed_is_served_with_all_its_tags(made: Any, capsys: pytest.C
     assert (tags["alias.serving.from"], tags["alias.serving.to"]) == ("1", "2")
     assert tags["alias.serving.who"] == lineage.person()
     assert tags["alias.serving.gate.passed"] == "true"
-    folder = registry.resolve_model("models:/yoyak@serving")
+    folder = resolve_model("models:/yoyak@serving")
     assert json.loads((folder / "serving.json").read_text())["batch_size"] == 16
     assert json.loads((folder / "yoyak.json").read_text())["generation"]["max_new_tokens"] == 6
     assert (folder / "weights.bin").read_bytes() == Path("exports/bart/weights.bin").read_bytes()
@@ -118,7 +121,7 @@ def test_a_second_time_changes_nothing(made: Any, capsys: pytest.CaptureFixture[
     release.run()
     assert capsys.readouterr().out == "nothing changed: the registry has this release\n"
     # The whole path changes nothing either, where the quick question is not answered.
-    made.delete_registered_model_tag("yoyak", registry_check.RELEASE)
+    made.delete_registered_model_tag("yoyak", check.RELEASE)
     release.run()
     assert "nothing changed" not in capsys.readouterr().out
     assert (runs(made), dict(made.get_model_version("yoyak", "2").tags)) == before
@@ -131,7 +134,7 @@ def test_other_ways_to_serve_are_another_version(made: Any) -> None:
         YAML().dump({**tree, "serving": {"batch_size": 4}}, out)
     release.run()
     assert aliases(made)["serving"] == 3
-    folder = registry.resolve_model("models:/yoyak@serving")
+    folder = resolve_model("models:/yoyak@serving")
     assert json.loads((folder / "serving.json").read_text())["batch_size"] == 4
 
 
@@ -141,7 +144,7 @@ def test_a_move_is_taken_back_and_stays_back(made: Any, capsys: pytest.CaptureFi
     assert capsys.readouterr().out.endswith("yoyak version 1 is served again\n")
     assert aliases(made)["serving"] == 1
     release.run()
-    made.delete_registered_model_tag("yoyak", registry_check.RELEASE)
+    made.delete_registered_model_tag("yoyak", check.RELEASE)
     release.run()
     assert aliases(made)["serving"] == 1, "what a person undid stays undone"
     with pytest.raises(UserError, match=r"^Version 1 of yoyak was the first to be served"):
@@ -153,23 +156,23 @@ def test_a_move_is_taken_back_and_stays_back(made: Any, capsys: pytest.CaptureFi
 
 def test_nothing_to_undo_is_one_sentence(made: Any) -> None:
     with pytest.raises(UserError, match="yoyak has no version that is served: there is no release to undo"):
-        registry_serving.undo_serving("yoyak")
+        deployment.undo_serving("yoyak")
     with pytest.raises(UserError, match=r"yoyack has no version that is served \(did you mean 'yoyak'\?\)"):
-        registry_serving.undo_serving("yoyack")
+        deployment.undo_serving("yoyack")
 
 
 def test_champions_compete_as_if_it_were_not_there(made: Any) -> None:
     release.run()
-    found = registry.champion("yoyak")
+    found = promotion.champion("yoyak")
     assert found and found.version == 1
     with tracking.stage_run("train", member="bart", params={}, inputs={}) as run:
         model_id = log_member(run, Path("models/bart"), example=DIALOGUE)
     values: dict[str, Any] = {"member": "bart", "model_id": model_id, "run_id": run.run_id, "scores": {}, "tags": {}}
-    assert registry.register_best("yoyak", **values).aliases == ("challenger",)
+    assert promotion.register_best("yoyak", **values).aliases == ("challenger",)
     assert aliases(made) == {"champion": 1, "challenger": 3, "serving": 2}
-    registry.promote("yoyak", 3)
+    promotion.promote("yoyak", 3)
     assert aliases(made) == {"champion": 3, "previous": 1, "serving": 2}
-    registry.undo_promotion("yoyak")
+    promotion.undo_promotion("yoyak")
     assert aliases(made) == {"champion": 1, "challenger": 3, "serving": 2}
 
 
@@ -191,7 +194,7 @@ def test_a_soup_that_was_not_registered_is_logged(made: Any) -> None:
     soup = made.get_model_version("yoyak", str(aliases(made)["serving"]))
     assert (soup.tags["variant"], soup.tags["member"]) == ("soup", "soup")
     before = runs(made)
-    made.delete_registered_model_tag("yoyak", registry_check.RELEASE)
+    made.delete_registered_model_tag("yoyak", check.RELEASE)
     release.run()
     assert runs(made) == before
 
@@ -204,7 +207,7 @@ def test_files_that_are_gone_are_made_again(made: Any) -> None:
     shutil.rmtree(location)
     release.run()
     assert aliases(made)["serving"] == 3
-    assert registry.resolve_model("models:/yoyak@serving").is_dir()
+    assert resolve_model("models:/yoyak@serving").is_dir()
 
 
 def test_a_bench_of_another_export_and_none_at_all_are_told(made: Any) -> None:

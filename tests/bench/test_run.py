@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from bench.conftest import SETTINGS
-from yoyak import lineage
 from yoyak.bench import page, quality
 from yoyak.bench.run import Subject, run_bench
 from yoyak.data.records import Dialogue
@@ -19,6 +18,7 @@ from yoyak.decoding.candidates import Candidate, write_candidates
 from yoyak.errors import UserError
 from yoyak.params import Generation, Params, Scoring
 from yoyak.stages.bench import logged, metrics, served
+from yoyak.tracking import lineage
 
 pytestmark = pytest.mark.slow
 

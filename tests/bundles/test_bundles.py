@@ -15,15 +15,17 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from mlflow_helpers import DIALOGUE
-from yoyak import cli, registry, tracking
-from yoyak.bundle_parts import nested
-from yoyak.bundles import open_bundle, write_bundle
+from yoyak import cli
+from yoyak.bundles.archive import open_bundle, write_bundle
+from yoyak.bundles.parts import nested
+from yoyak.bundles.resolve import resolve_model
 from yoyak.errors import UserError
-from yoyak.model_uri import resolve_model
-from yoyak.models.text import load_spec
+from yoyak.models.spec import load_spec
 from yoyak.params import Member
-from yoyak.serving.packaging import log_member
-from yoyak.tracking_run import flatten
+from yoyak.registration.packaging import log_member
+from yoyak.registry import promotion
+from yoyak.tracking import runs
+from yoyak.tracking.stage_run import flatten
 from zips import refused, summaries, zipped
 
 MEMBER = Member.model_validate(
@@ -38,14 +40,14 @@ MEMBER = Member.model_validate(
 
 
 @pytest.fixture
-def trained(store: Any, tiny_bart: Path) -> registry.Version:
+def trained(store: Any, tiny_bart: Path) -> promotion.Version:
     """The version of a training with params and metrics."""
     params = {"members": {"bart": MEMBER}, "seed": 20}
-    with tracking.stage_run("train", member="bart", params=params, inputs={"prepared": "p" * 32}) as run:
+    with runs.stage_run("train", member="bart", params=params, inputs={"prepared": "p" * 32}) as run:
         run.log_metrics({"eval_loss": 2.5, "broken": float("nan")})
         model_id = log_member(run, tiny_bart, example=DIALOGUE)
     scores = {"dev": {"combined": 0.5}}
-    return registry.register_best(
+    return promotion.register_best(
         "yoyak", member="bart", model_id=model_id, run_id=run.run_id, scores=scores, tags={"a": "b"}
     )
 
@@ -117,7 +119,7 @@ def test_out_of_one_store_into_another_with_the_same_answers(
         assert capsys.readouterr().out == said
     assert summaries("models:/yoyak-bart/1") == expected
 
-    from yoyak.tracking_store import connect
+    from yoyak.tracking.client import connect
 
     store = connect()
     [version] = versions(store, "yoyak-bart")
@@ -206,7 +208,7 @@ def test_shards_and_their_index_go_out_and_in(store, tiny_bart, tmp_path):
     BartForConditionalGeneration.from_pretrained(tiny_bart).save_pretrained(folder, max_shard_size="20KB")
     shards = {found.name for found in folder.glob("*.safetensors")}
     assert len(shards) > 1
-    with tracking.stage_run("train", member="bart", params={}, inputs={}) as run:
+    with runs.stage_run("train", member="bart", params={}, inputs={}) as run:
         model_id = log_member(run, folder, example=DIALOGUE)
     write_bundle(f"models:/{model_id}", tmp_path / "out.zip")
     assert shards | {"model.safetensors.index.json"} <= set(zipfile.ZipFile(tmp_path / "out.zip").namelist())
@@ -299,7 +301,7 @@ def test_a_broken_model_is_never_registered(store, tiny_bart, parts, tmp_path, c
 
 
 def test_a_stranger_s_metadata_is_logged_as_far_as_mlflow_takes_it(store, parts, tmp_path):
-    from yoyak.bundle_registration import register_bundle
+    from yoyak.registration.bundle import register_bundle
 
     metadata = {
         "metrics": {"rouge": 0.5, "../x": 1.0, "a#b": 2.0},

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from yoyak import cli, zip_reading
-from yoyak.bundles import open_bundle
+from yoyak import cli
+from yoyak.bundles import zip_reading
+from yoyak.bundles.archive import open_bundle
 from yoyak.errors import UserError
 from zips import patched, refused, summaries, zipped
 

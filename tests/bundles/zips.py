@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from mlflow_helpers import DIALOGUE
-from yoyak.bundles import open_bundle
-from yoyak.decoding.generate import Summarizer
+from yoyak.bundles.archive import open_bundle
+from yoyak.bundles.resolve import resolve_model
+from yoyak.decoding.torch import Summarizer
 from yoyak.errors import UserError
-from yoyak.model_uri import resolve_model
 
 
 def zipped(path: Path, parts: Mapping[str, bytes], change: Callable[[zipfile.ZipFile], None] | None = None) -> Path:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yoyak.data.augmenting import views
-from yoyak.data.masks import find_masks
+from yoyak.korean.masks import find_masks
 
 CHAT = """#Person1#: 안녕하세요.
 #Person2#: 네, 안녕하세요!!

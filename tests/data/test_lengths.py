@@ -7,13 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yoyak.data.lengths import (
-    add_token_histograms,
-    bin_edges,
-    length_histogram,
-    length_report,
-    write_length_plots,
-)
+from yoyak.data.lengths import add_token_histograms, bin_edges, length_histogram, length_report, write_length_plots
 from yoyak.data.records import Dialogue
 
 SPLITS = {

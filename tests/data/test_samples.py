@@ -14,9 +14,9 @@ import pytest
 
 from yoyak.data.samples import Split, generate, samples, scenarios, write_corpus, write_samples
 from yoyak.data.samples.compose import Sample
-from yoyak.data.samples.josa import particle
 from yoyak.data.samples.slots import SLOTS
 from yoyak.errors import UserError
+from yoyak.korean.josa import particle
 
 MASKS = {"PhoneNumber", "Address", "DateOfBirth", "Email", "PassportNumber", "CardNumber", "CarNumber"}
 SPEAKERS = {"Person1", "Person2", "Person3"}

@@ -15,7 +15,7 @@ from servers import yoyak
 from yoyak import cli
 from yoyak.demo.server import page
 from yoyak.export.folder import export_model
-from yoyak.params_export import Export
+from yoyak.params.deploy import Export
 
 SHORT = "#Person1#: 네"
 

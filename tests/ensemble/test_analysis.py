@@ -10,7 +10,7 @@ from yoyak.decoding.candidates import Candidate
 from yoyak.ensemble.analysis import analyse, figures
 from yoyak.ensemble.splits import Choice
 from yoyak.params import Scoring
-from yoyak.params_ensemble import Mbr, Soup, Vote
+from yoyak.params.ensemble import Mbr, Soup, Vote
 from yoyak.scoring.evaluation import Evaluation, evaluate_systems
 from yoyak.scoring.rouge import rouge
 

@@ -16,13 +16,13 @@ from yoyak import cli, params
 from yoyak.data.records import Dialogue, read_jsonl, write_jsonl
 from yoyak.data.samples import generate
 from yoyak.decoding.candidates import read_candidates
-from yoyak.decoding.generate import Summarizer
+from yoyak.decoding.torch import Summarizer
 from yoyak.ensemble.blending import dev_score
 from yoyak.ensemble.soft import SoftSummarizer
 from yoyak.ensemble.splits import read_choices
 from yoyak.errors import UserError
 from yoyak.models.load import build_model
-from yoyak.models.text import ModelSpec, save_spec
+from yoyak.models.spec import ModelSpec, save_spec
 from yoyak.models.tokenizers import train_tokenizer
 from yoyak.params import Member, Tokenizer
 from yoyak.stages import blend

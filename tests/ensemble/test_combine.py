@@ -14,7 +14,7 @@ from yoyak.ensemble import combine as module
 from yoyak.ensemble.combine import FILE, Combiner, combine, combine_all, combine_each, fit, load, save
 from yoyak.ensemble.pool import Row
 from yoyak.errors import UserError
-from yoyak.params_ensemble import Mbr, Stack, Strategy, Vote, VotePositional, Weighted
+from yoyak.params.ensemble import Mbr, Stack, Strategy, Vote, VotePositional, Weighted
 
 WORDS = list("가나다라마바사아자차")
 STRATEGIES = [

@@ -12,7 +12,7 @@ from sacrebleu.metrics import CHRF
 
 from yoyak.ensemble.mbr import mbr
 from yoyak.ensemble.pool import Row
-from yoyak.params_ensemble import Mbr
+from yoyak.params.ensemble import Mbr
 from yoyak.scoring.tokenize import tokenizer
 
 ROUGE = Mbr(type="mbr")

@@ -12,13 +12,14 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from yoyak.data.records import Dialogue
-from yoyak.decoding.generate import Summarizer
+from yoyak.decoding.torch import Summarizer
 from yoyak.ensemble import soft
 from yoyak.ensemble.blending import check_tokenizers
 from yoyak.ensemble.soft import Averaged, SoftSummarizer
 from yoyak.errors import UserError
 from yoyak.models.load import build_model
-from yoyak.models.text import ModelSpec, encode_inputs, encode_targets
+from yoyak.models.spec import ModelSpec
+from yoyak.models.text import encode_inputs, encode_targets
 from yoyak.models.tokenizers import train_tokenizer
 from yoyak.params import Generation, Member, Tokenizer
 

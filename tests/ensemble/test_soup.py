@@ -9,11 +9,11 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from yoyak.decoding.generate import Summarizer
+from yoyak.decoding.torch import Summarizer
 from yoyak.ensemble.soup import average, check_alike, make_soup, save
 from yoyak.errors import UserError
 from yoyak.models.load import build_model
-from yoyak.models.text import ModelSpec
+from yoyak.models.spec import ModelSpec
 from yoyak.models.tokenizers import train_tokenizer
 from yoyak.params import Generation, Member, Tokenizer
 

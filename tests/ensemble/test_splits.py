@@ -21,7 +21,7 @@ from yoyak.ensemble.combine import FILE, combine, fit, load
 from yoyak.ensemble.pool import Row, make_row, read_rows
 from yoyak.ensemble.splits import Choice, combine_splits, read_choices
 from yoyak.errors import UserError
-from yoyak.params_ensemble import Mbr, OfCandidates, Stack, Vote
+from yoyak.params.ensemble import Mbr, OfCandidates, Stack, Vote
 from yoyak.stages import ensemble
 
 WORDS = list("가나다라마바사아자차")

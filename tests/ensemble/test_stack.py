@@ -16,7 +16,7 @@ from yoyak.ensemble import stack
 from yoyak.ensemble.combine import FILE, Combiner, combine, fit, load, save
 from yoyak.ensemble.pool import Row, make_row
 from yoyak.errors import UserError
-from yoyak.params_ensemble import Stack
+from yoyak.params.ensemble import Stack
 
 STRATEGY = Stack(type="stack", folds=4)
 DIALOGUE = "#Person1#: 지훈 씨, 3시 30분에 회의실에서 만나요.\n#Person2#: 네, #PhoneNumber#로 연락할게요."

@@ -13,12 +13,12 @@ import pytest
 from onnx import TensorProto, helper
 
 from onnx_models import save_model
-from yoyak.decoding.onnx import OnnxSummarizer
+from yoyak.decoding.onnx.runtime import OnnxSummarizer
 from yoyak.export.cache import quantize_cross_cache
 from yoyak.export.folder import export_model
 from yoyak.export.graphs import export_graphs
 from yoyak.export.store import write_graphs
-from yoyak.params_export import Export
+from yoyak.params.deploy import Export
 
 Array = npt.NDArray[Any]
 PART = "past_key_values.0.encoder"

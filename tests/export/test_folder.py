@@ -11,15 +11,15 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from onnx_models import VOCABULARY, save_model
-from yoyak.decoding.onnx import OnnxSummarizer
-from yoyak.decoding.onnx_decoder import ROOM, SharedSeq2Seq
+from yoyak.decoding.onnx.decoder import ROOM, SharedSeq2Seq
+from yoyak.decoding.onnx.runtime import OnnxSummarizer
 from yoyak.errors import UserError
 from yoyak.export.edit import initializers
 from yoyak.export.folder import export_model
 from yoyak.export.graphs import export_graphs
 from yoyak.export.quantize import variable_products
 from yoyak.export.store import WEIGHTS, write_graphs
-from yoyak.params_export import Export
+from yoyak.params.deploy import Export
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from onnx_models import save_model
-from yoyak.decoding.onnx import OnnxSummarizer
+from yoyak.decoding.onnx.runtime import OnnxSummarizer
 from yoyak.errors import UserError
 from yoyak.stages import export, predict
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from yoyak.data.records import Dialogue
-from yoyak.decoding.generate import Summarizer
+from yoyak.decoding.torch import Summarizer
 from yoyak.errors import UserError
 from yoyak.models import preflight
 from yoyak.models.load import build_model, load_trained
-from yoyak.models.text import ModelSpec, encode_inputs, encode_targets, save_spec
+from yoyak.models.spec import ModelSpec, save_spec
+from yoyak.models.text import encode_inputs, encode_targets
 from yoyak.models.tokenizers import load_tokenizer, train_tokenizer
 from yoyak.params import Member, Tokenizer
 

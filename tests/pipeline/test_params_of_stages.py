@@ -11,8 +11,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.conftest import ROOT, shrink
-from yoyak import params, tracking, tracking_store
+from yoyak import params
 from yoyak.data.samples import write_corpus
+from yoyak.tracking import client as tracking_client
+from yoyak.tracking import runs
 
 PIPELINES = [YAML(typ="safe").load(ROOT / name)["stages"] for name in ("dvc.yaml", "export/dvc.yaml")]
 DVC = {name: node for stages in PIPELINES for name, node in stages.items()}
@@ -60,8 +62,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_params_are_those_that_are_read(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/mlflow.db")
-    monkeypatch.setattr(tracking_store, "_clients", {})
-    monkeypatch.setattr(tracking, "_given", [])
+    monkeypatch.setattr(tracking_client, "_clients", {})
+    monkeypatch.setattr(runs, "_given", [])
     read = params.read
     asked: set[str] = set()
 

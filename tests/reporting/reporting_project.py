@@ -17,7 +17,7 @@ from yoyak.ensemble.analysis import analyse
 from yoyak.ensemble.splits import Choice
 from yoyak.files import write_json, write_text
 from yoyak.params import Scoring
-from yoyak.params_ensemble import Mbr, Soup, Strategy, Vote
+from yoyak.params.ensemble import Mbr, Soup, Strategy, Vote
 from yoyak.reporting.build import build_report
 from yoyak.scoring.evaluation import evaluate_systems, write_evaluation
 

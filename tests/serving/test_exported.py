@@ -10,13 +10,14 @@ import pytest
 
 from mlflow_helpers import DIALOGUE, serve
 from onnx_models import save_model
-from yoyak import tracking
-from yoyak.decoding.onnx import OnnxSummarizer
+from yoyak.decoding.onnx.runtime import OnnxSummarizer
 from yoyak.errors import UserError
 from yoyak.export.folder import export_model
 from yoyak.params import Serving
-from yoyak.params_export import Export
-from yoyak.serving.packaging import log_exported, save_exported
+from yoyak.params.deploy import Export
+from yoyak.registration.packaging import log_exported
+from yoyak.serving.saving import save_exported
+from yoyak.tracking import runs
 
 LONG = "네 " * 200
 TEXTS = [f"#Person1#: {number} " + "내일 만나요. " * (number % 7) for number in range(40)]
@@ -40,7 +41,7 @@ def expected(bart):
 def test_it_is_logged_with_its_settings_and_without_torch(store, bart):
     import mlflow
 
-    with tracking.stage_run("export", params={}, inputs={}) as run:
+    with runs.stage_run("export", params={}, inputs={}) as run:
         model_id = log_exported(run, bart, serving=Serving(batch_size=8).model_dump(), example=DIALOGUE)
     logged = store.get_logged_model(model_id)
     folder = Path(logged.artifact_location)

@@ -10,18 +10,19 @@ import pandas as pd
 import pytest
 
 from mlflow_helpers import DIALOGUE
-from yoyak import tracking
 from yoyak.ensemble.combine import Combiner
+from yoyak.ensemble.summarizer import save_ensemble
 from yoyak.errors import UserError
-from yoyak.models.text import load_spec, save_spec
-from yoyak.params_ensemble import Vote
-from yoyak.serving.ensemble import save_ensemble
-from yoyak.serving.packaging import log_member, save_model
+from yoyak.models.spec import load_spec, save_spec
+from yoyak.params.ensemble import Vote
+from yoyak.registration.packaging import log_member
+from yoyak.serving.saving import save_model
+from yoyak.tracking import runs
 
 
 @pytest.fixture
 def logged(store, tiny_bart):
-    with tracking.stage_run("train", member="bart", params={"seed": 1}, inputs={}) as run:
+    with runs.stage_run("train", member="bart", params={"seed": 1}, inputs={}) as run:
         model_id = log_member(run, tiny_bart, example=DIALOGUE)
     return store.get_logged_model(model_id)
 
@@ -99,7 +100,7 @@ def test_signature_example_and_requirements(artifacts):
 
 
 def test_it_answers_as_the_summarizer_does(logged, tiny_bart):
-    from yoyak.decoding.generate import Summarizer
+    from yoyak.decoding.torch import Summarizer
 
     other = "#Person1#: 만날까요?"
     summarizer = Summarizer.load(tiny_bart)
@@ -164,8 +165,8 @@ def test_logging_is_quick_and_quiet_and_loads_no_torch(store, tiny_bart):
 import sys, time
 from pathlib import Path
 from yoyak import tracking
-with tracking.stage_run("train", member="bart", params={{}}, inputs={{}}) as run:
-    from yoyak.serving.packaging import log_member
+with runs.stage_run("train", member="bart", params={{}}, inputs={{}}) as run:
+    from yoyak.registration.packaging import log_member
     started = time.monotonic()
     log_member(run, Path({str(tiny_bart)!r}), example="#Person1#: 네")
     print(time.monotonic() - started, "torch" in sys.modules)
@@ -179,7 +180,7 @@ with tracking.stage_run("train", member="bart", params={{}}, inputs={{}}) as run
 def test_a_view_of_links_is_logged_as_the_files_behind_them(store, tiny_bart, tmp_path):
     for path in tiny_bart.iterdir():
         (tmp_path / path.name).symlink_to(path)
-    with tracking.stage_run("train", member="bart", params={}, inputs={}) as run:
+    with runs.stage_run("train", member="bart", params={}, inputs={}) as run:
         model = store.get_logged_model(log_member(run, tmp_path, example=DIALOGUE))
     [weights] = Path(model.artifact_location).rglob("model.safetensors")
     assert not weights.is_symlink()
@@ -187,7 +188,7 @@ def test_a_view_of_links_is_logged_as_the_files_behind_them(store, tiny_bart, tm
 
 
 def test_what_is_no_model_is_one_sentence_and_leaves_no_ready_model(store, tiny_bart, tmp_path):
-    with tracking.stage_run("train", member="bart", params={}, inputs={}) as run:
+    with runs.stage_run("train", member="bart", params={}, inputs={}) as run:
         with pytest.raises(UserError, match="is no model of Yoyak"):
             log_member(run, tmp_path, example=DIALOGUE)
         (tmp_path / "yoyak.json").write_bytes((tiny_bart / "yoyak.json").read_bytes())

@@ -16,13 +16,15 @@ import pytest
 from mlflow_helpers import DIALOGUE
 from onnx_models import save_model
 from servers import yoyak
-from yoyak import cli, registry, tracking
+from yoyak import cli
 from yoyak.cpu import cores
 from yoyak.export.folder import export_model
-from yoyak.params_export import Export
+from yoyak.params.deploy import Export
+from yoyak.registration.packaging import log_member
+from yoyak.registry import promotion
 from yoyak.serving import launch
-from yoyak.serving.packaging import log_member
 from yoyak.serving.target import default_model
+from yoyak.tracking import runs
 
 ROOT = Path(__file__).parents[2]
 READY = "json.tool"
@@ -45,9 +47,9 @@ def project(project, monkeypatch):
 
 @pytest.fixture
 def champion(store, tiny_bart):
-    with tracking.stage_run("train", member="bart", params={}, inputs={}) as run:
+    with runs.stage_run("train", member="bart", params={}, inputs={}) as run:
         model_id = log_member(run, tiny_bart, example=DIALOGUE)
-    return registry.register_best("yoyak", member="bart", model_id=model_id, run_id=run.run_id, scores={}, tags={})
+    return promotion.register_best("yoyak", member="bart", model_id=model_id, run_id=run.run_id, scores={}, tags={})
 
 
 def try_line(out):

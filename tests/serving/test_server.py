@@ -3,8 +3,9 @@
 import pytest
 
 from mlflow_helpers import DIALOGUE, serve
-from yoyak import registry, tracking
-from yoyak.serving.packaging import log_member
+from yoyak.registration.packaging import log_member
+from yoyak.registry import promotion
+from yoyak.tracking import runs
 
 pytestmark = pytest.mark.slow
 
@@ -12,9 +13,9 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def server(store, tiny_bart):
     """A served champion: a function that posts a body and returns status and answer."""
-    with tracking.stage_run("train", member="bart", params={}, inputs={}) as run:
+    with runs.stage_run("train", member="bart", params={}, inputs={}) as run:
         model_id = log_member(run, tiny_bart, example=DIALOGUE)
-    registry.register_best("yoyak", member="bart", model_id=model_id, run_id=run.run_id, scores={}, tags={})
+    promotion.register_best("yoyak", member="bart", model_id=model_id, run_id=run.run_id, scores={}, tags={})
     with serve("models:/yoyak@champion") as post:
         yield post
 

@@ -8,9 +8,10 @@ import pytest
 
 from yoyak.data.records import Dialogue
 from yoyak.data.samples import generate
-from yoyak.decoding.generate import Summarizer
+from yoyak.decoding.torch import Summarizer
 from yoyak.errors import UserError
-from yoyak.models.text import ModelSpec, decode
+from yoyak.models.spec import ModelSpec
+from yoyak.models.text import decode
 from yoyak.models.tokenizers import train_tokenizer
 from yoyak.params import Generation, Member, Tokenizer
 from yoyak.scoring.rouge import rouge

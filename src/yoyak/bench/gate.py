@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from yoyak.bench.variants import EXPORTED, FP32, NAMES
-from yoyak.params_export import Gate
+from yoyak.params.deploy import Gate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

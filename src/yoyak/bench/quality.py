@@ -8,10 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from yoyak import lineage
 from yoyak.data.records import Dialogue
 from yoyak.decoding.candidates import read_candidates
 from yoyak.params import Generation, Scoring
+from yoyak.tracking import lineage
 
 LOCK = Path("dvc.lock")
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from yoyak import lineage
 from yoyak.bench import gate, measure, quality, variants
 from yoyak.bench.batch_size import Tried, chosen
 from yoyak.bench.processes import Worker, started
@@ -23,6 +22,7 @@ from yoyak.cpu import cores
 from yoyak.data.records import Dialogue
 from yoyak.errors import UserError
 from yoyak.params import Params
+from yoyak.tracking import lineage
 
 PACKAGES = ("onnxruntime", "torch", "transformers")
 REFERENCE = "torch_fp32"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from yoyak.cpu import cores
-from yoyak.params_export import Export
+from yoyak.params.deploy import Export
 
 EXPORTED = "exported"
 TORCH = ("torch_fp32", "torch_bf16", "torch_int8")
@@ -85,12 +85,12 @@ class Loaded:
 def load(variant: str, folder: Path, threads: int) -> Loaded:
     """Load a variant from its folder; ``threads`` is the most it may have, 0 one for each core that may be used."""
     if variant in ONNX:
-        from yoyak.decoding.onnx import OnnxSummarizer
+        from yoyak.decoding.onnx.runtime import OnnxSummarizer
 
         return Loaded(OnnxSummarizer.load(folder, threads=threads or None))
     import torch
 
-    from yoyak.decoding.generate import Summarizer
+    from yoyak.decoding.torch import Summarizer
 
     # The old way of INT8 knows the CPU alone; the others are served on the best device there is.
     summarizer = Summarizer.load(folder, "cpu" if variant == "torch_int8" else None)

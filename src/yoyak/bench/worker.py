@@ -39,9 +39,9 @@ def main(arguments: list[str]) -> None:
 def _load(variant: str, folder: Path, threads: int) -> tuple[Any, dict[str, Any]]:
     # The libraries first: what they take to be imported is no part of loading the model.
     if variant.startswith("torch"):
-        import yoyak.decoding.generate
+        import yoyak.decoding.torch
     else:
-        import yoyak.decoding.onnx  # noqa: F401
+        import yoyak.decoding.onnx.runtime  # noqa: F401
     from yoyak.bench import memory, variants
 
     start = time.perf_counter()

@@ -1,0 +1,1 @@
+"""Data files: reading, checking, cleaning, splitting; the generator of the sample corpus is in samples/."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 
-from yoyak.data.masks import find_masks
+from yoyak.korean.masks import find_masks
 
 TRIES = 100
 """Draws after which there seems to be no further view."""

@@ -18,13 +18,14 @@ from typing import IO, Any
 from tqdm import tqdm
 
 from yoyak import params
-from yoyak.data import checks, masks
+from yoyak.data import checks
 from yoyak.data.cleaning import clean_row
 from yoyak.data.lengths import length_report
 from yoyak.data.reading import Row, Table, read_table
 from yoyak.data.records import Dialogue
 from yoyak.data.splitting import check_ratios, cut
 from yoyak.errors import UserError
+from yoyak.korean import masks
 
 _LOG = logging.getLogger(__name__)
 _CUTTABLE = ("dev", "test")

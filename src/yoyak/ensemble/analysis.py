@@ -26,7 +26,7 @@ from yoyak.decoding.candidates import Candidate
 from yoyak.ensemble.splits import Choice
 from yoyak.ensemble.utility import rouge_matrix
 from yoyak.params import Scoring
-from yoyak.params_ensemble import Strategy
+from yoyak.params.ensemble import Strategy
 from yoyak.scoring.baselines import turns
 from yoyak.scoring.bins import length_bins
 from yoyak.scoring.bootstrap import comparisons, intervals

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from yoyak.data.records import Dialogue
-from yoyak.decoding.generate import Summarizer
+from yoyak.decoding.torch import Summarizer
 from yoyak.ensemble.stack import SHARES
 from yoyak.errors import UserError
 from yoyak.models.preflight import window_problem

@@ -26,8 +26,8 @@ from yoyak.ensemble.pool import Outcome, Row
 from yoyak.ensemble.vote import vote
 from yoyak.errors import UserError
 from yoyak.files import write_json
-from yoyak.params_base import Granularity
-from yoyak.params_ensemble import Mbr, OfCandidates, Stack, VotePositional
+from yoyak.params.base import Granularity
+from yoyak.params.ensemble import Mbr, OfCandidates, Stack, VotePositional
 from yoyak.scoring.rouge import rouge
 
 BATCH = 500

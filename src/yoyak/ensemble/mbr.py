@@ -13,7 +13,7 @@ import numpy as np
 
 from yoyak.ensemble.pool import CACHE_LINES, Outcome, Row
 from yoyak.ensemble.utility import chrf_matrix, rouge_matrix
-from yoyak.params_ensemble import Mbr
+from yoyak.params.ensemble import Mbr
 from yoyak.scoring.tokenize import tokenizer
 
 DIGITS = 9

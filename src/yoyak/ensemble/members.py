@@ -22,7 +22,7 @@ from typing import Any
 from yoyak.errors import UserError
 from yoyak.files import write_json
 from yoyak.params import Generation
-from yoyak.tracking import sigterm_raises
+from yoyak.process import sigterm_raises
 
 ROWS = "rows.jsonl"
 """The dialogues, in the folder where the candidates go."""
@@ -102,7 +102,7 @@ def _summarize(job: Job, work: Path, generation: Generation, workers: int) -> No
 
     from yoyak.data.records import read_jsonl
     from yoyak.decoding.candidates import write_candidates
-    from yoyak.decoding.generate import Summarizer
+    from yoyak.decoding.torch import Summarizer
     from yoyak.models.preflight import window_problem
 
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))

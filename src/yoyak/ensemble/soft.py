@@ -24,7 +24,7 @@ from transformers.generation import (
 )
 
 from yoyak.data.records import Dialogue
-from yoyak.decoding.generate import Summarizer
+from yoyak.decoding.torch import Summarizer
 from yoyak.ensemble.stack import fold_of
 from yoyak.models.text import encode_targets
 from yoyak.params import Generation

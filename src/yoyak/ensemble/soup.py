@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 import torch
 
-from yoyak.decoding.generate import Summarizer
+from yoyak.decoding.torch import Summarizer
 from yoyak.ensemble.blending import ELSE
 from yoyak.errors import UserError
-from yoyak.models.text import save_spec
+from yoyak.models.spec import save_spec
 
 FREE = {"_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "use_cache"}
 """Values of a config that change nothing of what trained weights mean; so do those of dropout."""

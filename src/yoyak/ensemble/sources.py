@@ -12,8 +12,7 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from yoyak.errors import UserError
-from yoyak.models.text import load_spec
-from yoyak.serving.loading import ABOUT
+from yoyak.models.spec import ENSEMBLE_FILE, load_spec
 
 LINEAGE = ("git.commit", "git.dirty", "dvc.models_md5", "member", "restored")
 """Tags of a version, beside those of its inputs, that say what it was made from."""
@@ -54,7 +53,7 @@ class Source:
 
 def every_model(registered: str, folder: Path) -> list[str]:
     """Return the newest version of each registered member, and each ZIP below a folder, hidden folders aside."""
-    from yoyak.tracking_store import connect, reported
+    from yoyak.tracking.client import connect, reported
 
     client = connect()
     with reported():
@@ -68,12 +67,12 @@ def every_model(registered: str, folder: Path) -> list[str]:
 
 def find_sources(uris: Sequence[str]) -> Iterator[tuple[str, Source | str]]:
     """Yield each model, or the sentence that says why it cannot be used."""
-    from yoyak.model_uri import resolve_model
+    from yoyak.bundles.resolve import resolve_model
 
     for uri in uris:
         try:
             folder = resolve_model(uri)
-            if (folder / ABOUT).is_file():
+            if (folder / ENSEMBLE_FILE).is_file():
                 raise UserError("it is an ensemble: name the models that it is made of.")
             load_spec(folder)
             yield uri, Source(uri=uri, folder=folder, about=_about(uri))
@@ -93,7 +92,7 @@ def _about(uri: str) -> dict[str, Any]:
 
 
 def _of_version(rest: str) -> dict[str, Any]:
-    from yoyak.tracking_store import connect, reported
+    from yoyak.tracking.client import connect, reported
 
     client = connect()
     name, at, alias = rest.partition("@")

@@ -14,7 +14,7 @@ from yoyak.ensemble.combine import Combiner, Fitted, combine_each, fit
 from yoyak.ensemble.pool import Outcome, Row, read_rows
 from yoyak.errors import UserError
 from yoyak.files import read_json_lines
-from yoyak.params_ensemble import Mbr, OfCandidates, Stack
+from yoyak.params.ensemble import Mbr, OfCandidates, Stack
 
 DEV = "dev"
 

@@ -17,7 +17,8 @@ from yoyak.ensemble.mbr import DIGITS
 from yoyak.ensemble.pool import CACHE_LINES, Outcome, Row
 from yoyak.ensemble.utility import rouge_matrix
 from yoyak.errors import UserError
-from yoyak.scoring.tokenize import MASK, tokenizer
+from yoyak.korean.masks import MASK
+from yoyak.scoring.tokenize import tokenizer
 
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*|[일이삼사오육칠팔구십백천만]+(?=[시분명개원월일층번])")
 _NAME = re.compile(r"[가-힣]{2,4}(?=\s?(?:씨|님|선생|과장|부장|대리|팀장|고객|환자))|\b[A-Z][a-z]+\b")

@@ -12,8 +12,9 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from yoyak.data.samples.josa import particle
-from yoyak.scoring.tokenize import MASK, analyse
+from yoyak.korean.josa import particle
+from yoyak.korean.kiwi import analyse
+from yoyak.korean.masks import MASK
 
 _EOJEOL = re.compile(r"\S+")
 _SYLLABLE = re.compile(rf"{MASK.pattern}|[A-Za-z]+|[0-9]+|\S")

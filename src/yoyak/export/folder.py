@@ -11,9 +11,9 @@ from yoyak.export.graphs import export_graphs, reorder_graph
 from yoyak.export.quantize import find_cpu, quantize
 from yoyak.export.store import list_ops, write_graphs
 from yoyak.files import atomic_path, write_json
-from yoyak.params_export import Export
+from yoyak.params.deploy import Export
 
-ABOUT, TOKENIZER, OPS = "onnx.json", "tokenizer.json", "ops.json"
+TOKENIZER, OPS = "tokenizer.json", "ops.json"
 
 
 def export_model(source: Path, out: Path, settings: Export) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def export_model(source: Path, out: Path, settings: Export) -> dict[str, Any]:
     UserError where the model cannot be exported.
     """
     from yoyak.models.load import load_trained
-    from yoyak.models.text import load_spec, save_spec
+    from yoyak.models.spec import ONNX_FILE, load_spec, save_spec
     from yoyak.models.tokenizers import load_tokenizer
 
     spec = load_spec(source)
@@ -59,7 +59,7 @@ def export_model(source: Path, out: Path, settings: Export) -> dict[str, Any]:
         write_graphs(graphs if shared else {**graphs, "reorder": reorder_graph(graphs["decoder"])}, work)
         (work / TOKENIZER).write_text(backend.to_str(), encoding="utf-8")
         save_spec(work, spec)
-        write_json(work / ABOUT, about)
+        write_json(work / ONNX_FILE, about)
         write_json(work / OPS, ops)
     size = sum(path.stat().st_size for path in out.iterdir())
     return {"bytes": size, "torch_bytes": weights, "bytes_by_type": ops["bytes_by_type"]}

@@ -23,7 +23,7 @@ from onnx import numpy_helper
 
 from yoyak.export.cache import quantize_cross_cache
 from yoyak.export.edit import Graphs, drop_unused, head, initializers
-from yoyak.params_export import Export
+from yoyak.params.deploy import Export
 
 if TYPE_CHECKING:
     from optimum.onnxruntime import QuantizationConfig

@@ -17,8 +17,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from yoyak import catalog
 from yoyak.errors import UserError, nearest
+from yoyak.models import catalog
 from yoyak.params import Member
 
 Family = Literal["seq2seq", "causal"]

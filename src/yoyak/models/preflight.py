@@ -11,7 +11,8 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from yoyak.errors import UserError
-from yoyak.models.text import ModelSpec, decode, encode_inputs, encode_targets
+from yoyak.models.spec import ModelSpec
+from yoyak.models.text import decode, encode_inputs, encode_targets
 from yoyak.params import Member
 
 

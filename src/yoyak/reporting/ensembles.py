@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from yoyak.errors import UserError
 from yoyak.reporting.formats import p_value, share, signed
-from yoyak.reporting.view import Part, Table
+from yoyak.reporting.view import Ensembles, Part, Table
 
 SHOWN = 16
 """Members in the table of agreement, the best on dev; the JSON has all."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ensembles:
-    """What the page says of ensembles."""
-
-    conclusion: str
-    best: str
-    """The ensemble that is best on dev."""
-    results: tuple[Table, ...]
-    """The strategies of each part, the headline's first."""
-    contributions: Table
-    agreement: Table | None
-    lengths: Table
-    analysis: Mapping[str, Any]
 
 
 def section(analysis: Mapping[str, Any], parts: tuple[Part, ...]) -> Ensembles | None:

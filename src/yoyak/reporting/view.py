@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from yoyak.reporting.differences import Segment
-
-if TYPE_CHECKING:
-    from yoyak.reporting.ensembles import Ensembles
 
 ScoreKey = tuple[str, str, str, str, str, str]
 """System, split, slice, granularity, multi-reference protocol, metric."""
@@ -146,6 +143,21 @@ class Table:
             all(re.match(r"(≤\s)?([+−]?[\d,.–]+|none|)(\s|$)", cell) for cell in cells)
             for cells in zip(*self.rows, strict=True)
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ensembles:
+    """What the page says of ensembles."""
+
+    conclusion: str
+    best: str
+    """The ensemble that is best on dev."""
+    results: tuple[Table, ...]
+    """The strategies of each part, the headline's first."""
+    contributions: Table
+    agreement: Table | None
+    lengths: Table
+    analysis: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

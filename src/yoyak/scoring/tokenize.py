@@ -23,13 +23,13 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
-from typing import Any
 
 from tqdm import tqdm
 
 from yoyak.errors import UserError, nearest
+from yoyak.korean.kiwi import analyse
+from yoyak.korean.masks import MASK
 
-MASK = re.compile(r"#[A-Za-z]+\d*#")
 CACHE_LINES = 500_000
 
 _UNIT = re.compile(rf"{MASK.pattern}|[^\W_]")
@@ -111,24 +111,6 @@ def _syllables(lines: Sequence[str]) -> Iterator[list[str]]:
 def _morphemes(lines: Sequence[str]) -> Iterator[list[str]]:
     for tokens in analyse([unicodedata.normalize("NFC", line) for line in lines]):
         yield [core for token in tokens if (core := _core(token.form))]
-
-
-def analyse(lines: Sequence[str]) -> Iterator[list[Any]]:
-    """Return Kiwi's tokens (``form``, ``tag``, ``start``, ``len``) of each line of NFC text, masks whole."""
-    return iter(_kiwi().tokenize(lines, pretokenized=_names) if lines else ())
-
-
-def _names(line: str) -> list[tuple[int, int, str]]:
-    """Return the spans of masks for Kiwi to take as proper nouns, so that a particle after one is a particle."""
-    return [(*match.span(), "NNP") for match in MASK.finditer(line)]
-
-
-@cache
-def _kiwi() -> Any:
-    from kiwipiepy import Kiwi
-
-    # The dictionary of names of several words rewrites a name into Wikidata's form of it and takes a second to load.
-    return Kiwi(load_multi_dict=False)
 
 
 class _Stemmer:

@@ -1,0 +1,1 @@
+"""The model as MLflow serves it: batching, limits, the server."""

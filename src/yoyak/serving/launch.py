@@ -25,9 +25,9 @@ from pathlib import Path
 
 from yoyak.cpu import cores
 from yoyak.errors import UserError
+from yoyak.process import sigterm_raises
 from yoyak.serving.settings import PREFIX
 from yoyak.serving.target import Target
-from yoyak.tracking import sigterm_raises
 
 GRACE = 2.0
 """Seconds that requests have to end when the server is told to."""

@@ -5,15 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from yoyak.decoding.generate import Summarizer
-    from yoyak.decoding.onnx import OnnxSummarizer
-    from yoyak.serving.ensemble import EnsembleSummarizer
+from yoyak.models.spec import ENSEMBLE_FILE, ONNX_FILE
 
-ABOUT = "ensemble.json"
-"""The file that an ensemble's folder has, and that of one model has not."""
-EXPORTED = "onnx.json"
-"""The file that an exported model's folder has: it is used without torch."""
+if TYPE_CHECKING:
+    from yoyak.decoding.onnx.runtime import OnnxSummarizer
+    from yoyak.decoding.torch import Summarizer
+    from yoyak.ensemble.summarizer import EnsembleSummarizer
 
 
 def load_summarizer(
@@ -23,19 +20,19 @@ def load_summarizer(
 
     ``threads`` is how many a model uses on the CPU; 0 is one for each core that may be used.
     """
-    if threads and not (folder / EXPORTED).is_file():
+    if threads and not (folder / ONNX_FILE).is_file():
         import torch
 
         torch.set_num_threads(threads)
-    if (folder / ABOUT).is_file():
+    if (folder / ENSEMBLE_FILE).is_file():
         # Scoring comes along with it, which serving one model does without.
-        from yoyak.serving.ensemble import load_ensemble
+        from yoyak.ensemble.summarizer import load_ensemble
 
         return load_ensemble(folder, device)
-    if (folder / EXPORTED).is_file():
-        from yoyak.decoding.onnx import OnnxSummarizer
+    if (folder / ONNX_FILE).is_file():
+        from yoyak.decoding.onnx.runtime import OnnxSummarizer
 
         return OnnxSummarizer.load(folder, device, threads or None)
-    from yoyak.decoding.generate import Summarizer
+    from yoyak.decoding.torch import Summarizer
 
     return Summarizer.load(folder, device)

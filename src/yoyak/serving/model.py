@@ -35,10 +35,10 @@ from yoyak.serving.requests import COLUMN, dialogues, generation
 from yoyak.serving.settings import load_serving
 
 if TYPE_CHECKING:
-    from yoyak.decoding.generate import Summarizer
-    from yoyak.decoding.onnx import OnnxSummarizer
+    from yoyak.decoding.onnx.runtime import OnnxSummarizer
+    from yoyak.decoding.torch import Summarizer
+    from yoyak.ensemble.summarizer import EnsembleSummarizer
     from yoyak.params import Generation
-    from yoyak.serving.ensemble import EnsembleSummarizer
 
 SERVER = "mlflow.pyfunc.scoring_server.app"
 """MLflow's server, whose module loads the model."""

@@ -12,7 +12,7 @@ from yoyak.params import Generation
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from yoyak.params_export import Serving
+    from yoyak.params.deploy import Serving
 
 COLUMN = "dialogue"
 PARAMS = (

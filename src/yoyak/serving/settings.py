@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from yoyak.errors import UserError, nearest
 from yoyak.files import write_json
-from yoyak.params_export import Serving
+from yoyak.params.deploy import Serving
 
 FILE = "serving.json"
 PREFIX = "YOYAK_SERVING_"

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yoyak import params
+from yoyak.bundles.resolve import resolve_model
 from yoyak.errors import UserError
-from yoyak.model_uri import FORMS, files_of, locate, resolve_model
-from yoyak.models.text import load_spec
+from yoyak.models.spec import ENSEMBLE_FILE, ONNX_FILE, load_spec
 from yoyak.params import Generation
-from yoyak.params_export import Serving
-from yoyak.serving.loading import ABOUT, EXPORTED
+from yoyak.params.deploy import Serving
+from yoyak.registry.resolve import FORMS, files_of, locate
 from yoyak.serving.settings import load_serving
-from yoyak.tracking_store import configure
+from yoyak.tracking.client import configure
 
 if TYPE_CHECKING:
-    from yoyak.model_uri import Located
+    from yoyak.registry.resolve import Located
 
 ALIASES = ("serving", "champion")
 """Which version is served where nobody names one: the first alias that there is."""
@@ -57,7 +57,7 @@ def default_model() -> str:
     """Return the URI of this project's model to serve; UserError where none is registered."""
     from mlflow.exceptions import MlflowException
 
-    from yoyak.tracking_store import connect, reported
+    from yoyak.tracking.client import connect, reported
 
     # Models are served anywhere: outside of a project, names are the usual ones.
     known = Path(params.PARAMS_FILE).exists()
@@ -101,9 +101,9 @@ def found(uri: str | None = None) -> Iterator[Target]:
 
 
 def _package(inner: Path, folder: Path) -> None:
-    from yoyak.serving.packaging import save_exported, save_model
+    from yoyak.serving.saving import save_exported, save_model
 
-    if (inner / EXPORTED).is_file():
+    if (inner / ONNX_FILE).is_file():
         settings = params.read("serving").serving if Path(params.PARAMS_FILE).exists() else params.Serving()
         save_exported(folder, inner, serving=settings.model_dump(), example=EXAMPLE)
     else:
@@ -111,7 +111,7 @@ def _package(inner: Path, folder: Path) -> None:
 
 
 def _describe(folder: Path, inner: Path, name: str) -> Target:
-    exported = (inner / EXPORTED).is_file()
+    exported = (inner / ONNX_FILE).is_file()
     return Target(
         folder=folder.absolute(),
         name=name,
@@ -130,17 +130,17 @@ def _name(model: Located) -> str:
 
 
 def _variant(inner: Path) -> str:
-    if (inner / ABOUT).is_file():
-        return f"ensemble of {', '.join(_read(inner / ABOUT)['members'])}"
+    if (inner / ENSEMBLE_FILE).is_file():
+        return f"ensemble of {', '.join(_read(inner / ENSEMBLE_FILE)['members'])}"
     member = load_spec(inner).member
-    if (inner / EXPORTED).is_file():
-        return f"{member}, exported in {_read(inner / EXPORTED)['precision']}, without torch"
+    if (inner / ONNX_FILE).is_file():
+        return f"{member}, exported in {_read(inner / ONNX_FILE)['precision']}, without torch"
     return f"{member}, in torch"
 
 
 def _generation(inner: Path) -> Generation:
-    if (inner / ABOUT).is_file():
-        return Generation(**_read(inner / ABOUT)["generation"])
+    if (inner / ENSEMBLE_FILE).is_file():
+        return Generation(**_read(inner / ENSEMBLE_FILE)["generation"])
     return load_spec(inner).generation
 
 

@@ -15,17 +15,17 @@ OUT = Path("bench")
 def run() -> None:
     """Measure what is in exports/ and write bench/."""
     p = params.read("bench", "gate", "generation", "scoring", "seed", "serving.batch_size", "serving.threads")
-    from yoyak import lineage, tracking
     from yoyak.bench import page
     from yoyak.bench.run import Subject, run_bench
     from yoyak.data.records import read_jsonl
     from yoyak.stages.export import find
+    from yoyak.tracking import lineage, runs
 
     folder = find_export()
     name, source = find(folder.name)
     subject = Subject(name=name, folder=folder, source=source)
     inputs = lineage.digests([folder, source, "prepared"])
-    with tracking.stage_run("bench", member=name, params={**vars(p), "serving": vars(p.serving)}, inputs=inputs) as run:
+    with runs.stage_run("bench", member=name, params={**vars(p), "serving": vars(p.serving)}, inputs=inputs) as run:
         figures = run_bench(subject, read_jsonl("prepared/dev.jsonl"), p)
         with atomic_path(OUT) as work:
             page.write(figures, work)

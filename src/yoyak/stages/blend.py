@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoyak import lineage, params, tracking
+from yoyak import params
 from yoyak.data.records import Dialogue, read_jsonl
 from yoyak.errors import UserError
 from yoyak.files import atomic_path, write_json
 from yoyak.params import Generation
-from yoyak.params_ensemble import Soft, Soup
+from yoyak.params.ensemble import Soft, Soup
+from yoyak.tracking import lineage, runs
 
 if TYPE_CHECKING:
     from yoyak.decoding.candidates import Candidate
-    from yoyak.decoding.generate import Summarizer
+    from yoyak.decoding.torch import Summarizer
 
 DEV = "dev"
 MODEL = "model"
@@ -53,7 +54,7 @@ def run(name: str) -> None:
         raise UserError("ensembles are fitted on the dev split, and there is none: see data.files and data.split.")
     folders = {member: Path("models", member) for member in strategy.members}
     inputs = lineage.digests([prepared, *folders.values()])
-    with tracking.stage_run("blend", member=name, params=params.dump(p), inputs=inputs) as run:
+    with runs.stage_run("blend", member=name, params=params.dump(p), inputs=inputs) as run:
         from yoyak.ensemble.blending import load_members
 
         members = load_members(folders, where, p.generation.max_new_tokens)

@@ -14,7 +14,7 @@ def run(model: str, output: str) -> None:
         raise UserError(f"{output} is a folder: name a file in it.")
     if out.suffix.lower() != ".zip":
         raise UserError(f"{output} does not end in .zip: name the file so that others know what it is.")
-    from yoyak.bundles import write_bundle
+    from yoyak.bundles.archive import write_bundle
 
     metadata = write_bundle(model, out)
     size = out.stat().st_size / 1e6

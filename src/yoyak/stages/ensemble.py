@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from yoyak import lineage, params, tracking
+from yoyak import params
 from yoyak.errors import UserError, nearest
 from yoyak.files import atomic_path, write_json
-from yoyak.params_ensemble import Ensemble, OfCandidates
+from yoyak.params.ensemble import Ensemble, OfCandidates
+from yoyak.tracking import lineage, runs
 
 
 def run(
@@ -58,7 +59,7 @@ def combine_members(name: str) -> None:
     prepared = Path("prepared")
     folders = {member: Path("predictions", member) for member in members}
     inputs = lineage.digests([prepared, *folders.values()])
-    with tracking.stage_run("ensemble", member=name, params=params.dump(p), inputs=inputs) as run:
+    with runs.stage_run("ensemble", member=name, params=params.dump(p), inputs=inputs) as run:
         from yoyak.ensemble import combine
         from yoyak.ensemble.splits import combine_splits
 
@@ -96,7 +97,7 @@ def combine_anything(
     p = params.load() if Path(params.PARAMS_FILE).exists() else params.Params.model_construct()
     from yoyak.data.preparing import read_input
     from yoyak.ensemble import combine
-    from yoyak.ensemble.command import Options, combine_models
+    from yoyak.ensemble.anywhere import Options, combine_models
     from yoyak.ensemble.sources import every_model
 
     chosen = _strategy(strategy, p.ensemble)

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoyak import lineage, params, tracking
+from yoyak import params
 from yoyak.files import write_json, write_text
+from yoyak.tracking import lineage, runs
 
 if TYPE_CHECKING:
     from yoyak.data.records import Dialogue
     from yoyak.params import Scoring
-    from yoyak.params_ensemble import Strategy
+    from yoyak.params.ensemble import Strategy
     from yoyak.scoring.evaluation import Predictions
 
 PREPARED, OUT = Path("prepared"), Path("evaluation")
@@ -45,7 +46,7 @@ def run() -> None:
     # A process of its own scores while this one waits for MLflow; a forked one would inherit the locks of threads.
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         scoring = pool.submit(score, list(p.members), p.ensemble.every, p.scoring, p.seed)
-        with tracking.stage_run(stage="evaluate", params={"scoring": p.scoring, "seed": p.seed}, inputs=inputs) as run:
+        with runs.stage_run(stage="evaluate", params={"scoring": p.scoring, "seed": p.seed}, inputs=inputs) as run:
             from yoyak.reporting import ensemble_charts
 
             found = scoring.result()

@@ -29,11 +29,11 @@ def export_chosen() -> None:
     """Export the model that ``export.model`` names."""
     settings = params.read("export").export
     name, folder = find(settings.model)
-    from yoyak import lineage, tracking
     from yoyak.export.folder import export_model
+    from yoyak.tracking import lineage, runs
 
     inputs = lineage.digests([folder])
-    with tracking.stage_run("export", params={"export": settings, "model": name}, inputs=inputs) as run:
+    with runs.stage_run("export", params={"export": settings, "model": name}, inputs=inputs) as run:
         with atomic_path("exports") as work:
             work.mkdir()
             made = export_model(folder, work / name, settings)
@@ -50,8 +50,8 @@ def export_any(model: str, out: Path, precision: str | None) -> None:
     settings = params.read("export").export if Path(params.PARAMS_FILE).exists() else params.Export()
     if precision is not None:
         settings = settings.model_copy(update={"precision": precision})
+    from yoyak.bundles.resolve import resolve_model
     from yoyak.export.folder import export_model
-    from yoyak.model_uri import resolve_model
 
     print(_sentence(out, export_model(resolve_model(model), out, settings)))
 

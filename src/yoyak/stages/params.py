@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from yoyak.overrides import effective
 from yoyak.params import Params, validate
+from yoyak.params.overrides import effective
 
 
 def run(file: str) -> None:

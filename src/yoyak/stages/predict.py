@@ -16,7 +16,7 @@ from yoyak.files import atomic_path
 
 if TYPE_CHECKING:
     from yoyak.decoding.candidates import Candidate
-    from yoyak.decoding.generate import Summarizer
+    from yoyak.decoding.torch import Summarizer
 
 
 def run(member: str | None = None, model: str | None = None, input: str = "-", output: str = "-") -> None:
@@ -32,15 +32,15 @@ def run(member: str | None = None, model: str | None = None, input: str = "-", o
 def predict_member(member: str) -> None:
     """Write the member's candidates for every split but train, those of the dialogues' views behind its own."""
     p = params.read("generation", "ensemble.tta", "seed")
-    from yoyak import lineage, tracking
     from yoyak.data.records import read_jsonl
     from yoyak.decoding.candidates import write_candidates
+    from yoyak.tracking import lineage, runs
 
     folder = Path("models", member)
-    with tracking.stage_run(
+    with runs.stage_run(
         "predict", member=member, params=params.dump(p), inputs=lineage.digests(["prepared", folder])
     ) as run:
-        from yoyak.decoding.generate import Summarizer
+        from yoyak.decoding.torch import Summarizer
         from yoyak.models.preflight import window_problem
 
         summarizer = Summarizer.load(folder)
@@ -89,8 +89,8 @@ def predict_file(model: str, source: str, output: str) -> None:
     if output != "-" and Path(output).is_dir():
         raise UserError(f"--output {output} is a folder: name a file in it.")
     data = params.read("data").data if Path(params.PARAMS_FILE).exists() else params.Data()
+    from yoyak.bundles.resolve import resolve_model
     from yoyak.data.preparing import read_input
-    from yoyak.registry import resolve_model
 
     rows = read_input(sys.stdin.buffer if source == "-" else Path(source), data, source)
     from yoyak.serving.loading import load_summarizer

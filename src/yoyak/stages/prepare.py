@@ -19,9 +19,9 @@ def run() -> None:
     from tqdm import tqdm
 
     from yoyak.data.lengths import add_token_histograms, write_length_plots
-    from yoyak.data.masks import masks_in
     from yoyak.data.preparing import prepare_splits
     from yoyak.data.records import write_jsonl
+    from yoyak.korean.masks import masks_in
     from yoyak.models.tokenizers import train_tokenizer
 
     prepared = prepare_splits(p.data, p.seed)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from yoyak import params, registry_check
+from yoyak import params
 from yoyak.errors import UserError
+from yoyak.registry import check
 
 
 def run(undo: bool = False, bundle: str | None = None, name: str | None = None) -> None:
@@ -20,16 +21,16 @@ def run(undo: bool = False, bundle: str | None = None, name: str | None = None) 
         return
     p = params.read("ensemble", "generation", "members", "registry", "scoring", "seed")
     if undo:
-        from yoyak import registry
+        from yoyak.registry import promotion
 
-        back = registry.undo_promotion(p.registry.name)
+        back = promotion.undo_promotion(p.registry.name)
         print(f"{back.name} version {back.version} is champion again")
         return
-    mark = registry_check.fingerprint()
-    if registry_check.was_last(mark) and registry_check.quick_check(mark, p.registry.name):
+    mark = check.fingerprint()
+    if check.was_last(mark) and check.quick_check(mark, p.registry.name):
         print("nothing changed: the registry has this result")
         return
-    from yoyak.registration import register
+    from yoyak.registration.members import register
 
     found = register(p, mark)
     for row in found["registered"]:
@@ -47,7 +48,7 @@ def register_bundle(bundle: str, name: str | None) -> None:
     # A bundle is registered anywhere: outside of a project, names are the usual ones.
     known = name is not None or not Path(params.PARAMS_FILE).exists()
     settings = params.Registry() if known else params.read("registry").registry
-    from yoyak.bundle_registration import register_bundle as register
+    from yoyak.registration.bundle import register_bundle as register
 
     done = register(Path(bundle), registry_name=settings.name, name=name)
     print(f"{done.version.name} version {done.version.version}{'' if done.new else ' has this bundle already'}")

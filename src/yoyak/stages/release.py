@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from yoyak import params, registry_check
+from yoyak import params
+from yoyak.registry import check
 
 
 def run(undo: bool = False) -> None:
@@ -10,16 +11,16 @@ def run(undo: bool = False) -> None:
     p = params.read("generation", "registry.name", "serving")
     name = p.registry.name
     if undo:
-        from yoyak import registry_serving
+        from yoyak.registry import deployment
 
-        back = registry_serving.undo_serving(name)
+        back = deployment.undo_serving(name)
         print(f"{back.name} version {back.version} is served again")
         return
-    mark = registry_check.release_fingerprint()
-    if registry_check.quick_release_check(mark, name):
+    mark = check.release_fingerprint()
+    if check.quick_release_check(mark, name):
         print("nothing changed: the registry has this release")
         return
-    from yoyak.registration_export import release
+    from yoyak.registration.exported import release
 
     done = release(p, mark)
     print(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from yoyak import catalog, lineage, params, tracking
+from yoyak import params
 from yoyak.files import atomic_path, write_json
+from yoyak.models import catalog
+from yoyak.tracking import lineage, runs
 
 
 def run(member: str) -> None:
@@ -23,7 +25,7 @@ def run(member: str) -> None:
     own = prepared / "tokenizers" / settings.tokenizer if settings.tokenizer else None
     source = own or catalog.checkpoint(str(settings.checkpoint))
     train, dev = read_jsonl(prepared / "train.jsonl"), read_jsonl(prepared / "dev.jsonl")
-    with tracking.stage_run(stage="train", member=member, params=vars(p), inputs=inputs) as run:
+    with runs.stage_run(stage="train", member=member, params=vars(p), inputs=inputs) as run:
         for name, rows in (("train", train), ("dev", dev)):
             run.log_dataset(f"prepared/{name}.jsonl", context=name, rows=len(rows))
         done = train_member(

@@ -1,0 +1,1 @@
+"""Training one member with transformers' Trainer."""

@@ -10,7 +10,8 @@ from datasets import Dataset
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from yoyak.data.records import Dialogue
-from yoyak.models.text import ModelSpec, encode_inputs, encode_targets
+from yoyak.models.spec import ModelSpec
+from yoyak.models.text import encode_inputs, encode_targets
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -27,12 +27,12 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from yoyak.data.records import Dialogue
-from yoyak.decoding.generate import Summarizer
+from yoyak.decoding.torch import Summarizer
 from yoyak.errors import UserError
 from yoyak.files import atomic_path, write_json
 from yoyak.models import preflight
 from yoyak.models.load import build_model
-from yoyak.models.text import ModelSpec, save_spec
+from yoyak.models.spec import ModelSpec, save_spec
 from yoyak.params import Member, Scoring
 from yoyak.scoring.rouge import rouge
 from yoyak.training.dataset import EpochLengthGroupedSampler, encode

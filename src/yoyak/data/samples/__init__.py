@@ -19,14 +19,7 @@ from typing import Literal, TextIO, get_args
 from tqdm import tqdm
 
 from yoyak.data.records import Dialogue
-from yoyak.data.samples import (
-    topics_health,
-    topics_home,
-    topics_money,
-    topics_shop,
-    topics_travel,
-    topics_work,
-)
+from yoyak.data.samples import topics_health, topics_home, topics_money, topics_shop, topics_travel, topics_work
 from yoyak.data.samples.compose import Sample, compose
 from yoyak.data.samples.scenario import REFERENCES, Scenario, parse
 from yoyak.errors import UserError, nearest

@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from yoyak.data.samples.josa import Word
 from yoyak.data.samples.scenario import Block, Scenario
 from yoyak.data.samples.slots import SLOTS, Value
 from yoyak.data.samples.talk import (
@@ -21,6 +20,7 @@ from yoyak.data.samples.talk import (
     POLITE_INLINE_FIXES,
     SMALL_TALK,
 )
+from yoyak.korean.josa import Word
 
 MAX_TURNS = 20
 

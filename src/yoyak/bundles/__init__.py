@@ -1,0 +1,1 @@
+"""A model as one ZIP file, written and read."""

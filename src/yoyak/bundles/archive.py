@@ -1,0 +1,264 @@
+"""A model as one ZIP file: written from MLflow, and read again as what anyone may have sent.
+
+    model.safetensors   or the shards of a large one, and their index
+    config.json, generation_config.json, tokenizer/
+    yoyak.json          how the model is used (`models.text.ModelSpec`)
+    config.yaml         the params that it was trained with
+    metadata.json       run, model and version in MLflow, metrics, and what the training was made from
+
+A ZIP from elsewhere may lack the last three, and may have its tokenizer beside the weights, or all in one folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yoyak.bundles.parts import (
+    MAX_PARAMS,
+    Lineage,
+    Metadata,
+    finite,
+    nested,
+    read_metadata,
+    read_object,
+    read_params,
+    read_spec,
+    remove_code,
+)
+from yoyak.bundles.zip_reading import Archive, opened
+from yoyak.errors import UserError
+from yoyak.files import atomic_path
+from yoyak.models.spec import SPEC_FILE, ModelSpec, load_spec, save_spec
+from yoyak.registry.resolve import Located, cache_folder, folder_of, locate
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+PARAMS, METADATA = "config.yaml", "metadata.json"
+CONFIGS = ("config.json", "generation_config.json", "tokenizer_config.json")
+WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
+TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "vocab*.json",
+    "vocab*.txt",
+    "merges.txt",
+    "*.model",
+    "*.spm",
+)
+"""What transformers' tokenizers are saved as."""
+MODEL, TOKENIZER_FOLDER = "model", "tokenizer"
+
+SMALL, LARGE = 4 << 20, 256 << 20
+"""Bytes of a configuration, and of any other file that is no weights."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A bundle, unpacked."""
+
+    path: Path
+    md5: str
+    folder: Path
+    """The Hugging Face folder, with yoyak.json."""
+    params: Mapping[str, Any]
+    metadata: Metadata
+
+    @property
+    def spec(self) -> ModelSpec:
+        """How the model is used."""
+        return load_spec(self.folder)
+
+
+def write_bundle(uri: str, out: Path) -> Metadata:
+    """Write a model of MLflow as a ZIP and return its metadata; the same model gives the same file, byte for byte.
+
+    Raises UserError where there is no such model, or it is not one that can be bundled.
+    """
+    if Path(uri).exists():
+        raise UserError(f"{uri} is a file or folder, of whose training nothing is known: name a model of MLflow.")
+    model = locate(uri)
+    folder = folder_of(model)
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{uri} is an ensemble, and a bundle holds one model: bundle each of its members.")
+    params, metadata = _known(model, load_spec(folder).member)
+    places = {path.name: _place(path.name) for path in sorted(folder.iterdir()) if path.is_file()}
+    _check_complete(uri, set(places))
+    with atomic_path(out) as work, zipfile.ZipFile(work, "w") as file:
+        for name, place in places.items():
+            if place is None:
+                continue
+            packed = zipfile.ZIP_STORED if name.endswith(".safetensors") else zipfile.ZIP_DEFLATED
+            with (folder / name).open("rb") as source, file.open(_entry(place, packed), "w", force_zip64=True) as entry:
+                shutil.copyfileobj(source, entry, 1 << 20)
+        file.writestr(_entry(PARAMS), _yaml(params))
+        file.writestr(_entry(METADATA), metadata.model_dump_json(indent=2, exclude_none=True) + "\n")
+    return metadata
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Return a bundle, unpacked into the user's cache folder the first time.
+
+    Nothing in it is trusted: what is unpacked is data of a model by the names above, and no more. Raises UserError in
+    one sentence for a ZIP that is damaged, hostile or no model.
+    """
+    with path.open("rb") as file:
+        md5 = hashlib.file_digest(file, "md5").hexdigest()
+    place = cache_folder() / "bundles" / md5
+    if not place.is_dir():
+        with atomic_path(place) as work, opened(path) as archive:
+            _unpack(archive, work)
+    return Bundle(
+        path=path,
+        md5=md5,
+        folder=place / MODEL,
+        params=read_params(place / PARAMS, f"{path}: {PARAMS}"),
+        metadata=read_metadata(place / METADATA, f"{path}: {METADATA}"),
+    )
+
+
+def _unpack(archive: Archive, work: Path) -> None:
+    """Write the model's files into ``work / MODEL``, what is known of it beside, and look at all that can be."""
+    where, model = archive.path, work / MODEL
+    chosen = _chosen(archive)
+    _check_complete(str(where), {Path(target).name for target in chosen})
+    wanted = sum(archive.entries[name].file_size for name in chosen.values())
+    free = shutil.disk_usage(work.parent).free
+    if wanted > free:
+        raise UserError(f"{where} needs {wanted >> 20} MiB of disk, {work.parent.parent} has {free >> 20} MiB free.")
+    # Small ones first: what they say is known before gigabytes are written.
+    for target, name in sorted(chosen.items(), key=lambda pair: archive.entries[pair[1]].file_size):
+        archive.extract(name, work / target, **_limit(target))
+    for path in sorted(model.glob("*.json")):
+        if path.name in CONFIGS:
+            remove_code(path, f"{where}: {path.name}")
+        if path.name.endswith(".index.json"):
+            _check_index(path, f"{where}: {path.name}")
+    read_metadata(work / METADATA, f"{where}: {METADATA}")
+    save_spec(model, read_spec(model, read_params(work / PARAMS, f"{where}: {PARAMS}"), str(where)))
+
+
+def _chosen(archive: Archive) -> dict[str, str]:
+    """Return the entries to unpack by their place in the cache; all others stay in the ZIP."""
+    configs = [name for name in archive.entries if name.count("/") < 2 and name.split("/")[-1] == "config.json"]
+    configs = [name for name in configs if not name.startswith(f"{TOKENIZER_FOLDER}/")]
+    if not configs:
+        raise UserError(f"{archive.path} holds no model: it has no config.json.")
+    inside = min(configs, key=len).removesuffix("config.json")
+    chosen: dict[str, str] = {}
+    for name in archive.entries:
+        place = name.removeprefix(inside)
+        base = place.removeprefix(f"{TOKENIZER_FOLDER}/")
+        if not name.startswith(inside) or "/" in base or base.startswith("."):
+            continue
+        if place in (PARAMS, METADATA):
+            target = place
+        elif place in (_place(base), base) and _place(base):
+            target = f"{MODEL}/{base}"
+        else:
+            continue
+        if target.casefold() in (known.casefold() for known in chosen):
+            raise UserError(f"{archive.path} holds '{base}' twice, in the model's folder and in {TOKENIZER_FOLDER}/.")
+        chosen[target] = name
+    return chosen
+
+
+def _place(name: str) -> str | None:
+    """Return where in a bundle a file of a model's folder goes; None for one that is left out."""
+    if any(fnmatchcase(name, pattern) for pattern in TOKENIZER):
+        return f"{TOKENIZER_FOLDER}/{name}"
+    known = name in (*CONFIGS, SPEC_FILE) or any(fnmatchcase(name, pattern) for pattern in WEIGHTS)
+    return name if known else None
+
+
+def _limit(target: str) -> dict[str, int]:
+    """Return the most bytes that a file can have: weights have the ZIP's own limit."""
+    name = Path(target).name
+    if name == PARAMS:
+        return {"limit": MAX_PARAMS}
+    if name in (*CONFIGS, SPEC_FILE, METADATA) or name.endswith(".index.json"):
+        return {"limit": SMALL}
+    return {} if name.endswith(".safetensors") else {"limit": LARGE}
+
+
+def _check_complete(where: str, names: set[str]) -> None:
+    if not any(name.endswith(".safetensors") for name in names):
+        raise UserError(f"{where} holds no weights: it has no model.safetensors.")
+    if not any(name in ("tokenizer.json", "merges.txt") or name.startswith("vocab") for name in names) and not any(
+        name.endswith((".model", ".spm")) for name in names
+    ):
+        raise UserError(f"{where} holds no tokenizer: it has no tokenizer.json.")
+
+
+def _check_index(path: Path, where: str) -> None:
+    """Refuse an index of shards that are not all here: transformers would open whatever path it names."""
+    shards = read_object(path, where).get("weight_map")
+    if not isinstance(shards, dict):
+        raise UserError(f"{where} holds no weight_map: make the bundle again.")
+    there = {weights.name for weights in path.parent.glob("*.safetensors")}
+    for shard in shards.values():
+        if shard not in there:
+            raise UserError(f"{where} names {ascii(shard)[:80]}, which the bundle does not hold: make it again.")
+
+
+def _known(model: Located, member: str) -> tuple[dict[str, Any], Metadata]:
+    """Return the params of a model's training and its metadata, as far as MLflow knows them."""
+    from yoyak.tracking.client import connect, reported
+
+    client = connect()
+    with reported():
+        run = _run(client, model.run_id)
+        logged = client.get_logged_model(model.model_id) if model.model_id else None
+    tags = dict(run.data.tags) if run else {}
+    params = (run.data.params if run else {}) or (logged.params if logged else {}) or {}
+    metrics = finite(run.data.metrics) if run else {}
+    if model.version is not None:
+        metrics |= finite({key: value for key, value in model.version.tags.items() if key.startswith("score.")})
+    metadata = Metadata(
+        member=member,
+        run_id=model.run_id,
+        model_id=model.model_id,
+        name=model.version.name if model.version else None,
+        version=int(model.version.version) if model.version else None,
+        metrics=metrics,
+        lineage=Lineage.of(model.run_id or "", tags),
+    )
+    return nested(params), metadata
+
+
+def _run(client: MlflowClient, run_id: str | None) -> Any:
+    """Return a run, or None where it is gone."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_run(run_id) if run_id else None
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
+def _entry(name: str, packed: int = zipfile.ZIP_DEFLATED) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    info.compress_type = packed
+    info.external_attr = 0o100644 << 16
+    return info
+
+
+def _yaml(value: Mapping[str, Any]) -> str:
+    from ruamel.yaml import YAML
+
+    out = io.StringIO()
+    YAML().dump(dict(value), out)
+    return out.getvalue()

@@ -1,0 +1,1 @@
+"""Decoding an exported model with onnxruntime and numpy alone."""

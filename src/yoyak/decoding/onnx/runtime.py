@@ -1,0 +1,247 @@
+"""Batched generation with onnxruntime, tokenizers and numpy alone: dialogues in, n-best summaries with scores out.
+
+    summarizer = OnnxSummarizer.load("exports/bart")
+    summarizer.summarize(["#Person1#: …"])[0][0].text
+
+It reads a folder that `yoyak export` wrote and has the interface of `decoding.torch.Summarizer`.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from tokenizers import Tokenizer
+
+from yoyak.cpu import cores
+from yoyak.decoding.candidates import Candidate
+from yoyak.decoding.onnx.decoder import BIAS, Causal, Decoding, Seq2Seq, SharedSeq2Seq, read
+from yoyak.decoding.onnx.options import Ints, Sampling, Search
+from yoyak.decoding.onnx.search import Written, search
+from yoyak.errors import UserError
+from yoyak.models.spec import ONNX_FILE, ModelSpec, load_spec
+from yoyak.models.text import decode, encode_inputs
+from yoyak.params import Generation
+
+"""The file that an exported folder has, and that of another model has not."""
+TOKENIZER = "tokenizer.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What has to be known of an exported model beside its graphs: `ONNX_FILE`."""
+
+    precision: str
+    model_type: str
+    eos_token_id: int
+    pad_token_id: int
+    decoder_start_token_id: int | None = None
+    forced_bos_token_id: int | None = None
+    forced_eos_token_id: int | None = None
+    positions: int | None = None
+    """Tokens that the model has positions for; null where there is no limit."""
+    cpu: str | None = None
+    per_channel: bool | None = None
+
+
+class Texts:
+    """A tokenizer.json, in those manners of a transformers tokenizer that `models.text` needs."""
+
+    def __init__(self, path: Path, end: int) -> None:
+        self.backend = Tokenizer.from_file(str(path))
+        self.backend.no_padding()
+        self.backend.no_truncation()
+        self.eos_token_id = end
+
+    def __call__(self, texts: str | list[str], add_special_tokens: bool = True, **_: Any) -> dict[str, Any]:
+        if isinstance(texts, str):
+            return {"input_ids": self.backend.encode(texts, add_special_tokens=add_special_tokens).ids}
+        rows = self.backend.encode_batch(texts, add_special_tokens=add_special_tokens)
+        return {"input_ids": [row.ids for row in rows]}
+
+    def batch_decode(self, rows: Sequence[Sequence[int]], skip_special_tokens: bool = True, **_: Any) -> list[str]:
+        """Return the text of each row."""
+        return self.backend.decode_batch([list(row) for row in rows], skip_special_tokens=skip_special_tokens)
+
+
+class OnnxSummarizer:
+    """An exported model with its tokenizer, ready to summarize on the CPU."""
+
+    def __init__(self, folder: Path, about: About, spec: ModelSpec, threads: int | None = None) -> None:
+        self.about = about
+        self.spec = spec
+        self.tokenizer = Texts(folder / TOKENIZER, about.eos_token_id)
+        # Few and big calls against many and small ones: only the latter gain by threads that wait in a loop. Those of
+        # the other graphs would take the cores from the decoder.
+        self.encoder = _session(folder / "encoder.onnx", threads, spin=False) if spec.family == "seq2seq" else None
+        self.decoder = _session(folder / "decoder.onnx", threads, spin=True)
+        self.shared = BIAS in {one.name for one in self.decoder.get_inputs()}
+        """Whether all texts of a dialogue have one cache; else `reorder` lets them change places."""
+        self.reorder = None if self.shared else _session(folder / "reorder.onnx", threads, spin=False)
+        self.truncated = 0
+        """Dialogues of the last call that were cut at the model's window."""
+        self.cut: list[bool] = []
+        """Which of them those were."""
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str | None = None, threads: int | None = None) -> OnnxSummarizer:
+        """Load what `yoyak export` wrote, with ``threads`` threads (by default one for each core that may be used).
+
+        Raises UserError where the folder holds no such model, or another device than the CPU is asked for.
+        """
+        folder = Path(folder)
+        if device not in (None, "cpu"):
+            raise UserError(f"An exported model runs on the CPU, not on '{device}': leave the device out.")
+        if not (folder / ONNX_FILE).is_file():
+            raise UserError(f"{folder} is no exported model: it has no {ONNX_FILE}; make one with `yoyak export`.")
+        try:
+            about = About(**json.loads((folder / ONNX_FILE).read_text(encoding="utf-8")))
+            return cls(folder, about, load_spec(folder), threads)
+        except UserError:
+            raise
+        except Exception as error:  # onnxruntime and tokenizers have error classes of their own, and no common one.
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise UserError(f"{folder} is damaged ({reason[:200]}): run `yoyak export` again.") from error
+
+    @property
+    def generation(self) -> Generation:
+        """How the model writes unless a call says otherwise."""
+        return self.spec.generation
+
+    def summarize(
+        self,
+        dialogues: Sequence[str],
+        *,
+        generation: Generation | None = None,
+        progress: bool = False,
+        sampling: Sampling | None = None,
+    ) -> list[list[Candidate]]:
+        """Return the candidates of each dialogue, best first, in the order of the dialogues.
+
+        Dialogues of like length share a batch, so that little of it is padding; a batch is halved when the memory
+        does not hold it. Raises UserError where the model has no positions for as many tokens.
+        """
+        settings = generation or self.generation
+        how = self.search(settings, sampling)
+        inputs = self.encode(dialogues)
+        self._check_window(inputs, settings.max_new_tokens)
+        order = sorted(range(len(inputs)), key=lambda row: -len(inputs[row]))
+        found: list[list[Candidate]] = [[] for _ in inputs]
+        size = settings.batch_size
+        done = 0
+        with _bar(len(inputs), progress) as count:
+            while done < len(order):
+                rows = order[done : done + size]
+                try:
+                    written = self.write([inputs[row] for row in rows], how, rows)
+                except (MemoryError, RuntimeError) as error:
+                    if len(rows) == 1 or not _out_of_memory(error):
+                        raise
+                    size = max(1, len(rows) // 2)
+                    continue
+                for row, texts in zip(rows, written, strict=True):
+                    decoded = decode(self.tokenizer, [text.tokens for text in texts])  # type: ignore[arg-type]
+                    found[row] = [
+                        Candidate(text, round(one.score, 6)) for text, one in zip(decoded, texts, strict=True)
+                    ]
+                done += len(rows)
+                count(len(rows))
+        return found
+
+    def encode(self, dialogues: Sequence[str]) -> list[list[int]]:
+        """Return the input ids of each dialogue, and note how many were cut."""
+        inputs, self.cut = encode_inputs(self.tokenizer, dialogues, self.spec)  # type: ignore[arg-type]
+        self.truncated = sum(self.cut)
+        return inputs
+
+    def search(self, settings: Generation, sampling: Sampling | None = None) -> Search:
+        """Return how to search: what torch's `Summarizer` tells ``generate``."""
+        return Search(
+            **settings.model_dump(exclude={"batch_size"}),
+            early_stopping=settings.num_beams > 1,
+            eos_token_id=self.about.eos_token_id,
+            pad_token_id=self.about.pad_token_id,
+            forced_bos_token_id=self.about.forced_bos_token_id,
+            forced_eos_token_id=self.about.forced_eos_token_id,
+            sampling=sampling,
+        )
+
+    def write(self, inputs: Sequence[list[int]], how: Search, rows: Sequence[int] | None = None) -> list[list[Written]]:
+        """Return what the model writes for each row of input ids, best first; ``rows`` numbers them for sampling."""
+        decoder = self.begin(inputs)
+        return search(decoder, decoder.prompt, how, rows)
+
+    def begin(self, inputs: Sequence[list[int]]) -> Decoding:
+        """Return the decoder of a batch, which has read its inputs."""
+        ids, mask = self._pad(inputs)
+        if self.encoder is None:
+            assert self.reorder is not None
+            return Causal(self.decoder, self.reorder, ids, mask)
+        start = np.full((len(ids), 1), self.about.decoder_start_token_id, dtype=np.int64)
+        cross = read(self.encoder, ids, mask)
+        if self.reorder is None:
+            return SharedSeq2Seq(self.decoder, cross, mask, start)
+        return Seq2Seq(self.decoder, self.reorder, cross, mask, start)
+
+    def _pad(self, inputs: Sequence[list[int]]) -> tuple[Ints, Ints]:
+        """Pad to the longest row, on the left for decoder-only models: what they write follows the last token."""
+        width = max(map(len, inputs))
+        ids = np.full((len(inputs), width), self.about.pad_token_id, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for row, tokens in enumerate(inputs):
+            place = slice(0, len(tokens)) if self.encoder is not None else slice(width - len(tokens), width)
+            ids[row, place] = tokens
+            mask[row, place] = 1
+        return ids, mask
+
+    def _check_window(self, inputs: Sequence[list[int]], new_tokens: int) -> None:
+        longest = max(map(len, inputs), default=0)
+        needed = longest + new_tokens if self.encoder is None else max(longest, new_tokens + 1)
+        if self.about.positions is not None and needed > self.about.positions:
+            raise UserError(
+                f"{self.spec.member} needs {needed} positions and has {self.about.positions}: lower max_new_tokens."
+            )
+
+
+@contextmanager
+def _bar(total: int, shown: bool) -> Iterator[Callable[[int], object]]:
+    """Yield what counts dialogues on a progress bar; a server shows none, and does not load what draws it."""
+    if not shown:
+        yield lambda _: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=total, desc="summarizing", unit="dialogue") as bar:
+        yield bar.update
+
+
+def _session(path: Path, threads: int | None, *, spin: bool) -> ort.InferenceSession:
+    _share_arena()
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads or cores()
+    options.inter_op_num_threads = 1
+    # Each step has shapes of its own: a plan of the memory for each of them is never used again.
+    options.enable_mem_pattern = False
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+@functools.cache
+def _share_arena() -> None:
+    """Let all sessions of the process take their memory from one place: they never run at the same time."""
+    place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(place, ort.OrtArenaCfg(0, -1, -1, -1))
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Return whether memory was the reason; onnxruntime has no class for it."""
+    return isinstance(error, MemoryError) or "allocate memory" in str(error) or "bad_alloc" in str(error)

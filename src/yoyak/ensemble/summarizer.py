@@ -1,0 +1,102 @@
+"""An ensemble that summarizes as one model does.
+
+Its folder has ``ensemble.json`` (how the members write, which versions they are), ``members/<name>/``, each a model's
+folder, and ``combiner.json``, the strategy and what it learned. One whose members write together (``soft``) has their
+weights in ``ensemble.json`` instead.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from yoyak.data.records import Dialogue
+from yoyak.decoding.candidates import Candidate
+from yoyak.decoding.torch import Summarizer
+from yoyak.ensemble import combine
+from yoyak.ensemble.pool import make_row
+from yoyak.errors import UserError
+from yoyak.files import write_json
+from yoyak.models.spec import ENSEMBLE_FILE
+from yoyak.params import Generation
+
+MEMBERS = "members"
+
+
+class EnsembleSummarizer:
+    """Several models and the strategy that makes one summary of theirs; used as a `Summarizer` is.
+
+    All members are in memory at once, since they are asked for every request.
+    """
+
+    def __init__(self, members: Mapping[str, Summarizer], combiner: combine.Combiner, generation: Generation) -> None:
+        self.members = members
+        self.combiner = combiner
+        self.generation = generation
+        self.truncated = 0
+        """Dialogues of the last call that were cut at the window of the model that cut most."""
+        self.cut: list[bool] = []
+        """Which of the last call's dialogues were cut at the window of any of the models."""
+
+    def summarize(
+        self, dialogues: Sequence[str], *, generation: Generation | None = None, progress: bool = False
+    ) -> list[list[Candidate]]:
+        """Return one summary of each dialogue, in their order."""
+        settings = generation or self.generation
+        # A request asks for one summary; the strategy needs the members' candidates.
+        kept = min(settings.num_beams, max(settings.num_return_sequences, self.generation.num_return_sequences))
+        asked = settings.model_copy(update={"num_return_sequences": kept})
+        written = {}
+        self.truncated, self.cut = 0, [False] * len(dialogues)
+        for name, member in self.members.items():
+            written[name] = member.summarize(dialogues, generation=asked, progress=progress)
+            self.truncated = max(self.truncated, member.truncated)
+            self.cut = [before or now for before, now in zip(self.cut, member.cut, strict=True)]
+        rows = [
+            make_row(Dialogue(fname=str(place), dialogue=text), {name: found[place] for name, found in written.items()})
+            for place, text in enumerate(dialogues)
+        ]
+        found = combine.combine_all(self.combiner, rows, total=len(rows))
+        return [[Candidate(outcome.text, outcome.score)] for outcome in found]
+
+
+def load_ensemble(folder: Path, device: str | None = None) -> Summarizer | EnsembleSummarizer:
+    """Load an ensemble's folder. Raises UserError where it is damaged."""
+    try:
+        about = json.loads((folder / ENSEMBLE_FILE).read_text(encoding="utf-8"))
+        generation = Generation(**about["generation"])
+        soft = about.get("soft")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder / ENSEMBLE_FILE} is damaged ({type(error).__name__}): register it again.") from error
+    combiner = None if soft else combine.load(folder)
+    names = soft or (combiner.weights if combiner else {})
+    members = {name: Summarizer.load(folder / MEMBERS / name, device) for name in names}
+    if combiner is not None:
+        return EnsembleSummarizer(members, combiner, generation)
+    from yoyak.ensemble.soft import SoftSummarizer
+
+    return SoftSummarizer(list(members.values()), list(soft.values()))
+
+
+def save_ensemble(
+    folder: Path,
+    members: Mapping[str, Path],
+    generation: Generation,
+    versions: Mapping[str, Any],
+    *,
+    combiner: combine.Combiner | None = None,
+    soft: Mapping[str, float] | None = None,
+) -> None:
+    """Make an ensemble's folder. ``versions`` says which versions its members are."""
+    for name, path in members.items():
+        # MLflow takes no links out of a folder.
+        shutil.copytree(path, folder / MEMBERS / name)
+    about: dict[str, Any] = {"generation": generation.model_dump(), "members": dict(versions)}
+    if combiner is not None:
+        combine.save(combiner, folder)
+    if soft is not None:
+        about["soft"] = dict(soft)
+    write_json(folder / ENSEMBLE_FILE, about)

@@ -1,0 +1,39 @@
+"""params.yaml as frozen, typed, documented objects, one module for each of its sections.
+
+Unknown keys are errors that name the nearest key.
+"""
+
+from yoyak.params.data import Columns, Data, Split, Tokenizer
+from yoyak.params.deploy import Bench, Export, Gate, Serving
+from yoyak.params.ensemble import Ensemble
+from yoyak.params.generation import Generation
+from yoyak.params.load import PARAMS_FILE, dump, load, read, validate
+from yoyak.params.members import Member
+from yoyak.params.registry import Registry
+from yoyak.params.report import Report
+from yoyak.params.schema import RESERVED, Params
+from yoyak.params.scoring import Scoring
+
+__all__ = [
+    "PARAMS_FILE",
+    "RESERVED",
+    "Bench",
+    "Columns",
+    "Data",
+    "Ensemble",
+    "Export",
+    "Gate",
+    "Generation",
+    "Member",
+    "Params",
+    "Registry",
+    "Report",
+    "Scoring",
+    "Serving",
+    "Split",
+    "Tokenizer",
+    "dump",
+    "load",
+    "read",
+    "validate",
+]

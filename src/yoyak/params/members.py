@@ -1,0 +1,58 @@
+"""The section ``members`` of params.yaml: the models that are trained."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from yoyak.params.base import Granularity, Name, Section
+
+
+class Member(Section):
+    """One trained model of the ensemble. Training values have the names of transformers' TrainingArguments."""
+
+    family: Literal["seq2seq", "causal"]
+    checkpoint: str | None = None
+    """A name of the catalog, a name on the Hugging Face Hub, or a local folder; null builds from ``config``."""
+    revision: str | None = None
+    """Commit, tag or branch of a checkpoint on the Hub."""
+    config: dict[str, Any] = {}
+    """With no checkpoint: the model's own configuration (``model_type`` and sizes), trained from scratch.
+    With a checkpoint: values of its configuration to change."""
+    tokenizer: Name | None = None
+    """Name in ``tokenizers``; null takes the checkpoint's own."""
+    prefix: str = ""
+    """Text put before the dialogue, such as T5's ``summarize: ``."""
+    separator: str = "\n요약: "
+    """Decoder-only models: text between the dialogue and its summary."""
+    max_input_tokens: Annotated[int, Field(gt=0)] = 512
+    max_target_tokens: Annotated[int, Field(gt=1)] = 96
+    """Tokens of a summary, its end mark included."""
+    learning_rate: Annotated[float, Field(gt=0)]
+    batch_size: Annotated[int, Field(gt=0)] = 16
+    gradient_accumulation_steps: Annotated[int, Field(gt=0)] = 1
+    num_epochs: Annotated[float, Field(gt=0)] = 10
+    warmup_ratio: Annotated[float, Field(ge=0, le=1)] = 0.05
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    lr_scheduler_type: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of training: auto is bf16 where CUDA has it, else fp32. Weights are kept and saved in fp32."""
+    evaluations: Annotated[int, Field(gt=0)] = 8
+    """How often in a training the dev set is scored and a checkpoint written."""
+    evaluation_dialogues: Annotated[int, Field(gt=0)] = 100
+    """Dev dialogues that are summarized (greedily) at each evaluation."""
+    early_stopping_patience: Annotated[int, Field(gt=0)] = 3
+    """Evaluations without a better combined ROUGE after which training stops."""
+    evaluation_granularity: Granularity = "morpheme"
+    """Unit of the ROUGE that chooses the best checkpoint."""
+
+    @model_validator(mode="after")
+    def _has_a_source(self) -> Member:
+        if self.checkpoint is None and "model_type" not in self.config:
+            raise ValueError("a member needs a checkpoint, or a config with model_type")
+        if self.checkpoint is None and self.tokenizer is None:
+            raise ValueError("a member that is built from config needs a tokenizer")
+        return self

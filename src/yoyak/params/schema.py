@@ -1,0 +1,66 @@
+"""The whole of params.yaml as one typed object."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from yoyak.errors import nearest
+from yoyak.params.base import Name, Section
+from yoyak.params.data import Data, Tokenizer
+from yoyak.params.deploy import Bench, Export, Gate, Serving
+from yoyak.params.ensemble import Ensemble
+from yoyak.params.generation import Generation
+from yoyak.params.members import Member
+from yoyak.params.registry import Registry
+from yoyak.params.report import Report
+from yoyak.params.scoring import Scoring
+
+RESERVED = ("first", "last", "longest", "longest3", "lead3", "oracle", "best_baseline")
+"""Names that the evaluation has for its baselines."""
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 20
+    data: Data = Data()
+    tokenizers: dict[Name, Tokenizer] = {}
+    members: dict[Name, Member]
+    generation: Generation = Generation()
+    ensemble: Ensemble = Ensemble()
+    scoring: Scoring = Scoring()
+    registry: Registry = Registry()
+    export: Export = Export()
+    bench: Bench = Bench()
+    gate: Gate = Gate()
+    serving: Serving = Serving()
+    report: Report = Report()
+
+    @model_validator(mode="after")
+    def _members_fit(self) -> Params:
+        if not self.members:
+            raise ValueError("members is empty: name at least one")
+        for name, member in self.members.items():
+            if name in RESERVED:
+                raise ValueError(f"members.{name}: the evaluation has that name for a baseline, choose another")
+            if member.tokenizer is not None and member.tokenizer not in self.tokenizers:
+                hint = nearest(member.tokenizer, self.tokenizers)
+                raise ValueError(f"members.{name}.tokenizer: no tokenizer is named '{member.tokenizer}'{hint}")
+        return self
+
+    @model_validator(mode="after")
+    def _ensembles_fit(self) -> Params:
+        for name, strategy in self.ensemble.every.items():
+            if name in RESERVED or name in self.members:
+                raise ValueError(f"ensemble: '{name}' is the name of a member or a baseline, choose another")
+            weights = getattr(strategy, "weights", None)
+            for member in (*(strategy.members or ()), *(weights if isinstance(weights, dict) else ())):
+                if member not in self.members:
+                    hint = nearest(member, self.members)
+                    raise ValueError(f"ensemble: {name} names '{member}', which is no member{hint}")
+        wanted = self.registry.ensemble
+        if wanted is not None and wanted not in self.ensemble.every:
+            raise ValueError(f"registry.ensemble: there is no '{wanted}'{nearest(wanted, self.ensemble.every)}")
+        return self

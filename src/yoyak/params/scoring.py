@@ -1,0 +1,34 @@
+"""The section ``scoring`` of params.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from yoyak.params.base import Granularity, Section, Share
+
+
+class Scoring(Section):
+    """How summaries are scored."""
+
+    granularities: list[Granularity] = ["morpheme", "eojeol", "syllable"]
+    """Units of ROUGE; the first is the one that models are chosen by."""
+    multi_reference: Literal["mean", "max"] = "mean"
+    """Protocol that models are chosen by; both are reported."""
+    weights: tuple[Share, Share, Share] = (0.33, 0.33, 0.34)
+    """Shares of ROUGE-1, ROUGE-2 and ROUGE-L in the combined score."""
+    bootstrap_samples: Annotated[int, Field(ge=100)] = 2000
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    processes: Annotated[int, Field(gt=0)] = 1
+    """Processes that score big files; the result does not depend on it."""
+    samples: Annotated[int, Field(ge=0)] = 20
+    """Test dialogues logged with every member's prediction as a table in MLflow."""
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Scoring:
+        if abs(sum(self.weights) - 1) > 0.011:
+            raise ValueError(f"weights must add up to 1, not {sum(self.weights):g}")
+        if not self.granularities or len(set(self.granularities)) < len(self.granularities):
+            raise ValueError("granularities must name at least one, and none twice")
+        return self

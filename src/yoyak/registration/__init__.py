@@ -1,0 +1,1 @@
+"""From a commit's results, or a bundle, to registered models."""

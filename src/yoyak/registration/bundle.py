@@ -1,0 +1,91 @@
+"""Registering a bundle: a run of stage ``import``, its model, and a version. A broken bundle is never registered."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from yoyak.bundles.archive import METADATA, PARAMS, Bundle, open_bundle
+from yoyak.bundles.parts import fits, loggable
+from yoyak.errors import UserError
+from yoyak.registration.packaging import log_member
+from yoyak.registry import promotion
+from yoyak.registry.promotion import Version
+from yoyak.tracking import restore, runs
+from yoyak.tracking.client import connect, locked, reported
+
+EXAMPLE = "#Person1#: 내일 세 시에 만날까요?\n#Person2#: 아니요, 네 시가 좋아요."
+SOURCE, MD5 = "source", "bundle.md5"
+"""Tags of a version that came as a bundle."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """A bundle's version in the registry."""
+
+    version: Version
+    new: bool
+    """Whether this call made it."""
+
+
+def register_bundle(path: Path, *, registry_name: str, name: str | None = None) -> Imported:
+    """Return the version of ``name``, by default ``<registry_name>-<member>``, that is this bundle.
+
+    The first time the model is loaded and tried, then logged with a run that has the bundle's params and metrics and,
+    as ``imported.…``, its lineage. Raises UserError for a bundle that cannot be read, loaded or used.
+    """
+    bundle = open_bundle(path)
+    member = bundle.spec.member
+    name = name or f"{registry_name}-{member}"
+    known = _known(name, bundle.md5)
+    if known is not None:
+        return Imported(version=known, new=False)
+    _try(bundle)
+    lineage = bundle.metadata.lineage.tags()
+    with runs.stage_run("import", member=member, params=loggable(bundle.params), inputs={path.name: bundle.md5}) as run:
+        run.set_tags(lineage)
+        run.log_metrics({key: value for key, value in bundle.metadata.metrics.items() if fits(key)})
+        for file in (PARAMS, METADATA):
+            if (bundle.folder.parent / file).is_file():
+                run.log_artifact(bundle.folder.parent / file)
+        model_id = log_member(run, bundle.folder, example=EXAMPLE)
+        tags = {SOURCE: "bundle", MD5: bundle.md5, "member": member, **lineage}
+        with locked(), reported():
+            version = promotion.register_member(name, model_id=model_id, run_id=run.run_id, tags=tags)
+    return Imported(version=version, new=True)
+
+
+def _known(name: str, md5: str) -> Version | None:
+    """Return the version that this bundle is already, if its files are still there."""
+    found = promotion.find_version(name, MD5, md5)
+    return found if found and restore.has_files(connect(), found.model_id) else None
+
+
+def _try(bundle: Bundle) -> None:
+    """Load the model and let it summarize one dialogue; UserError where it cannot."""
+    from yoyak.decoding.torch import Summarizer
+    from yoyak.models.preflight import window_problem
+
+    where = str(bundle.path)
+    try:
+        summarizer = Summarizer.load(bundle.folder, device="cpu")
+    except UserError as error:
+        raise UserError(str(error).replace(str(bundle.folder), where)) from error
+    room = summarizer.model.get_input_embeddings().num_embeddings
+    if len(summarizer.tokenizer) > room:
+        raise UserError(f"{where}: the tokenizer has {len(summarizer.tokenizer)} tokens, the model only {room}.")
+    problem = window_problem(summarizer.spec, summarizer.model, summarizer.generation.max_new_tokens)
+    if problem:
+        raise UserError(f"{where}: max_input_tokens and max_new_tokens of its yoyak.json need {problem}.")
+    tokens = min(16, summarizer.generation.max_new_tokens)
+    settings = summarizer.generation.model_copy(
+        update={"max_new_tokens": tokens, "min_new_tokens": min(tokens, summarizer.generation.min_new_tokens)}
+    )
+    try:
+        [candidates] = summarizer.summarize([EXAMPLE], generation=settings)
+    except (RuntimeError, IndexError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{where} cannot summarize a dialogue ({reason}): it is not registered.") from error
+    if not all(math.isfinite(candidate.score) for candidate in candidates):
+        raise UserError(f"{where} gives scores that are no numbers: its weights are damaged.")

@@ -1,0 +1,95 @@
+"""Logging a member or an ensemble with its run as an MLflow model."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yoyak.errors import UserError
+from yoyak.models.spec import SPEC_FILE, load_spec, save_spec
+from yoyak.params import Generation
+from yoyak.serving.saving import about_exported, save_model, view_of, with_serving
+from yoyak.tracking.client import reported
+from yoyak.tracking.stage_run import MODEL, StageRun
+
+if TYPE_CHECKING:
+    pass
+
+WEIGHTS = "model.safetensors"
+
+
+def log_member(run: StageRun, folder: Path, *, example: str) -> str:
+    """Log a trained member with its run and return the model's id.
+
+    ``folder`` is what `yoyak train` saved: a Hugging Face model with yoyak.json beside it; ``example`` is a dialogue.
+    Raises UserError where the folder is no such model.
+    """
+    spec = load_spec(folder)
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(f"{folder} holds no {WEIGHTS}: run `yoyak train` for '{spec.member}' again.")
+    about = {"member": spec.member, "family": spec.family, "spec": SPEC_FILE}
+    return log_model(run, folder, name=spec.member, generation=spec.generation, example=example, about=about)
+
+
+def log_exported(run: StageRun, folder: Path, *, serving: Mapping[str, Any], example: str) -> str:
+    """Log an exported model, which is served without torch, with its run and return the model's id.
+
+    ``folder`` is what `yoyak export` wrote; ``serving`` is the section of params.yaml, which the model carries with
+    it. A ``batch_size`` that is no number means that of the model's generation. Raises UserError for wrong ones.
+    """
+    spec, about = load_spec(folder), about_exported(folder)
+    with with_serving(folder, serving) as view:
+        return log_model(run, view, name=spec.member, generation=spec.generation, example=example, about=about)
+
+
+def log_model(
+    run: StageRun,
+    folder: Path,
+    *,
+    name: str,
+    generation: Generation,
+    example: str,
+    about: Mapping[str, Any],
+) -> str:
+    """Log the folder of a model or an ensemble with its run and return the model's id.
+
+    See `save_model` for what it takes. Nothing is loaded to log it.
+    """
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.models import Model
+
+    with reported():
+        params = run.client.get_run(run.run_id).data.params
+        logged = run.client.create_logged_model(
+            run.experiment_id, name, run.run_id, tags={"member": name}, params=params
+        )
+        try:
+            with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
+                path = Path(temporary) / "model"
+                model = Model(
+                    artifact_path=logged.artifact_location,
+                    run_id=run.run_id,
+                    model_uuid=logged.model_id,
+                    model_id=logged.model_id,
+                )
+                save_model(path, folder, generation=generation, example=example, about=about, model=model)
+                run.client.log_model_artifacts(logged.model_id, str(path))
+        except BaseException:
+            run.client.finalize_logged_model(logged.model_id, "FAILED")
+            raise
+        run.client.finalize_logged_model(logged.model_id, "READY")
+        run.client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    run.set_tags({MODEL: logged.model_id})
+    return str(logged.model_id)
+
+
+@contextmanager
+def writing(folder: Path, generation: Generation) -> Iterator[Path]:
+    """Yield a view of a model's folder whose spec says how the evaluated summaries were written."""
+    with view_of(folder) as view:
+        save_spec(view, replace(load_spec(folder), generation=generation))
+        yield view

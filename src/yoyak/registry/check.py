@@ -1,0 +1,90 @@
+"""The quick question before `register` and `release` do their work: does the registry have this very result already?
+
+Standard library only, so that the answer costs milliseconds where importing MLflow costs seconds. It can only be
+yes for a SQLite store; any doubt is a no, and the whole path follows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+
+from yoyak.tracking.uri import sqlite_file, tracking_uri
+
+RELEASE = "yoyak.release"
+"""Tag of an exported version, and of its registered model: what it was released from; the model has the last one."""
+
+_QUERY = """
+    SELECT version.storage_location
+    FROM model_version_tags AS tag
+    JOIN model_versions AS version ON version.name = tag.name AND version.version = tag.version
+    WHERE tag.name = ? AND tag.key = ? AND tag.value = ?
+      AND version.current_stage != 'Deleted_Internal'
+"""
+_RELEASED = f"""{_QUERY}
+      AND EXISTS (
+        SELECT 1 FROM registered_model_tags AS last
+        WHERE last.name = tag.name AND last.key = tag.key AND last.value = tag.value
+      )
+      AND EXISTS (
+        SELECT 1 FROM registered_model_aliases AS alias WHERE alias.name = tag.name AND alias.alias = 'serving'
+      )
+"""
+
+
+def fingerprint() -> str:
+    """Return the md5 of all that decides what is registered: params, evaluation, dev set, receipts, ensembles."""
+    fixed = (Path("params.yaml"), Path("evaluation", "summary.json"), Path("prepared", "dev.jsonl"))
+    learned = (path for name in ("combiner.json", "info.json") for path in Path("ensembles").glob(f"*/{name}"))
+    return _md5((*fixed, *sorted(Path("receipts").glob("*.json")), *sorted(learned)))
+
+
+def release_fingerprint() -> str:
+    """Return the md5 of all that decides what is released: params, the bench, the versions in fp32."""
+    names = ("params.yaml", "bench/bench.json", "bench/serving.json", "registry/registered.json")
+    return _md5([Path(name) for name in names])
+
+
+def was_last(fingerprint: str) -> bool:
+    """Return whether this result is the one that was registered last: of another, aliases and report would speak."""
+    try:
+        value = json.loads(Path("registry", "registered.json").read_text(encoding="utf-8"))
+        return bool(value["fingerprint"] == fingerprint)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def quick_check(fingerprint: str, name: str = "yoyak") -> bool:
+    """Return whether a version of the registered model carries the fingerprint, its files being there too."""
+    return _is_there(_QUERY, name, "yoyak.fingerprint", fingerprint)
+
+
+def quick_release_check(fingerprint: str, name: str = "yoyak") -> bool:
+    """Return whether what was released last carries the fingerprint, its files being there too."""
+    return _is_there(_RELEASED, name, RELEASE, fingerprint)
+
+
+def _is_there(query: str, *values: str) -> bool:
+    file = sqlite_file(tracking_uri())
+    if file is None or not file.is_file():
+        return False
+    try:
+        connection = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=5)
+        try:
+            rows = connection.execute(query, values).fetchall()
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        return False
+    return any((Path(location.removeprefix("file://")) / "MLmodel").is_file() for (location,) in rows if location)
+
+
+def _md5(paths: Iterable[Path]) -> str:
+    digest = hashlib.md5()
+    for path in paths:
+        content = path.read_bytes() if path.is_file() else b""
+        digest.update(f"{path.as_posix()} {len(content)}\n".encode() + content)
+    return digest.hexdigest()

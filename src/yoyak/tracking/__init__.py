@@ -1,0 +1,1 @@
+"""Runs in MLflow: the store, the runs of a pipeline, what they were made from, and rebuilding them."""

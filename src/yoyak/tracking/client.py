@@ -1,0 +1,193 @@
+"""Reaching MLflow: one client for each tracking URI, made safely, with errors that are one sentence.
+
+`connect` is what everything else here begins with. On SQLite it creates the tables under a file lock, because
+processes that meet on a fresh file would race; a server is asked once, briefly, before MLflow's own patience begins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from yoyak.errors import UserError
+from yoyak.tracking.uri import VARIABLE, sqlite_file, tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+"""Set where the person has not: MLflow's own defaults wait minutes for a server that is gone, and fill stderr with
+what nobody waits for, such as a progress bar for each copy of a file on the same disk."""
+
+PATIENCE = 4.0
+"""Seconds that a tracking server has for its first answer, twice."""
+
+STORES = re.compile(r"(sqlite|https?|(postgresql|mysql|mssql)(\+\w+)?)://|databricks")
+"""How the URI of a store begins; a folder is none since MLflow 3.13."""
+
+_clients: dict[str, MlflowClient] = {}
+
+
+def connect() -> MlflowClient:
+    """Return the client of the tracking URI in force; its store exists and answers.
+
+    Raises UserError where it cannot be reached or was made by another version of MLflow.
+    """
+    uri = tracking_uri()
+    if uri not in _clients:
+        initialise()
+    return _clients[uri]
+
+
+def initialise() -> None:
+    """Make sure that the store exists and answers. Any number of processes may do this at once."""
+    uri = tracking_uri()
+    if not STORES.match(uri):
+        raise UserError(
+            f"{VARIABLE} is '{shown(uri)}', no store of runs: give http://…, sqlite:///… or a database's URI."
+        )
+    configure()
+    os.environ[VARIABLE] = uri
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # MLflow writes the whole traceback of a database's error, which `reported` tells in one sentence.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    if uri.startswith(("http://", "https://")):
+        _probe(uri)
+    with locked(), reported():
+        from mlflow import MlflowClient
+
+        client = MlflowClient(uri)
+        client.search_experiments(max_results=1)
+        client.search_registered_models(max_results=1)
+    _clients[uri] = client
+
+
+def configure() -> None:
+    """Put `ENVIRONMENT` into effect; MLflow reads it when it is imported, and so do the processes that it starts."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def experiment_id(client: MlflowClient, name: str) -> str:
+    """Return the id of the experiment of this name, made if there is none.
+
+    Beside a SQLite file the artifacts go to ``mlruns/<name>``, from whichever folder a stage is started.
+    """
+    with locked(), reported():
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            file = sqlite_file(tracking_uri())
+            location = str(file.parent / "mlruns" / re.sub(r"[^\w-]", "_", name)) if file else None
+            # The kind opens the UI in its view for training, not in the one for agents.
+            kind = {"mlflow.experimentKind": "custom_model_development"}
+            return str(client.create_experiment(name, artifact_location=location, tags=kind))
+    if found.lifecycle_stage != "active":
+        raise UserError(
+            f"MLflow's experiment '{name}' was deleted: bring it back with "
+            f"`mlflow experiments restore --experiment-id {found.experiment_id}`, or set MLFLOW_EXPERIMENT_NAME."
+        )
+    if not takes_files(found.artifact_location):
+        raise UserError(
+            f"MLflow's experiment '{name}' keeps its files behind a tracking server: set {VARIABLE} to the server's "
+            f"address, or MLFLOW_EXPERIMENT_NAME to another name."
+        )
+    return str(found.experiment_id)
+
+
+def takes_files(location: str) -> bool:
+    """Return whether files can be written to an artifact location: only a server knows where its proxy leads."""
+    return tracking_uri().startswith("http") or not location.startswith("mlflow-artifacts:")
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """Hold the one lock that this machine's processes share for a store; it may be taken again while held."""
+    from filelock import FileLock
+
+    uri = tracking_uri()
+    file = sqlite_file(uri)
+    if file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        path = file.with_name(f"{file.name}.lock")
+    else:
+        path = Path(tempfile.gettempdir()) / f"yoyak-{hashlib.md5(uri.encode()).hexdigest()}.lock"
+    with FileLock(path, is_singleton=True):
+        yield
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn what MLflow raises for a store that does not answer into one sentence."""
+    try:
+        yield
+    except UserError:
+        raise
+    except ModuleNotFoundError as error:
+        uri = shown(tracking_uri())
+        raise UserError(f"MLflow's store at {uri} needs the Python package '{error.name}': install it.") from error
+    except Exception as error:
+        if not type(error).__module__.startswith(("mlflow.", "sqlalchemy.", "alembic.", "requests.", "sqlite3")):
+            raise
+        raise UserError(_sentence(error, shown(tracking_uri()))) from error
+
+
+def shown(uri: str) -> str:
+    """Return a URI as it may be printed: without the name and password that it may carry."""
+    return re.sub(r"//[^/@]*@", "//", uri)
+
+
+def _sentence(error: Exception, uri: str) -> str:
+    message = " ".join(str(getattr(error, "message", "") or error).split())
+    if "out-of-date database schema" in message:
+        return f"{uri} was written by another version of MLflow: back it up, then run `mlflow db upgrade {uri}`."
+    if "file is not a database" in message:
+        return f"{uri} is no SQLite database: move the file away, or set {VARIABLE}."
+    status = getattr(error, "get_http_status_code", lambda: None)()
+    if " 403" in message or status == 403:
+        return (
+            f"The tracking server at {uri} refused the request (403): allow this host name with the server's "
+            f"--allowed-hosts, or check your permission."
+        )
+    if " 401" in message or status == 401:
+        return (
+            f"The tracking server at {uri} wants credentials (401): set MLFLOW_TRACKING_USERNAME and "
+            f"MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
+        )
+    return f"MLflow's store at {uri} did not do what was asked: {message[:300].rstrip('.')}."
+
+
+def _probe(uri: str) -> None:
+    """Ask a server for a sign of life; any answer at all is one."""
+    import requests
+
+    insecure = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() == "true"
+    verify = False if insecure else os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or True
+    for attempt in (1, 2):
+        try:
+            requests.get(f"{uri.rstrip('/')}/health", timeout=PATIENCE, verify=verify)
+            return
+        except requests.exceptions.SSLError as error:
+            raise UserError(
+                f"The certificate of the tracking server at {shown(uri)} is not trusted: set "
+                f"MLFLOW_TRACKING_SERVER_CERT_PATH to its authority's file."
+            ) from error
+        except requests.exceptions.RequestException as error:
+            if attempt == 2:
+                raise UserError(
+                    f"The tracking server at {shown(uri)} does not answer: start it, or set {VARIABLE} "
+                    f"(unset, runs go to mlflow.db in this project)."
+                ) from error

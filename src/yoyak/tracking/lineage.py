@@ -1,0 +1,166 @@
+"""What a run was made from: commit, inputs, versions, device, seed; and the receipt that a training leaves.
+
+No MLflow here, and nothing heavy is imported: torch is asked for the device only where it is loaded already.
+"""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import os
+import platform
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from yoyak.errors import UserError
+from yoyak.files import write_json
+from yoyak.project import project_root
+
+PACKAGES = ("torch", "transformers", "yoyak")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What a training leaves beside its output, so that `register` finds its run again, or rebuilds it."""
+
+    run_id: str
+    member: str
+    inputs: dict[str, str]
+    """DVC's md5 of each input of the training, by path."""
+    experiment: str
+    """MLflow experiment of the run."""
+    started: int = 0
+    """Start of the run in milliseconds since 1970; 0 where it is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Git:
+    """The commit that the code is at; empty outside of a repository."""
+
+    commit: str
+    dirty: bool
+    """Whether tracked files differ from the commit, other than those that the pipeline itself writes."""
+
+
+def write_receipt(path: str | os.PathLike[str], receipt: Receipt) -> None:
+    """Write a receipt as JSON."""
+    write_json(path, asdict(receipt))
+
+
+def read_receipt(path: str | os.PathLike[str]) -> Receipt:
+    """Read what `write_receipt` wrote; UserError where the file is missing or no receipt."""
+    try:
+        return Receipt(**json.loads(Path(path).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} is missing: `dvc repro` trains the member, or brings the file from the cache."
+        ) from None
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} is no receipt of a training: {' '.join(str(error).split())}.") from error
+
+
+def digest(path: str | os.PathLike[str]) -> str:
+    """Return the md5 that DVC has for a file, or for a folder (it ends in ``.dir``).
+
+    A folder's is the md5 of the JSON list of its files' md5s and relative paths, ordered by path.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path} is missing: `dvc repro` makes it, or `dvc pull` brings it.")
+    if path.is_file():
+        return _md5(path)
+    files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
+    listing = json.dumps([{"md5": _md5(file), "relpath": name} for name, file in files])
+    return hashlib.md5(listing.encode()).hexdigest() + ".dir"
+
+
+def digests(paths: Iterable[str | os.PathLike[str]]) -> dict[str, str]:
+    """Return DVC's md5 of each path."""
+    return {Path(path).as_posix(): digest(path) for path in paths}
+
+
+def git(root: Path | None = None) -> Git:
+    """Return the state of the repository that holds the project."""
+    root = root or project_root()
+    commit = _git(root, "rev-parse", "HEAD")
+    if not commit:
+        return Git(commit="", dirty=False)
+    outputs = (f":(exclude,top,literal){path}" for path in _outputs(root))
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ":/", *outputs)
+    return Git(commit=commit, dirty=bool(changed))
+
+
+def pipeline_key(commit: str, root: Path | None = None) -> str:
+    """Return the md5 that the runs of one pipeline share: its params, its data, its commit, its DVC experiment."""
+    root = root or project_root()
+    params, data = root / "params.yaml", root / "data.dvc"
+    version = re.search(r"^\s*(?:- )?md5: (\S+)", data.read_text(encoding="utf-8"), re.M) if data.is_file() else None
+    parts = [
+        _md5(params) if params.is_file() else "",
+        version[1] if version else "",
+        commit,
+        os.environ.get("DVC_EXP_NAME", ""),
+    ]
+    return hashlib.md5("\n".join(parts).encode()).hexdigest()
+
+
+def device() -> str:
+    """Return what torch computes on here (``cuda: <name>``, ``mps`` or ``cpu``); ``cpu`` where torch is not loaded."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None:
+        return "cpu"
+    if torch.cuda.is_available():
+        return f"cuda: {torch.cuda.get_device_name()}"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide what a training gives."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def person() -> str:
+    """Return who is at work here, as ``user@host``."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def _git(root: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _outputs(root: Path) -> list[str]:
+    """Return what the pipeline writes, as paths from the repository's top: dvc.lock and the outputs that it lists."""
+    from ruamel.yaml import YAML
+
+    lock, top = root / "dvc.lock", _git(root, "rev-parse", "--show-toplevel")
+    stages = (YAML(typ="safe").load(lock) or {}).get("stages", {}) if lock.is_file() else {}
+    names = [output["path"] for stage in stages.values() for output in stage.get("outs", ())]
+    inside = Path(os.path.relpath(root.resolve(), Path(top).resolve()))
+    return [(inside / name).as_posix() for name in ("dvc.lock", *names)]

@@ -1,0 +1,124 @@
+"""Finding a training's run again, and rebuilding it where the tracking store does not have it.
+
+DVC's cache gives back a training's outputs without running it, so a fresh store knows nothing of it. What is needed
+is among those outputs: the receipt, the metrics, the curves; and the member's params.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yoyak import process
+from yoyak.tracking import lineage, runs
+from yoyak.tracking.client import connect, reported
+from yoyak.tracking.stage_run import StageRun
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+RESTORED, ORIGINAL_RUN, ORIGINAL_START = "restored", "restored.run_id", "restored.start"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """A training as the tracking store has it now."""
+
+    run_id: str
+    restored: bool
+    """Whether this is a rebuilt run, under ids other than the receipt's."""
+
+
+def find_training(receipt: lineage.Receipt) -> Training | None:
+    """Return the training that a receipt speaks of, or the run that was rebuilt from it, or None."""
+    client = connect()
+    with reported():
+        if _active_run(client, receipt.run_id):
+            return Training(run_id=receipt.run_id, restored=False)
+        places = [experiment.experiment_id for experiment in client.search_experiments()]
+        for run in client.search_runs(places, f"tags.`{ORIGINAL_RUN}` = '{receipt.run_id}'"):
+            if run.info.status == "FINISHED":
+                return Training(run_id=run.info.run_id, restored=True)
+    return None
+
+
+@contextmanager
+def restore_run(
+    receipt: lineage.Receipt,
+    *,
+    params: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    curves: str | os.PathLike[str] | None = None,
+) -> Iterator[StageRun]:
+    """Rebuild a training's run and yield it, so that its model can be logged again with it.
+
+    ``metrics`` is what metrics/train_<member>.json holds and ``curves`` is plots/curves_<member>.csv. The run has
+    the original's start and length as far as they are known, and is tagged ``restored``. Of the commit, the tags
+    tell the one that restored it.
+    """
+    client, git = connect(), lineage.git()
+    key = lineage.pipeline_key(git.commit)
+    parent, _ = runs.parent_run(client, receipt.experiment, key, git)
+    started = receipt.started or None
+    tags = {
+        **runs.common_tags(git, key),
+        "mlflow.parentRunId": parent.info.run_id,
+        runs.STAGE: "train",
+        runs.MEMBER: receipt.member,
+        runs.PROCESS: process.process_name(),
+        **({"seed": str(params["seed"])} if "seed" in params else {}),
+        "device": str(metrics.get("device", "unknown")),
+        RESTORED: "true",
+        ORIGINAL_RUN: receipt.run_id,
+        ORIGINAL_START: datetime.fromtimestamp(started / 1000, UTC).isoformat() if started else "unknown",
+        **runs.input_tags(receipt.inputs),
+    }
+    numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+    ended = started + int(1000 * numbers.get("seconds", 0)) if started else None
+    place = runs.child_experiment(client, parent, receipt.experiment)
+    run = runs.create_run(client, place, f"train {receipt.member}", tags, started)
+    status = "FAILED"
+    try:
+        run.log_params(params)
+        run.log_curves(read_curves(curves) if curves is not None else [])
+        run.log_metrics(numbers, step=int(numbers.get("steps", 0)))
+        yield run
+        status = "FINISHED"
+    finally:
+        with reported() if status == "FINISHED" else suppress(Exception):
+            runs.close_run(client, run.run_id, status, ended)
+
+
+def read_curves(path: str | os.PathLike[str]) -> list[dict[str, float | None]]:
+    """Read plots/curves_<member>.csv: one row for each step that something was logged at; an empty cell is None."""
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        return [{name: float(cell) if cell else None for name, cell in row.items()} for row in csv.DictReader(file)]
+
+
+def _active_run(client: MlflowClient, run_id: str) -> Run | None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+    return run if run.info.lifecycle_stage == "active" else None
+
+
+def has_files(client: MlflowClient, model_id: str) -> bool:
+    """Return whether a logged model's files are there."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return bool(model_id and client.list_logged_model_artifacts(model_id))
+    except (MlflowException, OSError):
+        return False

@@ -1,0 +1,209 @@
+"""Runs in MLflow: one parent for each pipeline, a child for each stage and member. Nothing else writes runs.
+
+    with tracking.stage_run("train", member="bart", params={"members": ..., "seed": 20}, inputs=...) as run:
+        run.log_metrics({"eval_loss": 2.1}, step=100)
+
+The child is FINISHED when the block is left, FAILED where an exception leaves it (its sentence is the tag
+``yoyak.error``) and KILLED on Ctrl-C and SIGTERM.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yoyak import process
+from yoyak.errors import UserError
+from yoyak.tracking import lineage
+from yoyak.tracking.client import connect, experiment_id, locked, reported, shown, takes_files
+from yoyak.tracking.stage_run import StageRun, mlflow_key
+from yoyak.tracking.uri import tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+PIPELINE, STAGE, MEMBER = "yoyak.pipeline", "yoyak.stage", "yoyak.member"
+PROCESS, ERROR = "yoyak.process", "yoyak.error"
+PREDICTIONS = "predictions/dev.jsonl"
+PREDICTIONS_MD5, PREDICTIONS_MODEL = "yoyak.predictions.dev_md5", "yoyak.predictions.model_id"
+
+EXPERIMENT = "yoyak"
+"""The experiment of runs where nobody names another."""
+
+_given: list[str] = []
+"""The run that `mlflow run` made for this process, once it has been taken out of the environment."""
+
+
+@contextmanager
+def stage_run(
+    stage: str,
+    *,
+    member: str | None = None,
+    params: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    experiment: str | None = None,
+) -> Iterator[StageRun]:
+    """Open the run of a stage below its pipeline's parent run, and close it with the status that the block earned.
+
+    ``params`` may nest and hold sections of params.yaml, such as ``vars(params.read(...))``; a ``seed`` among them is
+    a tag too. ``inputs`` are paths with DVC's md5s (`lineage.digests`). The experiment is MLFLOW_EXPERIMENT_NAME or
+    ``yoyak`` where none is named. Raises UserError where the tracking store cannot be reached.
+    """
+    client, git = connect(), lineage.git()
+    key = lineage.pipeline_key(git.commit)
+    parent, ours = parent_run(client, experiment, key, git)
+    place = child_experiment(client, parent, experiment)
+    _bury(client, place, parent.info.run_id, stage, member)
+    name = f"{stage} {member}" if member else stage
+    tags = {
+        **common_tags(git, key),
+        "mlflow.parentRunId": parent.info.run_id,
+        STAGE: stage,
+        **({MEMBER: member} if member else {}),
+        PROCESS: process.process_name(),
+        **({"seed": str(params["seed"])} if "seed" in params else {}),
+        **{f"version.{package}": version for package, version in lineage.versions().items()},
+        **input_tags(inputs),
+    }
+    run = create_run(client, place, name, tags)
+    run.log_params(params)
+    if ours:
+        close_run(client, parent.info.run_id, "RUNNING")
+    status, closing = "FAILED", {}
+    try:
+        with process.sigterm_raises():
+            yield run
+        status = "FINISHED"
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and error.code == process.TERMINATED):
+            status = "KILLED"
+        closing[ERROR] = " ".join(str(error).split()) or type(error).__name__
+        raise
+    finally:
+        # Where the block failed, the store may be the reason: that error is the one to be seen.
+        with reported() if status == "FINISHED" else suppress(Exception):
+            run.set_tags({**closing, "device": lineage.device()})
+            close_run(client, run.run_id, status)
+            if ours:
+                close_run(client, parent.info.run_id, status)
+
+
+def attach_predictions(run_id: str, path: str | os.PathLike[str], dataset_md5: str, *, model_id: str = "") -> None:
+    """Keep a training's dev predictions with its run, so that later models can be compared without decoding again.
+
+    Those of the same model on the same dev set are kept once.
+    """
+    client = connect()
+    tags = {PREDICTIONS_MD5: dataset_md5, PREDICTIONS_MODEL: model_id}
+    with reported():
+        known = client.get_run(run_id).data.tags
+        if model_id and all(known.get(key) == value for key, value in tags.items()):
+            return
+        client.log_artifact(run_id, str(path), str(Path(PREDICTIONS).parent))
+        for key, value in tags.items():
+            client.set_tag(run_id, key, value)
+
+
+def create_run(
+    client: MlflowClient, experiment: str, name: str, tags: Mapping[str, str], started: int | None = None
+) -> StageRun:
+    """Make a run; ``started`` is in milliseconds since 1970, by default now."""
+    with reported():
+        run = client.create_run(experiment, start_time=started, tags=dict(tags), run_name=name)
+    return StageRun(client, run.info.run_id, experiment)
+
+
+def common_tags(git: lineage.Git, key: str) -> dict[str, str]:
+    """Return the tags of every run, parent or child."""
+    experiment = os.environ.get("DVC_EXP_NAME")
+    return {
+        PIPELINE: key,
+        "git.commit": git.commit,
+        "git.dirty": str(git.dirty).lower(),
+        **({"mlflow.source.git.commit": git.commit} if git.commit else {}),
+        "mlflow.source.name": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "mlflow.source.type": "LOCAL",
+        "mlflow.user": lineage.person().partition("@")[0],
+        **({"DVC_EXP_NAME": experiment} if experiment else {}),
+    }
+
+
+def input_tags(inputs: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags that say which inputs, by path and md5, a run read."""
+    return {mlflow_key(f"input.{path}"): md5 for path, md5 in inputs.items()}
+
+
+def parent_run(client: MlflowClient, experiment: str | None, key: str, git: lineage.Git) -> tuple[Run, bool]:
+    """Return the pipeline's parent run, and whether its status is ours to set.
+
+    The run that `mlflow run` made is that parent, and stays MLflow's to close. Else it is the earliest that carries
+    the pipeline's key; the lock keeps processes of one machine from making two, the order settles it for more.
+    """
+    if "MLFLOW_RUN_ID" in os.environ:
+        _given[:] = [os.environ.pop("MLFLOW_RUN_ID")]
+    if _given:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = client.get_run(_given[0])
+            client.set_tag(_given[0], PIPELINE, key)
+            client.set_tag(_given[0], STAGE, "pipeline")
+        except MlflowException as error:
+            raise UserError(
+                f"MLFLOW_RUN_ID names the run {_given[0]}, which {shown(tracking_uri())} does not have: unset it."
+            ) from error
+        return run, False
+    place = _own_experiment(client, experiment)
+    with locked(), reported():
+        found = client.search_runs(
+            [place],
+            f"tags.`{PIPELINE}` = '{key}' AND tags.`{STAGE}` = 'pipeline'",
+            order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
+            max_results=1,
+        )
+        if found:
+            return found[0], True
+        name = f"pipeline {os.environ.get('DVC_EXP_NAME') or git.commit[:7] or 'without git'}"
+        run = client.create_run(place, tags={**common_tags(git, key), STAGE: "pipeline"}, run_name=name)
+        return run, True
+
+
+def child_experiment(client: MlflowClient, parent: Run, experiment: str | None) -> str:
+    """Return the experiment of a parent's children: the parent's, unless files cannot be written there.
+
+    That happens to `mlflow run` after `mlflow ui` was the first to use the store: the default experiment's files are
+    then the server's, and there is no server.
+    """
+    place = str(parent.info.experiment_id)
+    if takes_files(client.get_experiment(place).artifact_location):
+        return place
+    return _own_experiment(client, experiment)
+
+
+def _own_experiment(client: MlflowClient, name: str | None) -> str:
+    return experiment_id(client, name or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT)
+
+
+def _bury(client: MlflowClient, place: str, parent_id: str, stage: str, member: str | None) -> None:
+    """Close the runs of this stage whose process ended without a word, as one does that is killed by SIGKILL."""
+    query = f"tags.mlflow.parentRunId = '{parent_id}' AND tags.`{STAGE}` = '{stage}' AND status = 'RUNNING'" + (
+        f" AND tags.`{MEMBER}` = '{member}'" if member else ""
+    )
+    with reported():
+        for run in client.search_runs([place], query):
+            if process.is_gone(run.data.tags.get(PROCESS, "")):
+                client.set_tag(run.info.run_id, ERROR, "The process was killed.")
+                close_run(client, run.info.run_id, "KILLED")
+
+
+def close_run(client: MlflowClient, run_id: str, status: str, ended: int | None = None) -> None:
+    """Set a run's status; one that is RUNNING has no end."""
+    if status == "RUNNING":
+        client.update_run(run_id, status=status)
+    else:
+        client.set_terminated(run_id, status, ended)

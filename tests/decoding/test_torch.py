@@ -1,0 +1,51 @@
+"""Batched generation: what does not fit into memory is done in smaller batches."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlflow_helpers import DIALOGUE
+
+CODE = """
+import json, resource, sys
+import torch
+from yoyak.decoding.torch import Summarizer
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+summarizer = Summarizer.load(sys.argv[1], "cpu")
+summarizer.model.resize_token_embeddings(20_000)
+dialogues = [sys.argv[3]] * 96
+settings = summarizer.generation.model_copy(update={"num_beams": 4, "num_return_sequences": 1, "batch_size": 96})
+summarizer.summarize(dialogues[:1], generation=settings)
+if sys.argv[2] != "0":
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[2]) * 2**20,) * 2)
+sizes = []
+batch = summarizer._batch
+summarizer._batch = lambda rows, *rest: (sizes.append(len(rows)), batch(rows, *rest))[1]
+found = summarizer.summarize(dialogues, generation=settings)
+print(json.dumps({"sizes": sizes, "texts": [candidates[0].text for candidates in found]}))
+"""
+
+
+def summarize(model: Path, spare_mb: int) -> dict[str, list]:
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, str(model), str(spare_mb), DIALOGUE], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_a_batch_that_memory_does_not_hold_is_halved(tiny_bart: Path) -> None:
+    free, bounded = summarize(tiny_bart, 0), summarize(tiny_bart, 300)
+    assert free["sizes"] == [96]
+    assert bounded["sizes"][0] == 96
+    assert bounded["sizes"][-1] < 96
+    assert bounded["texts"] == free["texts"]

@@ -1,0 +1,227 @@
+"""`yoyak ensemble --models …`: any models over any file, one after another, whatever becomes of some of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from mlflow_helpers import DIALOGUE, make_bart
+from yoyak.decoding.torch import Summarizer
+from yoyak.ensemble.anywhere import LOCK
+from yoyak.ensemble.combine import Combiner, combine
+from yoyak.ensemble.members import ROWS
+from yoyak.ensemble.pool import Row
+from yoyak.ensemble.weights import equal
+from yoyak.params import Generation
+from yoyak.params.ensemble import Vote
+
+YOYAK = [sys.executable, "-c", "import sys; from yoyak.cli import main; sys.exit(main())"]
+PARAMS = """
+members: {a: {family: seq2seq, config: {model_type: bart}, tokenizer: bpe, learning_rate: 1e-3}}
+tokenizers: {bpe: {type: bpe, vocab_size: 300}}
+generation: {max_new_tokens: 6, num_beams: 2, num_return_sequences: 2}
+scoring: {bootstrap_samples: 100}
+"""
+IDS = tuple(f"d{number}" for number in range(5))
+DIALOGUES = tuple(f"{DIALOGUE} {fname}" for fname in IDS)
+SETTINGS = Generation(max_new_tokens=6, num_beams=2, num_return_sequences=2)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    for seed, name in enumerate("ab"):
+        make_bart(folder / name, seed=seed)
+    (folder / "broken").mkdir()
+    shutil.copytree(folder / "a", folder / "broken", dirs_exist_ok=True)
+    (folder / "broken/model.safetensors").write_bytes(b"no weights")
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "params.yaml").write_text(PARAMS, encoding="utf-8")
+    with (tmp_path / "in.csv").open("w", encoding="utf-8", newline="") as out:
+        writer = csv.writer(out)
+        writer.writerow(["fname", "dialogue", "summary"])
+        writer.writerows(
+            (f"d{number}", f"{DIALOGUE} {number}", "두 사람은 네 시에 만나기로 한다.") for number in range(5)
+        )
+    return tmp_path
+
+
+def ensemble(place: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "DVC_", "YOYAK_"))}
+    command = [*YOYAK, "ensemble", *map(str, arguments)]
+    return subprocess.run(
+        command,
+        cwd=place,
+        env={**kept, "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def read(path: Path) -> list[tuple[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return [(row["fname"], row["summary"]) for row in csv.DictReader(file)]
+
+
+def metadata(place: Path) -> dict[str, Any]:
+    (path,) = (place / "ensemble_results").glob("ensemble_metadata_*.json")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.slow
+def test_models_are_combined_and_broken_ones_are_listed(place: Path, models: Path) -> None:
+    named = [models / "a", models / "broken", models / "b", models / "nowhere"]
+    done = ensemble(place, "--models", *named, "--input", "in.csv", "--strategy", "mbr")
+    assert done.returncode == 0, done.stderr
+    out = place / "ensemble_results"
+    about = metadata(place)
+    stamp = about["output"].removeprefix("ensemble_output_").removesuffix(".csv")
+    assert {path.name for path in out.iterdir()} == {
+        f"ensemble_output_{stamp}.csv",
+        f"ensemble_metadata_{stamp}.json",
+        f"individual_model_1_{stamp}.csv",
+        f"individual_model_2_{stamp}.csv",
+    }
+    assert done.stdout == f"ensemble_results/ensemble_output_{stamp}.csv\n"
+    assert about["members"] == ["a", "b"]
+    assert [model["uri"] for model in about["models"]] == [str(models / "a"), str(models / "b")]
+    assert [entry["model"] for entry in about["errors"]] == [str(models / "nowhere"), "broken"]
+    assert all(entry["error"] in done.stderr for entry in about["errors"])
+    assert about["utility"].endswith("ROUGE-L by morpheme")
+    assert about["scores"]["dialogues"] == 5
+    assert set(about["scores"]["systems"]) == {"ensemble", "a", "b"}
+    assert all(model["peak_memory_mb"] > 100 and model["seconds"] > 0 for model in about["models"])
+
+    for number, name in enumerate("ab", 1):
+        alone = Summarizer.load(models / name, "cpu").summarize(DIALOGUES, generation=SETTINGS)
+        expected = [(fname, found[0].text) for fname, found in zip(IDS, alone, strict=True)]
+        assert read(out / f"individual_model_{number}_{stamp}.csv") == expected
+    assert [fname for fname, _ in read(out / f"ensemble_output_{stamp}.csv")] == list(IDS)
+
+
+@pytest.mark.slow
+def test_all_at_once_gives_the_same(place: Path, models: Path) -> None:
+    named = [models / name for name in "ab"]
+    done = ensemble(place, "--models", *named, "--input", "in.csv", "--strategy", "vote", "--parallel")
+    assert done.returncode == 0, done.stderr
+    written = {path.name: Summarizer.load(path, "cpu").summarize(DIALOGUES, generation=SETTINGS) for path in named}
+    rows = [Row(fname, "", {name: found[place] for name, found in written.items()}) for place, fname in enumerate(IDS)]
+    combiner = Combiner(strategy=Vote(type="vote"), granularity="morpheme", weights=equal(["a", "b"]))
+    expected = [outcome.text for outcome in combine(combiner, rows)]
+    assert read(place / done.stdout.strip()) == list(zip(IDS, expected, strict=True))
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_goes_on_from_the_models_that_are_done(place: Path, models: Path) -> None:
+    named = [str(models / name) for name in "ab"]
+    # A shell in the background lets what it starts ignore Ctrl-C.
+    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"{code}; from yoyak.cli import main; sys.exit(main())",
+         "ensemble", "--models", *named, "--input", "in.csv"],
+        cwd=place, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    partial = place / "ensemble_results/.partial"
+    deadline = time.monotonic() + 120
+    while not [path for path in partial.glob("*.jsonl") if path.name != ROWS] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert not list((place / "ensemble_results").glob("*.csv"))
+
+    done = ensemble(place, "--models", *named, "--input", "in.csv")
+    assert done.returncode == 0, done.stderr
+    assert [bool(model.get("resumed")) for model in metadata(place)["models"]] == [True, False]
+    assert not partial.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--models", "nowhere", "--input", "in.csv"], "no model can be used; train some with `dvc repro`"),
+        (["--models", "a", "--input", "in.csv", "--strategy", "mbrr"], "no 'mbrr' (did you mean 'mbr'?)"),
+        (["--models", "a", "b", "--input", "in.csv", "--weights", "1"], "--weights has 1 numbers for 2 models"),
+        (["--models", "a", "--input", "gone.csv"], "gone.csv"),
+        (["mbr", "--models", "a"], "and not both"),
+        ([], "name a strategy of params.yaml, or models with --models or --all"),
+        (["--all", "--input", "in.csv"], "there is no registered member and no ZIP below .: train some"),
+        (["mbr", "--input", "in.csv"], "mbr takes its values from params.yaml: options go with --models or --all"),
+        (["--models", "a", "--input", "in.csv", "--output", "in.csv"], "--output in.csv is a file: name a folder"),
+        (["--models", "a", "--input", "in.csv", "--strategy", "soft"], "works inside of the models"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(place: Path, arguments: list[str], message: str) -> None:
+    done = ensemble(place, *arguments)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("yoyak ensemble: ")
+    assert message in last
+
+
+@pytest.mark.slow
+def test_too_few_usable_models_is_told_and_one_can_be_passed_through(place: Path, models: Path) -> None:
+    named = ["--models", models / "a", models / "nowhere", "--input", "in.csv"]
+    done = ensemble(place, *named)
+    assert done.returncode == 1
+    assert "only a can be used and 2 are needed" in done.stderr
+    done = ensemble(place, *named, "--min-members", 1)
+    assert done.returncode == 0, done.stderr
+    about = metadata(place)
+    assert about["pass_through"] is True
+    files = sorted((place / "ensemble_results").glob("*.csv"))
+    assert read(files[0]) == read(files[1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--strategy", "stack"], "stack was fitted for no members yet, not for a, b: name those models"),
+        (["--strategy", "stack", "--weights", "1", "1"], "stack has no weights: leave --weights out"),
+        (["--strategy", "weighted"], "weighted: no dev score of a is known; give --weights"),
+        (["--strategy", "vote", "--weights", "nan", "1"], "weights must be numbers of 0 or more"),
+        (["--strategy", "vote", "--weights", "0", "0"], "weights must be numbers of 0 or more"),
+    ],
+)
+def test_what_can_be_known_is_told_before_a_model_runs(
+    place: Path, models: Path, arguments: list, message: str
+) -> None:
+    done = ensemble(place, "--models", models / "a", models / "b", "--input", "in.csv", *arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "summarizing" not in done.stderr
+    assert not (place / "ensemble_results").exists()
+
+
+def test_the_same_model_is_taken_once(place: Path, models: Path) -> None:
+    named = [models / "a", f"{models / 'a'}/", models / "." / "a"]
+    done = ensemble(place, "--models", *named, "--input", "in.csv")
+    assert done.returncode == 1
+    assert done.stderr.count("it is the same model as a.") == 2
+    assert "only a can be used and 2 are needed" in done.stderr
+
+
+def test_a_second_command_is_kept_out_of_the_folder(place: Path, models: Path) -> None:
+    out = place / "ensemble_results"
+    out.mkdir()
+    with FileLock(out / LOCK):
+        done = ensemble(place, "--models", models / "a", models / "b", "--input", "in.csv")
+    assert done.returncode == 1
+    assert "another yoyak ensemble is writing to ensemble_results: wait for it" in done.stderr

@@ -1,0 +1,92 @@
+"""A real `mlflow ui` in the project: it shows the runs of the default store, and serves as a tracking server."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from mlflow_helpers import DIALOGUE
+from yoyak.errors import UserError
+from yoyak.registration.packaging import log_member
+from yoyak.registry import promotion
+from yoyak.registry.check import quick_check
+from yoyak.registry.resolve import resolve_model
+from yoyak.tracking import client, restore, runs
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def local_run(store):
+    """A run that was written to the default store before any server."""
+    with runs.stage_run("train", member="bart", params={"seed": 1}, inputs={}) as run:
+        run.log_table([{"input": "가", "prediction": "나", "reference": "다"}])
+    return run
+
+
+@pytest.fixture
+def server(local_run, monkeypatch):
+    """The address of `mlflow ui`, which is given no store."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "ui", "--port", str(port), "--workers", "1"]
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    with Path("ui.log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 90
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2)
+                break
+            except OSError:
+                assert process.poll() is None, Path("ui.log").read_text()
+                assert time.monotonic() < deadline, Path("ui.log").read_text()
+                time.sleep(0.3)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(20)
+
+
+def test_the_ui_shows_local_runs_and_takes_new_ones(server, local_run, tiny_bart, tmp_path, monkeypatch):
+    def get(path):
+        with urllib.request.urlopen(f"{server}{path}", timeout=20) as answer:
+            return json.load(answer)
+
+    shown = get(f"/api/2.0/mlflow/runs/get?run_id={local_run.run_id}")["run"]
+    assert shown["info"]["run_name"] == "train bart"
+    table = get(f"/get-artifact?run_uuid={local_run.run_id}&path=samples.json")
+    assert table["data"] == [["가", "나", "다"]]
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "by server")
+    with runs.stage_run("train", member="bart", params={"seed": 1}, inputs={}) as run:
+        run.log_curves([{"step": step, "loss": 1.0 / (step + 1)} for step in range(200)])
+        model_id = log_member(run, tiny_bart, example=DIALOGUE)
+        receipt = run.receipt("bart", {})
+    assert receipt.experiment == "by server"
+    found = restore.find_training(receipt)
+    assert (found.run_id, found.restored) == (run.run_id, False)
+    for _ in range(2):
+        best = promotion.register_best(
+            "yoyak", member="bart", model_id=model_id, run_id=run.run_id, scores={}, tags={promotion.FINGERPRINT: "f"}
+        )
+        assert (best.version, best.aliases, best.model_id) == (1, ("champion",), model_id)
+    assert not quick_check("f"), "only a local file is looked into"
+    for uri in ("models:/yoyak@champion", f"runs:/{run.run_id}/bart"):
+        folder = resolve_model(uri)
+        assert folder.is_relative_to(tmp_path / "cache" / "yoyak" / "models")
+        assert (folder / "model.safetensors").read_bytes() == (tiny_bart / "model.safetensors").read_bytes()
+    with pytest.raises(UserError, match=r"has no alias 'champoin' \(did you mean 'champion'\?\)"):
+        resolve_model("models:/yoyak@champoin")
+    assert client.connect().get_metric_history(run.run_id, "loss")[-1].step == 199
