@@ -23,7 +23,7 @@ from yoyak.params.deploy import Export
 from yoyak.registration.packaging import log_member
 from yoyak.registry import promotion
 from yoyak.serving import launch
-from yoyak.serving.target import default_model
+from yoyak.serving.target import default_model_uri
 from yoyak.tracking import runs
 
 ROOT = Path(__file__).parents[2]
@@ -151,6 +151,6 @@ def test_a_taken_port_is_known_at_once_with_the_next_free_one(project, verb, cap
 
 
 def test_the_alias_for_serving_goes_before_the_champion(champion, store):
-    assert default_model() == "models:/yoyak@champion"
+    assert default_model_uri() == "models:/yoyak@champion"
     store.set_registered_model_alias("yoyak", "serving", 1)
-    assert default_model() == "models:/yoyak@serving"
+    assert default_model_uri() == "models:/yoyak@serving"

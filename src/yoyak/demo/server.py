@@ -18,7 +18,7 @@ from socketserver import ThreadingTCPServer
 from typing import Any
 
 from yoyak.errors import UserError
-from yoyak.serving.launch import DIRECT, address
+from yoyak.serving.launch import OPENER, local_url
 
 FILES = {
     "/": ("page.html", "text/html"),
@@ -66,7 +66,7 @@ def page(host: str, port: int, *, url: str, about: Mapping[str, Any]) -> Iterato
         thread = threading.Thread(target=listening.serve_forever, daemon=True)
         thread.start()
         try:
-            yield address(host, listening.server_address[1])
+            yield local_url(host, listening.server_address[1])
         finally:
             listening.shutdown()
 
@@ -77,7 +77,7 @@ def check_url(url: str) -> str:
     if not base.startswith(("http://", "https://")):
         raise UserError(f"--url '{url}' is no address: give the one that `yoyak serve` says, as http://127.0.0.1:5001.")
     try:
-        with DIRECT.open(f"{base}/ping", timeout=5):
+        with OPENER.open(f"{base}/ping", timeout=5):
             return base
     except (OSError, ValueError) as error:
         raise UserError(f"No model's server answers at {base}: start it with `yoyak serve`.") from error
@@ -88,7 +88,7 @@ def summarize(url: str, dialogue: Any, options: Mapping[str, Any]) -> dict[str, 
     body = json.dumps({"inputs": [dialogue], "params": dict(options)}).encode()
     request = urllib.request.Request(f"{url}/invocations", body, {"Content-Type": "application/json"})
     try:
-        with DIRECT.open(request, timeout=PATIENCE) as reply:
+        with OPENER.open(request, timeout=PATIENCE) as reply:
             found = json.load(reply)["predictions"][0]
             return {"summary": str(found["summary"]), "truncated": bool(found["truncated"])}
     except urllib.error.HTTPError as error:

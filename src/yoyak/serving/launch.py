@@ -1,6 +1,6 @@
 """A model's server in a process of its own, as `mlflow models serve --env-manager local` starts it.
 
-    with served(target, host="127.0.0.1", port=5001, workers=1) as server:
+    with running_server(target, host="127.0.0.1", port=5001, workers=1) as server:
         server.wait()
 
 MLflow's server is uvicorn, found on the PATH; its words go to a log, since a person waits for one line only.
@@ -33,7 +33,7 @@ GRACE = 2.0
 """Seconds that requests have to end when the server is told to."""
 LAST_WORDS = 2.0
 """Seconds that a process that died has to write why."""
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Asks a server itself: a proxy of the environment knows nothing of this machine's ports."""
 
 _RAISED = re.compile(r"^(?:ERROR:\s+(?:\[Errno \d+\] )?|(?:\w+\.)*(?:\w*Error|\w*Exception): )(?P<said>\S.*)$")
@@ -72,33 +72,33 @@ def check_port(host: str, port: int) -> int:
         raise UserError(f"--host {host} is no address of this machine: use 127.0.0.1, or 0.0.0.0 for all.") from error
 
 
-def said_of(host: str, port: int) -> str:
+def exposure_warning(host: str, port: int) -> str:
     """Return a warning where other machines can reach what listens on this address, and else nothing."""
     if host in ("localhost", "::1") or host.startswith("127."):
         return ""
     return f"Whoever reaches port {port} of this machine may use it: there is no password.\n"
 
 
-def address(host: str, port: int) -> str:
+def local_url(host: str, port: int) -> str:
     """Return the URL under which this machine reaches a server; one that listens everywhere is at home too."""
     reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://{f'[{reached}]' if ':' in reached else reached}:{port}"
 
 
 @contextmanager
-def served(target: Target, *, host: str, port: int, workers: int = 1) -> Iterator[Server]:
+def running_server(target: Target, *, host: str, port: int, workers: int = 1) -> Iterator[Server]:
     """Start the server and yield it once it answers; it and its children end with the block.
 
     The cores that may be used are split between ``workers`` processes. Raises UserError with the reason where the
     server ends before it answers.
     """
-    threads = min(target.limits.threads or cores(), max(1, cores() // workers))
+    threads = min(target.serving.threads or cores(), max(1, cores() // workers))
     log = _log(port)
     with sigterm_raises():
         with log.open("wb") as out:
             process = _start(target, host, port, workers, threads, out.fileno())
         try:
-            server = Server(name=target.name, url=address(host, port), threads=threads, process=process, log=log)
+            server = Server(name=target.name, url=local_url(host, port), threads=threads, process=process, log=log)
             _wait_ready(server)
             yield server
         finally:
@@ -106,7 +106,7 @@ def served(target: Target, *, host: str, port: int, workers: int = 1) -> Iterato
 
 
 def _start(target: Target, host: str, port: int, workers: int, threads: int, out: int) -> subprocess.Popen[bytes]:
-    with _environment(_variables(threads, target.torch)):
+    with _environment(_variables(threads, target.uses_torch)):
         from mlflow.pyfunc.backend import PyFuncBackend
 
         # What `mlflow models serve` calls; the command itself would copy the model's files before.
@@ -169,7 +169,7 @@ def _wait_for_words(log: Path) -> None:
 
 def _answers(url: str) -> bool:
     try:
-        with DIRECT.open(f"{url}/ping", timeout=2) as answer:
+        with OPENER.open(f"{url}/ping", timeout=2) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False

@@ -39,21 +39,21 @@ class Target:
     """What is served, as a person calls it: a registered version or a path."""
     variant: str
     """How it writes: in torch, exported, or an ensemble of which members."""
-    torch: bool
+    uses_torch: bool
     """Whether its process loads torch."""
     generation: Generation
     """How it writes unless a request says otherwise."""
-    limits: Serving
-    """What it lets in, and how it gathers requests."""
+    serving: Serving
+    """Its limits on requests, and how it batches them."""
 
     @property
     def batch_size(self) -> int:
         """How many dialogues it summarizes at once."""
-        size = self.limits.batch_size
+        size = self.serving.batch_size
         return size if isinstance(size, int) else self.generation.batch_size
 
 
-def default_model() -> str:
+def default_model_uri() -> str:
     """Return the URI of this project's model to serve; UserError where none is registered."""
     from mlflow.exceptions import MlflowException
 
@@ -77,14 +77,14 @@ def default_model() -> str:
 
 
 @contextmanager
-def found(uri: str | None = None) -> Iterator[Target]:
-    """Yield the model that ``uri`` names in any form that `yoyak predict` takes; by default `default_model`.
+def open_target(uri: str | None = None) -> Iterator[Target]:
+    """Yield the model that ``uri`` names in any form that `yoyak predict` takes; by default `default_model_uri`.
 
     What is no model of MLflow is made one for as long as the block lasts. Raises UserError that names the nearest
     model or alias before anything is loaded.
     """
     configure()
-    uri = uri or default_model()
+    uri = uri or default_model_uri()
     path = Path(uri)
     if (path / "MLmodel").is_file():
         yield _describe(path, resolve_model(uri), uri)
@@ -116,9 +116,9 @@ def _describe(folder: Path, inner: Path, name: str) -> Target:
         folder=folder.absolute(),
         name=name,
         variant=_variant(inner),
-        torch=not exported,
+        uses_torch=not exported,
         generation=_generation(inner),
-        limits=load_serving(inner),
+        serving=load_serving(inner),
     )
 
 

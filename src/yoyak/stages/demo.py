@@ -27,7 +27,8 @@ def show_model(model: str | None, host: str, port: int) -> None:
     from yoyak.demo.server import page
     from yoyak.serving import launch, target
 
-    with target.found(model) as what, launch.served(what, host=LOCAL, port=launch.check_port(LOCAL, 0)) as server:
+    free = launch.check_port(LOCAL, 0)
+    with target.open_target(model) as what, launch.running_server(what, host=LOCAL, port=free) as server:
         about = {
             "model": what.name,
             "variant": what.variant,
@@ -35,7 +36,7 @@ def show_model(model: str | None, host: str, port: int) -> None:
             "max_new_tokens": what.generation.max_new_tokens,
         }
         with page(host, port, url=server.url, about=about) as place:
-            _say(place, f"{what.name} ({what.variant})", launch.said_of(host, port))
+            _say(place, f"{what.name} ({what.variant})", launch.exposure_warning(host, port))
             server.wait()
 
 
@@ -46,7 +47,7 @@ def show_server(url: str, host: str, port: int) -> None:
 
     base = check_url(url)
     with page(host, port, url=base, about={"model": base}) as place:
-        _say(place, base, launch.said_of(host, port))
+        _say(place, base, launch.exposure_warning(host, port))
         threading.Event().wait()
 
 

@@ -12,17 +12,17 @@ def run(model: str | None = None, host: str = "127.0.0.1", port: int = 5001, wor
 
     port = launch.check_port(host, port)
     with (
-        target.found(model) as what,
-        launch.served(what, host=host, port=port, workers=workers) as server,
+        target.open_target(model) as what,
+        launch.running_server(what, host=host, port=port, workers=workers) as server,
     ):
         processes = f"{workers} process{'es' if workers > 1 else ''} of {server.threads} thread"
         print(f"{what.name} answers at {server.url} ({what.variant}; {processes}{'s' if server.threads > 1 else ''})")
-        limits = what.limits
+        limits = what.serving
         print(
             f"A request has at most {limits.max_rows} dialogues of {limits.max_chars} characters; {limits.queue_size} "
             f"may wait, {what.batch_size} are summarized at once."
         )
-        print(launch.said_of(host, port), end="")
+        print(launch.exposure_warning(host, port), end="")
         print(f"Log: {server.log}. Ctrl-C ends it. Try it in another terminal:\n")
         print(curl(server.url, target.EXAMPLE), flush=True)
         server.wait()
