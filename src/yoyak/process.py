@@ -34,7 +34,7 @@ def is_gone(name: str) -> bool:
 
 
 @contextmanager
-def sigterm_raises() -> Iterator[None]:
+def exit_on_sigterm() -> Iterator[None]:
     """Let SIGTERM leave the block as SystemExit, where nobody else handles it."""
 
     def leave(signum: int, frame: FrameType | None) -> None:

@@ -164,7 +164,7 @@ def test_logging_is_quick_and_quiet_and_loads_no_torch(store, tiny_bart):
     code = f"""
 import sys, time
 from pathlib import Path
-from yoyak import tracking
+from yoyak.tracking import runs
 with runs.stage_run("train", member="bart", params={{}}, inputs={{}}) as run:
     from yoyak.registration.packaging import log_member
     started = time.monotonic()

@@ -83,7 +83,7 @@ def test_stages_of_one_pipeline_share_a_parent_and_other_params_have_another(sto
 
 
 def test_the_earliest_of_two_parents_is_taken(store, project):
-    place = mlflow_client.experiment_id(store, "yoyak")
+    place = mlflow_client.get_or_create_experiment(store, "yoyak")
     key = lineage.pipeline_key(lineage.git().commit)
     tags = {runs.PIPELINE: key, runs.STAGE: "pipeline"}
     store.create_run(place, start_time=2000, tags=tags)
@@ -109,7 +109,7 @@ def test_errors_and_interrupts_are_told(store):
 
 WAITING = """
     import time
-    from yoyak import tracking
+    from yoyak.tracking import runs
     with runs.stage_run("train", member="bart", params={}, inputs={}) as run:
         print(run.run_id, flush=True)
         time.sleep(60)
@@ -229,7 +229,7 @@ def test_a_deleted_experiment_is_one_sentence(store):
 @pytest.mark.slow
 def test_processes_on_a_fresh_file_make_one_store_and_one_parent(project):
     code = """
-        from yoyak import tracking
+        from yoyak.tracking import runs
         with runs.stage_run("train", member="m{}", params={{}}, inputs={{}}) as run:
             run.log_metrics({{"loss": 1.0}})
     """
@@ -288,8 +288,8 @@ def test_what_is_no_database_is_one_sentence(project):
 @pytest.mark.parametrize(
     ("uri", "said"),
     [
-        ("./mlruns", "MLFLOW_TRACKING_URI is './mlruns', no store of runs"),
-        ("ftp://me:secret@host", "MLFLOW_TRACKING_URI is 'ftp://host', no store of runs"),
+        ("./mlruns", "MLFLOW_TRACKING_URI is './mlruns', which is not a tracking URI"),
+        ("ftp://me:secret@host", "MLFLOW_TRACKING_URI is 'ftp://host', which is not a tracking URI"),
         (
             "postgresql+asyncpg://me:secret@host/db",
             "at postgresql+asyncpg://host/db needs the Python package 'asyncpg'",

@@ -214,10 +214,10 @@ def _check_index(path: Path, where: str) -> None:
 
 def _known(model: Located, member: str) -> tuple[dict[str, Any], Metadata]:
     """Return the params of a model's training and its metadata, as far as MLflow knows them."""
-    from yoyak.tracking.client import connect, reported
+    from yoyak.tracking.client import connect, translate_mlflow_errors
 
     client = connect()
-    with reported():
+    with translate_mlflow_errors():
         run = _run(client, model.run_id)
         logged = client.get_logged_model(model.model_id) if model.model_id else None
     tags = dict(run.data.tags) if run else {}

@@ -22,7 +22,7 @@ from typing import Any
 from yoyak.errors import UserError
 from yoyak.files import write_json
 from yoyak.params import Generation
-from yoyak.process import sigterm_raises
+from yoyak.process import exit_on_sigterm
 
 ROWS = "rows.jsonl"
 """The dialogues, in the folder where the candidates go."""
@@ -61,7 +61,7 @@ def run_jobs(jobs: Sequence[Job], work: Path, generation: Generation, *, workers
             waiting.append(job)
     running: dict[BaseProcess, Job] = {}
     # A parent that is told to end takes its children along.
-    with sigterm_raises():
+    with exit_on_sigterm():
         try:
             while waiting or running:
                 while waiting and len(running) < workers:

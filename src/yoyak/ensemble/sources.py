@@ -53,10 +53,10 @@ class Source:
 
 def every_model(registered: str, folder: Path) -> list[str]:
     """Return the newest version of each registered member, and each ZIP below a folder, hidden folders aside."""
-    from yoyak.tracking.client import connect, reported
+    from yoyak.tracking.client import connect, translate_mlflow_errors
 
     client = connect()
-    with reported():
+    with translate_mlflow_errors():
         versions: dict[str, int] = {}
         for known in client.search_model_versions(f"name LIKE '{registered}-%'"):
             versions[known.name] = max(versions.get(known.name, 0), int(known.version))
@@ -92,7 +92,7 @@ def _about(uri: str) -> dict[str, Any]:
 
 
 def _of_version(rest: str) -> dict[str, Any]:
-    from yoyak.tracking.client import connect, reported
+    from yoyak.tracking.client import connect, translate_mlflow_errors
 
     client = connect()
     name, at, alias = rest.partition("@")
@@ -100,7 +100,7 @@ def _of_version(rest: str) -> dict[str, Any]:
         name, _, number = rest.partition("/")
         if not number:
             return {"model_id": name}
-    with reported():
+    with translate_mlflow_errors():
         found = client.get_model_version_by_alias(name, alias) if at else client.get_model_version(name, number)
     tags = {key: value for key, value in found.tags.items() if key in LINEAGE or key.startswith("input.")}
     scores = {}

@@ -13,7 +13,7 @@ from yoyak.registration.packaging import log_member
 from yoyak.registry import promotion
 from yoyak.registry.promotion import Version
 from yoyak.tracking import restore, runs
-from yoyak.tracking.client import connect, locked, reported
+from yoyak.tracking.client import connect, store_lock, translate_mlflow_errors
 
 EXAMPLE = "#Person1#: 내일 세 시에 만날까요?\n#Person2#: 아니요, 네 시가 좋아요."
 SOURCE, MD5 = "source", "bundle.md5"
@@ -51,7 +51,7 @@ def register_bundle(path: Path, *, registry_name: str, name: str | None = None) 
                 run.log_artifact(bundle.folder.parent / file)
         model_id = log_member(run, bundle.folder, example=EXAMPLE)
         tags = {SOURCE: "bundle", MD5: bundle.md5, "member": member, **lineage}
-        with locked(), reported():
+        with store_lock(), translate_mlflow_errors():
             version = promotion.register_member(name, model_id=model_id, run_id=run.run_id, tags=tags)
     return Imported(version=version, new=True)
 

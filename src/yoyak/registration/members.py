@@ -23,7 +23,7 @@ from yoyak.registry import promotion
 from yoyak.registry.promotion import GateResult, Version
 from yoyak.registry.resolve import resolve_model
 from yoyak.tracking import lineage, restore, runs
-from yoyak.tracking.client import connect, reported
+from yoyak.tracking.client import connect, translate_mlflow_errors
 from yoyak.tracking.stage_run import MODEL, StageRun
 from yoyak.tracking.uri import tracking_uri
 
@@ -84,7 +84,7 @@ def register(p: Params, mark: str) -> dict[str, Any]:
     return value
 
 
-def _training(member: str, p: Params) -> restore.Training:
+def _training(member: str, p: Params) -> restore.TrainingRun:
     receipt = lineage.read_receipt(Path("receipts", f"{member}.json"))
     known = restore.find_training(receipt)
     if known is not None:
@@ -93,14 +93,14 @@ def _training(member: str, p: Params) -> restore.Training:
     params = {"members": {member: p.members[member]}, "seed": p.seed}
     curves = Path("plots", f"curves_{member}.csv")
     with restore.restore_run(receipt, params=params, metrics=metrics, curves=curves) as run:
-        return restore.Training(run_id=run.run_id, restored=True)
+        return restore.TrainingRun(run_id=run.run_id, restored=True)
 
 
-def _model(training: restore.Training, folder: Path, generation: Generation, example: str) -> str:
+def _model(training: restore.TrainingRun, folder: Path, generation: Generation, example: str) -> str:
     """Return the id of the model that is this training with this way of writing; logged if it is not yet."""
     client = connect()
     md5 = hashlib.md5((lineage.digest(folder) + generation.model_dump_json()).encode()).hexdigest()
-    with reported():
+    with translate_mlflow_errors():
         run = client.get_run(training.run_id)
     if run.data.tags.get(MODEL_MD5) == md5 and restore.has_files(client, run.data.tags.get(MODEL, "")):
         return run.data.tags[MODEL]
@@ -200,6 +200,6 @@ def _decision(version: Version, member: str, gate: GateResult | None) -> str:
 
 
 def _shown_uri() -> str:
-    from yoyak.tracking.client import shown
+    from yoyak.tracking.client import redact_credentials
 
-    return shown(tracking_uri())
+    return redact_credentials(tracking_uri())

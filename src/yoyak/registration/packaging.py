@@ -13,7 +13,7 @@ from yoyak.errors import UserError
 from yoyak.models.spec import SPEC_FILE, load_spec, save_spec
 from yoyak.params import Generation
 from yoyak.serving.saving import about_exported, save_model, view_of, with_serving
-from yoyak.tracking.client import reported
+from yoyak.tracking.client import translate_mlflow_errors
 from yoyak.tracking.stage_run import MODEL, StageRun
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def log_model(
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
 
-    with reported():
+    with translate_mlflow_errors():
         params = run.client.get_run(run.run_id).data.params
         logged = run.client.create_logged_model(
             run.experiment_id, name, run.run_id, tags={"member": name}, params=params

@@ -22,7 +22,7 @@ from yoyak.registry.versions import (
     move_aliases,
     to_version,
 )
-from yoyak.tracking.client import connect, locked, reported
+from yoyak.tracking.client import connect, store_lock, translate_mlflow_errors
 
 _BEFORE, _UNDONE = "alias.serving.before", "alias.serving.undone"
 
@@ -30,21 +30,21 @@ _BEFORE, _UNDONE = "alias.serving.before", "alias.serving.undone"
 def register_version(name: str, *, model_id: str, run_id: str, tags: Mapping[str, str]) -> Version:
     """Return the version of ``name`` that is this model, with these tags and no new alias; made if there is none."""
     client = connect()
-    with locked(), reported():
+    with store_lock(), translate_mlflow_errors():
         return add_version(client, name, model_id, run_id, tags)
 
 
 def get_version(name: str, version: int) -> Version:
     """Return a version. Raises UserError where there is none."""
     client = connect()
-    with reported():
+    with translate_mlflow_errors():
         return existing(client, name, version)
 
 
 def serving_version(name: str) -> Version | None:
     """Return the version that is served, or None where none is."""
     client = connect()
-    with reported():
+    with translate_mlflow_errors():
         number = aliases_of(client, name).get(SERVING)
         return to_version(client.get_model_version(name, str(number))) if number else None
 
@@ -55,7 +55,7 @@ def serve(version: Version, *, release: str, gate: Mapping[str, Any] | None = No
     Nothing is moved where it has the alias, or where a person took back that this very release gave it.
     """
     client = connect()
-    with locked(), reported():
+    with store_lock(), translate_mlflow_errors():
         found = existing(client, version.name, version.version)
         before = aliases_of(client, version.name)
         if before.get(SERVING) == found.version or found.tags.get(_UNDONE) == release:
@@ -68,7 +68,7 @@ def serve(version: Version, *, release: str, gate: Mapping[str, Any] | None = No
 def mark(version: Version, release: str) -> None:
     """Note what was released last, which `registry.check.quick_release_check` looks for; all else is done by then."""
     client = connect()
-    with reported():
+    with translate_mlflow_errors():
         client.set_model_version_tag(version.name, str(version.version), RELEASE, release)
         client.set_registered_model_tag(version.name, RELEASE, release)
 
@@ -79,7 +79,7 @@ def undo_serving(name: str) -> Version:
     The same release does not move it once more; a new one does.
     """
     client = connect()
-    with locked(), reported():
+    with store_lock(), translate_mlflow_errors():
         aliases = aliases_of(client, name)
         if SERVING not in aliases:
             known = model_names(client)

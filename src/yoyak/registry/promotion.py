@@ -34,7 +34,7 @@ from yoyak.registry.versions import (
 )
 from yoyak.registry.versions import Version as Version
 from yoyak.scoring.bootstrap import paired
-from yoyak.tracking.client import connect, locked, reported
+from yoyak.tracking.client import connect, store_lock, translate_mlflow_errors
 from yoyak.tracking.runs import PREDICTIONS, PREDICTIONS_MD5
 from yoyak.tracking.stage_run import flatten
 
@@ -76,7 +76,7 @@ def register_member(name: str, *, model_id: str, run_id: str, tags: Mapping[str,
     (the tag `DEV_SCORE`) is not below the champion's; else challenger.
     """
     client = connect()
-    with locked(), reported():
+    with store_lock(), translate_mlflow_errors():
         version = add_version(client, name, model_id, run_id, tags)
         aliases = aliases_of(client, name)
         if CHAMPION not in aliases:
@@ -114,7 +114,7 @@ def register_best(
         "member": member,
         "variant": "fp32",
     }
-    with locked(), reported():
+    with store_lock(), translate_mlflow_errors():
         version = add_version(client, name, model_id, run_id, described)
         aliases = aliases_of(client, name)
         if CHAMPION not in aliases:
@@ -137,14 +137,14 @@ def register_ensemble(
         **{f"score.{key}": value for key, value in flatten(scores).items()},
         "variant": variant,
     }
-    with locked(), reported():
+    with store_lock(), translate_mlflow_errors():
         version = add_version(client, name, model_id, run_id, described)
         return move_aliases(client, version, {**aliases_of(client, name), ENSEMBLE: version.version}, None)
 
 
 def find_version(name: str, tag: str, value: str) -> Version | None:
     """Return the newest version of a registered model that has a tag, or None."""
-    with reported():
+    with translate_mlflow_errors():
         query = f"name = '{name}' AND tags.`{tag}` = '{value}'"
         found = connect().search_model_versions(query, order_by=["version_number DESC"], max_results=1)
         return to_version(found[0]) if found else None
@@ -153,7 +153,7 @@ def find_version(name: str, tag: str, value: str) -> Version | None:
 def champion(name: str) -> Version | None:
     """Return the champion of a registered model, or None where there is no such model or champion."""
     client = connect()
-    with reported():
+    with translate_mlflow_errors():
         number = aliases_of(client, name).get(CHAMPION)
         return to_version(client.get_model_version(name, str(number))) if number else None
 
@@ -161,7 +161,7 @@ def champion(name: str) -> Version | None:
 def promote(name: str, version: int, *, gate: GateResult | None = None) -> Version:
     """Make a version champion, whatever the gate would say; the champion so far becomes ``previous``."""
     client = connect()
-    with locked(), reported():
+    with store_lock(), translate_mlflow_errors():
         found = existing(client, name, version)
         if CHAMPION in found.aliases:
             raise UserError(f"Version {version} of {name} is the champion already.")
@@ -170,7 +170,7 @@ def promote(name: str, version: int, *, gate: GateResult | None = None) -> Versi
 
 def mark(version: Version, fingerprint: str) -> None:
     """Tag a version with what it was registered from, which `registry.check.quick_check` looks for."""
-    with reported():
+    with translate_mlflow_errors():
         connect().set_model_version_tag(version.name, str(version.version), FINGERPRINT, fingerprint)
 
 
@@ -181,7 +181,7 @@ def undo_promotion(name: str) -> Version:
     again.
     """
     client = connect()
-    with locked(), reported():
+    with store_lock(), translate_mlflow_errors():
         aliases = aliases_of(client, name)
         if CHAMPION not in aliases:
             raise UserError(

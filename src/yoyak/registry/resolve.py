@@ -53,18 +53,18 @@ def locate(uri: str) -> Located:
     if kind not in ("models", "runs") or not rest:
         raise UserError(f"There is no model at '{uri}': give {FORMS}.")
 
-    from yoyak.tracking.client import connect, reported
+    from yoyak.tracking.client import connect, translate_mlflow_errors
 
     client = connect()
-    with reported():
+    with translate_mlflow_errors():
         return _of_run(client, rest, uri) if kind == "runs" else _of_registry(client, rest, uri)
 
 
 def files_of(model: Located) -> Path:
     """Return MLflow's own folder of a model, the one with MLmodel, downloaded where it is not on this disk."""
-    from yoyak.tracking.client import reported
+    from yoyak.tracking.client import translate_mlflow_errors
 
-    with reported():
+    with translate_mlflow_errors():
         return _local(model.location, model.uri)
 
 

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from yoyak.cpu import cores
 from yoyak.errors import UserError
-from yoyak.process import sigterm_raises
+from yoyak.process import exit_on_sigterm
 from yoyak.serving.settings import PREFIX
 from yoyak.serving.target import Target
 
@@ -94,7 +94,7 @@ def running_server(target: Target, *, host: str, port: int, workers: int = 1) ->
     """
     threads = min(target.serving.threads or cores(), max(1, cores() // workers))
     log = _log(port)
-    with sigterm_raises():
+    with exit_on_sigterm():
         with log.open("wb") as out:
             process = _start(target, host, port, workers, threads, out.fileno())
         try:

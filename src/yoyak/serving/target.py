@@ -57,13 +57,13 @@ def default_model_uri() -> str:
     """Return the URI of this project's model to serve; UserError where none is registered."""
     from mlflow.exceptions import MlflowException
 
-    from yoyak.tracking.client import connect, reported
+    from yoyak.tracking.client import connect, translate_mlflow_errors
 
     # Models are served anywhere: outside of a project, names are the usual ones.
     known = Path(params.PARAMS_FILE).exists()
     name = (params.read("registry").registry if known else params.Registry()).name
     client = connect()
-    with reported():
+    with translate_mlflow_errors():
         try:
             aliases = client.get_registered_model(name).aliases
         except MlflowException as error:

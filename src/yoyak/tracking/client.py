@@ -37,7 +37,7 @@ PATIENCE = 4.0
 """Seconds that a tracking server has for its first answer, twice."""
 
 STORES = re.compile(r"(sqlite|https?|(postgresql|mysql|mssql)(\+\w+)?)://|databricks")
-"""How the URI of a store begins; a folder is none since MLflow 3.13."""
+"""How a tracking URI begins; MLflow 3.13 dropped support for plain folders."""
 
 _clients: dict[str, MlflowClient] = {}
 
@@ -58,16 +58,17 @@ def initialise() -> None:
     uri = tracking_uri()
     if not STORES.match(uri):
         raise UserError(
-            f"{VARIABLE} is '{shown(uri)}', no store of runs: give http://…, sqlite:///… or a database's URI."
+            f"{VARIABLE} is '{redact_credentials(uri)}', which is not a tracking URI: use http://…, sqlite:///… "
+            f"or the URI of a database."
         )
     configure()
     os.environ[VARIABLE] = uri
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    # MLflow writes the whole traceback of a database's error, which `reported` tells in one sentence.
+    # MLflow writes the whole traceback of a database's error, which `translate_mlflow_errors` tells in one sentence.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     if uri.startswith(("http://", "https://")):
         _probe(uri)
-    with locked(), reported():
+    with store_lock(), translate_mlflow_errors():
         from mlflow import MlflowClient
 
         client = MlflowClient(uri)
@@ -82,39 +83,39 @@ def configure() -> None:
         os.environ.setdefault(name, value)
 
 
-def experiment_id(client: MlflowClient, name: str) -> str:
+def get_or_create_experiment(client: MlflowClient, name: str) -> str:
     """Return the id of the experiment of this name, made if there is none.
 
     Beside a SQLite file the artifacts go to ``mlruns/<name>``, from whichever folder a stage is started.
     """
-    with locked(), reported():
-        found = client.get_experiment_by_name(name)
-        if found is None:
+    with store_lock(), translate_mlflow_errors():
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
             file = sqlite_file(tracking_uri())
             location = str(file.parent / "mlruns" / re.sub(r"[^\w-]", "_", name)) if file else None
             # The kind opens the UI in its view for training, not in the one for agents.
             kind = {"mlflow.experimentKind": "custom_model_development"}
             return str(client.create_experiment(name, artifact_location=location, tags=kind))
-    if found.lifecycle_stage != "active":
+    if experiment.lifecycle_stage != "active":
         raise UserError(
             f"MLflow's experiment '{name}' was deleted: bring it back with "
-            f"`mlflow experiments restore --experiment-id {found.experiment_id}`, or set MLFLOW_EXPERIMENT_NAME."
+            f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, or set MLFLOW_EXPERIMENT_NAME."
         )
-    if not takes_files(found.artifact_location):
+    if not can_write_artifacts(experiment.artifact_location):
         raise UserError(
             f"MLflow's experiment '{name}' keeps its files behind a tracking server: set {VARIABLE} to the server's "
             f"address, or MLFLOW_EXPERIMENT_NAME to another name."
         )
-    return str(found.experiment_id)
+    return str(experiment.experiment_id)
 
 
-def takes_files(location: str) -> bool:
+def can_write_artifacts(location: str) -> bool:
     """Return whether files can be written to an artifact location: only a server knows where its proxy leads."""
     return tracking_uri().startswith("http") or not location.startswith("mlflow-artifacts:")
 
 
 @contextmanager
-def locked() -> Iterator[None]:
+def store_lock() -> Iterator[None]:
     """Hold the one lock that this machine's processes share for a store; it may be taken again while held."""
     from filelock import FileLock
 
@@ -130,22 +131,22 @@ def locked() -> Iterator[None]:
 
 
 @contextmanager
-def reported() -> Iterator[None]:
+def translate_mlflow_errors() -> Iterator[None]:
     """Turn what MLflow raises for a store that does not answer into one sentence."""
     try:
         yield
     except UserError:
         raise
     except ModuleNotFoundError as error:
-        uri = shown(tracking_uri())
+        uri = redact_credentials(tracking_uri())
         raise UserError(f"MLflow's store at {uri} needs the Python package '{error.name}': install it.") from error
     except Exception as error:
         if not type(error).__module__.startswith(("mlflow.", "sqlalchemy.", "alembic.", "requests.", "sqlite3")):
             raise
-        raise UserError(_sentence(error, shown(tracking_uri()))) from error
+        raise UserError(_sentence(error, redact_credentials(tracking_uri()))) from error
 
 
-def shown(uri: str) -> str:
+def redact_credentials(uri: str) -> str:
     """Return a URI as it may be printed: without the name and password that it may carry."""
     return re.sub(r"//[^/@]*@", "//", uri)
 
@@ -182,12 +183,12 @@ def _probe(uri: str) -> None:
             return
         except requests.exceptions.SSLError as error:
             raise UserError(
-                f"The certificate of the tracking server at {shown(uri)} is not trusted: set "
+                f"The certificate of the tracking server at {redact_credentials(uri)} is not trusted: set "
                 f"MLFLOW_TRACKING_SERVER_CERT_PATH to its authority's file."
             ) from error
         except requests.exceptions.RequestException as error:
             if attempt == 2:
                 raise UserError(
-                    f"The tracking server at {shown(uri)} does not answer: start it, or set {VARIABLE} "
+                    f"The tracking server at {redact_credentials(uri)} does not answer: start it, or set {VARIABLE} "
                     f"(unset, runs go to mlflow.db in this project)."
                 ) from error

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from yoyak import process
 from yoyak.tracking import lineage, runs
-from yoyak.tracking.client import connect, reported
+from yoyak.tracking.client import connect, translate_mlflow_errors
 from yoyak.tracking.stage_run import StageRun
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ RESTORED, ORIGINAL_RUN, ORIGINAL_START = "restored", "restored.run_id", "restore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Training:
+class TrainingRun:
     """A training as the tracking store has it now."""
 
     run_id: str
@@ -36,16 +36,16 @@ class Training:
     """Whether this is a rebuilt run, under ids other than the receipt's."""
 
 
-def find_training(receipt: lineage.Receipt) -> Training | None:
+def find_training(receipt: lineage.Receipt) -> TrainingRun | None:
     """Return the training that a receipt speaks of, or the run that was rebuilt from it, or None."""
     client = connect()
-    with reported():
+    with translate_mlflow_errors():
         if _active_run(client, receipt.run_id):
-            return Training(run_id=receipt.run_id, restored=False)
+            return TrainingRun(run_id=receipt.run_id, restored=False)
         places = [experiment.experiment_id for experiment in client.search_experiments()]
         for run in client.search_runs(places, f"tags.`{ORIGINAL_RUN}` = '{receipt.run_id}'"):
             if run.info.status == "FINISHED":
-                return Training(run_id=run.info.run_id, restored=True)
+                return TrainingRun(run_id=run.info.run_id, restored=True)
     return None
 
 
@@ -92,7 +92,7 @@ def restore_run(
         yield run
         status = "FINISHED"
     finally:
-        with reported() if status == "FINISHED" else suppress(Exception):
+        with translate_mlflow_errors() if status == "FINISHED" else suppress(Exception):
             runs.close_run(client, run.run_id, status, ended)
 
 

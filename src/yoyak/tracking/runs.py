@@ -19,7 +19,14 @@ from typing import TYPE_CHECKING, Any
 from yoyak import process
 from yoyak.errors import UserError
 from yoyak.tracking import lineage
-from yoyak.tracking.client import connect, experiment_id, locked, reported, shown, takes_files
+from yoyak.tracking.client import (
+    can_write_artifacts,
+    connect,
+    get_or_create_experiment,
+    redact_credentials,
+    store_lock,
+    translate_mlflow_errors,
+)
 from yoyak.tracking.stage_run import StageRun, mlflow_key
 from yoyak.tracking.uri import tracking_uri
 
@@ -76,7 +83,7 @@ def stage_run(
         close_run(client, parent.info.run_id, "RUNNING")
     status, closing = "FAILED", {}
     try:
-        with process.sigterm_raises():
+        with process.exit_on_sigterm():
             yield run
         status = "FINISHED"
     except BaseException as error:
@@ -86,7 +93,7 @@ def stage_run(
         raise
     finally:
         # Where the block failed, the store may be the reason: that error is the one to be seen.
-        with reported() if status == "FINISHED" else suppress(Exception):
+        with translate_mlflow_errors() if status == "FINISHED" else suppress(Exception):
             run.set_tags({**closing, "device": lineage.device()})
             close_run(client, run.run_id, status)
             if ours:
@@ -100,7 +107,7 @@ def attach_predictions(run_id: str, path: str | os.PathLike[str], dataset_md5: s
     """
     client = connect()
     tags = {PREDICTIONS_MD5: dataset_md5, PREDICTIONS_MODEL: model_id}
-    with reported():
+    with translate_mlflow_errors():
         known = client.get_run(run_id).data.tags
         if model_id and all(known.get(key) == value for key, value in tags.items()):
             return
@@ -113,7 +120,7 @@ def create_run(
     client: MlflowClient, experiment: str, name: str, tags: Mapping[str, str], started: int | None = None
 ) -> StageRun:
     """Make a run; ``started`` is in milliseconds since 1970, by default now."""
-    with reported():
+    with translate_mlflow_errors():
         run = client.create_run(experiment, start_time=started, tags=dict(tags), run_name=name)
     return StageRun(client, run.info.run_id, experiment)
 
@@ -155,11 +162,12 @@ def parent_run(client: MlflowClient, experiment: str | None, key: str, git: line
             client.set_tag(_given[0], STAGE, "pipeline")
         except MlflowException as error:
             raise UserError(
-                f"MLFLOW_RUN_ID names the run {_given[0]}, which {shown(tracking_uri())} does not have: unset it."
+                f"MLFLOW_RUN_ID names the run {_given[0]}, which {redact_credentials(tracking_uri())} does not have: "
+                f"unset it."
             ) from error
         return run, False
     place = _own_experiment(client, experiment)
-    with locked(), reported():
+    with store_lock(), translate_mlflow_errors():
         found = client.search_runs(
             [place],
             f"tags.`{PIPELINE}` = '{key}' AND tags.`{STAGE}` = 'pipeline'",
@@ -180,13 +188,13 @@ def child_experiment(client: MlflowClient, parent: Run, experiment: str | None) 
     then the server's, and there is no server.
     """
     place = str(parent.info.experiment_id)
-    if takes_files(client.get_experiment(place).artifact_location):
+    if can_write_artifacts(client.get_experiment(place).artifact_location):
         return place
     return _own_experiment(client, experiment)
 
 
 def _own_experiment(client: MlflowClient, name: str | None) -> str:
-    return experiment_id(client, name or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT)
+    return get_or_create_experiment(client, name or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT)
 
 
 def _bury(client: MlflowClient, place: str, parent_id: str, stage: str, member: str | None) -> None:
@@ -194,7 +202,7 @@ def _bury(client: MlflowClient, place: str, parent_id: str, stage: str, member: 
     query = f"tags.mlflow.parentRunId = '{parent_id}' AND tags.`{STAGE}` = '{stage}' AND status = 'RUNNING'" + (
         f" AND tags.`{MEMBER}` = '{member}'" if member else ""
     )
-    with reported():
+    with translate_mlflow_errors():
         for run in client.search_runs([place], query):
             if process.is_gone(run.data.tags.get(PROCESS, "")):
                 client.set_tag(run.info.run_id, ERROR, "The process was killed.")

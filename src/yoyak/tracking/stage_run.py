@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yoyak.tracking import lineage
-from yoyak.tracking.client import reported
+from yoyak.tracking.client import translate_mlflow_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -89,34 +89,34 @@ class StageRun:
             schema=json.dumps(schema),
             profile=json.dumps({"num_rows": rows, "num_elements": rows * len(columns)}),
         )
-        with reported():
+        with translate_mlflow_errors():
             tags = [InputTag("mlflow.data.context", context)]
             self.client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, tags)])
 
     def log_table(self, rows: Sequence[Mapping[str, Any]], artifact_file: str = "samples.json") -> None:
         """Log rows with the same keys as a table that MLflow's UI shows."""
         columns = {key: [row[key] for row in rows] for key in (rows[0] if rows else ())}
-        with reported():
+        with translate_mlflow_errors():
             self.client.log_table(self.run_id, columns, artifact_file)
 
     def log_artifact(self, path: str | os.PathLike[str], folder: str | None = None) -> None:
         """Copy a file, or a folder under its own name, to the run's artifacts."""
-        with reported():
+        with translate_mlflow_errors():
             self.client.log_artifact(self.run_id, str(path), folder)
 
     def log_artifacts(self, folder: str | os.PathLike[str], into: str | None = None) -> None:
         """Copy what is in a folder to the run's artifacts, or to a folder there."""
-        with reported():
+        with translate_mlflow_errors():
             self.client.log_artifacts(self.run_id, str(folder), into)
 
     def log_figure(self, figure: Any, artifact_file: str) -> None:
         """Log a matplotlib or plotly figure as the file of this name."""
-        with reported():
+        with translate_mlflow_errors():
             self.client.log_figure(self.run_id, figure, artifact_file)
 
     def receipt(self, member: str, inputs: Mapping[str, str]) -> lineage.Receipt:
         """Return the receipt of this training."""
-        with reported():
+        with translate_mlflow_errors():
             run = self.client.get_run(self.run_id)
             experiment = self.client.get_experiment(self.experiment_id)
         return lineage.Receipt(
@@ -146,7 +146,7 @@ def mlflow_key(name: str) -> str:
 
 
 def _log(client: MlflowClient, run_id: str, kind: str, entities: Sequence[Any]) -> None:
-    with reported():
+    with translate_mlflow_errors():
         for start in range(0, len(entities), _BATCH[kind]):
             batch: dict[str, Any] = {kind: entities[start : start + _BATCH[kind]]}
             client.log_batch(run_id, **batch)
