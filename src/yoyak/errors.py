@@ -1,4 +1,4 @@
-"""Errors that a person reads: one sentence that says what is wrong, where, and what would be right."""
+"""Errors that people read: one sentence that says what is wrong, where, and what would be right."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something the person at the keyboard can put right; its message is one whole sentence.
+    """Something the user can fix; its message is one whole sentence.
 
-    The command line prints the message alone and exits with 1; the traceback goes to the log file.
+    The command line prints only the message and exits with 1; the traceback goes to the log file.
     """
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` for the choice most like ``name``, or what there is to choose from.
+    """Return `` (did you mean 'x'?)`` for the choice most like ``name``, or else the list of choices.
 
-    The result is meant to be put before the full stop of a sentence. It is empty when there is no choice at all.
+    The result is meant to be put before the full stop of a sentence. It is empty when there are no choices.
     """
     known = sorted(set(choices))
     folded = {choice.casefold(): choice for choice in known}
@@ -24,6 +24,12 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     if close:
         return f" (did you mean '{folded[close[0]]}'?)"
     if known:
-        shown = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
-        return f" (known: {shown})"
+        listed = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
+        return f" (known: {listed})"
     return ""
+
+
+def first_line(error: BaseException, limit: int = 200) -> str:
+    """Return the first line of an error's message, at most ``limit`` characters, or its type if it has no message."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:limit] if lines else type(error).__name__

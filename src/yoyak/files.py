@@ -1,4 +1,4 @@
-"""Writing files so that nothing half-written is ever left under its final name."""
+"""Writing files and folders so that nothing half-written is ever left under its final name, and reading them back."""
 
 from __future__ import annotations
 
@@ -7,45 +7,84 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from yoyak.errors import UserError
+from yoyak.errors import UserError, first_line
+
+Result = TypeVar("Result")
 
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it takes the place of ``path``, on failure it is removed.
 
-    The caller may create a file or a folder there. Parent folders are made. A folder that was at ``path`` before
-    is replaced as a whole, but never by a file.
+    The caller may create a file or a folder there. Missing parent folders are created. A folder that was at ``path``
+    before is replaced as a whole, but never by a file. Whatever interrupts the replacement, either the old or the new
+    folder is at ``path`` afterwards.
     """
     final = Path(path)
+    with _work_folder(final) as folder:
+        work, replaced = folder / final.name, folder / f"{final.name}.replaced"
+        try:
+            yield work
+            if final.is_dir() and not final.is_symlink():
+                if not work.is_dir():
+                    raise IsADirectoryError(errno.EISDIR, "this is a folder, name a file", os.fspath(path))
+                final.replace(replaced)
+            work.replace(final)
+        finally:
+            if replaced.exists() and not os.path.lexists(final):
+                replaced.replace(final)
+
+
+def cached_folder(path: str | os.PathLike[str], create: Callable[[Path], object]) -> Path:
+    """Return the folder at ``path``, which ``create`` writes if it does not exist yet.
+
+    This is for content-addressed caches: whoever finishes first decides, and an existing folder is never replaced,
+    since another process may be reading it.
+
+    Args:
+        create: Is given a path at which it creates the folder. If it raises, nothing is left behind.
+    """
+    final = Path(path)
+    if not final.is_dir():
+        with _work_folder(final) as folder:
+            work = folder / final.name
+            create(work)
+            try:
+                work.rename(final)
+            except OSError:
+                if not final.is_dir():
+                    raise
+    return final
+
+
+@contextmanager
+def _work_folder(final: Path) -> Iterator[Path]:
+    """Yield a new hidden folder beside ``final``. It is removed unless what cleans up inside the block fails."""
     final.parent.mkdir(parents=True, exist_ok=True)
-    holder = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
-    work = holder / final.name
+    folder = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
     try:
-        yield work
-        if final.is_dir() and not final.is_symlink():
-            if not work.is_dir():
-                raise IsADirectoryError(errno.EISDIR, "this is a folder, name a file", os.fspath(path))
-            final.replace(holder / "old")
-        work.replace(final)
+        yield folder
     finally:
-        shutil.rmtree(holder, ignore_errors=True)
+        # A folder that could not be moved back is still in there, and is the only copy.
+        if not (folder / f"{final.name}.replaced").exists() or os.path.lexists(final):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_json_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Read one JSON object per line; UserError that names the line that is none."""
+    """Read one JSON object per line; raises UserError that names the first line that is not valid JSON."""
     rows = []
     with Path(path).open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             try:
                 rows.append(json.loads(line))
             except ValueError as error:
-                raise UserError(f"{path}, line {number} is damaged ({error}); `dvc repro` makes it anew.") from error
+                raise UserError(f"{path}, line {number} is damaged ({error}): recreate it with `dvc repro`.") from error
     return rows
 
 
@@ -58,3 +97,30 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write ``value`` as indented JSON with a final newline; NaN is refused, keys keep their order."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+
+
+def write_result(path: str | os.PathLike[str], result: Any) -> None:
+    """Write a dataclass as indented JSON, which `read_result` reads back."""
+    write_json(path, asdict(result))
+
+
+def read_result(path: str | os.PathLike[str], kind: type[Result], *, command: str) -> Result:
+    """Read a dataclass of type ``kind`` that `write_result` wrote.
+
+    Raises UserError where the file is missing or does not hold such a result; it names ``command``, which writes the
+    file.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_json(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run `{command}` first.") from None
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise UserError(
+            f"{path} is damaged ({f'{where}: ' if where else ''}{problem['msg']}): run `{command}` again."
+        ) from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({first_line(error)}).") from error

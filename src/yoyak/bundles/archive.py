@@ -35,7 +35,7 @@ from yoyak.bundles.parts import (
 )
 from yoyak.bundles.zip_reading import Archive, opened
 from yoyak.errors import UserError
-from yoyak.files import atomic_path
+from yoyak.files import atomic_path, cached_folder
 from yoyak.models.spec import SPEC_FILE, ModelSpec, load_spec, save_spec
 from yoyak.registry.resolve import Located, cache_folder, folder_of, locate
 
@@ -115,38 +115,36 @@ def open_bundle(path: Path) -> Bundle:
     """
     with path.open("rb") as file:
         md5 = hashlib.file_digest(file, "md5").hexdigest()
-    place = cache_folder() / "bundles" / md5
-    if not place.is_dir():
-        with atomic_path(place) as work, opened(path) as archive:
-            _unpack(archive, work)
+    folder = cached_folder(cache_folder() / "bundles" / md5, lambda work: _unpack(path, work))
     return Bundle(
         path=path,
         md5=md5,
-        folder=place / MODEL,
-        params=read_params(place / PARAMS, f"{path}: {PARAMS}"),
-        metadata=read_metadata(place / METADATA, f"{path}: {METADATA}"),
+        folder=folder / MODEL,
+        params=read_params(folder / PARAMS, f"{path}: {PARAMS}"),
+        metadata=read_metadata(folder / METADATA, f"{path}: {METADATA}"),
     )
 
 
-def _unpack(archive: Archive, work: Path) -> None:
-    """Write the model's files into ``work / MODEL``, what is known of it beside, and look at all that can be."""
-    where, model = archive.path, work / MODEL
-    chosen = _chosen(archive)
-    _check_complete(str(where), {Path(target).name for target in chosen})
-    wanted = sum(archive.entries[name].file_size for name in chosen.values())
-    free = shutil.disk_usage(work.parent).free
-    if wanted > free:
-        raise UserError(f"{where} needs {wanted >> 20} MiB of disk, {work.parent.parent} has {free >> 20} MiB free.")
-    # Small ones first: what they say is known before gigabytes are written.
-    for target, name in sorted(chosen.items(), key=lambda pair: archive.entries[pair[1]].file_size):
-        archive.extract(name, work / target, **_limit(target))
-    for path in sorted(model.glob("*.json")):
-        if path.name in CONFIGS:
-            remove_code(path, f"{where}: {path.name}")
-        if path.name.endswith(".index.json"):
-            _check_index(path, f"{where}: {path.name}")
-    read_metadata(work / METADATA, f"{where}: {METADATA}")
-    save_spec(model, read_spec(model, read_params(work / PARAMS, f"{where}: {PARAMS}"), str(where)))
+def _unpack(path: Path, work: Path) -> None:
+    """Unpack the model's files into ``work / MODEL`` and its params and metadata beside it, and check all of them."""
+    with opened(path) as archive:
+        chosen = _chosen(archive)
+        _check_complete(str(path), {Path(target).name for target in chosen})
+        wanted = sum(archive.entries[name].file_size for name in chosen.values())
+        free = shutil.disk_usage(work.parent).free
+        if wanted > free:
+            raise UserError(f"{path} needs {wanted >> 20} MiB of disk, {work.parent.parent} has {free >> 20} MiB free.")
+        # Small files first, so that what they say is known before gigabytes are written.
+        for target, name in sorted(chosen.items(), key=lambda pair: archive.entries[pair[1]].file_size):
+            archive.extract(name, work / target, **_limit(target))
+    model = work / MODEL
+    for file in sorted(model.glob("*.json")):
+        if file.name in CONFIGS:
+            remove_code(file, f"{path}: {file.name}")
+        if file.name.endswith(".index.json"):
+            _check_index(file, f"{path}: {file.name}")
+    read_metadata(work / METADATA, f"{path}: {METADATA}")
+    save_spec(model, read_spec(model, read_params(work / PARAMS, f"{path}: {PARAMS}"), str(path)))
 
 
 def _chosen(archive: Archive) -> dict[str, str]:

@@ -15,7 +15,7 @@ def entries() -> dict[str, dict[str, str]]:
     """Return the catalog: name -> checkpoint on the Hub and family."""
     from ruamel.yaml import YAML
 
-    text = files("yoyak").joinpath("catalog.yaml").read_text(encoding="utf-8")
+    text = files("yoyak.models").joinpath("catalog.yaml").read_text(encoding="utf-8")
     return dict(YAML(typ="safe").load(text))
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from yoyak.errors import UserError, nearest
-from yoyak.files import atomic_path
+from yoyak.files import cached_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -157,21 +157,22 @@ def _local(location: str, uri: str) -> Path:
         if not folder.is_dir():
             raise UserError(f"The files of {uri} are gone from {folder}: run `dvc repro` to register it again.")
         return folder
+    folder = cache_folder() / "models" / hashlib.md5(location.encode()).hexdigest()
+    return cached_folder(folder, lambda work: _download(location, work))
+
+
+def _download(location: str, folder: Path) -> None:
     import mlflow.artifacts
 
-    folder = cache_folder() / "models" / hashlib.md5(location.encode()).hexdigest()
-    if not folder.is_dir():
-        # A download is what a person waits for: MLflow's own bar, which is off elsewhere, is on here.
-        hidden = os.environ.pop(PROGRESS, None)
-        try:
-            with atomic_path(folder) as work:
-                download = work.with_name("download")
-                download.mkdir()
-                Path(mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=str(download))).rename(work)
-        finally:
-            if hidden is not None:
-                os.environ[PROGRESS] = hidden
-    return folder
+    # People wait for a download: MLflow's progress bar, which is off elsewhere, is on here.
+    hidden = os.environ.pop(PROGRESS, None)
+    try:
+        download = folder.with_name("download")
+        download.mkdir()
+        Path(mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=str(download))).rename(folder)
+    finally:
+        if hidden is not None:
+            os.environ[PROGRESS] = hidden
 
 
 def _inner(folder: Path, uri: str) -> Path:
