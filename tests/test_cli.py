@@ -38,6 +38,12 @@ def test_help_names_every_verb() -> None:
         "prepare",
         "train",
         "predict",
+        "summarize",
+        "combine",
+        "import",
+        "convert",
+        "rollback",
+        "corpus",
         "evaluate",
         "register",
         "report",
@@ -55,7 +61,7 @@ def test_help_names_every_verb() -> None:
 
 def test_every_verb_has_a_stage() -> None:
     for verb in cli.VERBS:
-        assert (Path(cli.__file__).parent / "stages" / f"{verb}.py").is_file()
+        assert (Path(cli.__file__).parent / "stages" / f"{cli.MODULES.get(verb, verb)}.py").is_file()
 
 
 @pytest.mark.parametrize("arguments", [["train"], ["nonsense"], [], ["samples", "--n", "0"]])
@@ -80,7 +86,7 @@ def test_an_error_is_one_sentence_and_its_traceback_is_in_the_log(tmp_path: Path
         (["release"], "bench/serving.json is missing: run `yoyak bench` first, or `dvc repro export/dvc.yaml`"),
         (["samples", "--output", "data"], "data: this is a folder, name a file"),
         (["samples", "--output", "params.yaml/rows.csv"], "params.yaml: file exists"),
-        (["predict", "--model", "models/bart", "--output", "data"], "--output data is a folder: name a file in it"),
+        (["summarize", "models/bart", "--output", "data"], "--output data is a folder: name a file in it"),
         (["train", "brat"], "params.yaml: members has no 'brat' (did you mean 'bart'?)"),
         (["predict", "bart"], "prepared is missing: `dvc repro` makes it, or `dvc pull` brings it"),
     ],

@@ -19,7 +19,7 @@ LOG = Path("logs") / "yoyak.log"
 STAGES = {
     "prepare": "clean, check and split the data, and train the tokenizers",
     "train": "train one member of params.yaml",
-    "predict": "write a member's summaries, or summarize any file with any model",
+    "predict": "write a member's summaries of every split",
     "ensemble": "make one summary of the candidates of several members",
     "blend": "summarize with several members at once, or with one model made of them",
     "evaluate": "score members, ensembles and extractive baselines",
@@ -28,11 +28,17 @@ STAGES = {
     "export": "write a model as ONNX graphs that run without torch, in INT8",
     "bench": "measure the exported model beside fp32 and decide whether it is to be served",
     "release": "register the exported model, and serve it if the bench's gate lets it",
+    "summarize": "summarize any file with any model",
+    "combine": "summarize any file with several models and combine what they write",
+    "convert": "write any model as ONNX graphs that run without torch",
     "bundle": "write a model of MLflow as one ZIP file",
+    "import": "register the model of a ZIP file that `yoyak bundle` wrote",
+    "rollback": "take back the last move of the champion or the serving alias",
 }
 
 
-VERBS = (*STAGES, "serve", "demo", "samples", "params", "preset")
+VERBS = (*STAGES, "serve", "demo", "samples", "corpus", "params", "preset")
+MODULES = {"import": "import_bundle"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,29 +55,29 @@ def parser() -> argparse.ArgumentParser:
         if name == "train":
             verb.add_argument("member", help="name under members: in params.yaml")
         if name == "predict":
-            verb.add_argument("member", nargs="?", help="member whose splits are summarized, as the pipeline does")
-            verb.add_argument("--model", help="models:/yoyak@champion, runs:/…, a folder, or a ZIP bundle")
+            verb.add_argument("member", help="member whose splits are summarized")
+        if name == "summarize":
+            verb.add_argument("model", help="models:/yoyak@champion, runs:/…, a folder, or a ZIP bundle")
             verb.add_argument("--input", default="-", help="CSV or JSONL file with dialogues; - is standard input")
             verb.add_argument("--output", default="-", help="CSV file fname,summary to write; - is standard output")
         if name == "ensemble":
-            _ensemble_options(verb)
+            verb.add_argument("name", help="name under ensemble.strategies: in params.yaml")
+        if name == "combine":
+            _combine_options(verb)
         if name == "bundle":
             verb.add_argument("model", help="models:/yoyak@champion, models:/yoyak-bart/3 or runs:/…")
             verb.add_argument("output", help="ZIP file to write")
-        if name == "export":
-            verb.add_argument("--model", help="any model in the place of export.model of params.yaml, as for predict")
-            verb.add_argument("--output", metavar="FOLDER", help="with --model: the folder to write")
-            verb.add_argument(
-                "--precision", choices=("int8", "fp32", "int4"), help="with --model (default params.yaml's)"
-            )
-        if name == "release":
-            verb.add_argument("--undo", action="store_true", help="take back the last move of the serving alias")
+        if name == "convert":
+            verb.add_argument("model", help="as for summarize")
+            verb.add_argument("output", metavar="FOLDER", help="the folder to write")
+            verb.add_argument("--precision", choices=("int8", "fp32", "int4"), help="default: params.yaml's, or int8")
+        if name == "rollback":
+            verb.add_argument("alias", choices=("champion", "serving"))
         if name == "blend":
             verb.add_argument("name", help="name under ensemble.models: in params.yaml")
-        if name == "register":
-            verb.add_argument("bundle", nargs="?", help="ZIP file of a model, in the place of this commit's models")
+        if name == "import":
+            verb.add_argument("bundle", help="ZIP file of a model")
             verb.add_argument("--name", help="registered model of the bundle (default <registry.name>-<member>)")
-            verb.add_argument("--undo", action="store_true", help="take back the last move of the champion alias")
 
     serve = verbs.add_parser("serve", help="answer requests over HTTP with a model, as `mlflow models serve` does")
     _server_options(serve, 5001)
@@ -84,7 +90,9 @@ def parser() -> argparse.ArgumentParser:
     samples.add_argument("--n", type=_positive, default=1000, help="rows (default 1000)")
     samples.add_argument("--seed", type=int, default=20, help="same seed, same rows (default 20)")
     samples.add_argument("--output", default="-", help="file to write; - is standard output (default)")
-    samples.add_argument("--corpus", metavar="FOLDER", help="write the whole sample corpus (train, dev, test) there")
+    corpus = verbs.add_parser("corpus", help="write the whole sample corpus (train, dev, test)")
+    corpus.add_argument("folder", metavar="FOLDER")
+    corpus.add_argument("--seed", type=int, default=20, help="same seed, same rows (default 20)")
 
     params = verbs.add_parser("params", help="show the effective params and where each comes from")
     params.add_argument("--file", default="params.yaml", help="params file (default params.yaml)")
@@ -95,14 +103,10 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _ensemble_options(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("name", nargs="?", help="name under ensemble.strategies: in params.yaml, as the pipeline does")
-    some = verb.add_argument_group("any models over any file")
-    some.add_argument("--models", nargs="+", metavar="MODEL", help="models:/…, runs:/…, folders and ZIP bundles")
-    some.add_argument(
-        "--all", nargs="?", const=".", dest="every", metavar="FOLDER",
-        help="every registered member, and every ZIP below the folder (default: here)",
-    )  # fmt: skip
+def _combine_options(some: argparse.ArgumentParser) -> None:
+    some.add_argument("models", nargs="*", metavar="MODEL", help="models:/…, runs:/…, folders and ZIP bundles")
+    some.add_argument("--all", action="store_true", help="every registered member, and every ZIP below --folder")
+    some.add_argument("--folder", default=".", help="where --all looks for ZIP files (default: here)")
     some.add_argument("--input", default="-", help="CSV or JSONL file with dialogues; - is standard input")
     some.add_argument("--output", default="ensemble_results", metavar="FOLDER", help="default ensemble_results")
     some.add_argument("--strategy", default="mbr", help="mbr (default), vote, weighted …, or a name of params.yaml")
@@ -113,7 +117,7 @@ def _ensemble_options(verb: argparse.ArgumentParser) -> None:
 
 def _server_options(verb: argparse.ArgumentParser, port: int) -> None:
     verb.add_argument(
-        "model", nargs="?", help="as for predict --model (default the registered one to serve, else the champion)"
+        "model", nargs="?", help="as for summarize (default the registered one to serve, else the champion)"
     )
     verb.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default 127.0.0.1)")
     verb.add_argument("--port", type=_port, default=port, help=f"0 is any free one (default {port})")
@@ -145,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    stage = importlib.import_module(f"yoyak.stages.{options.verb}")
+    stage = importlib.import_module(f"yoyak.stages.{MODULES.get(options.verb, options.verb)}")
     values = {key: value for key, value in vars(options).items() if key != "verb"}
     stage.run(**values)
 

@@ -19,7 +19,7 @@ from yoyak.files import write_json
 from yoyak.registration.packaging import log_member
 from yoyak.registry import check, deployment, promotion
 from yoyak.registry.resolve import resolve_model
-from yoyak.stages import release
+from yoyak.stages import release, rollback
 from yoyak.tracking import lineage
 from yoyak.tracking import runs as tracking
 
@@ -140,7 +140,7 @@ def test_other_ways_to_serve_are_another_version(made: Any) -> None:
 
 def test_a_move_is_taken_back_and_stays_back(made: Any, capsys: pytest.CaptureFixture[str]) -> None:
     release.run()
-    release.run(undo=True)
+    rollback.run("serving")
     assert capsys.readouterr().out.endswith("yoyak version 1 is served again\n")
     assert aliases(made)["serving"] == 1
     release.run()
@@ -148,7 +148,7 @@ def test_a_move_is_taken_back_and_stays_back(made: Any, capsys: pytest.CaptureFi
     release.run()
     assert aliases(made)["serving"] == 1, "what a person undid stays undone"
     with pytest.raises(UserError, match=r"^Version 1 of yoyak was the first to be served"):
-        release.run(undo=True)
+        rollback.run("serving")
     bench(passed=True, **{"speed.ratio": 1.7})
     release.run()
     assert aliases(made)["serving"] == 2, "a new bench is a new release"

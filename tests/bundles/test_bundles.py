@@ -115,7 +115,7 @@ def test_out_of_one_store_into_another_with_the_same_answers(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{fresh}/mlflow.db")
     capsys.readouterr()
     for said in ("yoyak-bart version 1\n", "yoyak-bart version 1 has this bundle already\n"):
-        assert cli.main(["register", str(out)]) == 0
+        assert cli.main(["import", str(out)]) == 0
         assert capsys.readouterr().out == said
     assert summaries("models:/yoyak-bart/1") == expected
 
@@ -141,10 +141,10 @@ def test_out_of_one_store_into_another_with_the_same_answers(
     assert again.lineage.inputs == {"prepared": "p" * 32}
     assert open_bundle(fresh / "again.zip").params == open_bundle(out).params
 
-    assert cli.main(["register", str(out), "--name", "other.name"]) == 0
+    assert cli.main(["import", str(out), "--name", "other.name"]) == 0
     assert [found.name for found in versions(store, "other.name")] == ["other.name"]
     shutil.rmtree("mlruns")
-    assert cli.main(["register", str(out)]) == 0
+    assert cli.main(["import", str(out)]) == 0
     assert [int(found.version) for found in versions(store, "yoyak-bart")] == [1, 2], "files that were lost are back"
 
 
@@ -155,11 +155,9 @@ def test_out_of_one_store_into_another_with_the_same_answers(
         (["bundle", "models:/yoyak/1", "out.tar"], "out.tar does not end in .zip"),
         (["bundle", "data.dvc", "out.zip"], "data.dvc is a file or folder, of whose training nothing is known"),
         (["bundle", "models:/yoyack/1", "out.zip"], "No registered model is named 'yoyack' (did you mean 'yoyak'?)"),
-        (["register", "no.zip"], "no.zip is no file: give the ZIP that `yoyak bundle` wrote"),
-        (["register", "data.dvc"], "data.dvc is no ZIP, or a damaged one"),
-        (["register", "data.dvc", "--name", "a/b"], "--name 'a/b' cannot name a model"),
-        (["register", "data.dvc", "--undo"], "--undo takes back a move of the champion alias"),
-        (["register", "--name", "x"], "--name is for a bundle"),
+        (["import", "no.zip"], "no.zip is not a file: give the ZIP that `yoyak bundle` wrote"),
+        (["import", "data.dvc"], "data.dvc is no ZIP, or a damaged one"),
+        (["import", "data.dvc", "--name", "a/b"], "--name 'a/b' cannot name a model"),
     ],
 )
 def test_wrong_arguments_are_one_sentence(trained, capsys, arguments, said):
@@ -291,9 +289,9 @@ def test_a_broken_model_is_never_registered(store, tiny_bart, parts, tmp_path, c
         "tokenizer": "No tokenizer could be loaded from",
     }[fault]
     path = zipped(tmp_path / "m.zip", parts)
-    assert cli.main(["register", str(path), "--name", "x"]) == 1
+    assert cli.main(["import", str(path), "--name", "x"]) == 1
     last = capsys.readouterr().err.strip().splitlines()[-1]
-    assert last.startswith("yoyak register: ")
+    assert last.startswith("yoyak import: ")
     assert said in last
     assert str(tmp_path / "cache") not in last
     assert store.search_registered_models() == []

@@ -90,7 +90,7 @@ def test_a_pickle_by_the_name_of_weights_is_not_loaded(store, parts, tmp_path, c
     marker = tmp_path / "run"
     pickle = b"cos\nsystem\n(S'touch " + os.fsencode(marker) + b"'\ntR."
     path = zipped(tmp_path / "m.zip", {**parts, "model.safetensors": pickle})
-    assert cli.main(["register", str(path), "--name", "x"]) == 1
+    assert cli.main(["import", str(path), "--name", "x"]) == 1
     assert "cannot be loaded as a seq2seq model" in capsys.readouterr().err
     assert not marker.exists()
 
@@ -293,7 +293,7 @@ def test_a_model_that_is_known_by_its_own_code_only_is_refused_without_a_questio
     """transformers would ask whether to run the code, and wait for an answer."""
     config = {"model_type": "evil", "auto_map": {"AutoConfig": "someone/evil--x.Config"}, "vocab_size": 300}
     path = zipped(tmp_path / "m.zip", {**parts, "config.json": json.dumps(config).encode()})
-    assert cli.main(["register", str(path), "--name", "x"]) == 1
+    assert cli.main(["import", str(path), "--name", "x"]) == 1
     said = capsys.readouterr()
     assert "m.zip cannot be loaded as a seq2seq model" in said.err
     assert "[y/N]" not in said.out + said.err

@@ -1,4 +1,4 @@
-"""`yoyak ensemble --models …`: any models over any file, one after another, whatever becomes of some of them."""
+"""`yoyak combine MODEL…`: any models over any file, one after another, whatever becomes of some of them."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def ensemble(place: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+def run_combine(place: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "DVC_", "YOYAK_"))}
-    command = [*YOYAK, "ensemble", *map(str, arguments)]
+    command = [*YOYAK, "combine", *map(str, arguments)]
     return subprocess.run(
         command,
         cwd=place,
@@ -88,7 +88,7 @@ def metadata(place: Path) -> dict[str, Any]:
 @pytest.mark.slow
 def test_models_are_combined_and_broken_ones_are_listed(place: Path, models: Path) -> None:
     named = [models / "a", models / "broken", models / "b", models / "nowhere"]
-    done = ensemble(place, "--models", *named, "--input", "in.csv", "--strategy", "mbr")
+    done = run_combine(place, *named, "--input", "in.csv", "--strategy", "mbr")
     assert done.returncode == 0, done.stderr
     out = place / "ensemble_results"
     about = metadata(place)
@@ -119,7 +119,7 @@ def test_models_are_combined_and_broken_ones_are_listed(place: Path, models: Pat
 @pytest.mark.slow
 def test_all_at_once_gives_the_same(place: Path, models: Path) -> None:
     named = [models / name for name in "ab"]
-    done = ensemble(place, "--models", *named, "--input", "in.csv", "--strategy", "vote", "--parallel")
+    done = run_combine(place, *named, "--input", "in.csv", "--strategy", "vote", "--parallel")
     assert done.returncode == 0, done.stderr
     written = {path.name: Summarizer.load(path, "cpu").summarize(DIALOGUES, generation=SETTINGS) for path in named}
     rows = [Row(fname, "", {name: found[place] for name, found in written.items()}) for place, fname in enumerate(IDS)]
@@ -135,7 +135,7 @@ def test_an_interrupted_run_goes_on_from_the_models_that_are_done(place: Path, m
     code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
     process = subprocess.Popen(
         [sys.executable, "-c", f"{code}; from yoyak.cli import main; sys.exit(main())",
-         "ensemble", "--models", *named, "--input", "in.csv"],
+         "combine", *named, "--input", "in.csv"],
         cwd=place, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     partial = place / "ensemble_results/.partial"
@@ -147,7 +147,7 @@ def test_an_interrupted_run_goes_on_from_the_models_that_are_done(place: Path, m
     assert process.returncode == 130, said
     assert not list((place / "ensemble_results").glob("*.csv"))
 
-    done = ensemble(place, "--models", *named, "--input", "in.csv")
+    done = run_combine(place, *named, "--input", "in.csv")
     assert done.returncode == 0, done.stderr
     assert [bool(model.get("resumed")) for model in metadata(place)["models"]] == [True, False]
     assert not partial.exists()
@@ -156,33 +156,31 @@ def test_an_interrupted_run_goes_on_from_the_models_that_are_done(place: Path, m
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--models", "nowhere", "--input", "in.csv"], "no model can be used; train some with `dvc repro`"),
-        (["--models", "a", "--input", "in.csv", "--strategy", "mbrr"], "no 'mbrr' (did you mean 'mbr'?)"),
-        (["--models", "a", "b", "--input", "in.csv", "--weights", "1"], "--weights has 1 numbers for 2 models"),
-        (["--models", "a", "--input", "gone.csv"], "gone.csv"),
-        (["mbr", "--models", "a"], "and not both"),
-        ([], "name a strategy of params.yaml, or models with --models or --all"),
-        (["--all", "--input", "in.csv"], "there is no registered member and no ZIP below .: train some"),
-        (["mbr", "--input", "in.csv"], "mbr takes its values from params.yaml: options go with --models or --all"),
-        (["--models", "a", "--input", "in.csv", "--output", "in.csv"], "--output in.csv is a file: name a folder"),
-        (["--models", "a", "--input", "in.csv", "--strategy", "soft"], "works inside of the models"),
+        (["nowhere", "--input", "in.csv"], "no model can be used; train some with `dvc repro`"),
+        (["a", "--input", "in.csv", "--strategy", "mbrr"], "no 'mbrr' (did you mean 'mbr'?)"),
+        (["a", "b", "--input", "in.csv", "--weights", "1"], "--weights has 1 numbers for 2 models"),
+        (["a", "--input", "gone.csv"], "gone.csv"),
+        ([], "name the models to combine, or give --all"),
+        (["--all", "--input", "in.csv"], "there is no registered member and no ZIP file below .: train some"),
+        (["a", "--input", "in.csv", "--output", "in.csv"], "--output in.csv is a file: name a folder"),
+        (["a", "--input", "in.csv", "--strategy", "soft"], "works inside of the models"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(place: Path, arguments: list[str], message: str) -> None:
-    done = ensemble(place, *arguments)
+    done = run_combine(place, *arguments)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("yoyak ensemble: ")
+    assert last.startswith("yoyak combine: ")
     assert message in last
 
 
 @pytest.mark.slow
 def test_too_few_usable_models_is_told_and_one_can_be_passed_through(place: Path, models: Path) -> None:
-    named = ["--models", models / "a", models / "nowhere", "--input", "in.csv"]
-    done = ensemble(place, *named)
+    named = [models / "a", models / "nowhere", "--input", "in.csv"]
+    done = run_combine(place, *named)
     assert done.returncode == 1
     assert "only a can be used and 2 are needed" in done.stderr
-    done = ensemble(place, *named, "--min-members", 1)
+    done = run_combine(place, *named, "--min-members", 1)
     assert done.returncode == 0, done.stderr
     about = metadata(place)
     assert about["pass_through"] is True
@@ -203,7 +201,7 @@ def test_too_few_usable_models_is_told_and_one_can_be_passed_through(place: Path
 def test_what_can_be_known_is_told_before_a_model_runs(
     place: Path, models: Path, arguments: list, message: str
 ) -> None:
-    done = ensemble(place, "--models", models / "a", models / "b", "--input", "in.csv", *arguments)
+    done = run_combine(place, models / "a", models / "b", "--input", "in.csv", *arguments)
     assert done.returncode == 1
     assert message in done.stderr
     assert "summarizing" not in done.stderr
@@ -212,7 +210,7 @@ def test_what_can_be_known_is_told_before_a_model_runs(
 
 def test_the_same_model_is_taken_once(place: Path, models: Path) -> None:
     named = [models / "a", f"{models / 'a'}/", models / "." / "a"]
-    done = ensemble(place, "--models", *named, "--input", "in.csv")
+    done = run_combine(place, *named, "--input", "in.csv")
     assert done.returncode == 1
     assert done.stderr.count("it is the same model as a.") == 2
     assert "only a can be used and 2 are needed" in done.stderr
@@ -222,6 +220,6 @@ def test_a_second_command_is_kept_out_of_the_folder(place: Path, models: Path) -
     out = place / "ensemble_results"
     out.mkdir()
     with FileLock(out / LOCK):
-        done = ensemble(place, "--models", models / "a", models / "b", "--input", "in.csv")
+        done = run_combine(place, models / "a", models / "b", "--input", "in.csv")
     assert done.returncode == 1
-    assert "another yoyak ensemble is writing to ensemble_results: wait for it" in done.stderr
+    assert "another `yoyak combine` is writing to ensemble_results: wait for it" in done.stderr

@@ -1,8 +1,9 @@
-"""`yoyak export`: which model is meant, where it goes, and what a person is told."""
+"""`yoyak export` and `yoyak convert`: which model is meant, where it goes, and what a person is told."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from onnx_models import save_model
 from yoyak.decoding.onnx.runtime import OnnxSummarizer
 from yoyak.errors import UserError
-from yoyak.stages import export, predict
+from yoyak.stages import convert, export, summarize
 
 
 @pytest.fixture
@@ -43,13 +44,9 @@ def test_a_name_that_is_none_is_one_sentence(folder: Path) -> None:
         export.find("brat")
 
 
-def test_options_go_together(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--model needs --output"):
-        export.run(model="models/bart")
-    with pytest.raises(UserError, match="go with --model"):
-        export.run(precision="fp32")
-    with pytest.raises(UserError, match="is there and no exported model"):
-        export.run(model="models/bart", output=str(tmp_path))
+def test_a_folder_of_something_else_is_not_overwritten(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=re.escape(str(tmp_path))):
+        convert.run("models/bart", str(tmp_path))
 
 
 def test_any_model_is_exported_and_used_by_its_folder(
@@ -57,9 +54,9 @@ def test_any_model_is_exported_and_used_by_its_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     save_model("gpt2", tmp_path / "model")
-    export.run(model="model", output="out", precision="int4")
+    convert.run("model", "out", precision="int4")
     assert capsys.readouterr().out.strip().splitlines()[-1].startswith("out: 0.")
     assert OnnxSummarizer.load("out").about.precision == "int4"
     (tmp_path / "rows.csv").write_text("fname,dialogue\na,#Person1#: 네?\n", encoding="utf-8")
-    predict.run(model="out", input="rows.csv", output="summaries.csv")
+    summarize.run(model="out", input="rows.csv", output="summaries.csv")
     assert (tmp_path / "summaries.csv").read_text(encoding="utf-8").startswith("fname,summary\na,")

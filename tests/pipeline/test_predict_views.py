@@ -13,7 +13,7 @@ from yoyak.data.records import Dialogue, write_jsonl
 from yoyak.decoding.candidates import read_candidates
 from yoyak.decoding.torch import Summarizer
 from yoyak.params import Generation
-from yoyak.stages.predict import predict_member
+from yoyak.stages import predict
 
 PARAMS = """\
 seed: 20
@@ -38,9 +38,9 @@ def member(store, project: Path, tiny_bart: Path) -> Path:
     return project
 
 
-def predict(project: Path, tta: int) -> dict[str, dict]:
+def predicted(project: Path, tta: int) -> dict[str, dict]:
     (project / "params.yaml").write_text(PARAMS % tta, encoding="utf-8")
-    predict_member("bart")
+    predict.run("bart")
     return {path.stem: read_candidates(path) for path in sorted((project / "predictions/bart").iterdir())}
 
 
@@ -50,7 +50,7 @@ def metrics(store) -> dict[str, float]:
 
 
 def test_without_views_the_output_is_that_of_the_summarizer(member: Path, store) -> None:
-    found = predict(member, 0)
+    found = predicted(member, 0)
     assert sorted(found) == ["dev", "test"]
     assert "view" not in (member / "predictions/bart/dev.jsonl").read_text()
     generation = Generation(max_new_tokens=12, min_new_tokens=4, num_beams=2, num_return_sequences=2)
@@ -61,7 +61,7 @@ def test_without_views_the_output_is_that_of_the_summarizer(member: Path, store)
 
 @pytest.mark.slow
 def test_the_views_candidates_stand_behind_the_members_own(member: Path, store, capsys) -> None:
-    plain, more = predict(member, 0), predict(member, 2)
+    plain, more = predicted(member, 0), predicted(member, 2)
     summarizer = Summarizer.load(member / "models/bart")
     generation = Generation(max_new_tokens=12, min_new_tokens=4, num_beams=2, num_return_sequences=2)
     for split in ("dev", "test"):
@@ -82,7 +82,7 @@ def test_the_views_candidates_stand_behind_the_members_own(member: Path, store, 
 
 
 def test_views_do_not_depend_on_the_order_of_rows(member: Path) -> None:
-    found = predict(member, 2)
+    found = predicted(member, 2)
     for row in ROWS:
         one, other = found["dev"][row.fname], found["test"][row.fname]
         assert [(candidate.text, candidate.view) for candidate in one] == [(c.text, c.view) for c in other]
@@ -91,5 +91,5 @@ def test_views_do_not_depend_on_the_order_of_rows(member: Path) -> None:
 def test_truncation_is_counted_for_the_dialogues_and_not_for_their_views(member: Path, store) -> None:
     long = Dialogue(fname="cut", dialogue="\n".join([DIALOGUE] * 30))
     write_jsonl(member / "prepared/dev.jsonl", [long, *ROWS])
-    predict(member, 2)
+    predicted(member, 2)
     assert metrics(store)["dev_truncated"] == 1

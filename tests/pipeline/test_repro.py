@@ -151,13 +151,12 @@ def test_a_lost_store_is_rebuilt_from_the_cache(finished: Path, tmp_path: Path) 
     assert {run.data.tags["yoyak.stage"] for run in runs(copy)} == {"train", "pipeline", "register"}
 
 
-def test_predict_takes_any_file_and_model(finished: Path, tmp_path: Path) -> None:
+def test_summarize_takes_any_file_and_model(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     succeed(
         finished,
         "yoyak",
-        "predict",
-        "--model",
+        "summarize",
         "models:/yoyak@champion",
         "--input",
         "data/test.csv",
@@ -168,7 +167,7 @@ def test_predict_takes_any_file_and_model(finished: Path, tmp_path: Path) -> Non
     asked = list(csv.DictReader((finished / "data/test.csv").open(encoding="utf-8", newline="")))
     assert [row["fname"] for row in rows] == [row["fname"] for row in asked]
     assert list(rows[0]) == ["fname", "summary"]
-    wrong = shell(finished, "yoyak", "predict", "--model", "models:/yoyak@champoin", "--input", "data/test.csv")
+    wrong = shell(finished, "yoyak", "summarize", "models:/yoyak@champoin", "--input", "data/test.csv")
     assert wrong.returncode == 1
     assert "did you mean 'champion'?" in wrong.stderr
     assert "Traceback" not in wrong.stderr

@@ -1,4 +1,4 @@
-"""An ensemble of any models over any file: what `yoyak ensemble --models … --input …` does.
+"""An ensemble of any models over any file: what `yoyak combine MODEL… --input …` does.
 
 It writes ensemble_output_<time>.csv, individual_model_<i>_<time>.csv and ensemble_metadata_<time>.json.
 """
@@ -81,7 +81,9 @@ def _alone(out: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise UserError(f"another yoyak ensemble is writing to {out}: wait for it, or name another --output.") from None
+        raise UserError(
+            f"another `yoyak combine` is writing to {out}: wait for it, or name another --output."
+        ) from None
     try:
         yield
     finally:

@@ -63,3 +63,10 @@ def export_model(source: Path, out: Path, settings: Export) -> dict[str, Any]:
         write_json(work / OPS, ops)
     size = sum(path.stat().st_size for path in out.iterdir())
     return {"bytes": size, "torch_bytes": weights, "bytes_by_type": ops["bytes_by_type"]}
+
+
+def describe_export(folder: Path, sizes: dict[str, Any]) -> str:
+    """Return the sentence that says where an export is and how its size compares with torch's."""
+    megabytes, torch_megabytes = sizes["bytes"] / 1e6, sizes["torch_bytes"] / 1e6
+    ratio = torch_megabytes / megabytes
+    return f"{folder}: {megabytes:.1f} MB, of {torch_megabytes:.1f} MB in torch ({ratio:.2f} to 1)"

@@ -35,7 +35,7 @@ class Version:
 
     @property
     def uri(self) -> str:
-        """What `mlflow models serve -m` and `yoyak predict --model` take."""
+        """What `mlflow models serve -m` and `yoyak summarize` take."""
         return f"models:/{self.name}/{self.version}"
 
 

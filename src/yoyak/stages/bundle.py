@@ -1,4 +1,4 @@
-"""yoyak bundle: write a registered model as one ZIP file that `yoyak register` and `yoyak predict` take anywhere."""
+"""yoyak bundle: write a registered model as one ZIP file that `yoyak import` and `yoyak summarize` take anywhere."""
 
 from __future__ import annotations
 

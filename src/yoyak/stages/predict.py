@@ -1,14 +1,12 @@
-"""yoyak predict: a member's candidates for every split, or the summaries of any file by any model."""
+"""yoyak predict <member>: a member's candidates for every split."""
 
 from __future__ import annotations
 
-import csv
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from yoyak import params
 from yoyak.errors import UserError
@@ -19,17 +17,7 @@ if TYPE_CHECKING:
     from yoyak.decoding.torch import Summarizer
 
 
-def run(member: str | None = None, model: str | None = None, input: str = "-", output: str = "-") -> None:
-    """Write predictions/<member>/ as the pipeline does, or summarize ``input`` with ``model``."""
-    if (member is None) == (model is None):
-        raise UserError("name a member of params.yaml, or a model with --model, and not both.")
-    if member is not None:
-        predict_member(member)
-    else:
-        predict_file(str(model), input, output)
-
-
-def predict_member(member: str) -> None:
+def run(member: str) -> None:
     """Write the member's candidates for every split but train, those of the dialogues' views behind its own."""
     p = params.read("generation", "ensemble.tta", "seed")
     from yoyak.data.records import read_jsonl
@@ -81,35 +69,3 @@ def _with_views(
         for own, each in zip(found, made, strict=True)
     ]
     return together, len(texts)
-
-
-def predict_file(model: str, source: str, output: str) -> None:
-    """Summarize a CSV or JSONL file (``-``: standard input) into a CSV ``fname,summary``."""
-    # A model can be used anywhere: outside of a project, columns have their usual names.
-    if output != "-" and Path(output).is_dir():
-        raise UserError(f"--output {output} is a folder: name a file in it.")
-    data = params.read("data").data if Path(params.PARAMS_FILE).exists() else params.Data()
-    from yoyak.bundles.resolve import resolve_model
-    from yoyak.data.preparing import read_input
-
-    rows = read_input(sys.stdin.buffer if source == "-" else Path(source), data, source)
-    from yoyak.serving.loading import load_summarizer
-
-    folder = resolve_model(model)
-    with ExitStack() as stack:
-        out: TextIO = sys.stdout
-        if output != "-":
-            # Before anything is summarized: a place that cannot be written is known now.
-            work = stack.enter_context(atomic_path(output))
-            out = stack.enter_context(work.open("w", encoding="utf-8", newline=""))
-        summarizer = load_summarizer(folder)
-        found = summarizer.summarize([row.dialogue for row in rows], progress=True)
-        _write(out, [(row.fname, best[0].text) for row, best in zip(rows, found, strict=True)])
-    if summarizer.truncated:
-        print(f"{summarizer.truncated} of {len(rows)} dialogues were cut at the model's window", file=sys.stderr)
-
-
-def _write(stream: TextIO, lines: Iterable[tuple[str, str]]) -> None:
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["fname", "summary"])
-    writer.writerows(lines)

@@ -6,16 +6,10 @@ from yoyak import params
 from yoyak.registry import check
 
 
-def run(undo: bool = False) -> None:
-    """Register what is in exports/ and move the alias ``serving``, or take its last move back."""
+def run() -> None:
+    """Register what is in exports/ and move the alias ``serving``."""
     p = params.read("generation", "registry.name", "serving")
     name = p.registry.name
-    if undo:
-        from yoyak.registry import deployment
-
-        back = deployment.undo_serving(name)
-        print(f"{back.name} version {back.version} is served again")
-        return
     mark = check.release_fingerprint()
     if check.quick_release_check(mark, name):
         print("nothing changed: the registry has this release")

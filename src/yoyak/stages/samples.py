@@ -7,13 +7,11 @@ import sys
 from yoyak.files import atomic_path
 
 
-def run(n: int, seed: int, output: str, corpus: str | None) -> None:
-    """Write ``n`` rows to ``output``, or the whole sample corpus into the folder ``corpus``."""
-    from yoyak.data.samples import write_corpus, write_samples
+def run(n: int = 1000, seed: int = 20, output: str = "-") -> None:
+    """Write ``n`` rows to ``output`` (``-``: standard output)."""
+    from yoyak.data.samples import write_samples
 
-    if corpus is not None:
-        write_corpus(corpus, seed=seed)
-    elif output == "-":
+    if output == "-":
         write_samples(sys.stdout, n, seed)
     else:
         with atomic_path(output) as work, work.open("w", encoding="utf-8", newline="") as out:

@@ -66,13 +66,13 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_predict_runs_without_torch_and_transformers(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_summarize_runs_without_torch_and_transformers(folders: tuple[Path, Path], tmp_path: Path) -> None:
     source, exported = folders
     with (tmp_path / "rows.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([["fname", "dialogue"], *([str(n), text] for n, text in enumerate(DIALOGUES))])
     # Moved: it needs nothing but what is in it.
     shutil.copytree(exported, tmp_path / "elsewhere/model")
-    arguments = ["predict", "--model", "elsewhere/model", "--input", "rows.csv", "--output", "out.csv"]
+    arguments = ["summarize", "elsewhere/model", "--input", "rows.csv", "--output", "out.csv"]
     done = subprocess.run(
         [sys.executable, "-c", CODE, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
     )

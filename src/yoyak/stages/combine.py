@@ -1,0 +1,74 @@
+"""yoyak combine: summarize any file with several models and combine what they write."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from yoyak import params
+from yoyak.errors import UserError, nearest
+from yoyak.params.ensemble import Ensemble, OfCandidates
+
+
+def run(
+    models: Sequence[str] = (),
+    all: bool = False,
+    folder: str = ".",
+    input: str = "-",
+    output: str = "ensemble_results",
+    strategy: str = "mbr",
+    weights: Sequence[float] | None = None,
+    min_members: int | None = None,
+    parallel: bool = False,
+) -> None:
+    """Summarize a CSV or JSONL file (``-``: standard input) with many models and combine what they write."""
+    if not models and not all:
+        raise UserError("name the models to combine, or give --all for every registered member and every ZIP file.")
+    # Models can be used anywhere: outside of a project, columns and values are the usual ones.
+    p = params.load() if Path(params.PARAMS_FILE).exists() else params.Params.model_construct()
+    from yoyak.data.preparing import read_input
+    from yoyak.ensemble import combine
+    from yoyak.ensemble.anywhere import Options, combine_models
+    from yoyak.ensemble.sources import every_model
+
+    chosen = _strategy(strategy, p.ensemble)
+    rows = read_input(sys.stdin.buffer if input == "-" else Path(input), p.data, input)
+    if not rows:
+        raise UserError(f"{input} holds no dialogue: give a file with at least one.")
+    fitted = Path("ensembles", strategy)
+    found = every_model(p.registry.name, Path(folder)) if all else []
+    if not models and not found:
+        raise UserError(f"there is no registered member and no ZIP file below {folder}: train some with `dvc repro`.")
+    uris = [*models, *(uri for uri in found if uri not in models)]
+    final = combine_models(
+        uris,
+        rows,
+        input,
+        Path(output),
+        Options(
+            strategy=chosen,
+            granularity=p.ensemble.granularity,
+            generation=p.generation,
+            scoring=p.scoring,
+            min_members=p.ensemble.min_members if min_members is None else min_members,
+            parallel=parallel,
+            weights=weights,
+            seed=p.seed,
+            learned=combine.load(fitted) if (fitted / combine.FILE).is_file() else None,
+        ),
+    )
+    print(final)
+
+
+def _strategy(name: str, settings: Ensemble) -> OfCandidates:
+    """Return a strategy by its name in params.yaml, or a plain one by its type."""
+    if name in settings.strategies:
+        return settings.strategies[name]
+    kinds = {kind.model_fields["type"].annotation.__args__[0]: kind for kind in get_args(get_args(OfCandidates)[0])}
+    if name in ("soft", "soup"):
+        raise UserError(f"--strategy {name} works inside of the models: it is for ensemble.models and `yoyak blend`.")
+    if name not in kinds:
+        raise UserError(f"--strategy: there is no '{name}'{nearest(name, [*settings.strategies, *kinds])}.")
+    return kinds[name](type=name)

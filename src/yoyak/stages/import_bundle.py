@@ -1,0 +1,24 @@
+"""yoyak import: register the model of a ZIP that `yoyak bundle` wrote, in any MLflow registry."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from yoyak import params
+from yoyak.errors import UserError
+
+
+def run(bundle: str, name: str | None = None) -> None:
+    """Register the model of a ZIP that `yoyak bundle` wrote, here or anywhere."""
+    if not Path(bundle).is_file():
+        raise UserError(f"{bundle} is not a file: give the ZIP that `yoyak bundle` wrote.")
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise UserError(f"--name '{name}' cannot name a model: use letters, digits, ., - and _.")
+    # A bundle is registered anywhere: outside of a project, names are the usual ones.
+    known = name is not None or not Path(params.PARAMS_FILE).exists()
+    settings = params.Registry() if known else params.read("registry").registry
+    from yoyak.registration.bundle import register_bundle
+
+    done = register_bundle(Path(bundle), registry_name=settings.name, name=name)
+    print(f"{done.version.name} version {done.version.version}{'' if done.new else ' has this bundle already'}")

@@ -1,0 +1,20 @@
+"""yoyak rollback: take back the last move of an alias of the registered model."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from yoyak import params
+
+
+def run(alias: Literal["champion", "serving"]) -> None:
+    """Let an alias point to the version that it pointed to before."""
+    name = params.read("registry.name").registry.name
+    from yoyak.registry import deployment, promotion
+
+    if alias == "champion":
+        version = promotion.undo_promotion(name)
+        print(f"{version.name} version {version.version} is champion again")
+    else:
+        version = deployment.undo_serving(name)
+        print(f"{version.name} version {version.version} is served again")

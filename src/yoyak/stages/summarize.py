@@ -1,0 +1,46 @@
+"""yoyak summarize: the summaries of any file by any model."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TextIO
+
+from yoyak import params
+from yoyak.errors import UserError
+from yoyak.files import atomic_path
+
+
+def run(model: str, input: str = "-", output: str = "-") -> None:
+    """Summarize a CSV or JSONL file (``-``: standard input) into a CSV ``fname,summary``."""
+    # A model can be used anywhere: outside of a project, columns have their usual names.
+    if output != "-" and Path(output).is_dir():
+        raise UserError(f"--output {output} is a folder: name a file in it.")
+    data = params.read("data").data if Path(params.PARAMS_FILE).exists() else params.Data()
+    from yoyak.bundles.resolve import resolve_model
+    from yoyak.data.preparing import read_input
+
+    rows = read_input(sys.stdin.buffer if input == "-" else Path(input), data, input)
+    from yoyak.serving.loading import load_summarizer
+
+    folder = resolve_model(model)
+    with ExitStack() as stack:
+        out: TextIO = sys.stdout
+        if output != "-":
+            # Before anything is summarized: a place that cannot be written is known now.
+            work = stack.enter_context(atomic_path(output))
+            out = stack.enter_context(work.open("w", encoding="utf-8", newline=""))
+        summarizer = load_summarizer(folder)
+        found = summarizer.summarize([row.dialogue for row in rows], progress=True)
+        _write(out, [(row.fname, best[0].text) for row, best in zip(rows, found, strict=True)])
+    if summarizer.truncated:
+        print(f"{summarizer.truncated} of {len(rows)} dialogues were cut at the model's window", file=sys.stderr)
+
+
+def _write(stream: TextIO, lines: Iterable[tuple[str, str]]) -> None:
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["fname", "summary"])
+    writer.writerows(lines)
