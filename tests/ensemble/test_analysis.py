@@ -191,7 +191,7 @@ def test_the_conclusion_says_what_was_chosen_on_dev_and_found_on_test(found: tup
     numbers = figures(analysis)
     assert numbers["ensemble/vote/test/gain"] == gain["difference"]
     assert numbers["ensemble/oracle/dev/combined"] == analysis["splits"]["dev"]["all"]["oracle"]["mean"]
-    assert evaluation.summary["best_ensemble"] == "vote"
+    assert evaluation.summary.best_ensemble == "vote"
 
 
 def test_what_is_no_better_or_worse_is_called_so() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from yoyak.data.records import Dialogue
 from yoyak.reporting.examples import SHOWN_CHARS, Choice, assemble, choose
-from yoyak.reporting.view import Part
+from yoyak.scoring.results import Part
 
 PARTS = (
     Part(split="test", slice="all", n=30),

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from yoyak.reporting.groups import TOPICS, groupings
-from yoyak.reporting.view import Part
+from yoyak.scoring.results import Part
 
 TEST = Part(split="test", slice="all", n=0)
 

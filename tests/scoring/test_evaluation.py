@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from yoyak.data.records import Dialogue
 from yoyak.errors import UserError
 from yoyak.params import Scoring
 from yoyak.scoring.baselines import BASELINES
-from yoyak.scoring.evaluation import Evaluation, evaluate_systems, metrics, write_evaluation
-from yoyak.scoring.rouge import METRICS, rouge
+from yoyak.scoring.evaluation import Evaluation, evaluate_systems, headline_metrics, write_evaluation
+from yoyak.scoring.results import Part, PrimaryScore, read_evaluation
+from yoyak.scoring.rouge import METRICS, Protocol, rouge
 
 SCORING = Scoring(granularities=["syllable", "eojeol"], bootstrap_samples=200)
 WORDS = "저녁에 영화를 보고 극장 앞에서 만나 표를 예매하고 일곱 시에 친구와 커피를 마신다"
@@ -62,29 +64,22 @@ def evaluation() -> Evaluation:
     return evaluate_systems(SPLITS, PREDICTIONS, SCORING, seed=20, ensembles=ENSEMBLES)
 
 
-def find(rows: list[dict], **wanted: object) -> dict:
-    found = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
-    assert len(found) == 1
-    return found[0]
-
-
 def test_the_summary_has_every_system_part_granularity_protocol_and_metric_once(evaluation: Evaluation) -> None:
     summary = evaluation.summary
-    assert summary["primary"] == {"granularity": "syllable", "multi_reference": "mean", "metric": "combined"}
-    assert summary["splits"] == {"dev": {"all": 12}, "test": {"all": 10, "seen": 5, "unseen": 5}}
-    kinds = {row["name"]: row["kind"] for row in summary["systems"]}
-    systems = {"poor": "member", "good": "member", "half": "ensemble", "same": "ensemble"}
-    assert kinds == {**systems, **dict.fromkeys(BASELINES, "baseline"), "oracle": "oracle"}
-    keys = ("system", "split", "slice", "granularity", "multi_reference", "metric")
-    scored = {tuple(row[key] for key in keys) for row in summary["scores"]}
-    assert len(scored) == len(summary["scores"]) == 10 * 4 * 2 * 2 * 4
-    assert all(0 <= row["low"] <= row["mean"] <= row["high"] <= 1 for row in summary["scores"])
-    assert (summary["best_member"], summary["best_ensemble"]) == ("good", "same")
-    assert summary["best_baseline"] in BASELINES
+    assert summary.primary == PrimaryScore(granularity="syllable", multi_reference="mean", metric="combined")
+    sizes = [(part.split, part.slice, part.n) for part in summary.parts]
+    assert sizes == [("dev", "all", 12), ("test", "all", 10), ("test", "seen", 5), ("test", "unseen", 5)]
+    models = {"poor": "member", "good": "member", "half": "ensemble", "same": "ensemble"}
+    assert summary.systems == {**models, **dict.fromkeys(BASELINES, "baseline"), "oracle": "oracle"}
+    scored = {replace(score, interval=None) for score in summary.scores}
+    assert len(scored) == len(summary.scores) == 10 * 4 * 2 * 2 * 4
+    assert all(0 <= row.interval.low <= row.interval.mean <= row.interval.high <= 1 for row in summary.scores)
+    assert (summary.best_member, summary.best_ensemble) == ("good", "same")
+    assert summary.best_baseline in BASELINES
 
 
 @pytest.mark.parametrize("protocol", ["mean", "max"])
-def test_scores_are_the_means_of_rouge(evaluation: Evaluation, protocol: str) -> None:
+def test_scores_are_the_means_of_rouge(evaluation: Evaluation, protocol: Protocol) -> None:
     unseen = [row for row in SPLITS["test"] if row.slice == "unseen"]
     expected = rouge(
         [PREDICTIONS["poor"]["test"][row.fname] for row in unseen],
@@ -93,55 +88,60 @@ def test_scores_are_the_means_of_rouge(evaluation: Evaluation, protocol: str) ->
         multi_reference=protocol,
         weights=SCORING.weights,
     )
-    for metric in METRICS:
-        row = find(
-            evaluation.summary["scores"],
-            system="poor",
-            split="test",
-            slice="unseen",
-            granularity="eojeol",
-            multi_reference=protocol,
-            metric=metric,
-        )
-        assert (row["mean"], row["n"]) == (pytest.approx(expected[metric].mean(), abs=1e-6), 5)
+    found = {
+        score.metric: score.interval
+        for score in evaluation.summary.scores
+        if (score.system, score.part, score.granularity, score.multi_reference)
+        == ("poor", Part(split="test", slice="unseen", n=5), "eojeol", protocol)
+    }
+    assert list(found) == list(METRICS)
+    for metric, interval in found.items():
+        assert (interval.mean, interval.n) == (pytest.approx(expected[metric].mean(), abs=1e-6), 5)
 
 
 def test_comparisons_pair_members_best_first_and_each_with_the_best_baseline(evaluation: Evaluation) -> None:
     summary = evaluation.summary
-    for split, slices in summary["splits"].items():
-        for part, count in slices.items():
-            where = {"split": split, "slice": part, "metric": "combined"}
-            rows = [row for row in summary["scores"] if row["system"] in BASELINES and row["granularity"] == "syllable"]
-            here = [row for row in rows if row["multi_reference"] == "mean" and where.items() <= row.items()]
-            best = max(here, key=lambda row: row["mean"])["system"]
-            assert find(summary["comparisons"], system="good", against="poor", **where)["n"] == count
-            for member in ("good", "poor"):
-                for against in {best, summary["best_baseline"]}:
-                    find(summary["comparisons"], system=member, against=against, **where)
-            assert find(summary["comparisons"], system="half", against="good", **where)["difference"] < 0
-            assert find(summary["comparisons"], system="same", against="good", **where)["p_value"] == 1
-    won = find(summary["comparisons"], system="good", against="poor", split="dev", slice="all", metric="rouge1")
-    assert won["low"] > 0
-    assert won["p_value"] < 0.05
+    rows = {(row.system, row.against, row.part, row.metric): row for row in summary.comparisons}
+    assert len(rows) == len(summary.comparisons)
+    for part in summary.parts:
+        baselines = {
+            score.system: score.interval.mean
+            for score in summary.scores
+            if score.system in BASELINES
+            and (score.part, score.metric) == (part, "combined")
+            and (score.granularity, score.multi_reference) == ("syllable", "mean")
+        }
+        best = max(baselines, key=lambda name: baselines[name])
+        assert rows["good", "poor", part, "combined"].gain.n == part.n
+        for member in ("good", "poor"):
+            for against in {best, summary.best_baseline}:
+                assert (member, against, part, "combined") in rows
+        assert rows["half", "good", part, "combined"].gain.mean < 0
+        assert rows["same", "good", part, "combined"].p_value == 1
+    won = rows["good", "poor", summary.parts[0], "rouge1"]
+    assert won.gain.low > 0
+    assert won.p_value < 0.05
+    lost = won.swapped()
+    assert (lost.system, lost.against, lost.gain.high) == ("poor", "good", -won.gain.low)
 
 
 def test_many_members_are_compared_with_the_best_one_only() -> None:
     poor = {split: dict.fromkeys(texts, "") for split, texts in PREDICTIONS["poor"].items()}
     many = {f"m{number}": poor for number in range(49)} | {"good": PREDICTIONS["good"]}
-    found = evaluate_systems(SPLITS, many, SCORING, seed=20, ensembles=ENSEMBLES).summary["comparisons"]
-    here = [row for row in found if (row["split"], row["slice"], row["metric"]) == ("dev", "all", "combined")]
-    assert sum(row["against"] in many for row in here) == 49 + 2
+    summary = evaluate_systems(SPLITS, many, SCORING, seed=20, ensembles=ENSEMBLES).summary
+    here = [row for row in summary.comparisons if (row.part, row.metric) == (summary.parts[0], "combined")]
+    assert sum(row.against in many for row in here) == 49 + 2
     assert len(here) <= 49 + 2 + 50 * 2
-    assert all("good" in (row["system"], row["against"]) for row in here if row["against"] in many)
+    assert all("good" in (row.system, row.against) for row in here if row.against in many)
 
 
 def test_without_ensembles_none_is_best() -> None:
     summary = evaluate_systems(SPLITS, PREDICTIONS, SCORING, seed=20).summary
-    assert (summary["best_member"], summary["best_ensemble"]) == ("good", None)
+    assert (summary.best_member, summary.best_ensemble) == ("good", None)
 
 
 def test_the_oracle_is_above_every_baseline_on_every_dialogue(evaluation: Evaluation) -> None:
-    combined = {(row[0], row[1], row[6]): row[-1] for row in evaluation.dialogues}
+    combined = {(row.split, row.fname, row.system): row.combined for row in evaluation.dialogues}
     for (split, fname, system), value in combined.items():
         if system in BASELINES:
             assert combined[split, fname, "oracle"] >= value
@@ -152,7 +152,7 @@ def test_files_and_metrics_agree_with_the_summary(evaluation: Evaluation, tmp_pa
     write_evaluation(evaluation, folder, {})
     write_evaluation(evaluation, folder, {"conclusion": "none"})
     assert json.loads((folder / "ensembles.json").read_text(encoding="utf-8")) == {"conclusion": "none"}
-    assert json.loads((folder / "summary.json").read_text(encoding="utf-8")) == evaluation.summary
+    assert read_evaluation(folder) == evaluation.summary
     with (folder / "dialogues.csv").open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
     header = "split,fname,slice,topic,turns,dialogue_chars,system,rouge1,rouge2,rougeL,combined"
@@ -161,11 +161,27 @@ def test_files_and_metrics_agree_with_the_summary(evaluation: Evaluation, tmp_pa
     empty = next(row for row in rows if row["fname"] == "dev_0" and row["system"] == "poor")
     assert (empty["combined"], empty["turns"], empty["topic"]) == ("0.0", "4", "약속")
     assert int(empty["dialogue_chars"]) == len(SPLITS["dev"][0].dialogue)
-    numbers = metrics(evaluation)
+    numbers = headline_metrics(evaluation.summary)
     assert set(numbers) == {"poor", "good", "half", "same", "best_baseline"}
     assert list(numbers["good"]["test"]) == list(METRICS)
     of_good = [float(row["combined"]) for row in rows if row["split"] == "test" and row["system"] == "good"]
     assert numbers["good"]["test"]["combined"] == pytest.approx(np.mean(of_good), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "missing"),
+        ("{", "not valid JSON"),
+        ("[]", "not what the evaluate stage writes"),
+        ("{}", "splits"),
+    ],
+)
+def test_a_missing_or_damaged_summary_is_an_error(tmp_path: Path, content: str | None, words: str) -> None:
+    if content is not None:
+        (tmp_path / "summary.json").write_text(content)
+    with pytest.raises(UserError, match=rf"summary\.json.*({words})"):
+        read_evaluation(tmp_path)
 
 
 def test_the_result_depends_on_the_seed_alone(evaluation: Evaluation) -> None:

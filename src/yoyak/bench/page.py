@@ -12,7 +12,8 @@ from yoyak.bench.variants import EXPORTED, title
 from yoyak.reporting import render
 from yoyak.reporting.formats import p_value, score, signed, signed_interval
 from yoyak.reporting.render import METRIC_NAMES
-from yoyak.reporting.view import Interval, Table
+from yoyak.reporting.view import Table
+from yoyak.scoring.bootstrap import Interval
 
 HERE = Path(__file__).parent
 TYPES = {"int8": "8-bit integers", "int4": "4-bit integers", "float": "float", "int64": "other"}

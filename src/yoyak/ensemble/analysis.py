@@ -29,8 +29,9 @@ from yoyak.params import Scoring
 from yoyak.params.ensemble import Strategy
 from yoyak.scoring.baselines import turns
 from yoyak.scoring.bins import length_bins
-from yoyak.scoring.bootstrap import comparisons, intervals
-from yoyak.scoring.evaluation import ALL, DEV, DIGITS, Evaluation, Part, parts_of, rounded
+from yoyak.scoring.bootstrap import Comparison, Interval, comparisons, intervals
+from yoyak.scoring.evaluation import DEV, Evaluation, index_parts
+from yoyak.scoring.results import ALL, DIGITS, rounded
 from yoyak.scoring.rouge import METRICS, reference_scores
 from yoyak.scoring.tokenize import tokenizer
 
@@ -73,8 +74,8 @@ def analyse(
         candidates: By member, split and fname, best first.
         choices: By ensemble, split and fname.
     """
-    best = str(evaluation.summary["best_member"])
-    dev = next(part.places for part in parts_of(splits) if part.split == DEV)
+    best = evaluation.summary.best_member
+    dev = next(indices for part, indices in index_parts(splits).items() if part.split == DEV)
 
     def ranked(names: Iterable[str]) -> list[str]:
         return sorted(names, key=lambda name: -float(evaluation.primary[name][dev].mean()))
@@ -86,11 +87,11 @@ def analyse(
     options = {"samples": scoring.bootstrap_samples, "confidence": scoring.confidence, "seed": seed}
     rows = [row for split in splits.values() for row in split]
     cut: dict[str, dict[str, Any]] = {name: {} for name in splits}
-    for part in parts_of(splits):
-        cut[part.split][part.slice] = _part(found, part, about, [rows[place] for place in part.places], options)
-    leading = evaluation.summary["best_ensemble"]
+    for part, indices in index_parts(splits).items():
+        cut[part.split][part.slice] = _part(found, indices, about, [rows[index] for index in indices], options)
+    leading = evaluation.summary.best_ensemble
     return {
-        "primary": evaluation.summary["primary"],
+        "primary": asdict(evaluation.summary.primary),
         "confidence": scoring.confidence,
         "best_member": best,
         "best_ensemble": leading,
@@ -185,16 +186,15 @@ def _agreement(texts: Sequence[Sequence[str]], scoring: Scoring) -> tuple[np.nda
 
 def _part(
     found: _Found,
-    part: Part,
+    places: np.ndarray,
     about: Mapping[str, Mapping[str, Any]],
     rows: Sequence[Dialogue],
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
-    places = part.places
     best, oracle = found.best[places], found.oracle[places]
     values = {name: scores[places] for name, scores in found.strategies.items()}
     headroom = round(float((oracle - best).mean()), DIGITS)
-    averaged = [_plain(asdict(each)) for each in intervals([best, oracle, *values.values()], **options)]
+    averaged = [_plain(each) for each in intervals([best, oracle, *values.values()], **options)]
     differences = [scores - best for scores in values.values()]
     differences += [values[name] - scores[places] for (name, _), scores in found.without.items()]
     compared = iter(_compared(differences, options))
@@ -243,11 +243,11 @@ def _lengths(
 def _compared(differences: Sequence[np.ndarray], options: Mapping[str, Any]) -> list[dict[str, float]]:
     if not differences:
         return []
-    return [_plain(asdict(found)) for found in comparisons(differences, **options)]
+    return [_plain(found) for found in comparisons(differences, **options)]
 
 
-def _plain(values: dict[str, Any]) -> dict[str, float]:
-    return {key: value for key, value in rounded(values).items() if key != "n"}
+def _plain(result: Interval | Comparison) -> dict[str, float]:
+    return {key: value for key, value in asdict(rounded(result)).items() if key != "n"}
 
 
 def _conclusion(

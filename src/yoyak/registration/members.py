@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from yoyak.registration.packaging import log_member, writing
 from yoyak.registry import promotion
 from yoyak.registry.promotion import GateResult, Version
 from yoyak.registry.resolve import resolve_model
+from yoyak.scoring.results import EvaluationSummary, read_evaluation
 from yoyak.tracking import lineage, restore, runs
 from yoyak.tracking.client import connect, translate_mlflow_errors
 from yoyak.tracking.stage_run import MODEL, StageRun
@@ -37,7 +38,7 @@ def register(p: Params, mark: str) -> dict[str, Any]:
     A training that the tracking store does not know, because DVC took its outputs from the cache, gets its run
     rebuilt. Doing it twice changes nothing. ``mark`` is left as a tag on the best version once all is done.
     """
-    summary = json.loads((EVALUATION / "summary.json").read_text(encoding="utf-8"))
+    summary = read_evaluation(EVALUATION)
     dev = read_jsonl(PREPARED / "dev.jsonl")
     dev_md5 = lineage.digest(PREPARED / "dev.jsonl")
     git = lineage.git()
@@ -57,7 +58,7 @@ def register(p: Params, mark: str) -> dict[str, Any]:
             f"{p.registry.name}-{member}", model_id=model_id, run_id=training.run_id, tags={**tags, "member": member}
         )
         rows.append(_row(versions[member], member, training.restored))
-    best = summary["best_member"]
+    best = summary.best_member
     found = versions[best]
     gate = _gate(found, best, dev, dev_md5, p.registry, p.scoring, p.seed)
     version = promotion.register_best(
@@ -163,16 +164,12 @@ def _score(texts: Sequence[str], dev: Sequence[Dialogue], scoring: Scoring) -> n
     )["combined"]
 
 
-def _scores(summary: Mapping[str, Any], member: str) -> dict[str, float]:
-    """Return the member's primary scores by split, as tags of its version."""
-    primary = summary["primary"]
+def _scores(summary: EvaluationSummary, system: str) -> dict[str, float]:
+    """Return a system's primary scores by split, as tags of its version."""
     return {
-        f"{row['split']}.{row['metric']}": row["mean"]
-        for row in summary["scores"]
-        if row["system"] == member
-        and row["slice"] == "all"
-        and row["granularity"] == primary["granularity"]
-        and row["multi_reference"] == primary["multi_reference"]
+        f"{split}.{metric}": mean
+        for split, metrics in summary.primary_means(system).items()
+        for metric, mean in metrics.items()
     }
 
 

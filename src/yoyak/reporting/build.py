@@ -17,7 +17,9 @@ from yoyak.errors import UserError, nearest
 from yoyak.files import atomic_path
 from yoyak.reporting import ensembles, examples, facts, groups, render
 from yoyak.reporting.curves import read_curves
-from yoyak.reporting.view import Comparison, Interval, Part, ScoreKey, System, View
+from yoyak.reporting.view import ScoreKey, System, View
+from yoyak.scoring.bootstrap import Interval
+from yoyak.scoring.results import ALL, EvaluationSummary, Part, SystemScore, read_evaluation
 
 SERIES = 8
 """Models that the charts draw in colour; the tables hold all."""
@@ -38,7 +40,7 @@ def build_report(root: Path, out: Path, settings: params.Params) -> None:
 def read_view(root: Path, settings: params.Params) -> View:
     """Return everything that the pages show; see `build_report`."""
     members = list(settings.members)
-    summary = read_json(root, "evaluation/summary.json", "evaluate")
+    summary = read_evaluation(root / "evaluation")
     prepared = read_json(root, "prepared/report.json", "prepare", optional=True)
     registered = read_json(root, "registry/registered.json", "register", optional=True)
     scored = _scored(summary, members)
@@ -95,112 +97,70 @@ def read_json(root: Path, name: str, stage: str, optional: bool = False) -> dict
     return value
 
 
-def _scored(summary: Mapping[str, Any], members: Sequence[str]) -> dict[str, Any]:
-    """Return the fields of the view that evaluation/summary.json has."""
-    try:
-        scores = {_key(score): _interval(score, "mean") for score in summary["scores"]}
-        parts = _parts(summary["splits"])
-        primary = tuple(str(summary["primary"][name]) for name in ("granularity", "multi_reference", "metric"))
-        systems = _systems(summary["systems"], scores, parts[0], primary, members, summary["best_ensemble"])
-        fields = {
-            "primary": primary,
-            "confidence": float(summary["confidence"]),
-            "bootstrap_samples": int(summary["bootstrap_samples"]),
-            "systems": systems,
-            "parts": parts,
-            "granularities": tuple(dict.fromkeys(key[3] for key in scores)),
-            "scores": scores,
-            "comparisons": _comparisons(summary["comparisons"], parts),
-            "best_member": str(summary["best_member"]),
-            "best_baseline": str(summary["best_baseline"]),
-        }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(
-            f"evaluation/summary.json is not what the evaluate stage writes ({type(error).__name__}: {error}): "
-            "run it again (dvc repro -f evaluate)."
-        ) from error
+def _scored(summary: EvaluationSummary, members: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of the view that come from the evaluation."""
+    scores = {_key(score): score.interval for score in summary.scores}
+    parts = _order_parts(summary.parts)
+    primary = (summary.primary.granularity, summary.primary.multi_reference, summary.primary.metric)
+    systems = _systems(summary, scores, parts[0], members)
     _check_members(members, systems)
-    return fields
+    return {
+        "primary": primary,
+        "confidence": summary.confidence,
+        "bootstrap_samples": summary.bootstrap_samples,
+        "systems": systems,
+        "parts": parts,
+        "granularities": tuple(dict.fromkeys(score.granularity for score in summary.scores)),
+        "scores": scores,
+        "comparisons": {
+            (each.system, each.against, each.part, each.metric): each
+            for each in summary.comparisons
+            if each.part in parts
+        },
+        "best_member": summary.best_member,
+        "best_baseline": summary.best_baseline,
+    }
 
 
-def _comparisons(
-    listed: Iterable[Mapping[str, Any]], parts: Iterable[Part]
-) -> dict[tuple[str, str, Part, str], Comparison]:
-    known = {(part.split, part.slice): part for part in parts}
-    found = {}
-    for entry in listed:
-        part = known.get((entry["split"], entry["slice"]))
-        if part:
-            key = (str(entry["system"]), str(entry["against"]), part, str(entry["metric"]))
-            found[key] = Comparison(
-                system=key[0],
-                against=key[1],
-                part=part,
-                metric=key[3],
-                gain=_interval(entry, "difference"),
-                p_value=float(entry["p_value"]),
-            )
-    return found
-
-
-def _key(score: Mapping[str, Any]) -> ScoreKey:
+def _key(score: SystemScore) -> ScoreKey:
     return (
-        score["system"],
-        score["split"],
-        score["slice"],
-        score["granularity"],
-        score["multi_reference"],
-        score["metric"],
+        score.system,
+        score.part.split,
+        score.part.slice,
+        score.granularity,
+        score.multi_reference,
+        score.metric,
     )
 
 
-def _interval(value: Mapping[str, Any], mean: str) -> Interval:
-    return Interval(mean=float(value[mean]), low=float(value["low"]), high=float(value["high"]), n=int(value["n"]))
-
-
-def _parts(splits: Mapping[str, Mapping[str, int]]) -> tuple[Part, ...]:
+def _order_parts(parts: Sequence[Part]) -> tuple[Part, ...]:
     """Return the test split whole, its slices, the further test sets, and dev last."""
-    order = sorted(splits, key=lambda split: {"test": 0, "dev": 2}.get(split, 1))
-    found = []
-    for split in order:
-        sizes = splits[split]
-        found.append(Part(split=split, slice="all", n=int(sizes["all"])))
-        for name, n in sizes.items():
-            if name not in ("all", "") and n != sizes["all"]:
-                found.append(Part(split=split, slice=name, n=int(n)))
-    if not found:
-        raise ValueError("splits")
-    return tuple(found)
+    sizes = {part.split: part.n for part in parts if part.slice == ALL}
+    # A slice that is all of its split says nothing new.
+    kept = [part for part in parts if part.slice == ALL or (part.slice and part.n != sizes[part.split])]
+    return tuple(sorted(kept, key=lambda part: {"test": 0, "dev": 2}.get(part.split, 1)))
 
 
 def _systems(
-    listed: Iterable[Mapping[str, str]],
-    scores: Mapping[ScoreKey, Interval],
-    part: Part,
-    primary: Sequence[str],
-    members: Sequence[str],
-    leading: str | None,
+    summary: EvaluationSummary, scores: Mapping[ScoreKey, Interval], part: Part, members: Sequence[str]
 ) -> tuple[System, ...]:
     """Return the systems by kind and, within a kind, best first; the best few members and ensembles have a colour."""
+    primary = summary.primary
 
-    def rank(entry: Mapping[str, str]) -> tuple[int, float, str]:
-        kind = KINDS.index(entry["kind"]) if entry["kind"] in KINDS else 1
-        score = scores.get((entry["name"], part.split, part.slice, primary[0], primary[1], primary[2]))
-        return kind, -score.mean if score else 0.0, entry["name"]
+    def rank(name: str) -> tuple[int, float, str]:
+        key = (name, part.split, part.slice, primary.granularity, primary.multi_reference, primary.metric)
+        score = scores.get(key)
+        return KINDS.index(summary.systems[name]), -score.mean if score else 0.0, name
 
-    ordered = sorted(listed, key=rank)
-    written = [entry["name"] for entry in ordered if entry["kind"] == "member"]
-    combined = [entry["name"] for entry in ordered if entry["kind"] == "ensemble"]
-    combined.sort(key=lambda name: name != leading)
+    ordered = sorted(summary.systems, key=rank)
+    written = [name for name in ordered if summary.systems[name] == "member"]
+    combined = [name for name in ordered if summary.systems[name] == "ensemble"]
+    combined.sort(key=lambda name: name != summary.best_ensemble)
     kept = written[: SERIES - 1 if combined else SERIES]
     drawn = [*sorted(kept, key=lambda name: members.index(name) if name in members else SERIES), *combined][:SERIES]
     return tuple(
-        System(
-            name=entry["name"],
-            kind=entry["kind"],
-            series=drawn.index(entry["name"]) if entry["name"] in drawn else None,
-        )
-        for entry in ordered
+        System(name=name, kind=summary.systems[name], series=drawn.index(name) if name in drawn else None)
+        for name in ordered
     )
 
 
@@ -226,12 +186,12 @@ def _lineage(
     root: Path,
     members: Sequence[str],
     folders: Iterable[str],
-    summary: Mapping[str, Any],
+    summary: EvaluationSummary,
     registered: Mapping[str, Any],
 ) -> tuple[tuple[str, str], ...]:
     """Return what the page was made from: digest of the inputs, MLflow run of the best member."""
     digest = hashlib.sha256()
-    for path in _inputs(root, members, folders, summary["splits"]):
+    for path in _inputs(root, members, folders, {part.split: None for part in summary.parts}):
         if path.exists():
             digest.update(path.relative_to(root).as_posix().encode() + b"\0")
             with path.open("rb") as file:
@@ -239,7 +199,7 @@ def _lineage(
     found: list[tuple[str, str]] = []
     found.append(("inputs", f"sha256 {digest.hexdigest()[:12]}"))
     for entry in registered.get("registered") or ():
-        if entry.get("member") == summary["best_member"] and entry.get("run_id"):
+        if entry.get("member") == summary.best_member and entry.get("run_id"):
             found.append(("run of the best member", str(entry["run_id"])))
             break
     return tuple(found)

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from yoyak.reporting.svg import Chart, to_chart
-from yoyak.reporting.view import Curve, Grouping, Interval, System, View
+from yoyak.reporting.view import Curve, Grouping, System, View
+from yoyak.scoring.bootstrap import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,8 @@ from typing import Any
 
 from yoyak.errors import UserError
 from yoyak.reporting.formats import p_value, share, signed
-from yoyak.reporting.view import Ensembles, Part, Table
+from yoyak.reporting.view import Ensembles, Table
+from yoyak.scoring.results import Part
 
 SHOWN = 16
 """Members in the table of agreement, the best on dev; the JSON has all."""

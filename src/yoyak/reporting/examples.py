@@ -14,7 +14,8 @@ import pandas as pd
 from yoyak.data.records import Dialogue
 from yoyak.errors import UserError
 from yoyak.reporting.differences import Segment, compare, nearest_reference
-from yoyak.reporting.view import Example, Output, Part
+from yoyak.reporting.view import Example, Output
+from yoyak.scoring.results import Part
 
 METRICS = ("rouge1", "rouge2", "rougeL", "combined")
 SHOWN_CHARS = 4000

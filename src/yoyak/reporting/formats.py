@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from yoyak.reporting.view import Comparison, Interval
+from yoyak.scoring.bootstrap import Interval
+from yoyak.scoring.results import SystemComparison
 
 
 def score(value: float | Interval | None) -> str:
@@ -12,11 +13,11 @@ def score(value: float | Interval | None) -> str:
     return f"{value.mean if isinstance(value, Interval) else value:.3f}"
 
 
-def signed(value: float | Interval | Comparison | None) -> str:
+def signed(value: float | Interval | SystemComparison | None) -> str:
     """Return a difference with its sign, a true minus."""
     if value is None:
         return "–"
-    if isinstance(value, Comparison):
+    if isinstance(value, SystemComparison):
         value = value.gain
     text = f"{value.mean if isinstance(value, Interval) else value:+.3f}"
     return "0.000" if text in ("+0.000", "-0.000") else text.replace("-", "−")
@@ -27,11 +28,11 @@ def interval(value: Interval | None) -> str:
     return "" if value is None else f"{value.low:.3f}–{value.high:.3f}"
 
 
-def signed_interval(value: Interval | Comparison | None) -> str:
+def signed_interval(value: Interval | SystemComparison | None) -> str:
     """Return ``low to high`` with signs, where a dash would be read as a minus."""
     if value is None:
         return ""
-    found = value.gain if isinstance(value, Comparison) else value
+    found = value.gain if isinstance(value, SystemComparison) else value
     return f"{signed(found.low)} to {signed(found.high)}"
 
 

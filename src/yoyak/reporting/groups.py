@@ -10,8 +10,10 @@ from statistics import NormalDist
 import pandas as pd
 
 from yoyak.errors import UserError
-from yoyak.reporting.view import Group, Grouping, Interval, Part
+from yoyak.reporting.view import Group, Grouping
 from yoyak.scoring.bins import length_bins
+from yoyak.scoring.bootstrap import Interval
+from yoyak.scoring.results import Part
 
 COLUMNS = {
     "split": str,

@@ -14,7 +14,8 @@ from markupsafe import Markup
 from yoyak.reporting import charts, ensemble_charts
 from yoyak.reporting.differences import Segment
 from yoyak.reporting.formats import count, duration, interval, p_value, score, signed, signed_interval
-from yoyak.reporting.view import Part, View
+from yoyak.reporting.view import View
+from yoyak.scoring.results import Part
 
 HERE = Path(__file__).parent
 GLYPHS = "●■▲◆▼✚✖⬟"

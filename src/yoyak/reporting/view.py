@@ -8,32 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from yoyak.reporting.differences import Segment
+from yoyak.scoring.bootstrap import Interval
+from yoyak.scoring.results import Part, SystemComparison
 
 ScoreKey = tuple[str, str, str, str, str, str]
 """System, split, slice, granularity, multi-reference protocol, metric."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
-    """A mean over ``n`` dialogues with its confidence interval."""
-
-    mean: float
-    low: float
-    high: float
-    n: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """A split, or one slice of it, that is scored by itself."""
-
-    split: str
-    slice: str
-    n: int
-
-    @property
-    def label(self) -> str:
-        return self.split if self.slice == "all" else f"{self.split}, {self.slice}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,30 +23,6 @@ class System:
     kind: str
     series: int | None
     """Place in the palette of the charts, or None for what they do not draw in colour."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """A paired difference, ``system`` minus ``against``."""
-
-    system: str
-    against: str
-    part: Part
-    metric: str
-    gain: Interval
-    p_value: float
-
-    def turned(self) -> Comparison:
-        """Return the same finding told from the other side."""
-        gain = Interval(mean=-self.gain.mean, low=-self.gain.high, high=-self.gain.low, n=self.gain.n)
-        return Comparison(
-            system=self.against,
-            against=self.system,
-            part=self.part,
-            metric=self.metric,
-            gain=gain,
-            p_value=self.p_value,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +131,7 @@ class View:
     """The part of the headline first, dev last."""
     granularities: tuple[str, ...]
     scores: Mapping[ScoreKey, Interval]
-    comparisons: Mapping[tuple[str, str, Part, str], Comparison]
+    comparisons: Mapping[tuple[str, str, Part, str], SystemComparison]
     """By system, against, part and metric."""
     best_member: str
     best_baseline: str
@@ -234,10 +189,10 @@ class View:
         )
         return self.scores.get(key)
 
-    def comparison(self, system: str, against: str, part: Part, metric: str) -> Comparison | None:
+    def comparison(self, system: str, against: str, part: Part, metric: str) -> SystemComparison | None:
         """Return the paired difference of two systems, whichever way round it was written."""
         found = self.comparisons.get((system, against, part, metric))
         if found:
             return found
         turned = self.comparisons.get((against, system, part, metric))
-        return turned.turned() if turned else None
+        return turned.swapped() if turned else None

@@ -18,11 +18,12 @@ CELLS = 2_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """A mean over dialogues and its percentile interval."""
+    """A mean over ``n`` dialogues and its confidence interval."""
 
     mean: float
     low: float
     high: float
+    n: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,7 @@ def intervals(values: ArrayLike, *, samples: int, confidence: float, seed: int) 
     rows = np.asarray(values, float)
     low, high = _ends(_resampled_means(rows, samples, seed), confidence)
     return [
-        Interval(mean=float(mean), low=float(bottom), high=float(top))
+        Interval(mean=float(mean), low=float(bottom), high=float(top), n=rows.shape[1])
         for mean, bottom, top in zip(rows.mean(axis=1), low, high, strict=True)
     ]
 

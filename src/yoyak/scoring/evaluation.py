@@ -1,7 +1,8 @@
 """The evaluation of every system on every split: members, ensembles, extractive baselines and the extractive oracle.
 
-`evaluate_systems` scores, `write_evaluation` writes ``summary.json`` and ``dialogues.csv``, `metrics` gives the few
-numbers that ``dvc metrics show`` prints. All of it is arithmetic on texts: no model, no GPU, no network.
+`evaluate_systems` scores, `write_evaluation` writes ``summary.json`` (read back by `results.read_evaluation`) and
+``dialogues.csv``, `headline_metrics` gives the few numbers that ``dvc metrics show`` prints. All of it is arithmetic
+on texts: no model, no GPU, no network.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,41 +22,57 @@ from yoyak.errors import UserError, nearest
 from yoyak.files import atomic_path, write_json
 from yoyak.params import Scoring
 from yoyak.scoring.baselines import BASELINES, baseline, oracle, turns
-from yoyak.scoring.bootstrap import comparisons, intervals
+from yoyak.scoring.bootstrap import Interval, comparisons, intervals
+from yoyak.scoring.results import (
+    ALL,
+    DIGITS,
+    EvaluationSummary,
+    Part,
+    PrimaryScore,
+    SystemComparison,
+    SystemKind,
+    SystemScore,
+    rounded,
+    write_summary,
+)
 from yoyak.scoring.rouge import METRICS, PROTOCOLS, reference_scores
 
 Predictions = Mapping[str, Mapping[str, Mapping[str, str]]]
+"""Summaries by system, split and fname."""
 
 DEV = "dev"
-ALL = "all"
 ORACLE = "oracle"
-COMPARED = ("combined", "rouge1")
-PAIRED = 9
-"""Of so many members every two are compared; of more, each with the best one."""
-COLUMNS = ("split", "fname", "slice", "topic", "turns", "dialogue_chars", "system", *METRICS)
-DIGITS = 6
+BEST_BASELINE = "best_baseline"
+COMBINED = METRICS.index("combined")
+COMPARED_METRICS = ("combined", "rouge1")
+MAX_PAIRED_MEMBERS = 9
+"""Up to so many members are all compared with each other; of more, each is compared with the best one."""
+
+
+class DialogueScores(NamedTuple):
+    """A row of dialogues.csv: one system's scores of one dialogue, by the primary granularity and protocol."""
+
+    split: str
+    fname: str
+    slice: str
+    topic: str
+    turns: int
+    dialogue_chars: int
+    system: str
+    rouge1: float
+    rouge2: float
+    rougeL: float  # noqa: N815
+    combined: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """What `write_evaluation` writes."""
 
-    summary: dict[str, Any]
-    """Content of summary.json: primary, systems, splits, scores, comparisons, and what is best on dev."""
-    dialogues: list[tuple[Any, ...]]
-    """Rows of dialogues.csv by `COLUMNS`: each dialogue with each system, primary granularity and protocol."""
+    summary: EvaluationSummary
+    dialogues: list[DialogueScores]
     primary: dict[str, np.ndarray] = field(compare=False)
     """By system: the score that models are chosen by, of each dialogue of all splits."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """A split, or a slice of one."""
-
-    split: str
-    slice: str
-    places: np.ndarray
-    """Where its dialogues are among those of all splits."""
 
 
 def evaluate_systems(
@@ -79,38 +97,50 @@ def evaluate_systems(
         raise UserError("scoring.granularities is empty: name at least one, the first is what models are chosen by.")
     _check(splits, predictions, ensembles)
     rows = [row for split in splits.values() for row in split]
-    parts = list(parts_of(splits))
+    parts = index_parts(splits)
     texts = _texts(splits, {**predictions, **ensembles}, scoring)
     table = _table(texts, [row.summaries for row in rows], scoring)
     primary = table[0, PROTOCOLS.index(scoring.multi_reference)]
-    rank = _ranking(primary, parts, list(texts))
-    kinds = dict.fromkeys(predictions, "member") | dict.fromkeys(ensembles, "ensemble")
-    kinds |= dict.fromkeys(BASELINES, "baseline") | {ORACLE: "oracle"}
-    best = {kind: next((name for name in rank if kinds[name] == kind), None) for kind in set(kinds.values())}
-    options = {"samples": scoring.bootstrap_samples, "confidence": scoring.confidence, "seed": seed}
-    counts: dict[str, dict[str, int]] = {name: {} for name in splits}
-    for part in parts:
-        counts[part.split][part.slice] = len(part.places)
-    summary = {
-        "primary": {
-            "granularity": scoring.granularities[0],
-            "multi_reference": scoring.multi_reference,
-            "metric": "combined",
-        },
-        "confidence": scoring.confidence,
-        "bootstrap_samples": scoring.bootstrap_samples,
-        "systems": [{"name": name, "kind": kinds[name]} for name in texts],
-        "splits": counts,
-        "scores": [row for part in parts for row in _score_rows(table, part, list(texts), scoring, options)],
-        "comparisons": [row for part in parts for row in _comparison_rows(primary, part, kinds, rank, options)],
-        "best_member": best["member"],
-        "best_ensemble": best.get("ensemble"),
-        "best_baseline": best["baseline"],
+    kinds: dict[str, SystemKind] = {
+        **dict.fromkeys(predictions, "member"),
+        **dict.fromkeys(ensembles, "ensemble"),
+        **dict.fromkeys(BASELINES, "baseline"),
+        ORACLE: "oracle",
     }
+    ranked = _rank_on_dev(primary, parts, list(texts))
+
+    def best(kind: SystemKind) -> str | None:
+        return next((name for name in ranked if kinds[name] == kind), None)
+
+    best_member, best_baseline = best("member"), best("baseline")
+    assert best_member is not None and best_baseline is not None
+    options = {"samples": scoring.bootstrap_samples, "confidence": scoring.confidence, "seed": seed}
+    summary = EvaluationSummary(
+        primary=PrimaryScore(
+            granularity=scoring.granularities[0], multi_reference=scoring.multi_reference, metric="combined"
+        ),
+        confidence=scoring.confidence,
+        bootstrap_samples=scoring.bootstrap_samples,
+        systems={name: kinds[name] for name in texts},
+        parts=tuple(parts),
+        scores=tuple(
+            score
+            for part, indices in parts.items()
+            for score in _score_part(table[..., indices], part, list(texts), scoring, options)
+        ),
+        comparisons=tuple(
+            comparison
+            for part, indices in parts.items()
+            for comparison in _compare_part(primary[..., indices], part, kinds, ranked, options)
+        ),
+        best_member=best_member,
+        best_ensemble=best("ensemble"),
+        best_baseline=best_baseline,
+    )
     return Evaluation(
         summary=summary,
-        dialogues=list(_dialogue_rows(splits, primary, list(texts))),
-        primary=dict(zip(texts, primary[METRICS.index("combined")], strict=True)),
+        dialogues=list(_score_dialogues(splits, primary, list(texts))),
+        primary=dict(zip(texts, primary[COMBINED], strict=True)),
     )
 
 
@@ -118,26 +148,25 @@ def write_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str], ana
     """Write summary.json, dialogues.csv and ensembles.json into ``folder``, which is replaced as a whole."""
     with atomic_path(folder) as work:
         work.mkdir()
-        write_json(work / "summary.json", evaluation.summary)
+        write_summary(evaluation.summary, work)
         write_json(work / "ensembles.json", analysis)
-        with (work / "dialogues.csv").open("w", encoding="utf-8", newline="") as out:
-            writer = csv.writer(out, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            writer.writerows(evaluation.dialogues)
+        write_dialogue_scores(evaluation.dialogues, work / "dialogues.csv")
 
 
-def metrics(evaluation: Evaluation) -> dict[str, dict[str, dict[str, float]]]:
+def write_dialogue_scores(dialogues: Sequence[DialogueScores], path: Path) -> None:
+    """Write one CSV row for each dialogue and system."""
+    with path.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(DialogueScores._fields)
+        writer.writerows(dialogues)
+
+
+def headline_metrics(summary: EvaluationSummary) -> dict[str, dict[str, dict[str, float]]]:
     """Return {system: {split: {metric: mean}}} of members, ensembles and ``best_baseline``, by the primary score."""
-    summary = evaluation.summary
-    names = {row["name"]: row["name"] for row in summary["systems"] if row["kind"] in ("member", "ensemble")}
-    names[summary["best_baseline"]] = "best_baseline"
-    keys = ("granularity", "multi_reference")
-    found: dict[str, dict[str, dict[str, float]]] = {name: {} for name in names.values()}
-    for row in summary["scores"]:
-        wanted = row["slice"] == ALL and all(row[key] == summary["primary"][key] for key in keys)
-        if wanted and row["system"] in names:
-            found[names[row["system"]]].setdefault(row["split"], {})[row["metric"]] = row["mean"]
-    return found
+    names = [name for name, kind in summary.systems.items() if kind in ("member", "ensemble")]
+    metrics = {name: summary.primary_means(name) for name in names}
+    metrics[BEST_BASELINE] = summary.primary_means(summary.best_baseline)
+    return metrics
 
 
 def _check(splits: Mapping[str, Sequence[Dialogue]], members: Predictions, ensembles: Predictions) -> None:
@@ -155,7 +184,7 @@ def _check(splits: Mapping[str, Sequence[Dialogue]], members: Predictions, ensem
                 raise UserError(f"Dialogue '{row.fname}' of split '{split}': a slice may not be named '{ALL}'.")
     for kind, systems in (("Member", members), ("Ensemble", ensembles)):
         for name, parts in systems.items():
-            if name in (*BASELINES, ORACLE, "best_baseline"):
+            if name in (*BASELINES, ORACLE, BEST_BASELINE):
                 raise UserError(f"{kind} '{name}' needs another name: the evaluation has that one for a baseline.")
             if kind == "Ensemble" and name in members:
                 raise UserError(f"Ensemble '{name}' needs another name: a member has that one.")
@@ -167,15 +196,20 @@ def _check(splits: Mapping[str, Sequence[Dialogue]], members: Predictions, ensem
                     raise UserError(f"{kind} '{name}' has no prediction for dialogue '{missing}' of split '{split}'.")
 
 
-def parts_of(splits: Mapping[str, Sequence[Dialogue]]) -> Iterator[Part]:
-    """Yield every split whole (slice `ALL`) and each of its slices."""
+def index_parts(splits: Mapping[str, Sequence[Dialogue]]) -> dict[Part, np.ndarray]:
+    """Return every split whole (slice `ALL`) and each of its slices, with the indices of their dialogues.
+
+    Indices count the dialogues of all splits one after another.
+    """
+    parts: dict[Part, np.ndarray] = {}
     start = 0
     for split, rows in splits.items():
-        yield Part(split=split, slice=ALL, places=np.arange(start, start + len(rows)))
+        parts[Part(split=split, slice=ALL, n=len(rows))] = np.arange(start, start + len(rows))
         for name in sorted({row.slice for row in rows} - {""}):
-            places = [start + place for place, row in enumerate(rows) if row.slice == name]
-            yield Part(split=split, slice=name, places=np.array(places))
+            indices = [start + index for index, row in enumerate(rows) if row.slice == name]
+            parts[Part(split=split, slice=name, n=len(indices))] = np.array(indices)
         start += len(rows)
+    return parts
 
 
 def _texts(
@@ -202,90 +236,83 @@ def _texts(
 def _table(texts: Mapping[str, list[str]], references: list[tuple[str, ...]], scoring: Scoring) -> np.ndarray:
     """Return F1 as [granularity, protocol, metric, system, dialogue]."""
     table = np.empty((len(scoring.granularities), len(PROTOCOLS), len(METRICS), len(texts), len(references)))
-    # One dialogue's summaries side by side, each once: its references are then still at hand, n-grams counted.
-    pairs = [(place, text) for place, found in enumerate(zip(*texts.values(), strict=True)) for text in found]
-    different = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
-    back = [different[pair] for pair in pairs]
-    for place, granularity in enumerate(scoring.granularities):
+    # Different summaries of a dialogue are scored one after another, so that its references' n-grams are still cached.
+    pairs = [(dialogue, text) for dialogue, row in enumerate(zip(*texts.values(), strict=True)) for text in row]
+    unique = {pair: index for index, pair in enumerate(dict.fromkeys(pairs))}
+    restore = [unique[pair] for pair in pairs]
+    for row, granularity in enumerate(scoring.granularities):
         scores = reference_scores(
-            [text for _, text in different],
-            [references[dialogue] for dialogue, _ in different],
+            [text for _, text in unique],
+            [references[dialogue] for dialogue, _ in unique],
             granularity=granularity,
             weights=scoring.weights,
             processes=scoring.processes,
         )
-        for row, protocol in enumerate(PROTOCOLS):
-            values = scores.reduce(protocol)[back].reshape(len(references), len(texts), len(METRICS))
-            table[place, row] = values.transpose(2, 1, 0)
+        for column, protocol in enumerate(PROTOCOLS):
+            values = scores.reduce(protocol)[restore].reshape(len(references), len(texts), len(METRICS))
+            table[row, column] = values.transpose(2, 1, 0)
     return table
 
 
-def _ranking(primary: np.ndarray, parts: list[Part], systems: list[str]) -> list[str]:
+def _rank_on_dev(primary: np.ndarray, parts: Mapping[Part, np.ndarray], systems: list[str]) -> list[str]:
     """Return the systems from the best on dev by the combined score to the worst; ties keep their order."""
-    dev = next(part for part in parts if part.split == DEV and part.slice == ALL)
-    means = primary[METRICS.index("combined")][:, dev.places].mean(axis=1)
-    return [systems[place] for place in np.argsort(-means, kind="stable")]
+    dev = next(indices for part, indices in parts.items() if part.split == DEV and part.slice == ALL)
+    means = primary[COMBINED][:, dev].mean(axis=1)
+    return [systems[index] for index in np.argsort(-means, kind="stable")]
 
 
-def _score_rows(
+def _score_part(
     table: np.ndarray, part: Part, systems: list[str], scoring: Scoring, options: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
-    values = np.moveaxis(table[..., part.places], 3, 0)
-    shape, count = values.shape[:-1], values.shape[-1]
-    found = intervals(values.reshape(-1, count), **options)
+) -> Iterator[SystemScore]:
+    values = np.moveaxis(table, 3, 0)
+    shape = values.shape[:-1]
+    found = intervals(values.reshape(-1, part.n), **options)
     for (system, granularity, protocol, metric), interval in zip(np.ndindex(shape), found, strict=True):
-        yield {
-            "system": systems[system],
-            "split": part.split,
-            "slice": part.slice,
-            "granularity": scoring.granularities[granularity],
-            "multi_reference": PROTOCOLS[protocol],
-            "metric": METRICS[metric],
-            **rounded(asdict(interval)),
-            "n": count,
-        }
+        yield SystemScore(
+            system=systems[system],
+            part=part,
+            granularity=scoring.granularities[granularity],
+            multi_reference=PROTOCOLS[protocol],
+            metric=METRICS[metric],
+            interval=rounded(interval),
+        )
 
 
-def _comparison_rows(
-    primary: np.ndarray, part: Part, kinds: Mapping[str, str], rank: list[str], options: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
-    values = {name: primary[:, place][:, part.places] for place, name in enumerate(kinds)}
-    members = [name for name in rank if kinds[name] == "member"]
-    combined = METRICS.index("combined")
-    on_dev = next(name for name in rank if name in BASELINES)
-    here = max(BASELINES, key=lambda name: values[name][combined].mean())
+def _compare_part(
+    primary: np.ndarray, part: Part, kinds: Mapping[str, SystemKind], ranked: list[str], options: dict[str, Any]
+) -> Iterator[SystemComparison]:
+    values = {name: primary[:, index] for index, name in enumerate(kinds)}
+    members = [name for name in ranked if kinds[name] == "member"]
+    best_on_dev = next(name for name in ranked if name in BASELINES)
+    best_on_part = max(BASELINES, key=lambda name: values[name][COMBINED].mean())
     pairs = [
-        *(pair for pair in combinations(members, 2) if len(members) <= PAIRED or members[0] in pair),
-        *((name, members[0]) for name in rank if kinds[name] == "ensemble"),
-        *((member, other) for member in members for other in dict.fromkeys([here, on_dev])),
+        *(pair for pair in combinations(members, 2) if len(members) <= MAX_PAIRED_MEMBERS or members[0] in pair),
+        *((name, members[0]) for name in ranked if kinds[name] == "ensemble"),
+        *((member, other) for member in members for other in dict.fromkeys([best_on_part, best_on_dev])),
     ]
-    rows = [(system, against, metric) for system, against in pairs for metric in COMPARED]
+    rows = [(system, against, metric) for system, against in pairs for metric in COMPARED_METRICS]
     differences = [
         values[system][METRICS.index(metric)] - values[against][METRICS.index(metric)]
         for system, against, metric in rows
     ]
-    found = comparisons(differences, **options)
-    for (system, against, metric), comparison in zip(rows, found, strict=True):
-        yield {
-            "system": system,
-            "against": against,
-            "split": part.split,
-            "slice": part.slice,
-            "metric": metric,
-            **rounded(asdict(comparison)),
-        }
+    results = comparisons(differences, **options)
+    for (system, against, metric), result in zip(rows, map(rounded, results), strict=True):
+        yield SystemComparison(
+            system=system,
+            against=against,
+            part=part,
+            metric=metric,
+            gain=Interval(mean=result.difference, low=result.low, high=result.high, n=result.n),
+            p_value=result.p_value,
+        )
 
 
-def _dialogue_rows(
+def _score_dialogues(
     splits: Mapping[str, Sequence[Dialogue]], primary: np.ndarray, systems: list[str]
-) -> Iterator[tuple[Any, ...]]:
+) -> Iterator[DialogueScores]:
     rows = [(split, row) for split, rows in splits.items() for row in rows]
-    for place, (split, row) in enumerate(rows):
-        about = (split, row.fname, row.slice, row.topic, len(turns(row.dialogue)), len(row.dialogue))
-        for number, system in enumerate(systems):
-            yield (*about, system, *(round(float(value), DIGITS) for value in primary[:, number, place]))
-
-
-def rounded(values: dict[str, Any]) -> dict[str, Any]:
-    """Round so that files do not differ between machines whose arithmetic differs in the last bit."""
-    return {key: round(value, DIGITS) if isinstance(value, float) else value for key, value in values.items()}
+    for dialogue, (split, row) in enumerate(rows):
+        metadata = (split, row.fname, row.slice, row.topic, len(turns(row.dialogue)), len(row.dialogue))
+        for index, system in enumerate(systems):
+            scores = (round(float(value), DIGITS) for value in primary[:, index, dialogue])
+            yield DialogueScores(*metadata, system, *scores)

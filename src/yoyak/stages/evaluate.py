@@ -76,7 +76,7 @@ def score(members: Sequence[str], strategies: Mapping[str, Strategy], scoring: S
     from yoyak.decoding.candidates import read_candidates
     from yoyak.ensemble.analysis import analyse, figures
     from yoyak.ensemble.splits import read_choices
-    from yoyak.scoring.evaluation import evaluate_systems, metrics, write_evaluation
+    from yoyak.scoring.evaluation import evaluate_systems, headline_metrics, write_evaluation
 
     splits = {path.stem: read_jsonl(path) for path in sorted(PREPARED.glob("*.jsonl")) if path.stem != "train"}
     candidates = {member: _read(read_candidates, Path("predictions", member), splits) for member in members}
@@ -85,12 +85,12 @@ def score(members: Sequence[str], strategies: Mapping[str, Strategy], scoring: S
     ensembles = {name: _texts(found, lambda choice: choice.text) for name, found in choices.items()}
     evaluation = evaluate_systems(splits, predictions, scoring, seed, ensembles)
     analysis = analyse(splits, evaluation, strategies, candidates, choices, scoring, seed)
-    found = metrics(evaluation)
+    found = headline_metrics(evaluation.summary)
     write_evaluation(evaluation, OUT, analysis)
     write_json(Path("metrics", "evaluate.json"), found)
     return Scored(
         sizes={split: len(rows) for split, rows in splits.items()},
-        best_member=evaluation.summary["best_member"],
+        best_member=evaluation.summary.best_member,
         metrics=found,
         figures=figures(analysis),
         analysis=analysis,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from yoyak import params
@@ -32,7 +31,9 @@ def run() -> None:
 def find(wanted: str) -> tuple[str, Path]:
     """Return the name and the folder of a member, a soup, or the best member of the evaluation."""
     if wanted == BEST:
-        wanted = json.loads(Path("evaluation/summary.json").read_text(encoding="utf-8"))["best_member"]
+        from yoyak.scoring.results import read_evaluation
+
+        wanted = read_evaluation("evaluation").best_member
     places = {path.parent.name: path.parent for path in sorted(Path("models").glob("*/yoyak.json"))}
     soups = {path.parent.parent.name: path.parent for path in sorted(Path("ensembles").glob("*/model/yoyak.json"))}
     places = {**soups, **places}
