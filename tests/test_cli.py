@@ -81,7 +81,7 @@ def test_an_error_is_one_sentence_and_its_traceback_is_in_the_log(tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["register"], "evaluation/summary.json is missing: `dvc repro` makes it, or `dvc pull` brings it"),
+        (["register"], "evaluation/summary.json is missing: run the evaluate stage first"),
         (["bench"], "exports/ holds no exported model, and one is measured: run `yoyak export`"),
         (["release"], "bench/serving.json is missing: run `yoyak bench` first, or `dvc repro export/dvc.yaml`"),
         (["samples", "--output", "data"], "data: this is a folder, name a file"),

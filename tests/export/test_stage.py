@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -11,7 +10,21 @@ import pytest
 from onnx_models import save_model
 from yoyak.decoding.onnx.runtime import OnnxSummarizer
 from yoyak.errors import UserError
+from yoyak.scoring.results import EvaluationSummary, Part, PrimaryScore, write_summary
 from yoyak.stages import convert, export, summarize
+
+SUMMARY = EvaluationSummary(
+    primary=PrimaryScore(granularity="morpheme", multi_reference="mean", metric="combined"),
+    confidence=0.95,
+    bootstrap_samples=200,
+    systems={"bart": "member", "t5": "member", "lead3": "baseline"},
+    parts=(Part(split="dev", slice="all", n=1),),
+    scores=(),
+    comparisons=(),
+    best_member="t5",
+    best_ensemble=None,
+    best_baseline="lead3",
+)
 
 
 @pytest.fixture
@@ -23,7 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if place != "ensembles/vote":
             (tmp_path / place / "yoyak.json").touch()
     (tmp_path / "evaluation").mkdir()
-    (tmp_path / "evaluation/summary.json").write_text(json.dumps({"best_member": "t5"}))
+    write_summary(SUMMARY, tmp_path / "evaluation")
     return tmp_path
 
 
