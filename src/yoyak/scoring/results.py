@@ -117,7 +117,9 @@ def read_evaluation(folder: str | os.PathLike[str]) -> EvaluationSummary:
     try:
         return _from_json(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise UserError(f"{name} is missing: run the evaluate stage first (dvc repro evaluate), or `dvc pull`.") from None
+        raise UserError(
+            f"{name} is missing: run the evaluate stage first (dvc repro evaluate), or `dvc pull`."
+        ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{name} is not valid JSON ({error}): run the evaluate stage again.") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
