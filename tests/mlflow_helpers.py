@@ -119,11 +119,43 @@ def make_bart(folder: Path, *, seed: int) -> Path:
     return folder
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+@contextmanager
+def tracking_server(port: int) -> Iterator[str]:
+    """Run `mlflow ui` in this folder, which is given no store, and yield its address once it answers."""
+    command = [sys.executable, "-m", "mlflow", "ui", "--port", str(port), "--workers", "1"]
+    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    with Path("ui.log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/health", process, Path("ui.log"))
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(20)
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 90
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=2)
+            return
+        except OSError:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.3)
+
+
 @contextmanager
 def serve(model: str, **environment: str) -> Iterator[Callable[..., tuple[int, Any]]]:
     """Run a real `mlflow models serve` and yield a function that posts a body and returns status and answer."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", model, "--env-manager", "local"]
     # MLflow starts uvicorn by its name, as in an environment that is activated; both end with their group.
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -147,15 +179,7 @@ def serve(model: str, **environment: str) -> Iterator[Callable[..., tuple[int, A
             return error.code, json.loads(text)["message"] if text.startswith("{") else text
 
     try:
-        deadline = time.monotonic() + 90
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=2)
-                break
-            except OSError:
-                assert process.poll() is None, Path("serve.log").read_text()
-                assert time.monotonic() < deadline, Path("serve.log").read_text()
-                time.sleep(0.3)
+        _wait_for(f"http://127.0.0.1:{port}/ping", process, Path("serve.log"))
         yield post
     finally:
         os.killpg(process.pid, signal.SIGTERM)

@@ -1,18 +1,11 @@
 """A real `mlflow ui` in the project: it shows the runs of the default store, and serves as a tracking server."""
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 import urllib.request
-from pathlib import Path
 
 import pytest
 
-from mlflow_helpers import DIALOGUE
+from mlflow_helpers import DIALOGUE, free_port, tracking_server
 from yoyak.errors import UserError
 from yoyak.registration.packaging import log_member
 from yoyak.registry import promotion
@@ -32,29 +25,9 @@ def local_run(store):
 
 
 @pytest.fixture
-def server(local_run, monkeypatch):
-    """The address of `mlflow ui`, which is given no store."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "ui", "--port", str(port), "--workers", "1"]
-    monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    with Path("ui.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
-    try:
-        deadline = time.monotonic() + 90
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2)
-                break
-            except OSError:
-                assert process.poll() is None, Path("ui.log").read_text()
-                assert time.monotonic() < deadline, Path("ui.log").read_text()
-                time.sleep(0.3)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(20)
+def server(local_run):
+    with tracking_server(free_port()) as url:
+        yield url
 
 
 def test_the_ui_shows_local_runs_and_takes_new_ones(server, local_run, tiny_bart, tmp_path, monkeypatch):

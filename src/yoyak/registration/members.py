@@ -25,7 +25,7 @@ from yoyak.registry.resolve import resolve_model
 from yoyak.scoring.results import EvaluationSummary, read_evaluation
 from yoyak.tracking import lineage, restore, runs
 from yoyak.tracking.client import connect, translate_mlflow_errors
-from yoyak.tracking.stage_run import MODEL, StageRun
+from yoyak.tracking.stage_run import MODEL
 from yoyak.tracking.uri import tracking_uri
 
 MODEL_MD5 = "yoyak.model_md5"
@@ -105,7 +105,7 @@ def _model(training: restore.TrainingRun, folder: Path, generation: Generation, 
         run = client.get_run(training.run_id)
     if run.data.tags.get(MODEL_MD5) == md5 and restore.has_files(client, run.data.tags.get(MODEL, "")):
         return run.data.tags[MODEL]
-    stage = StageRun(client, training.run_id, run.info.experiment_id)
+    stage = runs.open_run(training.run_id)
     with writing(folder, generation) as packed:
         model_id = log_member(stage, packed, example=example)
     stage.set_tags({MODEL_MD5: md5})

@@ -1,7 +1,7 @@
-"""Reaching MLflow: one client for each tracking URI, made safely, with errors that are one sentence.
+"""Reaching MLflow: one client for each tracking URI, created safely, with errors that are one sentence.
 
-`connect` is what everything else here begins with. On SQLite it creates the tables under a file lock, because
-processes that meet on a fresh file would race; a server is asked once, briefly, before MLflow's own patience begins.
+`connect` comes before everything else here. On SQLite it creates the tables under a file lock, because processes
+that meet on a fresh file would race; a server is probed first, because MLflow's own retries take long.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from yoyak.tracking.uri import VARIABLE, sqlite_file, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Experiment
 
 ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
@@ -30,11 +31,11 @@ ENVIRONMENT = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""Set where the person has not: MLflow's own defaults wait minutes for a server that is gone, and fill stderr with
-what nobody waits for, such as a progress bar for each copy of a file on the same disk."""
+"""Set unless the user has: MLflow's own defaults wait minutes for a server that is gone, and fill stderr with
+noise, such as a progress bar for each copy of a file on the same disk."""
 
-PATIENCE = 4.0
-"""Seconds that a tracking server has for its first answer, twice."""
+PROBE_SECONDS = 4.0
+"""How long a tracking server may take for its first answer; a stage that begins asks it twice."""
 
 STORES = re.compile(r"(sqlite|https?|(postgresql|mysql|mssql)(\+\w+)?)://|databricks")
 """How a tracking URI begins; MLflow 3.13 dropped support for plain folders."""
@@ -43,9 +44,9 @@ _clients: dict[str, MlflowClient] = {}
 
 
 def connect() -> MlflowClient:
-    """Return the client of the tracking URI in force; its store exists and answers.
+    """Return the client of the tracking URI in effect; its store exists and answers.
 
-    Raises UserError where it cannot be reached or was made by another version of MLflow.
+    Raises UserError where it cannot be reached or was created by another version of MLflow.
     """
     uri = tracking_uri()
     if uri not in _clients:
@@ -64,7 +65,7 @@ def initialise() -> None:
     configure()
     os.environ[VARIABLE] = uri
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    # MLflow writes the whole traceback of a database's error, which `translate_mlflow_errors` tells in one sentence.
+    # MLflow logs the whole traceback of a database error that `translate_mlflow_errors` turns into one sentence.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     if uri.startswith(("http://", "https://")):
         _probe(uri)
@@ -78,13 +79,13 @@ def initialise() -> None:
 
 
 def configure() -> None:
-    """Put `ENVIRONMENT` into effect; MLflow reads it when it is imported, and so do the processes that it starts."""
+    """Set `ENVIRONMENT` for this process and its children; MLflow reads it when it is imported."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 
 
-def get_or_create_experiment(client: MlflowClient, name: str) -> str:
-    """Return the id of the experiment of this name, made if there is none.
+def get_or_create_experiment(client: MlflowClient, name: str) -> Experiment:
+    """Return the experiment of this name, created if there is none.
 
     Beside a SQLite file the artifacts go to ``mlruns/<name>``, from whichever folder a stage is started.
     """
@@ -95,10 +96,10 @@ def get_or_create_experiment(client: MlflowClient, name: str) -> str:
             location = str(file.parent / "mlruns" / re.sub(r"[^\w-]", "_", name)) if file else None
             # The kind opens the UI in its view for training, not in the one for agents.
             kind = {"mlflow.experimentKind": "custom_model_development"}
-            return str(client.create_experiment(name, artifact_location=location, tags=kind))
+            return client.get_experiment(client.create_experiment(name, artifact_location=location, tags=kind))
     if experiment.lifecycle_stage != "active":
         raise UserError(
-            f"MLflow's experiment '{name}' was deleted: bring it back with "
+            f"MLflow's experiment '{name}' was deleted: restore it with "
             f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, or set MLFLOW_EXPERIMENT_NAME."
         )
     if not can_write_artifacts(experiment.artifact_location):
@@ -106,17 +107,17 @@ def get_or_create_experiment(client: MlflowClient, name: str) -> str:
             f"MLflow's experiment '{name}' keeps its files behind a tracking server: set {VARIABLE} to the server's "
             f"address, or MLFLOW_EXPERIMENT_NAME to another name."
         )
-    return str(experiment.experiment_id)
+    return experiment
 
 
 def can_write_artifacts(location: str) -> bool:
-    """Return whether files can be written to an artifact location: only a server knows where its proxy leads."""
+    """Return whether artifacts can be written to a location: only a server knows where its own proxy leads."""
     return tracking_uri().startswith("http") or not location.startswith("mlflow-artifacts:")
 
 
 @contextmanager
 def store_lock() -> Iterator[None]:
-    """Hold the one lock that this machine's processes share for a store; it may be taken again while held."""
+    """Hold the lock that all processes of this machine share for a store; it is reentrant."""
     from filelock import FileLock
 
     uri = tracking_uri()
@@ -132,7 +133,7 @@ def store_lock() -> Iterator[None]:
 
 @contextmanager
 def translate_mlflow_errors() -> Iterator[None]:
-    """Turn what MLflow raises for a store that does not answer into one sentence."""
+    """Turn what MLflow and the libraries below it raise into a UserError of one sentence."""
     try:
         yield
     except UserError:
@@ -147,7 +148,7 @@ def translate_mlflow_errors() -> Iterator[None]:
 
 
 def redact_credentials(uri: str) -> str:
-    """Return a URI as it may be printed: without the name and password that it may carry."""
+    """Return a URI without the user name and password that it may contain."""
     return re.sub(r"//[^/@]*@", "//", uri)
 
 
@@ -156,7 +157,7 @@ def _sentence(error: Exception, uri: str) -> str:
     if "out-of-date database schema" in message:
         return f"{uri} was written by another version of MLflow: back it up, then run `mlflow db upgrade {uri}`."
     if "file is not a database" in message:
-        return f"{uri} is no SQLite database: move the file away, or set {VARIABLE}."
+        return f"{uri} is not a SQLite database: move the file away, or set {VARIABLE}."
     status = getattr(error, "get_http_status_code", lambda: None)()
     if " 403" in message or status == 403:
         return (
@@ -165,21 +166,33 @@ def _sentence(error: Exception, uri: str) -> str:
         )
     if " 401" in message or status == 401:
         return (
-            f"The tracking server at {uri} wants credentials (401): set MLFLOW_TRACKING_USERNAME and "
+            f"The tracking server at {uri} requires credentials (401): set MLFLOW_TRACKING_USERNAME and "
             f"MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
         )
-    return f"MLflow's store at {uri} did not do what was asked: {message[:300].rstrip('.')}."
+    return f"MLflow's store at {uri} could not complete the request: {message[:300].rstrip('.')}."
 
 
-def _probe(uri: str) -> None:
-    """Ask a server for a sign of life; any answer at all is one."""
+def is_reachable() -> bool:
+    """Return whether a tracking server answers, in a few seconds; True for a database, which nothing is asked of."""
+    uri = tracking_uri()
+    if not uri.startswith(("http://", "https://")):
+        return True
+    try:
+        _probe(uri, attempts=1)
+    except UserError:
+        return False
+    return True
+
+
+def _probe(uri: str, attempts: int = 2) -> None:
+    """Ask a server for a sign of life; any answer at all is one. Raises UserError where there is none."""
     import requests
 
     insecure = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() == "true"
     verify = False if insecure else os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or True
-    for attempt in (1, 2):
+    for attempt in range(1, attempts + 1):
         try:
-            requests.get(f"{uri.rstrip('/')}/health", timeout=PATIENCE, verify=verify)
+            requests.get(f"{uri.rstrip('/')}/health", timeout=PROBE_SECONDS, verify=verify)
             return
         except requests.exceptions.SSLError as error:
             raise UserError(
@@ -187,7 +200,7 @@ def _probe(uri: str) -> None:
                 f"MLFLOW_TRACKING_SERVER_CERT_PATH to its authority's file."
             ) from error
         except requests.exceptions.RequestException as error:
-            if attempt == 2:
+            if attempt == attempts:
                 raise UserError(
                     f"The tracking server at {redact_credentials(uri)} does not answer: start it, or set {VARIABLE} "
                     f"(unset, runs go to mlflow.db in this project)."

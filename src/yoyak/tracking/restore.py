@@ -1,7 +1,7 @@
-"""Finding a training's run again, and rebuilding it where the tracking store does not have it.
+"""Finding the run of a training again, and rebuilding it where the tracking store does not have it.
 
-DVC's cache gives back a training's outputs without running it, so a fresh store knows nothing of it. What is needed
-is among those outputs: the receipt, the metrics, the curves; and the member's params.
+DVC's cache restores the outputs of a training without running it, so a fresh store knows nothing of it. What is
+needed is among those outputs: the receipt, the metrics and the curves; and the member's params.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ RESTORED, ORIGINAL_RUN, ORIGINAL_START = "restored", "restored.run_id", "restore
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRun:
-    """A training as the tracking store has it now."""
+    """The run of a training in the tracking store."""
 
     run_id: str
     restored: bool
-    """Whether this is a rebuilt run, under ids other than the receipt's."""
+    """Whether the run was rebuilt, and has another id than the receipt names."""
 
 
 def find_training(receipt: lineage.Receipt) -> TrainingRun | None:
-    """Return the training that a receipt speaks of, or the run that was rebuilt from it, or None."""
+    """Return the run that a receipt names, or the one that was rebuilt from it, or None."""
     client = connect()
     with translate_mlflow_errors():
         if _active_run(client, receipt.run_id):
             return TrainingRun(run_id=receipt.run_id, restored=False)
-        places = [experiment.experiment_id for experiment in client.search_experiments()]
-        for run in client.search_runs(places, f"tags.`{ORIGINAL_RUN}` = '{receipt.run_id}'"):
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        for run in client.search_runs(experiments, f"tags.`{ORIGINAL_RUN}` = '{receipt.run_id}'"):
             if run.info.status == "FINISHED":
                 return TrainingRun(run_id=run.info.run_id, restored=True)
     return None
@@ -60,8 +60,8 @@ def restore_run(
     """Rebuild a training's run and yield it, so that its model can be logged again with it.
 
     ``metrics`` is what metrics/train_<member>.json holds and ``curves`` is plots/curves_<member>.csv. The run has
-    the original's start and length as far as they are known, and is tagged ``restored``. Of the commit, the tags
-    tell the one that restored it.
+    the original's start and duration as far as they are known, and is tagged ``restored``. Its commit is the one that
+    restored it.
     """
     client, git = connect(), lineage.git()
     key = lineage.pipeline_key(git.commit)
@@ -82,8 +82,8 @@ def restore_run(
     }
     numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
     ended = started + int(1000 * numbers.get("seconds", 0)) if started else None
-    place = runs.child_experiment(client, parent, receipt.experiment)
-    run = runs.create_run(client, place, f"train {receipt.member}", tags, started)
+    experiment = runs.child_experiment(client, parent, receipt.experiment)
+    run = runs.create_run(client, experiment, f"train {receipt.member}", tags, started)
     status = "FAILED"
     try:
         run.log_params(params)
@@ -93,11 +93,11 @@ def restore_run(
         status = "FINISHED"
     finally:
         with translate_mlflow_errors() if status == "FINISHED" else suppress(Exception):
-            runs.close_run(client, run.run_id, status, ended)
+            run.set_status(status, ended=ended)
 
 
 def read_curves(path: str | os.PathLike[str]) -> list[dict[str, float | None]]:
-    """Read plots/curves_<member>.csv: one row for each step that something was logged at; an empty cell is None."""
+    """Read plots/curves_<member>.csv: one row for each logged step; an empty cell is None."""
     with Path(path).open(encoding="utf-8", newline="") as file:
         return [{name: float(cell) if cell else None for name, cell in row.items()} for row in csv.DictReader(file)]
 

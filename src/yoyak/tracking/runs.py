@@ -1,6 +1,6 @@
-"""Runs in MLflow: one parent for each pipeline, a child for each stage and member. Nothing else writes runs.
+"""Runs in MLflow: one parent for each pipeline, a child for each stage and member. Nothing else creates runs.
 
-    with tracking.stage_run("train", member="bart", params={"members": ..., "seed": 20}, inputs=...) as run:
+    with runs.stage_run("train", member="bart", params={"members": ..., "seed": 20}, inputs=...) as run:
         run.log_metrics({"eval_loss": 2.1}, step=100)
 
 The child is FINISHED when the block is left, FAILED where an exception leaves it (its sentence is the tag
@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +28,14 @@ from yoyak.tracking.client import (
     store_lock,
     translate_mlflow_errors,
 )
+from yoyak.tracking.outbox import Outbox
 from yoyak.tracking.stage_run import StageRun, mlflow_key
+from yoyak.tracking.sync import sync_runs
 from yoyak.tracking.uri import tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Experiment, Run
 
 PIPELINE, STAGE, MEMBER = "yoyak.pipeline", "yoyak.stage", "yoyak.member"
 PROCESS, ERROR = "yoyak.process", "yoyak.error"
@@ -43,7 +46,7 @@ EXPERIMENT = "yoyak"
 """The experiment of runs where nobody names another."""
 
 _given: list[str] = []
-"""The run that `mlflow run` made for this process, once it has been taken out of the environment."""
+"""The run that `mlflow run` created for this process, once it has been taken out of the environment."""
 
 
 @contextmanager
@@ -57,15 +60,18 @@ def stage_run(
 ) -> Iterator[StageRun]:
     """Open the run of a stage below its pipeline's parent run, and close it with the status that the block earned.
 
-    ``params`` may nest and hold sections of params.yaml, such as ``vars(params.read(...))``; a ``seed`` among them is
-    a tag too. ``inputs`` are paths with DVC's md5s (`lineage.digests`). The experiment is MLFLOW_EXPERIMENT_NAME or
-    ``yoyak`` where none is named. Raises UserError where the tracking store cannot be reached.
+    ``params`` may nest and hold sections of params.yaml; a ``seed`` among them is a tag too. ``inputs`` are paths with
+    DVC's md5s (`lineage.digests`). The experiment is MLFLOW_EXPERIMENT_NAME or ``yoyak`` where none is named.
+
+    Raises UserError where the tracking store cannot be reached. Once the block runs, a store that goes away raises
+    nothing: what is logged is kept in the run's `Outbox`, and sent by the next stage or by `yoyak sync`.
     """
     client, git = connect(), lineage.git()
+    sync_runs()
     key = lineage.pipeline_key(git.commit)
-    parent, ours = parent_run(client, experiment, key, git)
-    place = child_experiment(client, parent, experiment)
-    _bury(client, place, parent.info.run_id, stage, member)
+    parent, is_ours = parent_run(client, experiment, key, git)
+    target = child_experiment(client, parent, experiment)
+    _close_stale_runs(client, target, parent.info.run_id, stage, member)
     name = f"{stage} {member}" if member else stage
     tags = {
         **common_tags(git, key),
@@ -77,11 +83,13 @@ def stage_run(
         **{f"version.{package}": version for package, version in lineage.versions().items()},
         **input_tags(inputs),
     }
-    run = create_run(client, place, name, tags)
+    run = create_run(client, target, name, tags)
+    outbox = Outbox(client, run.run_id, name)
+    run = replace(run, outbox=outbox)
     run.log_params(params)
-    if ours:
-        close_run(client, parent.info.run_id, "RUNNING")
-    status, closing = "FAILED", {}
+    if is_ours:
+        run.set_status("RUNNING", run_id=parent.info.run_id)
+    status, closing_tags = "FAILED", {}
     try:
         with process.exit_on_sigterm():
             yield run
@@ -89,15 +97,14 @@ def stage_run(
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and error.code == process.TERMINATED):
             status = "KILLED"
-        closing[ERROR] = " ".join(str(error).split()) or type(error).__name__
+        closing_tags[ERROR] = " ".join(str(error).split()) or type(error).__name__
         raise
     finally:
-        # Where the block failed, the store may be the reason: that error is the one to be seen.
-        with translate_mlflow_errors() if status == "FINISHED" else suppress(Exception):
-            run.set_tags({**closing, "device": lineage.device()})
-            close_run(client, run.run_id, status)
-            if ours:
-                close_run(client, parent.info.run_id, status)
+        run.set_tags({**closing_tags, "device": lineage.device()})
+        run.set_status(status)
+        if is_ours:
+            run.set_status(status, run_id=parent.info.run_id)
+        outbox.close()
 
 
 def attach_predictions(run_id: str, path: str | os.PathLike[str], dataset_md5: str, *, model_id: str = "") -> None:
@@ -117,12 +124,30 @@ def attach_predictions(run_id: str, path: str | os.PathLike[str], dataset_md5: s
 
 
 def create_run(
-    client: MlflowClient, experiment: str, name: str, tags: Mapping[str, str], started: int | None = None
+    client: MlflowClient, experiment: Experiment, name: str, tags: Mapping[str, str], started: int | None = None
 ) -> StageRun:
-    """Make a run; ``started`` is in milliseconds since 1970, by default now."""
+    """Create a run; ``started`` is in milliseconds since 1970, by default now."""
     with translate_mlflow_errors():
-        run = client.create_run(experiment, start_time=started, tags=dict(tags), run_name=name)
-    return StageRun(client, run.info.run_id, experiment)
+        run = client.create_run(experiment.experiment_id, start_time=started, tags=dict(tags), run_name=name)
+    return _as_stage_run(client, run, experiment)
+
+
+def open_run(run_id: str) -> StageRun:
+    """Return a run that exists, to write more to it; UserError where the store does not have it."""
+    client = connect()
+    with translate_mlflow_errors():
+        run = client.get_run(run_id)
+        return _as_stage_run(client, run, client.get_experiment(run.info.experiment_id))
+
+
+def _as_stage_run(client: MlflowClient, run: Run, experiment: Experiment) -> StageRun:
+    return StageRun(
+        client=client,
+        run_id=run.info.run_id,
+        experiment_id=str(experiment.experiment_id),
+        experiment=experiment.name,
+        started=run.info.start_time,
+    )
 
 
 def common_tags(git: lineage.Git, key: str) -> dict[str, str]:
@@ -148,8 +173,8 @@ def input_tags(inputs: Mapping[str, str]) -> dict[str, str]:
 def parent_run(client: MlflowClient, experiment: str | None, key: str, git: lineage.Git) -> tuple[Run, bool]:
     """Return the pipeline's parent run, and whether its status is ours to set.
 
-    The run that `mlflow run` made is that parent, and stays MLflow's to close. Else it is the earliest that carries
-    the pipeline's key; the lock keeps processes of one machine from making two, the order settles it for more.
+    The run that `mlflow run` created is that parent, and MLflow closes it. Otherwise it is the earliest run with the
+    pipeline's key; the lock keeps processes of one machine from creating two, the order settles it for more machines.
     """
     if "MLFLOW_RUN_ID" in os.environ:
         _given[:] = [os.environ.pop("MLFLOW_RUN_ID")]
@@ -166,52 +191,45 @@ def parent_run(client: MlflowClient, experiment: str | None, key: str, git: line
                 f"unset it."
             ) from error
         return run, False
-    place = _own_experiment(client, experiment)
+    own = _own_experiment(client, experiment)
     with store_lock(), translate_mlflow_errors():
-        found = client.search_runs(
-            [place],
+        parents = client.search_runs(
+            [own.experiment_id],
             f"tags.`{PIPELINE}` = '{key}' AND tags.`{STAGE}` = 'pipeline'",
             order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
             max_results=1,
         )
-        if found:
-            return found[0], True
+        if parents:
+            return parents[0], True
         name = f"pipeline {os.environ.get('DVC_EXP_NAME') or git.commit[:7] or 'without git'}"
-        run = client.create_run(place, tags={**common_tags(git, key), STAGE: "pipeline"}, run_name=name)
+        run = client.create_run(own.experiment_id, tags={**common_tags(git, key), STAGE: "pipeline"}, run_name=name)
         return run, True
 
 
-def child_experiment(client: MlflowClient, parent: Run, experiment: str | None) -> str:
+def child_experiment(client: MlflowClient, parent: Run, experiment: str | None) -> Experiment:
     """Return the experiment of a parent's children: the parent's, unless files cannot be written there.
 
     That happens to `mlflow run` after `mlflow ui` was the first to use the store: the default experiment's files are
     then the server's, and there is no server.
     """
-    place = str(parent.info.experiment_id)
-    if can_write_artifacts(client.get_experiment(place).artifact_location):
-        return place
-    return _own_experiment(client, experiment)
+    with translate_mlflow_errors():
+        of_parent = client.get_experiment(str(parent.info.experiment_id))
+    return of_parent if can_write_artifacts(of_parent.artifact_location) else _own_experiment(client, experiment)
 
 
-def _own_experiment(client: MlflowClient, name: str | None) -> str:
+def _own_experiment(client: MlflowClient, name: str | None) -> Experiment:
     return get_or_create_experiment(client, name or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT)
 
 
-def _bury(client: MlflowClient, place: str, parent_id: str, stage: str, member: str | None) -> None:
-    """Close the runs of this stage whose process ended without a word, as one does that is killed by SIGKILL."""
+def _close_stale_runs(
+    client: MlflowClient, experiment: Experiment, parent_id: str, stage: str, member: str | None
+) -> None:
+    """Close the runs of this stage whose process ended without closing them, as SIGKILL makes it."""
     query = f"tags.mlflow.parentRunId = '{parent_id}' AND tags.`{STAGE}` = '{stage}' AND status = 'RUNNING'" + (
         f" AND tags.`{MEMBER}` = '{member}'" if member else ""
     )
     with translate_mlflow_errors():
-        for run in client.search_runs([place], query):
+        for run in client.search_runs([experiment.experiment_id], query):
             if process.is_gone(run.data.tags.get(PROCESS, "")):
                 client.set_tag(run.info.run_id, ERROR, "The process was killed.")
-                close_run(client, run.info.run_id, "KILLED")
-
-
-def close_run(client: MlflowClient, run_id: str, status: str, ended: int | None = None) -> None:
-    """Set a run's status; one that is RUNNING has no end."""
-    if status == "RUNNING":
-        client.update_run(run_id, status=status)
-    else:
-        client.set_terminated(run_id, status, ended)
+                client.set_terminated(run.info.run_id, "KILLED")

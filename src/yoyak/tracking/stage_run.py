@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from yoyak.tracking import lineage
 from yoyak.tracking.client import translate_mlflow_errors
+from yoyak.tracking.operations import Kind, Operation, apply
+from yoyak.tracking.outbox import Outbox
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,17 +24,22 @@ MODEL = "yoyak.model_id"
 COLUMNS = ("fname", "dialogue", "summaries", "topic", "slice")
 """The columns of prepared data."""
 
-_BATCH = {"metrics": 1000, "params": 100, "tags": 100}
-"""The most that MLflow takes in one call."""
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageRun:
-    """A run that is being written."""
+    """A run that is being written.
+
+    With an outbox nothing that is logged raises an error for a store that went away: it is kept and sent later.
+    """
 
     client: MlflowClient
     run_id: str
     experiment_id: str
+    experiment: str
+    """Name of the experiment."""
+    started: int
+    """Milliseconds since 1970."""
+    outbox: Outbox | None = None
 
     def log_metrics(self, metrics: Mapping[str, float | None], step: int = 0, model_id: str | None = None) -> None:
         """Log numbers at a step, in one call; None is left out. ``model_id`` shows them at that model as well."""
@@ -40,29 +47,28 @@ class StageRun:
 
     def log_curves(self, rows: Sequence[Mapping[str, float | None]], model_id: str | None = None) -> None:
         """Log rows of metrics, each with its ``step``, a thousand values to a call; None is left out."""
-        from mlflow.entities import Metric
-
         now = int(time.time() * 1000)
         metrics = [
-            Metric(mlflow_key(key), float(value), now, int(row["step"] or 0), model_id=model_id, run_id=self.run_id)
+            {
+                "key": mlflow_key(key),
+                "value": float(value),
+                "timestamp": now,
+                "step": int(row["step"] or 0),
+                "model_id": model_id,
+            }
             for row in rows
             for key, value in row.items()
             if key != "step" and value is not None
         ]
-        _log(self.client, self.run_id, "metrics", metrics)
+        self._write("metrics", {"metrics": metrics})
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log nested values under dotted names."""
-        from mlflow.entities import Param
-
-        found = [Param(mlflow_key(key), value) for key, value in flatten(params).items()]
-        _log(self.client, self.run_id, "params", found)
+        self._write("params", {mlflow_key(key): value for key, value in flatten(params).items()})
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags, in one call."""
-        from mlflow.entities import RunTag
-
-        _log(self.client, self.run_id, "tags", [RunTag(key, value) for key, value in tags.items()])
+        self._write("tags", dict(tags))
 
     def log_dataset(
         self,
@@ -78,54 +84,55 @@ class StageRun:
 
         The digest is DVC's md5 of the file, computed where it is not given; the name is the file's.
         """
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
         schema = {"mlflow_colspec": [{"type": "string", "name": column, "required": True} for column in columns]}
-        dataset = Dataset(
-            name=name or Path(path).stem,
-            digest=digest or lineage.digest(path),
-            source_type="local",
-            source=json.dumps({"uri": Path(path).as_posix()}),
-            schema=json.dumps(schema),
-            profile=json.dumps({"num_rows": rows, "num_elements": rows * len(columns)}),
+        self._write(
+            "dataset",
+            {
+                "name": name or Path(path).stem,
+                "digest": digest or lineage.digest(path),
+                "source_type": "local",
+                "source": json.dumps({"uri": Path(path).as_posix()}),
+                "schema": json.dumps(schema),
+                "profile": json.dumps({"num_rows": rows, "num_elements": rows * len(columns)}),
+                "context": context,
+            },
         )
-        with translate_mlflow_errors():
-            tags = [InputTag("mlflow.data.context", context)]
-            self.client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, tags)])
 
     def log_table(self, rows: Sequence[Mapping[str, Any]], artifact_file: str = "samples.json") -> None:
         """Log rows with the same keys as a table that MLflow's UI shows."""
         columns = {key: [row[key] for row in rows] for key in (rows[0] if rows else ())}
-        with translate_mlflow_errors():
-            self.client.log_table(self.run_id, columns, artifact_file)
+        self._write("table", {"columns": columns, "file": artifact_file})
 
     def log_artifact(self, path: str | os.PathLike[str], folder: str | None = None) -> None:
         """Copy a file, or a folder under its own name, to the run's artifacts."""
-        with translate_mlflow_errors():
-            self.client.log_artifact(self.run_id, str(path), folder)
+        self._write("artifact", {"path": str(path), "folder": folder})
 
     def log_artifacts(self, folder: str | os.PathLike[str], into: str | None = None) -> None:
         """Copy what is in a folder to the run's artifacts, or to a folder there."""
-        with translate_mlflow_errors():
-            self.client.log_artifacts(self.run_id, str(folder), into)
+        self._write("artifacts", {"path": str(folder), "folder": into})
 
-    def log_figure(self, figure: Any, artifact_file: str) -> None:
-        """Log a matplotlib or plotly figure as the file of this name."""
-        with translate_mlflow_errors():
-            self.client.log_figure(self.run_id, figure, artifact_file)
+    def set_status(self, status: str, *, ended: int | None = None, run_id: str | None = None) -> None:
+        """Set the status of this run, or of its parent; ``ended`` is in milliseconds since 1970, by default now."""
+        values = {"status": status, "ended": int(time.time() * 1000) if ended is None else ended}
+        self._write("status", values, run_id)
 
     def receipt(self, member: str, inputs: Mapping[str, str]) -> lineage.Receipt:
-        """Return the receipt of this training."""
-        with translate_mlflow_errors():
-            run = self.client.get_run(self.run_id)
-            experiment = self.client.get_experiment(self.experiment_id)
+        """Return the receipt of this training; the store is not asked for anything."""
         return lineage.Receipt(
             run_id=self.run_id,
             member=member,
             inputs=dict(inputs),
-            experiment=experiment.name,
-            started=run.info.start_time,
+            experiment=self.experiment,
+            started=self.started,
         )
+
+    def _write(self, kind: Kind, values: dict[str, Any], run_id: str | None = None) -> None:
+        operation = Operation(run_id=run_id or self.run_id, kind=kind, values=values)
+        if self.outbox is not None:
+            self.outbox.write(operation)
+        else:
+            with translate_mlflow_errors():
+                apply(self.client, operation)
 
 
 def flatten(params: Mapping[str, Any]) -> dict[str, str]:
@@ -143,10 +150,3 @@ def flatten(params: Mapping[str, Any]) -> dict[str, str]:
 def mlflow_key(name: str) -> str:
     """Return a name with what MLflow refuses in the keys of params, metrics and tags replaced."""
     return re.sub(r"[^/\w.\- :]", "_", name)
-
-
-def _log(client: MlflowClient, run_id: str, kind: str, entities: Sequence[Any]) -> None:
-    with translate_mlflow_errors():
-        for start in range(0, len(entities), _BATCH[kind]):
-            batch: dict[str, Any] = {kind: entities[start : start + _BATCH[kind]]}
-            client.log_batch(run_id, **batch)

@@ -1,0 +1,164 @@
+"""What the tracking store could not take while a stage ran, kept on this disk until it can be sent.
+
+A stage goes on computing when its tracking server goes away: each thing that it logs is appended to
+``.yoyak/unsent/<run id>/operations.jsonl`` in the project's folder, with copies of the files that it logs beside it,
+and is sent in the same order once the server answers again: by the stage itself, by the next one, or by `yoyak sync`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from yoyak import process
+from yoyak.errors import UserError
+from yoyak.files import write_json, write_text
+from yoyak.project import project_root
+from yoyak.tracking.client import is_reachable, redact_credentials, store_lock, translate_mlflow_errors
+from yoyak.tracking.operations import Operation, apply, with_copied_files
+from yoyak.tracking.uri import tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+UNSENT = Path(".yoyak", "unsent")
+"""Folder of the project with a folder for each run that something is still to be sent for."""
+RETRY_SECONDS = 60.0
+"""A stage that is running asks a store that went away at most this often whether it is back."""
+
+RUN_FILE, OPERATIONS_FILE, FILES = "run.json", "operations.jsonl", "files"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnsentRun:
+    """A run that something is still to be sent for."""
+
+    folder: Path
+    run_id: str
+    name: str
+    """Its name in MLflow."""
+    store: str
+    """The tracking URI of its store, without credentials."""
+    process: str
+    """The process that wrote it, as ``host:pid``."""
+
+    def operations(self) -> list[Operation]:
+        """Return what is to be sent, in order. A line that a killed process could not finish is left out."""
+        operations = []
+        for line in (self.folder / OPERATIONS_FILE).read_text(encoding="utf-8").splitlines():
+            try:
+                operations.append(Operation(**json.loads(line)))
+            except ValueError:
+                continue
+        return operations
+
+    def send(self, client: MlflowClient) -> int:
+        """Send everything and remove the folder; return the number of operations.
+
+        Raises UserError at the first operation that the store does not take; that one and those behind it are kept.
+        """
+        with store_lock():
+            if not self.folder.is_dir():
+                return 0
+            operations = self.operations()
+            for index, operation in enumerate(operations):
+                try:
+                    with translate_mlflow_errors():
+                        apply(client, operation)
+                except UserError:
+                    write_text(self.folder / OPERATIONS_FILE, "".join(map(_line, operations[index:])))
+                    raise
+            shutil.rmtree(self.folder)
+        return len(operations)
+
+
+class Outbox:
+    """Sends what a stage logs to its run, or keeps it where the store does not answer: logging never ends a stage."""
+
+    def __init__(self, client: MlflowClient, run_id: str, name: str) -> None:
+        self._client = client
+        self._retry_at = 0.0
+        self._unsent = UnsentRun(
+            folder=project_root() / UNSENT / run_id,
+            run_id=run_id,
+            name=name,
+            store=redact_credentials(tracking_uri()),
+            process=process.process_name(),
+        )
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything has been sent."""
+        return not self._unsent.folder.is_dir()
+
+    def write(self, operation: Operation) -> None:
+        """Send an operation, or keep it behind those that are kept already."""
+        if not self.is_empty and (time.monotonic() < self._retry_at or not self._send_kept()):
+            self._keep(operation)
+            return
+        try:
+            with translate_mlflow_errors():
+                apply(self._client, operation)
+        except UserError as error:
+            if self.is_empty:
+                _warn(f"{error} The stage goes on; what it logs is kept in {UNSENT} meanwhile.")
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+            self._keep(operation)
+
+    def close(self) -> None:
+        """Try to send what is kept one last time; warn where that fails."""
+        if not self.is_empty and not self._send_kept():
+            _warn(
+                f"What {self._unsent.name} has logged is not in the tracking store at {self._unsent.store} yet: "
+                f"once it answers again, run `yoyak sync`."
+            )
+
+    def _send_kept(self) -> bool:
+        self._retry_at = time.monotonic() + RETRY_SECONDS
+        if not is_reachable():
+            return False
+        try:
+            self._unsent.send(self._client)
+        except UserError:
+            return False
+        return True
+
+    def _keep(self, operation: Operation) -> None:
+        folder = self._unsent.folder
+        if not (folder / RUN_FILE).is_file():
+            values = {key: value for key, value in asdict(self._unsent).items() if key != "folder"}
+            write_json(folder / RUN_FILE, values)
+        path = folder / OPERATIONS_FILE
+        copies = folder / FILES / str(time.time_ns())
+        line = _line(with_copied_files(operation, copies))
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def unsent_runs(root: Path | None = None) -> Iterator[UnsentRun]:
+    """Yield the runs of a project, by default this one, that something is still to be sent for, oldest first."""
+    folder = (root or project_root()) / UNSENT
+    files = sorted(folder.glob(f"*/{RUN_FILE}"), key=lambda path: path.stat().st_mtime)
+    for path in files:
+        if (path.parent / OPERATIONS_FILE).is_file():
+            yield UnsentRun(folder=path.parent, **json.loads(path.read_text(encoding="utf-8")))
+
+
+def _line(operation: Operation) -> str:
+    return json.dumps(asdict(operation), ensure_ascii=False) + "\n"
+
+
+def _warn(message: str) -> None:
+    from tqdm import tqdm
+
+    # Above a progress bar, if there is one.
+    tqdm.write(f"warning: {message}", file=sys.stderr)

@@ -1,0 +1,56 @@
+"""Sending what stages logged while their tracking store did not answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from yoyak import process
+from yoyak.errors import UserError
+from yoyak.tracking.client import connect, redact_credentials
+from yoyak.tracking.outbox import UnsentRun, unsent_runs
+from yoyak.tracking.uri import tracking_uri
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncResult:
+    """What became of one run that something was to be sent for."""
+
+    run_id: str
+    name: str
+    """The run's name in MLflow, such as ``train bart``."""
+    sent: int
+    """Operations that were sent; 0 where there is a problem."""
+    problem: str | None
+    """One sentence about why nothing, or not everything, was sent."""
+
+
+def sync_runs() -> list[SyncResult]:
+    """Send what this project's stages could not send to the tracking store; return one result for each run.
+
+    Runs of another store, and those whose process is still running, are left alone. Raises UserError where the
+    store cannot be reached.
+    """
+    runs = list(unsent_runs())
+    if not runs:
+        return []
+    client = connect()
+    results = []
+    for run in runs:
+        sent, problem = 0, _reason_to_wait(run)
+        if problem is None:
+            try:
+                sent = run.send(client)
+            except UserError as error:
+                problem = f"{error} To give up on it, delete {run.folder}."
+        results.append(SyncResult(run_id=run.run_id, name=run.name, sent=sent, problem=problem))
+    return results
+
+
+def _reason_to_wait(run: UnsentRun) -> str | None:
+    store = redact_credentials(tracking_uri())
+    if run.store != store:
+        return f"It belongs to the tracking store at {run.store}, and this is {store}: set MLFLOW_TRACKING_URI."
+    complete = any(operation.kind == "status" and operation.run_id == run.run_id for operation in run.operations())
+    if not complete and not process.is_gone(run.process):
+        return f"It is still being written by {run.process}."
+    return None

@@ -1,0 +1,104 @@
+"""A tracking server that goes away while a stage runs, and comes back: nothing that was computed or logged is lost."""
+
+import json
+import socket
+from contextlib import ExitStack
+
+import pytest
+
+from mlflow_helpers import free_port, tracking_server
+from yoyak import process
+from yoyak.tracking import client, lineage, restore, runs
+from yoyak.tracking.operations import Operation
+from yoyak.tracking.outbox import UNSENT, Outbox, unsent_runs
+from yoyak.tracking.stage_run import StageRun
+from yoyak.tracking.sync import sync_runs
+
+
+def log_everything(run: StageRun, folder) -> None:
+    run.log_metrics({"loss": 1.5}, step=2)
+    run.log_params({"late": True})
+    run.log_table([{"input": "가", "prediction": "나"}])
+    run.log_dataset("train.jsonl", context="train", rows=3, digest="d" * 32)
+    (folder / "curves.csv").write_text("as it was")
+    run.log_artifact(folder / "curves.csv", "plots")
+    (folder / "curves.csv").write_text("changed since")
+    (folder / "charts").mkdir()
+    (folder / "charts" / "a.svg").write_text("<svg/>")
+    run.log_artifacts(folder / "charts", "plots")
+
+
+@pytest.mark.slow
+def test_a_stage_survives_its_server_and_is_synced_later(store, project, tmp_path, capsys, monkeypatch):
+    port = free_port()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "by server")
+    with ExitStack() as server:
+        server.enter_context(tracking_server(port))
+        with runs.stage_run("train", member="bart", params={"seed": 1}, inputs={}) as run:
+            run.log_metrics({"loss": 2.5}, step=1)
+            server.close()
+            log_everything(run, tmp_path)
+            receipt = run.receipt("bart", {"prepared": "p"})
+    assert (receipt.run_id, receipt.experiment) == (run.run_id, "by server")
+    assert "yoyak sync" in capsys.readouterr().err.splitlines()[-1]
+    assert [unsent.name for unsent in unsent_runs()] == ["train bart"]
+
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/mlflow.db")
+        [result] = sync_runs()
+        assert result.sent == 0
+        assert f"127.0.0.1:{port}" in result.problem
+
+    with tracking_server(port):
+        # Its run is the one that the receipt names, so it is registered as any other.
+        assert restore.find_training(receipt) == restore.TrainingRun(run_id=run.run_id, restored=False)
+        [result] = sync_runs()
+        assert (result.run_id, result.problem) == (run.run_id, None)
+        assert sync_runs() == []
+        server_client = client.connect()
+        synced = server_client.get_run(run.run_id)
+        parent = server_client.get_run(synced.data.tags["mlflow.parentRunId"])
+        history = server_client.get_metric_history(run.run_id, "loss")
+        server_client.download_artifacts(run.run_id, "", str(tmp_path / "charts"))
+    assert (synced.info.status, parent.info.status) == ("FINISHED", "FINISHED")
+    assert [(metric.step, metric.value) for metric in history] == [(1, 2.5), (2, 1.5)]
+    assert synced.data.params["late"] == "true"
+    assert synced.data.tags["device"] == lineage.device()
+    assert [entry.dataset.digest for entry in synced.inputs.dataset_inputs] == ["d" * 32]
+    downloads = tmp_path / "charts"
+    assert (downloads / "plots" / "curves.csv").read_text() == "as it was"
+    assert (downloads / "plots" / "a.svg").read_text() == "<svg/>"
+    assert json.loads((downloads / "samples.json").read_text())["data"] == [["가", "나"]]
+    assert list((project / UNSENT).iterdir()) == []
+
+
+def test_a_refused_operation_stays_and_blocks_what_follows_it(store, capsys):
+    outbox = Outbox(store, "0" * 32, "train bart")
+    for kind, values in (("tags", {"a": "b"}), ("status", {"status": "FINISHED", "ended": 5})):
+        outbox.write(Operation(run_id="0" * 32, kind=kind, values=values))
+    outbox.close()
+    assert "yoyak sync" in capsys.readouterr().err
+    [result] = sync_runs()
+    assert result.sent == 0
+    assert "0" * 32 in result.problem
+    [unsent] = unsent_runs()
+    assert [operation.kind for operation in unsent.operations()] == ["tags", "status"]
+
+
+def test_a_line_that_a_killed_process_could_not_finish_is_skipped(store, project):
+    with runs.stage_run("train", member="bart", params={}, inputs={}) as run:
+        pass
+    folder = project / UNSENT / run.run_id
+    folder.mkdir(parents=True)
+    about = {"run_id": run.run_id, "name": "train bart", "store": f"sqlite:///{project}/mlflow.db"}
+    line = json.dumps({"run_id": run.run_id, "kind": "tags", "values": {"a": "b"}})
+    (folder / "operations.jsonl").write_text(f"{line}\n{line[:20]}")
+    (folder / "run.json").write_text(json.dumps({**about, "process": process.process_name()}))
+    [waiting] = sync_runs()
+    assert process.process_name() in waiting.problem, "a process that is still alive sends it itself"
+    (folder / "run.json").write_text(json.dumps({**about, "process": f"{socket.gethostname()}:{2**22 + 1}"}))
+    [result] = sync_runs()
+    assert (result.sent, result.problem) == (1, None)
+    assert store.get_run(run.run_id).data.tags["a"] == "b"
