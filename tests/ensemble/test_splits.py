@@ -17,7 +17,9 @@ from yoyak.data.records import Dialogue, read_jsonl, write_jsonl
 from yoyak.decoding.candidates import Candidate, read_candidates, write_candidates
 from yoyak.ensemble import combine as combining
 from yoyak.ensemble import stack
-from yoyak.ensemble.combine import FILE, combine, fit, load
+from yoyak.ensemble.combine import FILE, combine, load
+from yoyak.ensemble.fitting import fit, score_texts
+from yoyak.ensemble.folds import make_folds
 from yoyak.ensemble.pool import Row, make_row, read_rows
 from yoyak.ensemble.splits import Choice, combine_splits, read_choices
 from yoyak.errors import UserError
@@ -97,7 +99,7 @@ def made(folder: Path, strategy: OfCandidates, members=MEMBERS, processes: int =
         processes=processes,
         seed=20,
     )
-    return {path.stem: read_choices(path) for path in sorted(out.iterdir())}
+    return {path.stem: read_choices(path) for path in sorted(out.glob("*.jsonl"))}
 
 
 @pytest.mark.parametrize(
@@ -153,20 +155,20 @@ def test_without_a_member_is_what_the_others_make_by_themselves(name: str, rows,
 
 def test_dev_is_combined_by_rerankers_that_did_not_see_the_dialogue(rows, project: Path) -> None:
     ensemble.run("stack")
-    combiner = load(project / "ensembles/stack")
-    found = [choice.text for choice in read_choices(project / "ensembles/stack/dev.jsonl").values()]
+    dev = rows["dev"]
+    texts = [choice.text for choice in read_choices(project / "ensembles/stack/dev.jsonl").values()]
     references = [one.summaries for one in read_jsonl(project / "prepared/dev.jsonl")]
-    folds = stack.fold_of([one.dialogue for one in rows["dev"]], 4)
-    # Each dialogue is there twice, and both are in one fold.
-    assert all(folds[place] == folds[place + 1] for place in range(0, 20, 2))
-    described = stack.describe(rows["dev"], MEMBERS, "eojeol")
-    texts = [rows["dev"][place].candidates[member][rank].text for place, member, rank in described.origins]
-    scores = combining._scores(texts, [references[place] for place, _, _ in described.origins], "eojeol")
-    for place in range(20):
-        part, kept = stack.part(described, np.flatnonzero(folds != folds[place]).tolist())
-        unseen = stack.choose([rows["dev"][place]], stack.part(described, [place])[0], stack.fit(part, scores[kept]))
-        assert found[place] == unseen[0].text
-    assert combiner.model is not None
+    described = stack.describe(dev, MEMBERS, "eojeol")
+    pool = [dev[index].candidates[member][rank].text for index, member, rank in described.origins]
+    scores = score_texts(pool, [references[index] for index, _, _ in described.origins], "eojeol")
+    for fold in make_folds([one.dialogue for one in dev], 4):
+        # Each dialogue is there twice, and both are in one fold.
+        assert {index ^ 1 for index in fold.held_out} == set(fold.held_out)
+        part, kept = stack.part(described, fold.fitted_to)
+        held_out = stack.part(described, fold.held_out)[0]
+        unseen = stack.choose([dev[index] for index in fold.held_out], held_out, stack.fit(part, scores[kept]))
+        assert [texts[index] for index in fold.held_out] == [outcome.text for outcome in unseen]
+    assert load(project / "ensembles/stack").model is not None
 
 
 @pytest.mark.slow

@@ -10,7 +10,6 @@ from ensemble_rows import equal, row
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yoyak.ensemble import vote as module
 from yoyak.ensemble.units import Unit, split
 from yoyak.ensemble.vote import GAP, SUBSTITUTION, Slot, align, majority, vote
 
@@ -29,20 +28,8 @@ def keys(slots: list[Slot]) -> list[tuple[str | None, ...]]:
     return [tuple(unit.key if unit else None for unit in slot) for slot in slots]
 
 
-def cost(slots: list[set[str | None]], pairs: list[tuple[int | None, int | None]], text: list[str]) -> int:
-    total = 0
-    for slot, place in pairs:
-        if slot is None:
-            total += GAP
-        elif place is None:
-            total += 0 if None in slots[slot] else GAP
-        else:
-            total += 0 if text[place] in slots[slot] else SUBSTITUTION
-    return total
-
-
 def cheapest(slots: list[set[str | None]], text: list[str]) -> int:
-    """The cost of the best of all alignments, each of them tried."""
+    """Return the lowest cost of all possible alignments."""
 
     @cache
     def best(slot: int, place: int) -> int:
@@ -58,10 +45,10 @@ def cheapest(slots: list[set[str | None]], text: list[str]) -> int:
     return best(0, 0)
 
 
-def added(slots: list[Slot], text: list[Unit], count: int) -> int:
-    """What `_add` pays: each text but the last, in the slots that it had before, is the network."""
+def cost_of_last(texts: list[list[str]]) -> int:
+    """Return what `align` pays for the last text: the others, in the slots they have, are the network."""
     total = 0
-    for slot in module._add(slots, text, count):
+    for slot in align([units(text) for text in texts]):
         old, new = {unit.key if unit else None for unit in slot[:-1]}, slot[-1]
         if all(unit is None for unit in slot[:-1]):
             total += GAP
@@ -90,16 +77,14 @@ def test_two_texts_are_aligned_at_the_edit_distance(one: list[str], other: list[
 @given(st.lists(words, min_size=2, max_size=5), words)
 @settings(max_examples=300)
 def test_each_further_text_is_aligned_at_the_least_cost(texts: list[list[str]], last: list[str]) -> None:
-    slots = align([units(text) for text in texts])
-    networks = [set(slot) for slot in keys(slots)]
-    assert added(slots, units(last), len(texts)) == cheapest(networks, last)
-    assert cost(networks, module._path(networks, last), last) == cheapest(networks, last)
+    networks = [set(slot) for slot in keys(align([units(text) for text in texts]))]
+    assert cost_of_last([*texts, last]) == cheapest(networks, last)
 
 
 def test_a_common_beginning_does_not_hide_a_slot_that_may_stay_empty() -> None:
-    # The second text has one a; the third's belongs into the slot that both have.
+    # The second text has one a; the third text's belongs in the slot where both have one.
+    assert cost_of_last([["a", "a"], ["a"], ["a"]]) == 0
     slots = align([units("aa"), units("a"), units("a")])
-    assert added(align([units("aa"), units("a")]), units("a"), 2) == 0
     assert set(keys(slots)) == {("a", None, None), ("a", "a", "a")}
 
 

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,10 @@ from filelock import FileLock, Timeout
 from yoyak.data.records import Dialogue, write_jsonl
 from yoyak.ensemble import weights as weighing
 from yoyak.ensemble.combine import Combiner, combine_all
+from yoyak.ensemble.info import describe_combiner
 from yoyak.ensemble.members import ROWS, Job, Result, candidates_file, run_jobs
 from yoyak.ensemble.pool import read_rows
 from yoyak.ensemble.sources import Source, find_sources
-from yoyak.ensemble.splits import about_combiner
 from yoyak.errors import UserError
 from yoyak.files import atomic_path, write_json
 from yoyak.params import Generation, Scoring
@@ -134,7 +134,7 @@ def _combine_sources(
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
         "input": {"file": source, "dialogues": len(rows), "md5": lineage.digest(work / ROWS)},
         "output": final.name,
-        **about_combiner(combiner),
+        **asdict(describe_combiner(combiner)),
         "strategy": options.strategy.model_dump(),
         "generation": options.generation.model_dump(),
         "models": models,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from yoyak.data.records import Dialogue
 from yoyak.decoding.torch import Summarizer
-from yoyak.ensemble.stack import SHARES
 from yoyak.errors import UserError
 from yoyak.models.preflight import window_problem
 from yoyak.params import Generation
+from yoyak.params.base import ROUGE_WEIGHTS
 from yoyak.scoring.rouge import rouge
 
 ELSE = "vote, weighted, mbr and stack work for them"
@@ -61,5 +61,5 @@ def dev_score(summarizer: Summarizer, dev: Sequence[Dialogue], generation: Gener
 def combined(texts: Sequence[str], dev: Iterable[Dialogue], granularity: str) -> float:
     """Return the mean combined ROUGE of texts against their dialogues' references."""
     references = [row.summaries for row in dev]
-    scores = rouge(texts, references, granularity=granularity, multi_reference="mean", weights=SHARES)
+    scores = rouge(texts, references, granularity=granularity, multi_reference="mean", weights=ROUGE_WEIGHTS)
     return float(scores["combined"].mean())

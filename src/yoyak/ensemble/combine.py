@@ -1,26 +1,25 @@
-"""A strategy made ready on dev, and its summaries of any rows.
+"""A strategy that is ready to combine: `combine` makes one summary of each row, `save` and `load` keep it as JSON.
 
-fitted = fit(strategy, members, dev_rows, references, granularity="morpheme", seed=20)
-outcomes = list(combine_all(fitted.combiner, rows, processes=2))
+`fitting.fit` makes one ready on dev.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import TypeAdapter
 from tqdm import tqdm
 
-from yoyak.ensemble import stack, weights
+from yoyak.ensemble import stack
 from yoyak.ensemble.mbr import mbr
 from yoyak.ensemble.pool import Outcome, Row
 from yoyak.ensemble.vote import vote
@@ -28,7 +27,6 @@ from yoyak.errors import UserError
 from yoyak.files import write_json
 from yoyak.params.base import Granularity
 from yoyak.params.ensemble import Mbr, OfCandidates, Stack, VotePositional
-from yoyak.scoring.rouge import rouge
 
 BATCH = 500
 """Dialogues that are combined at once: bounds the memory, whatever the file."""
@@ -37,7 +35,7 @@ FILE = "combiner.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Combiner:
-    """A strategy with all that it learned: what is needed to combine the candidates of its members."""
+    """A strategy with everything it learned: what is needed to combine its members' candidates."""
 
     strategy: OfCandidates
     granularity: str
@@ -48,126 +46,8 @@ class Combiner:
 
     @property
     def pass_through(self) -> bool:
-        """Whether there is one member only, whose own answer is taken."""
+        """Whether there is a single member, whose own summary is used."""
         return len(self.weights) == 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fitted:
-    """A combiner and what it makes of the rows that it was fitted on."""
-
-    combiner: Combiner
-    outcomes: list[Outcome]
-    """Of what is fitted, each made by a fit that did not see the row (cross-fitting): fit to be scored."""
-
-
-def fit(
-    strategy: OfCandidates,
-    members: Sequence[str],
-    rows: Sequence[Row],
-    references: Sequence[Sequence[str]],
-    *,
-    granularity: str,
-    seed: int,
-) -> Fitted:
-    """Make a strategy ready on dev: find its weights, fit its reranker."""
-    if len(members) == 1:
-        found = _combiner(strategy, granularity, {members[0]: 1.0})
-        return Fitted(combiner=found, outcomes=combine(found, rows))
-    if isinstance(strategy, Stack):
-        ready, outcomes_of = _stack(strategy, members, rows, references, granularity)
-    else:
-        ready, outcomes_of = _voters(strategy, members, rows, references, granularity, seed)
-    every = range(len(rows))
-    combiner = ready(every)
-    if not (isinstance(strategy, Stack) or strategy.weights == "fit"):
-        return Fitted(combiner=combiner, outcomes=outcomes_of(combiner, every))
-    folds = stack.fold_of([row.dialogue for row in rows], getattr(strategy, "folds", 5))
-    outcomes: dict[int, Outcome] = {}
-    for fold in range(folds.max() + 1):
-        inside, outside = np.flatnonzero(folds == fold).tolist(), np.flatnonzero(folds != fold).tolist()
-        outcomes |= dict(zip(inside, outcomes_of(ready(outside), inside), strict=True))
-    return Fitted(combiner=combiner, outcomes=[outcomes[place] for place in every])
-
-
-Ready = Callable[[Sequence[int]], Combiner]
-"""A strategy made ready on some of the rows."""
-OutcomesOf = Callable[[Combiner, Sequence[int]], list[Outcome]]
-"""What a combiner makes of some of the rows."""
-
-
-def _stack(
-    strategy: Stack,
-    members: Sequence[str],
-    rows: Sequence[Row],
-    references: Sequence[Sequence[str]],
-    granularity: str,
-) -> tuple[Ready, OutcomesOf]:
-    """What a candidate is described by depends on its row alone, so that all are described and scored once."""
-    described = stack.describe(rows, members, granularity)
-    texts = [rows[row].candidates[member][rank].text for row, member, rank in described.origins]
-    scores = _scores(texts, [references[row] for row, _, _ in described.origins], granularity)
-
-    def ready(places: Sequence[int]) -> Combiner:
-        part, kept = stack.part(described, places)
-        return _combiner(strategy, granularity, weights.equal(members), stack.fit(part, scores[kept]))
-
-    def outcomes_of(combiner: Combiner, places: Sequence[int]) -> list[Outcome]:
-        assert combiner.model is not None
-        return stack.choose([rows[place] for place in places], stack.part(described, places)[0], combiner.model)
-
-    return ready, outcomes_of
-
-
-def _voters(
-    strategy: Any,
-    members: Sequence[str],
-    rows: Sequence[Row],
-    references: Sequence[Sequence[str]],
-    granularity: str,
-    seed: int,
-) -> tuple[Ready, OutcomesOf]:
-    """Strategies whose members have weights."""
-    scores = {}
-    if strategy.weights in ("dev", "fit"):
-        scores = {m: _scores([row.best(m) for row in rows], references, granularity) for m in members}
-
-    def outcomes_of(combiner: Combiner, places: Sequence[int]) -> list[Outcome]:
-        return combine(combiner, [rows[place] for place in places])
-
-    def ready(places: Sequence[int]) -> Combiner:
-        if isinstance(strategy.weights, dict):
-            given: Mapping[str, float] = strategy.weights
-            kept = {name: value for name, value in given.items() if name in members}
-            heard = any(given.get(name, 0) for name in strategy.members or given)
-            if heard and len(kept) == len(members) and not any(kept.values()):
-                # Without the ones who have all the weight, nobody counts more than the others.
-                return _combiner(strategy, granularity, weights.equal(members))
-            return _combiner(strategy, granularity, weights.normalised(kept, members))
-        if strategy.weights == "equal":
-            return _combiner(strategy, granularity, weights.equal(members))
-        means = {member: float(values[list(places)].mean()) for member, values in scores.items()}
-        if strategy.weights == "dev":
-            return _combiner(strategy, granularity, weights.by_score(means))
-        targets = [references[place] for place in places]
-
-        def measure(tried: Mapping[str, float]) -> float:
-            found = outcomes_of(_combiner(strategy, granularity, tried), places)
-            return float(_scores([outcome.text for outcome in found], targets, granularity).mean())
-
-        return _combiner(strategy, granularity, weights.fitted(means, measure, seed))
-
-    return ready, outcomes_of
-
-
-def _combiner(
-    strategy: OfCandidates, granularity: str, found: Mapping[str, float], model: stack.Reranker | None = None
-) -> Combiner:
-    return Combiner(strategy=strategy, granularity=granularity, weights=found, model=model)
-
-
-def _scores(texts: Sequence[str], references: Sequence[Sequence[str]], granularity: str) -> np.ndarray:
-    return rouge(texts, references, granularity=granularity, multi_reference="mean", weights=stack.SHARES)["combined"]
 
 
 def combine(combiner: Combiner, rows: Sequence[Row]) -> list[Outcome]:
@@ -196,7 +76,7 @@ def combine_all(
 def combine_each(
     combiners: Sequence[Combiner], rows: Iterable[Row], *, processes: int = 1, total: int | None = None
 ) -> Iterator[tuple[Outcome, ...]]:
-    """Yield what each of some combiners makes of a row; rows are read once and the processes shared."""
+    """Yield the outcomes of several combiners for each row; rows are read once and the processes shared."""
     stream = iter(rows)
     batches = iter(lambda: list(islice(stream, BATCH)), [])
     bar = tqdm(total=total, desc=combiners[0].strategy.type, unit="dialogue", delay=3, leave=False)
@@ -210,30 +90,24 @@ Outcomes = list[tuple[Outcome, ...]]
 """By row, then by combiner."""
 
 
-def _combine_each(combiners: Sequence[Combiner], rows: Sequence[Row]) -> Outcomes:
+def _combine_batch(combiners: Sequence[Combiner], rows: Sequence[Row]) -> Outcomes:
     return list(zip(*(combine(combiner, rows) for combiner in combiners), strict=True))
 
 
 def _spread(combiners: Sequence[Combiner], batches: Iterator[list[Row]], processes: int) -> Iterator[Outcomes]:
     if processes == 1:
-        yield from (_combine_each(combiners, batch) for batch in batches)
+        yield from (_combine_batch(combiners, batch) for batch in batches)
         return
     # A forked child would inherit locks that Kiwi's and torch's threads hold.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        waiting: deque[Future[Outcomes]] = deque()
+        pending: deque[Future[Outcomes]] = deque()
         for batch in batches:
-            waiting.append(pool.submit(_combine_each, combiners, batch))
-            if len(waiting) > 2 * processes:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _number(value: Any) -> float:
-    if not np.isfinite(found := float(value)):
-        raise ValueError(f"{value} is no number")
-    return found
+            pending.append(pool.submit(_combine_batch, combiners, batch))
+            if len(pending) > 2 * processes:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 def save(combiner: Combiner, folder: Path) -> None:
@@ -244,28 +118,39 @@ def save(combiner: Combiner, folder: Path) -> None:
         "weights": dict(combiner.weights),
     }
     if combiner.model is not None:
-        names = (*stack.FEATURES, *(f"member {member}" for member in combiner.weights))
-        coefficients = dict(zip(names, combiner.model.coefficients, strict=True))
+        coefficients = dict(zip(_feature_names(combiner.weights), combiner.model.coefficients, strict=True))
         value["reranker"] = {"intercept": combiner.model.intercept, "coefficients": coefficients}
     write_json(folder / FILE, value)
 
 
 def load(folder: Path) -> Combiner:
-    """Read what `save` wrote; UserError where it is damaged."""
+    """Read what `save` wrote. Raises UserError if the file is missing or damaged."""
+    path = folder / FILE
     try:
-        value = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
         strategy: OfCandidates = TypeAdapter(OfCandidates).validate_python(value["strategy"])
-        shares = {str(member): _number(weight) for member, weight in value["weights"].items()}
+        weights = {str(member): _finite(weight) for member, weight in value["weights"].items()}
         model = None
-        if isinstance(strategy, Stack) and len(shares) > 1:
-            names = (*stack.FEATURES, *(f"member {member}" for member in shares))
-            found = value["reranker"]["coefficients"]
+        if isinstance(strategy, Stack) and len(weights) > 1:
+            coefficients = value["reranker"]["coefficients"]
             model = stack.Reranker(
-                _number(value["reranker"]["intercept"]), tuple(_number(found[name]) for name in names)
+                _finite(value["reranker"]["intercept"]),
+                tuple(_finite(coefficients[name]) for name in _feature_names(weights)),
             )
-        if not any(shares.values()) or min(shares.values()) < 0:
+        if not any(weights.values()) or min(weights.values()) < 0:
             raise ValueError("no member has a weight")
         granularity = TypeAdapter(Granularity).validate_python(value["granularity"])
-        return _combiner(strategy, granularity, shares, model)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{folder / FILE} is damaged ({type(error).__name__}): `dvc repro` makes it anew.") from error
+        raise UserError(f"{path} is damaged ({type(error).__name__}): `dvc repro` writes it again.") from error
+    return Combiner(strategy=strategy, granularity=granularity, weights=weights, model=model)
+
+
+def _feature_names(members: Iterable[str]) -> tuple[str, ...]:
+    return (*stack.FEATURES, *(f"member {member}" for member in members))
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value} is not a number")
+    return number

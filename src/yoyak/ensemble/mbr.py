@@ -1,8 +1,8 @@
-"""Minimum Bayes risk: the candidate that is most like all others, each counted by the weight of its member.
+"""Minimum Bayes risk: the candidate that is most similar to all others, each counted by the weight of its member.
 
 The expected utility of a candidate is the weighted mean of its utility with every candidate as reference, itself
-included (Kumar and Byrne 2004; Eikema and Aziz 2020 for n-best and samples). A member's weight is shared equally by
-its candidates, so a member is not louder for writing more of them.
+included (Kumar and Byrne 2004; Eikema and Aziz 2020 for n-best lists and samples). A member's weight is shared equally
+by its candidates, so that writing more of them gives a member no more influence.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from yoyak.params.ensemble import Mbr
 from yoyak.scoring.tokenize import tokenizer
 
 DIGITS = 9
-"""Utilities are compared to this many digits: what is left is the order of summing."""
+"""Digits to which utilities are compared; beyond them they differ by the order of summation only."""
 
 
 def mbr(rows: Sequence[Row], weights: Mapping[str, float], granularity: str, settings: Mbr) -> list[Outcome]:
@@ -26,28 +26,25 @@ def mbr(rows: Sequence[Row], weights: Mapping[str, float], granularity: str, set
     texts = list(dict.fromkeys(text for pool in pools for text in pool))
     tokens = (
         dict(zip(texts, tokenizer(granularity, CACHE_LINES).tokenize_all(texts), strict=True))
-        if _rouge(settings)
+        if settings.utility != "chrf"
         else {}
     )
     return [_choose(pool, [tokens.get(text, []) for text in pool], settings) for pool in pools]
 
 
 Pool = dict[str, tuple[float, str, int]]
-"""The different texts of a row: their weight, and who wrote them first at which rank."""
-
-
-def _rouge(settings: Mbr) -> bool:
-    return settings.utility != "chrf"
+"""The distinct texts of a row: their weight, and the first member to write them with its rank."""
 
 
 def _pool(row: Row, weights: Mapping[str, float], limit: int | None) -> Pool:
+    """Return the candidates that may be chosen, the first ``limit`` of each member, heaviest member first."""
     pool: Pool = {}
     for member in sorted(weights, key=lambda member: -weights[member]):
         kept = list(row.candidates[member])[:limit]
         for rank, candidate in enumerate(kept):
             weight, *origin = pool.get(candidate.text, (0.0, member, rank))
             pool[candidate.text] = (weight + weights[member] / len(kept), *origin)  # type: ignore[assignment]
-    # Nothing at all is no summary, unless there is nothing else.
+    # An empty text is not a summary, unless there is nothing else.
     return {text: value for text, value in pool.items() if text.strip()} or pool
 
 
@@ -65,9 +62,9 @@ def _choose(pool: Pool, tokens: Sequence[Sequence[str]], settings: Mbr) -> Outco
 def utilities(texts: Sequence[str], tokens: Sequence[Sequence[str]], settings: Mbr) -> np.ndarray:
     """Return [candidates, references] of one dialogue, 0 to 1."""
     share = {"rouge": 0.0, "chrf": 1.0, "mix": settings.chrf_share}[settings.utility]
-    found = np.zeros((len(texts), len(texts)))
+    matrix = np.zeros((len(texts), len(texts)))
     if share < 1:
-        found += (1 - share) * rouge_matrix(tokens, settings.rouge_weights)
+        matrix += (1 - share) * rouge_matrix(tokens, settings.rouge_weights)
     if share > 0:
-        found += share * chrf_matrix(texts)
-    return found
+        matrix += share * chrf_matrix(texts)
+    return matrix

@@ -1,4 +1,4 @@
-"""The members' candidates, dialogue by dialogue: what every strategy takes, and what it gives."""
+"""The members' candidates, dialogue by dialogue: the input of every strategy, and its outcome."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from yoyak.decoding.candidates import Candidate
 from yoyak.errors import UserError
 
 CACHE_LINES = 20_000
-"""Lines whose tokens are remembered: those of a few batches, so that memory does not grow with the file."""
+"""Lines whose tokens are cached: those of a few batches, so that memory does not grow with the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,10 @@ class Row:
     dialogue: str
     candidates: Mapping[str, Sequence[Candidate]]
     repaired: int = 0
-    """Scores that were no numbers: they count as the member's lowest here."""
+    """Number of scores that were not finite; they were replaced by the member's lowest score in this row."""
 
     def best(self, member: str) -> str:
-        """Return what the member would answer by itself."""
+        """Return the member's own summary."""
         return self.candidates[member][0].text
 
     def only(self, members: Sequence[str]) -> Row:
@@ -39,38 +39,38 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a strategy makes of a row."""
+    """The summary that a strategy gives for a row."""
 
     text: str
     score: float
-    """How sure it is: of votes the mean share of the winners, of MBR the expected utility, each 0 to 1; of a reranker
-    the score that it foresees."""
+    """Its confidence: for votes the mean share of the winners, for MBR the expected utility, both 0 to 1; for a
+    reranker the predicted score."""
     member: str = ""
-    """Who wrote the text; empty where it is made of several."""
+    """The member that wrote the text; empty if it is put together from several."""
     rank: int = 0
-    """Its place among that member's candidates."""
+    """Rank among that member's candidates, 0 being the best."""
 
 
 def make_row(dialogue: Dialogue, candidates: Mapping[str, Sequence[Candidate]]) -> Row:
-    """Return a row whose scores are numbers. Raises UserError that names the fname where a member has no candidate."""
-    for member, found in candidates.items():
-        if not found:
+    """Return a row whose scores are all finite. Raises UserError, naming the fname, if a member has no candidate."""
+    for member, nbest in candidates.items():
+        if not nbest:
             raise UserError(f"Member '{member}' has no candidate for dialogue '{dialogue.fname}': predict it again.")
-    repaired = sum(not _is_score(candidate.score) for found in candidates.values() for candidate in found)
+    repaired = sum(not _is_score(candidate.score) for nbest in candidates.values() for candidate in nbest)
     if repaired:
-        candidates = {member: _finite(found) for member, found in candidates.items()}
+        candidates = {member: _repair_scores(nbest) for member, nbest in candidates.items()}
     return Row(dialogue.fname, dialogue.dialogue, candidates, repaired)
 
 
 def read_rows(dialogues: Path, predictions: Mapping[str, Path]) -> Iterator[Row]:
     """Yield the rows of a split in the order of its dialogues (prepared/<split>.jsonl), joined by fname.
 
-    Files are read side by side, so memory does not grow with them; of one whose order differs, the places of its
-    lines are kept. Raises UserError that names member and fname where a row or all its candidates are missing.
+    Files are read side by side, so that memory does not grow with them; for a file in another order, the offsets of
+    its lines are kept. Raises UserError, naming member and fname, if a row or all of its candidates are missing.
     """
     with ExitStack() as stack:
         members = {
-            member: _Lines(member, path, stack.enter_context(_open(member, path)))
+            member: _PredictionFile(member, path, stack.enter_context(_open(member, path)))
             for member, path in predictions.items()
         }
         for line in stack.enter_context(dialogues.open(encoding="utf-8")):
@@ -79,42 +79,42 @@ def read_rows(dialogues: Path, predictions: Mapping[str, Path]) -> Iterator[Row]
             yield make_row(dialogue, {member: lines.find(dialogue.fname) for member, lines in members.items()})
 
 
-class _Lines:
-    """A member's predictions on disk: read on while the order holds, else by the places of its lines."""
+class _PredictionFile:
+    """A member's predictions on disk: read in sequence while the order matches, else by the offsets of its lines."""
 
     def __init__(self, member: str, path: Path, file: BinaryIO) -> None:
         self.member, self.path, self.file = member, path, file
-        self.places: dict[str, int] | None = None
+        self.offsets: dict[str, int] | None = None
 
     def find(self, fname: str) -> list[Candidate]:
-        if self.places is None:
+        if self.offsets is None:
             line = self.file.readline()
-            name, found = self._parse(line) if line else (None, [])
+            name, candidates = self._parse(line) if line else (None, [])
             if name == fname:
-                return found
-            self.places = self._index()
-        if fname not in self.places:
+                return candidates
+            self.offsets = self._read_offsets()
+        if fname not in self.offsets:
             raise UserError(f"{self.path}: member '{self.member}' has no prediction for dialogue '{fname}'.")
-        self.file.seek(self.places[fname])
+        self.file.seek(self.offsets[fname])
         return self._parse(self.file.readline())[1]
 
-    def _index(self) -> dict[str, int]:
-        places, place = {}, 0
+    def _read_offsets(self) -> dict[str, int]:
+        offsets, offset = {}, 0
         self.file.seek(0)
         for line in self.file:
             fname = self._parse(line)[0]
-            if fname in places:
+            if fname in offsets:
                 raise UserError(f"{self.path}: member '{self.member}' has dialogue '{fname}' twice: predict it again.")
-            places[fname] = place
-            place += len(line)
-        return places
+            offsets[fname] = offset
+            offset += len(line)
+        return offsets
 
     def _parse(self, line: bytes) -> tuple[str, list[Candidate]]:
         try:
             value: dict[str, Any] = json.loads(line)
             return str(value["fname"]), [_candidate(**candidate) for candidate in value["candidates"]]
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            raise UserError(f"{self.path} has a damaged line ({error}): `dvc repro` makes it anew.") from error
+            raise UserError(f"{self.path} has a damaged line ({error}): `dvc repro` writes it again.") from error
 
 
 def _open(member: str, path: Path) -> BinaryIO:
@@ -122,26 +122,25 @@ def _open(member: str, path: Path) -> BinaryIO:
         return path.open("rb")
     except FileNotFoundError:
         raise UserError(
-            f"member '{member}' has no predictions here, {path} is missing: `dvc repro` makes it."
+            f"member '{member}' has no predictions here, {path} is missing: `dvc repro` writes it."
         ) from None
 
 
 def _candidate(text: str, score: float | None, view: int = 0) -> Candidate:
     if not isinstance(text, str):
-        raise TypeError("a candidate's text is none")
+        raise TypeError("a candidate's text is not a string")
     text.encode()
     return Candidate(text, math.nan if score is None else float(score), view)
 
 
 LARGEST = 1e6
-"""No length-normalised log-probability is larger: such a score is none."""
+"""No length-normalised log-probability is larger in size: such a score is an error."""
 
 
 def _is_score(score: float) -> bool:
     return abs(score) < LARGEST
 
 
-def _finite(candidates: Sequence[Candidate]) -> list[Candidate]:
-    known = [candidate.score for candidate in candidates if _is_score(candidate.score)]
-    lowest = min(known, default=0.0)
+def _repair_scores(candidates: Sequence[Candidate]) -> list[Candidate]:
+    lowest = min((candidate.score for candidate in candidates if _is_score(candidate.score)), default=0.0)
     return [candidate if _is_score(candidate.score) else replace(candidate, score=lowest) for candidate in candidates]

@@ -25,7 +25,7 @@ from transformers.generation import (
 
 from yoyak.data.records import Dialogue
 from yoyak.decoding.torch import Summarizer
-from yoyak.ensemble.stack import fold_of
+from yoyak.ensemble.folds import make_folds, require_rows
 from yoyak.models.text import encode_targets
 from yoyak.params import Generation
 
@@ -236,15 +236,12 @@ def fit_weights(
     Beside those of all of dev come those of its folds: the places of some rows, and what is fitted to the others.
     """
     probabilities = reference_probabilities(members, dev)
-    fold = fold_of([row.dialogue for row in dev], folds)
 
-    def weights(places: Sequence[int]) -> dict[str, float]:
-        return dict(zip(members, most_likely([probabilities[place] for place in places]), strict=True))
+    def weights(rows: Sequence[int]) -> dict[str, float]:
+        require_rows(rows)
+        return dict(zip(members, most_likely([probabilities[row] for row in rows]), strict=True))
 
-    parts = [
-        (np.flatnonzero(fold == number).tolist(), weights(np.flatnonzero(fold != number).tolist()))
-        for number in range(fold.max() + 1)
-    ]
+    parts = [(fold.held_out, weights(fold.fitted_to)) for fold in make_folds([row.dialogue for row in dev], folds)]
     return weights(range(len(dev))), parts
 
 

@@ -1,8 +1,8 @@
-"""A reranker: it learns on dev, from what is known of a candidate without its reference, how well it will score.
+"""A reranker: it learns on dev how well a candidate will score, from features that need no reference.
 
-Features are the member's own score and rank, lengths, agreement with the other candidates, and what of the dialogue's
-words, names, numbers and masks is kept or made up. The target is the candidate's combined ROUGE less the mean of its
-dialogue: which of them is best matters, not how hard the dialogue is.
+Features are the member's own score and rank, lengths, agreement with the other candidates, and which of the dialogue's
+words, names, numbers and masks are kept or made up. The target is the candidate's combined ROUGE minus the mean of its
+dialogue: what matters is which candidate is best, not how hard the dialogue is.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 from yoyak.ensemble.mbr import DIGITS
 from yoyak.ensemble.pool import CACHE_LINES, Outcome, Row
 from yoyak.ensemble.utility import rouge_matrix
-from yoyak.errors import UserError
 from yoyak.korean.masks import MASK
+from yoyak.params.base import ROUGE_WEIGHTS
 from yoyak.scoring.tokenize import tokenizer
 
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*|[일이삼사오육칠팔구십백천만]+(?=[시분명개원월일층번])")
@@ -30,40 +30,38 @@ FEATURES = (
     "words_from_dialogue", "masks_kept", "masks_made_up", "numbers_from_dialogue", "numbers_kept", "names_kept",
     "repeated",
 )  # fmt: skip
-"""What a candidate is described by; behind them one column for each member."""
-SHARES = (0.33, 0.33, 0.34)
-"""ROUGE-1, -2 and -L in agreement, and in the score that weights and rerankers are fitted to."""
+"""Features of a candidate; after them comes one column for each member."""
 ALPHAS = np.logspace(-2, 4, 13)
-"""Strengths of regularisation that are tried."""
+"""Regularisation strengths to choose from."""
 
 
 class Described(NamedTuple):
-    """The candidates of some rows, described."""
+    """The candidates of some rows and their features."""
 
     origins: list[tuple[int, str, int]]
-    """Row, member and rank of each candidate."""
+    """Row index, member and rank of each candidate."""
     values: np.ndarray
     """[candidates, features]"""
 
 
 def describe(rows: Sequence[Row], members: Sequence[str], granularity: str) -> Described:
-    """Return the features of every candidate; of one row, they depend on that row alone."""
+    """Return the features of every candidate; those of a row depend on that row alone."""
     units = tokenizer(granularity, CACHE_LINES)
-    units.tokenize_all([candidate.text for row in rows for found in row.candidates.values() for candidate in found])
+    units.tokenize_all([candidate.text for row in rows for nbest in row.candidates.values() for candidate in nbest])
     origins: list[tuple[int, str, int]] = []
     values: list[list[float]] = []
-    for place, row in enumerate(rows):
+    for row_index, row in enumerate(rows):
         dialogue = units.tokenize(row.dialogue)
-        known, facts = set(dialogue), _facts(row.dialogue)
+        dialogue_tokens, facts = set(dialogue), _facts(row.dialogue)
         pool = [(member, rank) for member in members for rank in range(len(row.candidates[member]))]
-        found = [row.candidates[member][rank] for member, rank in pool]
-        tokens = [units.tokenize(candidate.text) for candidate in found]
-        likeness = rouge_matrix(tokens, SHARES)
-        others = (likeness.sum(1) - np.diag(likeness)) / max(1, len(pool) - 1)
+        candidates = [row.candidates[member][rank] for member, rank in pool]
+        tokens = [units.tokenize(candidate.text) for candidate in candidates]
+        similarity = rouge_matrix(tokens, ROUGE_WEIGHTS)
+        agreement = (similarity.sum(1) - np.diag(similarity)) / max(1, len(pool) - 1)
         firsts = [column for column, (_, rank) in enumerate(pool) if rank == 0]
         mean = float(np.mean([len(text) for text in tokens])) or 1.0
         for number, (member, rank) in enumerate(pool):
-            candidate, text = found[number], tokens[number]
+            candidate, text = candidates[number], tokens[number]
             scores = [other.score for other in row.candidates[member]]
             others_first = [column for column in firsts if pool[column][0] != member]
             values.append([
@@ -71,22 +69,23 @@ def describe(rows: Sequence[Row], members: Sequence[str], granularity: str) -> D
                 (candidate.score - float(np.mean(scores))) / (float(np.std(scores)) or 1.0),
                 rank, float(rank == 0), float(candidate.view > 0),
                 len(text), len(text) / mean, len(text) / max(1, len(dialogue)),
-                others[number],
-                float(likeness[number, others_first].mean()) if others_first else 0.0,
-                sum(other.text == candidate.text for other in found) - 1,
-                sum(token in known for token in text) / max(1, len(text)),
+                agreement[number],
+                float(similarity[number, others_first].mean()) if others_first else 0.0,
+                sum(other.text == candidate.text for other in candidates) - 1,
+                sum(token in dialogue_tokens for token in text) / max(1, len(text)),
                 *_kept(candidate.text, facts),
                 1 - len(set(text)) / max(1, len(text)),
                 *(float(member == name) for name in members),
             ])  # fmt: skip
-            origins.append((place, member, rank))
+            origins.append((row_index, member, rank))
     return Described(origins, np.array(values, float).reshape(len(values), len(FEATURES) + len(members)))
 
 
 def _facts(dialogue: str) -> tuple[set[str], set[str], set[str]]:
-    # The number and the name in a mask are neither.
-    said = MASK.sub(" ", dialogue)
-    return set(MASK.findall(dialogue)), set(_NUMBER.findall(said)), set(_NAME.findall(said))
+    """Return the masks, numbers and names of a dialogue."""
+    # What a mask contains counts as neither a number nor a name.
+    unmasked = MASK.sub(" ", dialogue)
+    return set(MASK.findall(dialogue)), set(_NUMBER.findall(unmasked)), set(_NAME.findall(unmasked))
 
 
 def _kept(text: str, facts: tuple[set[str], set[str], set[str]]) -> tuple[float, ...]:
@@ -102,20 +101,20 @@ def _kept(text: str, facts: tuple[set[str], set[str], set[str]]) -> tuple[float,
 
 
 class Reranker(NamedTuple):
-    """A linear model over features: the coefficient of each one, on the features' own scale."""
+    """A linear model over features, with one coefficient each on the feature's own scale."""
 
     intercept: float
     coefficients: tuple[float, ...]
 
-    def foresee(self, values: np.ndarray) -> np.ndarray:
-        """Return [candidates]: the score that is foreseen, less the mean of the dialogue."""
+    def predict(self, values: np.ndarray) -> np.ndarray:
+        """Return [candidates]: the predicted score, minus the mean of the dialogue."""
         return values @ np.array(self.coefficients) + self.intercept
 
 
 def fit(described: Described, scores: np.ndarray) -> Reranker:
-    """Return a ridge regression fitted to the combined ROUGE [candidates] of what is described.
+    """Return a ridge regression fitted to the candidates' combined ROUGE, ``scores`` [candidates].
 
-    Its strength is chosen by scikit-learn's leave-one-out error. What is kept of it are plain numbers.
+    scikit-learn's leave-one-out error chooses its strength. Only plain numbers of it are kept.
     """
     from sklearn.linear_model import RidgeCV
     from sklearn.preprocessing import StandardScaler
@@ -129,36 +128,24 @@ def fit(described: Described, scores: np.ndarray) -> Reranker:
 
 
 def part(described: Described, rows: Sequence[int]) -> tuple[Described, np.ndarray]:
-    """Return the candidates of some rows, numbered anew in their order, and where they are among all."""
+    """Return the candidates of some rows, renumbered in the order of ``rows``, and their indices among all."""
     numbers = {row: number for number, row in enumerate(rows)}
-    places = np.array([place for place, (row, _, _) in enumerate(described.origins) if row in numbers])
-    origins = [(numbers[row], member, rank) for row, member, rank in (described.origins[p] for p in places)]
-    return Described(origins, described.values[places]), places
-
-
-def fold_of(groups: Sequence[str], folds: int) -> np.ndarray:
-    """Return the fold of each row; rows of the same group share one."""
-    from sklearn.model_selection import GroupKFold
-
-    count = min(folds, len(set(groups)))
-    if count < 2:
-        raise UserError("strategies that are fitted on dev need at least two different dialogues there.")
-    found = np.zeros(len(groups), int)
-    for number, (_, places) in enumerate(GroupKFold(count).split(groups, groups=groups)):
-        found[places] = number
-    return found
+    kept = np.array([index for index, (row, _, _) in enumerate(described.origins) if row in numbers], int)
+    origins = [(numbers[row], member, rank) for row, member, rank in (described.origins[index] for index in kept)]
+    return Described(origins, described.values[kept]), kept
 
 
 def choose(rows: Sequence[Row], described: Described, model: Reranker) -> list[Outcome]:
-    """Return of each row the candidate that is foreseen to score best; ties go to the first."""
-    foreseen = np.round(model.foresee(described.values), DIGITS)
+    """Return for each row the candidate with the highest predicted score; ties go to the first."""
+    predicted = np.round(model.predict(described.values), DIGITS)
     best: dict[int, int] = {}
-    for number, (place, _, _) in enumerate(described.origins):
-        if place not in best or foreseen[number] > foreseen[best[place]]:
-            best[place] = number
+    for candidate, (row_index, _, _) in enumerate(described.origins):
+        if row_index not in best or predicted[candidate] > predicted[best[row_index]]:
+            best[row_index] = candidate
     outcomes = []
-    for place, row in enumerate(rows):
-        _, member, rank = described.origins[best[place]]
+    for row_index, row in enumerate(rows):
+        candidate = best[row_index]
+        _, member, rank = described.origins[candidate]
         text = row.candidates[member][rank].text
-        outcomes.append(Outcome(text=text, score=float(foreseen[best[place]]), member=member, rank=rank))
+        outcomes.append(Outcome(text=text, score=float(predicted[candidate]), member=member, rank=rank))
     return outcomes

@@ -1,8 +1,8 @@
-"""Units: the pieces of a summary that votes are cast on. Joined again, the units of one text are that text.
+"""Units: the pieces of a summary that members vote on. Joined again, the units of a text are that text.
 
-Members with different tokenizers meet here. By morpheme a unit is a word without its particles, a particle, a mask or
-a mark: the endings of a verb are no words that a vote could do without, so they stay with it. A particle is the same
-unit after a vowel and after a consonant, so that 은 and 는 vote together.
+They are common ground for members with different tokenizers. By morpheme a unit is a word without its particles, a
+particle, a mask or a punctuation mark; verb endings cannot stand alone, so they stay with the verb. A particle is the
+same unit after a vowel and after a consonant, so that 은 and 는 vote together.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _SYLLABLE = re.compile(rf"{MASK.pattern}|[A-Za-z]+|[0-9]+|\S")
 _WORD = re.compile(rf"{MASK.pattern}|\w+(?:['’]\w+)*|[^\w\s]")
 
 _PARTICLES = {"는": "은", "가": "이", "를": "을", "와": "과", "로": "으로", "랑": "이랑", "나": "이나"}
-"""By the shape after a vowel: the shape after a consonant, by which `josa` knows a particle."""
+"""From the form after a vowel to the form after a consonant, by which `josa` knows a particle."""
 _SHAPES = {*_PARTICLES, *_PARTICLES.values()}
 _NOMINAL = ("N", "XSN", "XR", "SL", "SN", "SH", "ETN", "J", "W")
-"""Tags after which a particle stands."""
+"""Tags that a particle can follow."""
 
 
 class Unit(NamedTuple):
@@ -33,45 +33,45 @@ class Unit(NamedTuple):
     key: str
     """What it is compared by."""
     text: str
-    """As it is written, with the whitespace before it."""
+    """Its spelling, with the whitespace before it."""
     before: str = ""
     """Key of the unit before it in its own text; empty for the first."""
     particle: bool = False
     shape: str = ""
-    """Of a particle that follows the final consonant: its shape after one."""
+    """For a particle that depends on the final consonant: its form after a consonant."""
     nominal: bool = True
     """Whether a particle can follow it."""
 
 
 CACHE_TEXTS = 10_000
-_known: dict[tuple[str, str], list[Unit]] = {}
+_cache: dict[tuple[str, str], list[Unit]] = {}
 
 
 def split(texts: Sequence[str], granularity: str) -> list[list[Unit]]:
     """Return the units of each text, brought to NFC and without whitespace at its ends.
 
-    Analysing is most of the time of a vote, and leaving out one member after the other asks for the same texts again:
-    they are remembered, until `CACHE_TEXTS` are and the memory starts anew. The lists must not be changed.
+    Morphological analysis takes most of the time of a vote, and leaving out one member after another needs the same
+    texts again: up to `CACHE_TEXTS` are cached, then the cache is cleared. Callers must not change the lists.
     """
     keys = [(granularity, unicodedata.normalize("NFC", text).strip()) for text in texts]
-    new = [key for key in dict.fromkeys(keys) if key not in _known]
-    if len(_known) + len(new) > CACHE_TEXTS:
-        _known.clear()
+    new = [key for key in dict.fromkeys(keys) if key not in _cache]
+    if len(_cache) + len(new) > CACHE_TEXTS:
+        _cache.clear()
         new = list(dict.fromkeys(keys))
     if granularity == "morpheme":
         analysed = analyse([text for _, text in new])
-        _known.update({key: _morphemes(key[1], tokens) for key, tokens in zip(new, analysed, strict=True)})
+        _cache.update({key: _morphemes(key[1], tokens) for key, tokens in zip(new, analysed, strict=True)})
     else:
         pattern, name = _PATTERNS[granularity]
-        _known.update({key: _matches(key[1], pattern, name) for key in new})
-    return [_known[key] for key in keys]
+        _cache.update({key: _matches(key[1], pattern, name) for key in new})
+    return [_cache[key] for key in keys]
 
 
 def join(units: Sequence[Unit]) -> str:
     """Return the text of units.
 
-    A unit that has come behind another one than in its own text is fitted to it: a particle gets the shape that this
-    one wants, or is left out where none can follow; what began its text begins a word.
+    A unit that follows another one than in its own text is adapted to it: a particle takes the form that fits, or is
+    left out where none can follow; a unit that began its text begins a new word.
     """
     written, last = "", Unit("", "")
     for unit in units:
@@ -100,14 +100,14 @@ def _morphemes(text: str, tokens: Sequence[Any]) -> list[Unit]:
     for token in tokens:
         start, end, kind = token.start, token.start + token.len, _kind(token.tag)
         if (spans and start < spans[-1][1]) or (spans and start == spans[-1][1] and kind == spans[-1][2] == "word"):
-            # What one syllable fuses, as 했 does 하 and 았, is one unit too.
+            # Morphemes fused in one syllable, as 하 and 았 in 했, are one unit too.
             spans[-1][1:] = [max(end, spans[-1][1]), "word" if kind == "particle" else kind, token.tag]
         elif text[start:end].strip():
             spans.append([start, end, kind, token.tag])
     units: list[Unit] = []
     end, before = 0, ""
     for start, stop, kind, tag in spans:
-        # What the analyser passed over belongs to the unit behind it, so that nothing is lost.
+        # Characters that the analyser skipped belong to the next unit, so that nothing is lost.
         form, written = text[end:stop].strip(), text[end:stop]
         if kind == "particle" and text[start:stop] == form:
             shape = _PARTICLES.get(form, form) if form in _SHAPES else ""
@@ -121,7 +121,7 @@ def _morphemes(text: str, tokens: Sequence[Any]) -> list[Unit]:
 
 
 def _kind(tag: str) -> str:
-    """Return what a morpheme is part of, by its tag in the Sejong set."""
+    """Return the kind of unit that a morpheme is part of, by its tag in the Sejong set."""
     if tag.startswith("J"):
         return "particle"
     return "mark" if tag.startswith("S") and tag not in ("SL", "SN", "SH") else "word"

@@ -1,7 +1,7 @@
-"""How like each other the texts of one dialogue are: ROUGE and chrF of all pairs at once.
+"""How similar the texts of one dialogue are to each other: ROUGE and chrF of all pairs at once.
 
-The figures are those of rouge_score on our tokens and of sacrebleu's chrF, to the last digit; what is counted for a
-text is counted once, and n-grams of all pairs are matched as matrices.
+The values equal rouge_score's on our tokens and sacrebleu's chrF, to the last digit; n-grams are counted once for each
+text and matched for all pairs as matrices.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from yoyak.scoring.rouge import lcs_lengths
 
 CELLS = 4_000_000
-"""Counts compared at once: bounds the memory for many candidates."""
+"""Counts that are compared at once; it bounds the memory for many candidates."""
 ORDER, BETA = 6, 2
 """chrF's n-gram order and weight of recall (Popović 2015; sacrebleu's defaults)."""
 
@@ -24,7 +24,7 @@ Matrix = np.ndarray
 
 
 def rouge_matrix(tokens: Sequence[Sequence[str]], weights: Sequence[float]) -> Matrix:
-    """Return [texts, texts]: the combined F1 of ROUGE-1, -2 and -L of every two texts; symmetric."""
+    """Return [texts, texts]: the combined F1 of ROUGE-1, -2 and -L of each pair; symmetric."""
     bigrams = [list(itertools.pairwise(text)) for text in tokens]
     lengths = np.array([len(text) for text in tokens], float)
     total = np.zeros((len(tokens), len(tokens)))
@@ -40,12 +40,12 @@ def rouge_matrix(tokens: Sequence[Sequence[str]], weights: Sequence[float]) -> M
 
 
 def chrf_matrix(texts: Sequence[str]) -> Matrix:
-    """Return [texts, texts]: chrF, 0 to 1, of row as hypothesis and column as reference; not symmetric."""
+    """Return [texts, texts]: chrF, 0 to 1, with rows as hypotheses and columns as references; not symmetric."""
     letters = ["".join(text.split()) for text in texts]
     shape = (len(texts), len(texts))
     precision, recall, orders = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     for size in range(1, ORDER + 1):
-        counts = [Counter(text[place : place + size] for place in range(len(text) - size + 1)) for text in letters]
+        counts = [Counter(text[start : start + size] for start in range(len(text) - size + 1)) for text in letters]
         sizes = np.array([count.total() for count in counts], float)
         both = (sizes[:, None] > 0) & (sizes[None] > 0)
         common = overlaps(counts)
@@ -54,19 +54,20 @@ def chrf_matrix(texts: Sequence[str]) -> Matrix:
         orders += both
     precision = np.divide(precision, orders, out=np.zeros(shape), where=orders > 0)
     recall = np.divide(recall, orders, out=np.zeros(shape), where=orders > 0)
-    found = precision + recall > 0
-    return np.divide((1 + BETA**2) * precision * recall, BETA**2 * precision + recall, out=np.zeros(shape), where=found)
+    nonzero = precision + recall > 0
+    f_score = np.zeros(shape)
+    return np.divide((1 + BETA**2) * precision * recall, BETA**2 * precision + recall, out=f_score, where=nonzero)
 
 
 def overlaps(counts: Sequence[Counter[Any]]) -> Matrix:
-    """Return [texts, texts]: how many n-grams every two texts share, each counted as often as both have it."""
-    places: dict[Hashable, int] = {}
+    """Return [texts, texts]: how many n-grams each pair shares, each counted as often as both texts have it."""
+    columns: dict[Hashable, int] = {}
     for count in counts:
         for gram in count:
-            places.setdefault(gram, len(places))
-    table = np.zeros((len(counts), len(places)), np.int32)
+            columns.setdefault(gram, len(columns))
+    table = np.zeros((len(counts), len(columns)), np.int32)
     for row, count in zip(table, counts, strict=True):
-        row[[places[gram] for gram in count]] = list(count.values())
+        row[[columns[gram] for gram in count]] = list(count.values())
     common = np.empty((len(counts), len(counts)))
     step = max(1, CELLS // max(1, table.size))
     for start in range(0, len(counts), step):
@@ -76,7 +77,7 @@ def overlaps(counts: Sequence[Counter[Any]]) -> Matrix:
 
 
 def _f1(common: Matrix, sizes: Matrix) -> Matrix:
-    """Return rouge_score's F1: of precision and recall, in its order of operations."""
+    """Return the F1 of precision and recall, in rouge_score's order of operations."""
     zero = np.zeros_like(common)
     precision = np.divide(common, sizes[:, None], out=zero.copy(), where=sizes[:, None] > 0)
     recall = np.divide(common, sizes[None], out=zero.copy(), where=sizes[None] > 0)

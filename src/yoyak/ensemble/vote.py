@@ -1,10 +1,10 @@
-"""Hard voting on tokens: each member has written a whole summary by itself, and every slot goes to the majority.
+"""Hard voting on tokens: each member writes a whole summary by itself, and the majority wins each slot.
 
-`aligned` finds the slots by progressive alignment, as ROVER does for speech recognizers (Fiscus 1997, "A
-post-processing system to yield reduced word error rates"): texts are added one by one to a network of slots, at the
-least cost of insertions, deletions and substitutions; not to be there is a choice in a slot as any word is.
-`positional` takes the first units of all texts for the first slot, the second for the second, and so on. It is right
-only for texts of the same length, and here to reproduce results that were made so.
+By default the slots come from progressive alignment, as in ROVER for speech recognizers (Fiscus 1997, "A
+post-processing system to yield reduced word error rates"): texts are added one by one to a network of slots at the
+least cost of insertions, deletions and substitutions; leaving a slot empty is a choice like any word.
+``positional`` puts the first units of all texts into the first slot, the second into the second, and so on. It is
+correct only for texts of equal length, and exists to reproduce results that were obtained that way.
 """
 
 from __future__ import annotations
@@ -17,17 +17,16 @@ from yoyak.ensemble.units import Unit, join, split
 
 GAP = 3
 SUBSTITUTION = 4
-"""Costs of NIST's sclite, which ROVER aligns with."""
+"""Costs of NIST's sclite, which ROVER uses for alignment."""
 
 Slot = list[Unit | None]
-"""The unit of each text in one slot; None where the text has none."""
+"""One unit of each text; None where a text has none in this slot."""
 
 
 def vote(rows: Sequence[Row], weights: Mapping[str, float], granularity: str, *, positional: bool) -> list[Outcome]:
-    """Return the voted summary of each row, from the best candidate of each member.
+    """Return the summary that the members' best candidates vote for, for each row.
 
-    Ties go to the heavier member, then to the one that comes first. The score is the mean share of the votes that
-    the winners got.
+    Ties go to the heavier member, then to the first. The score is the winners' mean share of the votes.
     """
     order = sorted(weights, key=lambda member: -weights[member])
     texts = [[row.best(member) for member in order] for row in rows]
@@ -39,24 +38,24 @@ def vote(rows: Sequence[Row], weights: Mapping[str, float], granularity: str, *,
 def decide(
     units: Sequence[Sequence[Unit]], shares: Sequence[float], texts: Sequence[str], *, positional: bool
 ) -> Outcome:
-    """Return what the texts of one dialogue are voted to be, given their units and the share of each in the votes."""
-    # A member that wrote nothing has nothing to vote for, unless all of them did.
-    written = [place for place, found in enumerate(units) if found]
-    units, shares = [units[place] for place in written], [shares[place] for place in written]
+    """Return the outcome of the vote on one dialogue, given each text's units and its share of the votes."""
+    # A member that wrote nothing does not vote, unless nobody wrote anything.
+    written = [index for index, text_units in enumerate(units) if text_units]
+    units, shares = [units[index] for index in written], [shares[index] for index in written]
     if not any(shares):
         shares = [1.0] * len(units)
     if not units:
         return Outcome(text="", score=0.0)
-    if all(found == units[0] for found in units):
+    if all(text_units == units[0] for text_units in units):
         return Outcome(text=texts[written[0]], score=1.0)
     slots = [list(slot) for slot in zip_longest(*units)] if positional else align(units)
-    chosen, won = [], 0.0
+    winners, won = [], 0.0
     for slot in slots:
         unit, share = majority(slot, shares)
         won += share
         if unit is not None:
-            chosen.append(unit)
-    return Outcome(text=join(chosen), score=won / len(slots))
+            winners.append(unit)
+    return Outcome(text=join(winners), score=won / len(slots))
 
 
 def majority(slot: Slot, shares: Sequence[float]) -> tuple[Unit | None, float]:
@@ -65,24 +64,24 @@ def majority(slot: Slot, shares: Sequence[float]) -> tuple[Unit | None, float]:
     for unit, share in zip(slot, shares, strict=True):
         key = unit.key if unit else None
         votes[key] = votes.get(key, 0.0) + share
-    # Sums of the same weights in another order differ in the last bit: that is no majority.
+    # Rounded, since sums of the same weights in another order differ in the last bit.
     winner = max(votes, key=lambda key: round(votes[key], 9))
-    # The winner is written as the first text has it that voted for it.
+    # The winner is spelled as in the first text that voted for it.
     return next(unit for unit in slot if (unit.key if unit else None) == winner), votes[winner] / sum(shares)
 
 
 def align(texts: Sequence[Sequence[Unit]]) -> list[Slot]:
-    """Return the slots of a progressive alignment; every text's units are in them once and in order."""
+    """Return the slots of a progressive alignment; they hold every unit of each text once and in order."""
     slots: list[Slot] = [[unit] for unit in texts[0]]
     for count, text in enumerate(texts[1:], 1):
-        slots = _add(slots, text, count)
+        slots = _add_text(slots, text, count)
     return slots
 
 
-def _add(slots: list[Slot], text: Sequence[Unit], count: int) -> list[Slot]:
-    """Return the slots with one more text aligned to them; ``count`` texts are in them already."""
+def _add_text(slots: list[Slot], text: Sequence[Unit], count: int) -> list[Slot]:
+    """Return the slots with one more text aligned to them; they hold ``count`` texts already."""
     keys = [{unit.key if unit else None for unit in slot} for slot in slots]
-    # What both begin and end with needs no table, unless a slot there costs nothing to leave empty.
+    # A common beginning and end need no table, unless a slot in it can be left empty at no cost.
     head = 0
     while head < min(len(slots), len(text)) and text[head].key in keys[head] and None not in keys[head]:
         head += 1
@@ -94,33 +93,31 @@ def _add(slots: list[Slot], text: Sequence[Unit], count: int) -> list[Slot]:
     ):
         tail += 1
     middle = slice(head, len(slots) - tail)
-    pairs = _path(keys[middle], [unit.key for unit in text[head : len(text) - tail]])
-    pairs = [(place, place) for place in range(head)] + [
-        (None if slot is None else slot + head, None if place is None else place + head) for slot, place in pairs
+    pairs = _cheapest_path(keys[middle], [unit.key for unit in text[head : len(text) - tail]])
+    pairs = [(index, index) for index in range(head)] + [
+        (None if slot is None else slot + head, None if unit is None else unit + head) for slot, unit in pairs
     ]
-    pairs += [(len(slots) - place, len(text) - place) for place in range(tail, 0, -1)]
+    pairs += [(len(slots) - index, len(text) - index) for index in range(tail, 0, -1)]
     empty: Slot = [None] * count
-    return [
-        [*(empty if slot is None else slots[slot]), None if place is None else text[place]] for slot, place in pairs
-    ]
+    return [[*(empty if slot is None else slots[slot]), None if unit is None else text[unit]] for slot, unit in pairs]
 
 
-def _path(slots: Sequence[set[str | None]], text: Sequence[str]) -> list[tuple[int | None, int | None]]:
-    """Return the cheapest alignment as pairs of slot and place, one of them None for a gap."""
+def _cheapest_path(slots: Sequence[set[str | None]], text: Sequence[str]) -> list[tuple[int | None, int | None]]:
+    """Return the cheapest alignment as pairs of slot index and unit index, one of them None for a gap."""
     skips = [0 if None in keys else GAP for keys in slots]
     row = [0]
     for skip in skips:
         row.append(row[-1] + skip)
     table = [row]
     for key in text:
-        before, left = row, row[0] + GAP
+        above, left = row, row[0] + GAP
         row = [left]
-        for place, keys in enumerate(slots):
-            best = before[place] if key in keys else before[place] + SUBSTITUTION
-            other = before[place + 1] + GAP
+        for column, keys in enumerate(slots):
+            best = above[column] if key in keys else above[column] + SUBSTITUTION
+            other = above[column + 1] + GAP
             if other < best:
                 best = other
-            left += skips[place]
+            left += skips[column]
             if left > best:
                 left = best
             row.append(left)

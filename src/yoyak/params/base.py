@@ -8,6 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+RougeWeights = tuple[Share, Share, Share]
+"""Weights of ROUGE-1, ROUGE-2 and ROUGE-L in one combined score."""
+ROUGE_WEIGHTS: RougeWeights = (0.33, 0.33, 0.34)
+"""The weights wherever params.yaml gives no others."""
 Granularity = Literal["eojeol", "morpheme", "syllable", "english"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 

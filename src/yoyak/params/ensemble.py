@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from yoyak.params.base import Granularity, Name, Section, Share
+from yoyak.params.base import ROUGE_WEIGHTS, Granularity, Name, RougeWeights, Section, Share
 
 Weights = Literal["equal", "dev", "fit"] | dict[Name, Annotated[float, Field(ge=0)]]
 """``equal``, ``dev`` (the member's combined ROUGE on dev), ``fit`` (fitted on dev), or a weight for each member."""
@@ -56,7 +56,7 @@ class Mbr(Strategy):
     weights: Weights = "equal"
     utility: Literal["rouge", "chrf", "mix"] = "rouge"
     """What "like" means: ROUGE at ``ensemble.granularity``, chrF, or a mix of both."""
-    rouge_weights: tuple[Share, Share, Share] = (0.33, 0.33, 0.34)
+    rouge_weights: RougeWeights = ROUGE_WEIGHTS
     """Shares of ROUGE-1, ROUGE-2 and ROUGE-L."""
     chrf_share: Share = 0.5
     """Share of chrF in ``mix``."""

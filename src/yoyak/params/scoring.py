@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from yoyak.params.base import Granularity, Section, Share
+from yoyak.params.base import ROUGE_WEIGHTS, Granularity, RougeWeights, Section
 
 
 class Scoring(Section):
@@ -16,7 +16,7 @@ class Scoring(Section):
     """Units of ROUGE; the first is the one that models are chosen by."""
     multi_reference: Literal["mean", "max"] = "mean"
     """Protocol that models are chosen by; both are reported."""
-    weights: tuple[Share, Share, Share] = (0.33, 0.33, 0.34)
+    weights: RougeWeights = ROUGE_WEIGHTS
     """Shares of ROUGE-1, ROUGE-2 and ROUGE-L in the combined score."""
     bootstrap_samples: Annotated[int, Field(ge=100)] = 2000
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95

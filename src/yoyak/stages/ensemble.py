@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from yoyak import params
 from yoyak.errors import UserError
-from yoyak.files import atomic_path, write_json
+from yoyak.files import atomic_path
 from yoyak.tracking import lineage, runs
 
 
@@ -32,13 +33,12 @@ def run(name: str) -> None:
     folders = {member: Path("predictions", member) for member in members}
     inputs = lineage.digests([prepared, *folders.values()])
     with runs.stage_run("ensemble", member=name, params=params.dump(p), inputs=inputs) as run:
-        from yoyak.ensemble import combine
         from yoyak.ensemble.splits import combine_splits
 
         out = Path("ensembles", name)
         with atomic_path(out) as work:
             work.mkdir()
-            made = combine_splits(
+            result = combine_splits(
                 strategy,
                 prepared,
                 folders,
@@ -47,8 +47,6 @@ def run(name: str) -> None:
                 processes=p.ensemble.processes,
                 seed=p.seed,
             )
-            combine.save(made.combiner, work)
-            write_json(work / "info.json", made.info)
-        run.log_metrics({f"weight_{member}": weight for member, weight in made.combiner.weights.items()})
+        run.log_metrics({f"weight_{member}": weight for member, weight in result.combiner.weights.items()})
         run.log_artifact(out, "ensembles")
-    print(json.dumps(made.info, ensure_ascii=False))
+    print(json.dumps(asdict(result.info), ensure_ascii=False))
