@@ -10,8 +10,9 @@ from onnx_models import save_model
 from yoyak.bench.run import Subject, run_bench
 from yoyak.data.records import Dialogue
 from yoyak.export.folder import export_model
-from yoyak.params import Params
+from yoyak.params import Params, select
 from yoyak.params.deploy import Export
+from yoyak.params.stages import BenchParams
 
 MEMBER = {"family": "causal", "checkpoint": "x", "learning_rate": 0.1}
 TEXTS = [f"#Person1#: {number} " + "내일 만나요. " * (number % 5) for number in range(6)]
@@ -27,6 +28,10 @@ SETTINGS: dict[str, Any] = {
         "variants": ["torch_int8", "onnx_fp32"],
     },
 }
+
+
+def bench_params(settings: dict[str, Any]) -> BenchParams:
+    return select(Params.model_validate(settings), BenchParams)
 
 
 @pytest.fixture(scope="session")
@@ -49,4 +54,4 @@ def figures(subject: Subject, dev: list[Dialogue]) -> dict[str, Any]:
     """What a bench of it found."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(subject.source.parent)
-        return run_bench(subject, dev, Params.model_validate(SETTINGS))
+        return run_bench(subject, dev, bench_params(SETTINGS))

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from bench.conftest import SETTINGS
+from bench.conftest import SETTINGS, bench_params
 from yoyak.bench import page, quality
 from yoyak.bench.run import Subject, run_bench
 from yoyak.data.records import Dialogue
 from yoyak.decoding.candidates import Candidate, write_candidates
 from yoyak.errors import UserError
-from yoyak.params import Generation, Params, Scoring
+from yoyak.params import Generation, Scoring
 from yoyak.stages.bench import logged, metrics, served
 from yoyak.tracking import lineage
 
@@ -54,7 +54,7 @@ def test_small_files_hold_what_they_are_for(figures: dict[str, Any]) -> None:
 def test_a_memory_that_not_one_dialogue_fits_into_is_one_sentence(subject: Subject, dev: list[Dialogue]) -> None:
     settings = {**SETTINGS, "bench": {**SETTINGS["bench"], "memory_limit_mb": 1}}
     with pytest.raises(UserError, match=r"^bench.memory_limit_mb is 1, and one dialogue at a time needs \d+ MB: raise"):
-        run_bench(subject, dev, Params.model_validate(settings))
+        run_bench(subject, dev, bench_params(settings))
 
 
 class Words(HTMLParser):

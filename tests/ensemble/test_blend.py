@@ -112,7 +112,7 @@ def member(name: str) -> Summarizer:
 
 def texts(summarizer: Summarizer, split: str) -> list[list[str]]:
     rows = read_jsonl(Path("prepared", f"{split}.jsonl"))
-    found = summarizer.summarize([row.dialogue for row in rows], generation=params.load().generation)
+    found = summarizer.summarize([row.dialogue for row in rows], generation=params.load(params.Params).generation)
     return [[one.text for one in candidates] for candidates in found]
 
 
@@ -156,7 +156,7 @@ def test_weights_are_given_or_found_on_dev() -> None:
     assert written("given", "test") == texts(SoftSummarizer([member("bart"), member("gpt2")], [0.75, 0.25]), "test")
 
     blend.run("dev")
-    dev, p = read_jsonl(Path("prepared/dev.jsonl")), params.load()
+    dev, p = read_jsonl(Path("prepared/dev.jsonl")), params.load(params.Params)
     scores = {name: dev_score(member(name), dev, p.generation, "syllable") for name in ("bart", "gpt2")}
     assert info("dev")["dev"] == pytest.approx(scores, abs=1e-6)
     total = sum(scores.values())
@@ -199,7 +199,7 @@ def test_a_soup_is_a_model_of_its_own() -> None:
 def test_the_greedy_soup_says_what_it_took_and_why(store: Any) -> None:
     blend.run("soup")
     about = info("soup")
-    dev, p = read_jsonl(Path("prepared/dev.jsonl")), params.load()
+    dev, p = read_jsonl(Path("prepared/dev.jsonl")), params.load(params.Params)
     scores = {name: dev_score(member(name), dev, p.generation, "syllable") for name in ("bart", "bart-b")}
     steps = about["steps"]
     assert {step["member"]: step["alone"] for step in steps} == pytest.approx(scores, abs=1e-6)

@@ -142,7 +142,7 @@ def test_the_stage_writes_every_split_a_combiner_and_a_run(name: str, rows, stor
 def test_without_a_member_is_what_the_others_make_by_themselves(name: str, rows, project: Path) -> None:
     ensemble.run(name)
     dev = [one.summaries for one in read_jsonl(project / "prepared/dev.jsonl")]
-    strategy = params.load().ensemble.strategies[name]
+    strategy = params.load(params.Params).ensemble.strategies[name]
     choices = {split: read_choices(project / f"ensembles/{name}/{split}.jsonl") for split in ("dev", "test")}
     for left in MEMBERS:
         others = [member for member in MEMBERS if member != left]

@@ -8,8 +8,12 @@ import pytest
 
 from yoyak import params
 from yoyak.errors import UserError
+from yoyak.params import Params
+from yoyak.params.base import Section
+from yoyak.params.ensemble import Mbr
+from yoyak.params.stages import EnsembleParams, PredictParams, TrainParams
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 SMALL = """
 seed: 1
@@ -29,7 +33,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_numbers_are_read_as_dvc_reads_them(file: Path) -> None:
-    assert params.load(file, env={}).members["bart"].learning_rate == 1e-4
+    assert params.load(Params, file, env={}).members["bart"].learning_rate == 1e-4
 
 
 @pytest.mark.parametrize(
@@ -69,18 +73,19 @@ def test_numbers_are_read_as_dvc_reads_them(file: Path) -> None:
 def test_a_wrong_key_or_value_is_one_sentence(file: Path, old: str, new: str, said: str) -> None:
     file.write_text(SMALL.replace(old, new))
     with pytest.raises(UserError) as caught:
-        params.load(file, env={})
+        params.load(Params, file, env={})
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.yaml is missing"):
-        params.load(tmp_path / "nowhere.yaml", env={})
+        params.load(Params, tmp_path / "nowhere.yaml", env={})
 
 
 def test_the_environment_overrides_one_key_or_that_of_all_members(file: Path) -> None:
     found = params.load(
+        Params,
         file,
         env={
             "BATCH_SIZE": "3",
@@ -106,44 +111,69 @@ def test_the_environment_overrides_one_key_or_that_of_all_members(file: Path) ->
 )
 def test_a_wrong_variable_names_the_nearest_key(file: Path, variable: str, said: str) -> None:
     with pytest.raises(UserError) as caught:
-        params.load(file, env={variable: "1"})
+        params.load(Params, file, env={variable: "1"})
     assert said in str(caught.value)
 
 
 @pytest.mark.parametrize("variable", ["LEARNING_RATE", "YOYAK__MEMBERS__BART__LEARNING_RATE"])
 def test_a_wrong_value_is_told_of_the_variable_that_holds_it(file: Path, variable: str) -> None:
     with pytest.raises(UserError, match=rf"^{variable}: members\.bart\.learning_rate: .*not 'abc'"):
-        params.load(file, env={variable: "abc"})
+        params.load(Params, file, env={variable: "abc"})
 
 
-def test_a_stage_sees_only_the_sections_that_it_names(file: Path) -> None:
-    found = params.read("members.bart", "seed", path=file)
-    assert list(found.members) == ["bart"]
-    assert found.seed == 1
-    with pytest.raises(AttributeError):
-        _ = found.scoring
+def test_a_stage_gets_the_part_that_its_class_names(file: Path) -> None:
+    p = params.load(TrainParams, file, key="bart", env={})
+    assert (p.member.learning_rate, p.seed) == (1e-4, 1)
+    assert set(TrainParams.model_fields) == {"member", "seed"}
 
 
-def test_an_unknown_member_is_named(file: Path) -> None:
-    with pytest.raises(UserError, match=r"members has no 'bert' \(did you mean 'bart'\?\)"):
-        params.read("members.bert", path=file)
-    with pytest.raises(UserError, match=r"members has no '' \(known: bart, gpt2\)"):
-        params.read("members.", path=file)
+def test_fields_can_come_from_any_depth(file: Path) -> None:
+    file.write_text(f"{SMALL}ensemble: {{min_members: 1, strategies: {{best: {{type: mbr, candidates: 2}}}}}}\n")
+    p = params.load(EnsembleParams, file, key="best", env={})
+    assert isinstance(p.strategy, Mbr)
+    assert (p.strategy.candidates, p.min_members, list(p.members)) == (2, 1, ["bart", "gpt2"])
 
 
-def test_overrides_that_dvc_cannot_see_are_refused_in_its_stages(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DVC_STAGE", "train@bart")
-    monkeypatch.setenv("LEARNING_RATE", "1")
-    with pytest.raises(UserError, match=r"LEARNING_RATE would change members\.bart\.learning_rate behind DVC's back"):
-        params.read("members.bart", path=file)
-    assert params.read("seed", path=file).seed == 1
+def test_what_a_run_logs_is_named_as_in_the_file(file: Path) -> None:
+    logged = params.dump(params.load(TrainParams, file, key="bart", env={}), "bart")
+    assert list(logged) == ["members.bart", "seed"]
+    assert logged["members.bart"]["learning_rate"] == 1e-4
 
 
-def test_overrides_of_another_member_are_none_of_a_stages_business(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("schema", "name", "message"),
+    [
+        (TrainParams, "bert", "members has no 'bert' (did you mean 'bart'?)"),
+        (TrainParams, "", "members has no '' (known: bart, gpt2)"),
+        (EnsembleParams, "mbr", "ensemble.strategies has no 'mbr'"),
+    ],
+)
+def test_an_unknown_member_or_strategy_is_named(file: Path, schema: type[Section], name: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        params.load(schema, file, key=name, env={})
+    assert message in str(caught.value)
+
+
+def test_overrides_that_dvc_cannot_see_are_refused_in_its_stages(file: Path) -> None:
+    env = {"DVC_STAGE": "train@bart", "LEARNING_RATE": "1"}
+    with pytest.raises(UserError, match=r"LEARNING_RATE would change members\.bart\.learning_rate"):
+        params.load(TrainParams, file, key="bart", env=env)
+    assert params.load(PredictParams, file, key="bart", env=env).seed == 1
+
+
+def test_overrides_of_another_member_do_not_concern_a_stage(file: Path) -> None:
     file.write_text(SMALL.replace("  gpt2:", "  bart2:"))
-    monkeypatch.setenv("DVC_STAGE", "train@bart")
-    monkeypatch.setenv("YOYAK__MEMBERS__BART2__LEARNING_RATE", "1")
-    assert params.read("members.bart", path=file).members["bart"].learning_rate == 1e-4
+    env = {"DVC_STAGE": "train@bart", "YOYAK__MEMBERS__BART2__LEARNING_RATE": "1"}
+    assert params.load(TrainParams, file, key="bart", env=env).member.learning_rate == 1e-4
+
+
+def test_outside_of_a_project_the_defaults_hold(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text(f"{SMALL}registry: {{name: ours}}\n")
+    monkeypatch.chdir(file.parent)
+    assert params.load_or_default().registry.name == "ours"
+    file.unlink()
+    assert params.load_or_default() == Params.model_construct()
+    assert (params.load_or_default().registry.name, params.load_or_default().members) == ("yoyak", {})
 
 
 def test_names_of_baselines_are_reserved() -> None:
@@ -155,7 +185,7 @@ def test_names_of_baselines_are_reserved() -> None:
 
 def test_params_are_frozen(file: Path) -> None:
     with pytest.raises(Exception, match="frozen"):
-        params.load(file, env={}).seed = 3  # type: ignore[misc]
+        params.load(Params, file, env={}).seed = 3  # type: ignore[misc]
 
 
 def test_the_committed_params_are_the_demo_preset() -> None:

@@ -18,6 +18,7 @@ from yoyak.ensemble.splits import Choice
 from yoyak.files import write_json, write_text
 from yoyak.params import Scoring
 from yoyak.params.ensemble import Mbr, Soup, Strategy, Vote
+from yoyak.params.stages import ReportParams
 from yoyak.reporting.build import build_report
 from yoyak.scoring.evaluation import evaluate_systems, write_evaluation
 
@@ -246,8 +247,8 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def settings(root: Path, report: params.Report, members: list[str] | None = None) -> params.Params:
-    whole = params.load(root / "params.yaml", env={})
+def settings(root: Path, report: params.Report, members: list[str] | None = None) -> ReportParams:
+    whole = params.load(ReportParams, root / "params.yaml", env={})
     kept = {name: whole.members.get(name, next(iter(whole.members.values()))) for name in members or whole.members}
     return whole.model_copy(update={"report": report, "members": kept})
 

@@ -7,20 +7,21 @@ import pytest
 
 from reporting_project import Project
 from yoyak import params
+from yoyak.params.stages import ReportParams
 from yoyak.reporting import charts
 from yoyak.reporting.build import read_view
 from yoyak.reporting.svg import Chart
 from yoyak.reporting.view import Curve
 
 
-def alone(root: Path) -> params.Params:
-    whole = params.load(root / "params.yaml", env={})
+def alone(root: Path) -> ReportParams:
+    whole = params.load(ReportParams, root / "params.yaml", env={})
     return whole.model_copy(update={"report": params.Report(dialogues=0), "members": {"bart": whole.members["bart"]}})
 
 
 @pytest.fixture(scope="module")
 def drawn(scored: Path) -> dict[str, Chart]:
-    return charts.draw(read_view(scored, params.load(scored / "params.yaml", env={})))
+    return charts.draw(read_view(scored, params.load(ReportParams, scored / "params.yaml", env={})))
 
 
 def test_there_are_few_and_each_says_what_it_shows(drawn: dict[str, Chart]) -> None:

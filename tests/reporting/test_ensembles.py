@@ -11,6 +11,7 @@ import pytest
 from reporting_project import FIGURE, Page, Project, build, write_project
 from yoyak import params
 from yoyak.errors import UserError
+from yoyak.params.stages import ReportParams
 from yoyak.reporting import ensemble_charts
 from yoyak.reporting.build import read_view
 
@@ -78,7 +79,7 @@ def test_ensembles_are_among_the_systems_and_the_best_one_beside_the_dialogues(r
 
 
 def test_charts_follow_the_page_and_say_what_they_show(root: Path) -> None:
-    view = read_view(root, params.load(root / "params.yaml", env={}))
+    view = read_view(root, params.load(ReportParams, root / "params.yaml", env={}))
     assert view.ensembles
     colours = {system.name: system.series for system in view.systems if system.series is not None}
     drawn = ensemble_charts.draw(view.ensembles.analysis, "test", "all", colours)

@@ -21,7 +21,7 @@ from yoyak.bench.variants import EXPORTED, FP32
 from yoyak.cpu import cores
 from yoyak.data.records import Dialogue
 from yoyak.errors import UserError
-from yoyak.params import Params
+from yoyak.params.stages import BenchParams
 from yoyak.tracking import lineage
 
 PACKAGES = ("onnxruntime", "torch", "transformers")
@@ -43,14 +43,13 @@ class Subject:
         return str(json.loads((self.folder / "onnx.json").read_text(encoding="utf-8"))["precision"])
 
 
-def run_bench(subject: Subject, dev: Sequence[Dialogue], p: Params) -> dict[str, Any]:
+def run_bench(subject: Subject, dev: Sequence[Dialogue], p: BenchParams) -> dict[str, Any]:
     """Measure and decide, and return all of it as plain values: what bench/figures.json holds.
 
-    Of ``p`` it reads ``bench``, ``gate``, ``generation``, ``scoring``, ``seed``, and ``batch_size`` and ``threads``
-    of ``serving``. Raises UserError where not even one dialogue fits into the memory, or a model cannot be measured.
+    Raises UserError where not even one dialogue fits into the memory, or a model cannot be measured.
     """
     texts = [row.dialogue for row in _spread(dev, p.bench.dialogues)]
-    threads = p.serving.threads
+    threads = p.serving_threads
     with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
         folders = dict.fromkeys(variants.TORCH, subject.source) | {EXPORTED: subject.folder}
         names = variants.beside(p.bench.variants, subject.precision)
@@ -80,7 +79,7 @@ def run_bench(subject: Subject, dev: Sequence[Dialogue], p: Params) -> dict[str,
         "search": {
             "batch_size": batch_size,
             "beams": p.generation.num_beams,
-            "given": p.serving.batch_size != "bench",
+            "given": p.serving_batch_size != "bench",
             "memory_limit_mb": p.bench.memory_limit_mb,
             "tried": [asdict(one) for one in tried],
         },
@@ -104,7 +103,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _search(subject: Subject, texts: Sequence[str], p: Params) -> list[Tried]:
+def _search(subject: Subject, texts: Sequence[str], p: BenchParams) -> list[Tried]:
     """Search in a process of its own, whose memory is that of a server."""
     with tqdm(desc="batch size", unit=" size") as bar:
 
@@ -112,7 +111,7 @@ def _search(subject: Subject, texts: Sequence[str], p: Params) -> list[Tried]:
             bar.set_postfix_str(f"{tried.batch_size} {tried.verdict}")
             bar.update()
 
-        worker = Worker(EXPORTED, subject.folder, p.serving.threads)
+        worker = Worker(EXPORTED, subject.folder, p.serving_threads)
         try:
             limit = p.bench.memory_limit_mb
             return measure.search(worker, texts, p.generation, p.bench.repeats, limit, notify)
@@ -120,9 +119,9 @@ def _search(subject: Subject, texts: Sequence[str], p: Params) -> list[Tried]:
             worker.close()
 
 
-def _serving_batch(tried: Sequence[Tried], p: Params) -> int:
-    if p.serving.batch_size != "bench":
-        return int(p.serving.batch_size)
+def _serving_batch(tried: Sequence[Tried], p: BenchParams) -> int:
+    if p.serving_batch_size != "bench":
+        return int(p.serving_batch_size)
     best = chosen(tried)
     if best is None:
         needed = f"{tried[0].peak_mb:.0f} MB" if tried[0].peak_mb else "more than there is"
@@ -133,7 +132,7 @@ def _serving_batch(tried: Sequence[Tried], p: Params) -> int:
 
 
 def _measure(
-    workers: Mapping[str, Worker], texts: Sequence[str], batch_size: int, p: Params
+    workers: Mapping[str, Worker], texts: Sequence[str], batch_size: int, p: BenchParams
 ) -> tuple[measure.Turns, dict[str, list[float]]]:
     """Return the turns of every cell, and the speeds that the gate decides by, of each round at the serving batch."""
     cells = [(size, beams) for beams in p.bench.beams for size in sorted(p.bench.batch_sizes)]
@@ -149,7 +148,7 @@ def _measure(
 
 
 def _compare(
-    subject: Subject, workers: Mapping[str, Worker], dev: Sequence[Dialogue], batch_size: int, p: Params
+    subject: Subject, workers: Mapping[str, Worker], dev: Sequence[Dialogue], batch_size: int, p: BenchParams
 ) -> dict[str, Any]:
     """Compare all of dev, as it will be served, with what fp32 wrote in the evaluation, or writes now."""
     generation = p.generation.model_copy(update={"batch_size": batch_size})
@@ -163,7 +162,7 @@ def _compare(
     if other is None:
         rival = next((name for name in reversed(FP32) if name in workers), None)
         if rival is None:
-            worker = Worker(REFERENCE, subject.source, p.serving.threads)
+            worker = Worker(REFERENCE, subject.source, p.serving_threads)
             try:
                 other = write(worker)
             finally:

@@ -7,7 +7,7 @@ from yoyak.params.data import Columns, Data, Split, Tokenizer
 from yoyak.params.deploy import Bench, Export, Gate, Serving
 from yoyak.params.ensemble import Ensemble
 from yoyak.params.generation import Generation
-from yoyak.params.load import PARAMS_FILE, dump, load, read, validate
+from yoyak.params.load import PARAMS_FILE, dump, load, load_or_default, select, validate
 from yoyak.params.members import Member
 from yoyak.params.registry import Registry
 from yoyak.params.report import Report
@@ -34,6 +34,7 @@ __all__ = [
     "Tokenizer",
     "dump",
     "load",
-    "read",
+    "load_or_default",
+    "select",
     "validate",
 ]

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 RougeWeights = tuple[Share, Share, Share]
 """Weights of ROUGE-1, ROUGE-2 and ROUGE-L in one combined score."""
 ROUGE_WEIGHTS: RougeWeights = (0.33, 0.33, 0.34)

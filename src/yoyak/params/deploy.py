@@ -9,6 +9,8 @@ from pydantic import Field
 from yoyak.params.base import Name, Section, Share
 
 Count = Annotated[int, Field(ge=1)]
+ServingBatchSize = Count | Literal["bench"]
+Threads = Annotated[int, Field(ge=0)]
 Variant = Literal["torch_fp32", "torch_bf16", "torch_int8", "onnx_fp32"]
 
 
@@ -52,7 +54,7 @@ class Gate(Section):
 class Serving(Section):
     """How the registered model answers requests; it carries these values with it."""
 
-    batch_size: Count | Literal["bench"] = "bench"
+    batch_size: ServingBatchSize = "bench"
     """Dialogues decoded at once; ``bench`` is what `yoyak bench` found, or generation.batch_size without it."""
     max_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 5
     """How long the first request of a batch waits for others."""
@@ -62,5 +64,5 @@ class Serving(Section):
     """Dialogues of one request."""
     max_chars: Count = 20000
     """Characters of one dialogue."""
-    threads: Annotated[int, Field(ge=0)] = 0
+    threads: Threads = 0
     """Threads of the model; 0 is one for each core that may be used."""

@@ -11,6 +11,10 @@ from yoyak.params.base import ROUGE_WEIGHTS, Granularity, Name, RougeWeights, Se
 Weights = Literal["equal", "dev", "fit"] | dict[Name, Annotated[float, Field(ge=0)]]
 """``equal``, ``dev`` (the member's combined ROUGE on dev), ``fit`` (fitted on dev), or a weight for each member."""
 
+MinMembers = Annotated[int, Field(gt=0)]
+Views = Annotated[int, Field(ge=0)]
+Processes = Annotated[int, Field(gt=0)]
+
 
 class Strategy(Section):
     """What every strategy has."""
@@ -104,11 +108,11 @@ class Ensemble(Section):
 
     granularity: Granularity = "morpheme"
     """Tokens in which the members' summaries meet."""
-    min_members: Annotated[int, Field(gt=0)] = 2
+    min_members: MinMembers = 2
     """With fewer usable members there is no ensemble; 1 passes a single member's summaries through, marked so."""
-    tta: Annotated[int, Field(ge=0)] = 0
+    tta: Views = 0
     """Lightly changed versions of each dialogue that every member summarizes too: more candidates."""
-    processes: Annotated[int, Field(gt=0)] = 1
+    processes: Processes = 1
     """Processes that share the dialogues; the result does not depend on it."""
     strategies: dict[Name, OfCandidates] = {}
     """Strategies over the members' candidates, by a name of yours."""

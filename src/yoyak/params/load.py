@@ -1,79 +1,103 @@
-"""params.yaml as frozen, typed, documented objects.
+"""Reading params.yaml, whole or as the params of one stage.
 
-`read("scoring", "seed")` gives a stage the sections it names and no others, so that what a stage may read is what
-dvc.yaml says it depends on. Unknown keys are errors that name the nearest key.
+    p = params.load(TrainParams, key="bart")
+
+Unknown keys are errors that name the nearest key.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from types import SimpleNamespace
-from typing import Any, cast, get_args
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args
 
-from pydantic import ValidationError
-from pydantic_core import to_jsonable_python
+from pydantic import BaseModel, ValidationError
 
 from yoyak.errors import UserError, nearest
 from yoyak.params import overrides
+from yoyak.params.base import Section
 from yoyak.params.ensemble import OfCandidates, OfModels
 from yoyak.params.schema import Params
+from yoyak.params.stages import paths
 
 PARAMS_FILE = "params.yaml"
-SHOWN = 60
-"""Characters of a wrong value that an error shows."""
+MAX_VALUE_CHARS = 60
+"""Characters of a wrong value that an error quotes."""
+
+AnyParams = TypeVar("AnyParams", bound=Section)
 
 
-def load(path: str | os.PathLike[str] = PARAMS_FILE, env: Mapping[str, str] | None = None) -> Params:
+def load(
+    schema: type[AnyParams],
+    path: str | os.PathLike[str] = PARAMS_FILE,
+    *,
+    key: str | None = None,
+    env: Mapping[str, str] | None = None,
+) -> AnyParams:
     """Return the effective params of a file: its values, the environment's overrides, the defaults.
 
-    Raises UserError in one sentence for a file that is missing or no YAML, a key that is unknown (with the nearest
-    one) and a value that does not fit.
+    Args:
+        schema: `Params` for the whole file, or the params class of a stage for its part of it.
+        key: The member or strategy that the stage is run for, if it is run for one.
+        env: The environment; by default the process's own.
+
+    Raises:
+        UserError: The file is missing or not YAML, a key is unknown or a value wrong, anywhere in the file; there is
+            no member or strategy ``key``; or, inside a DVC stage, the environment overrides a value that the stage
+            reads: dvc.lock would record a value that was not used.
     """
-    tree, sources = overrides.effective(path, os.environ if env is None else env, Params)
-    return validate(tree, str(path), sources)
+    env = os.environ if env is None else env
+    tree, sources = overrides.effective(path, env, Params)
+    if "DVC_STAGE" in env:
+        _refuse_overrides(sources, [dotted.format(key=key) for dotted in paths(schema).values()], path)
+    return select(validate(tree, str(path), sources), schema, key, where=str(path))
 
 
-def read(*sections: str, path: str | os.PathLike[str] = PARAMS_FILE) -> Params:
-    """Return the params with nothing but the named sections in them, such as ``"seed"`` or ``"members.bart"``.
+def select(whole: Params, schema: type[AnyParams], key: str | None = None, where: str = PARAMS_FILE) -> AnyParams:
+    """Return the part of the params that a stage reads; UserError if there is no member or strategy ``key``."""
+    values = {field: _value(whole, dotted.format(key=key), where) for field, dotted in paths(schema).items()}
+    return schema.model_validate(values)
 
-    Reading any other raises AttributeError: a stage that read it would not be run again when it changes.
-    Raises UserError where the environment overrides one of them under DVC, whose lock file would then record a
-    value that was not used; and where ``members.x`` names no member.
+
+def load_or_default() -> Params:
+    """Return the whole params.yaml of this folder, or, where there is none, the defaults and no members.
+
+    For what works in any folder, inside a project or not, such as serving a model.
     """
-    tree, sources = overrides.effective(path, os.environ, Params)
-    if "DVC_STAGE" in os.environ:
-        for key, variable in sources.items():
-            if any(key[: section.count(".") + 1] == tuple(section.split(".")) for section in sections):
-                raise UserError(
-                    f"{variable} would change {'.'.join(key)} behind DVC's back: unset it, and use "
-                    f"`dvc exp run -S {'.'.join(key)}=…` or edit {path}."
-                )
-    whole = validate(tree, str(path), sources)
-    kept: dict[str, Any] = {}
-    for section in sections:
-        name, dot, inner = section.partition(".")
-        if not dot:
-            kept[name] = getattr(whole, name)
-        elif isinstance(getattr(whole, name), dict):
-            kept[name] = {inner: _entry(getattr(whole, name), name, inner, path)}
+    return load(Params) if Path(PARAMS_FILE).exists() else Params.model_construct()
+
+
+def dump(settings: Section, key: str | None = None) -> dict[str, Any]:
+    """Return a stage's params as plain values by their path in params.yaml, as a run logs them."""
+    values = settings.model_dump(mode="json")
+    return {dotted.format(key=key): values[field] for field, dotted in paths(type(settings)).items()}
+
+
+def _refuse_overrides(
+    sources: Mapping[tuple[str, ...], str], stage_paths: Iterable[str], path: str | os.PathLike[str]
+) -> None:
+    for key, variable in sources.items():
+        dotted = ".".join(key)
+        if any(f"{dotted}.".startswith(f"{stage_path}.") for stage_path in stage_paths):
+            raise UserError(
+                f"{variable} would change {dotted} without DVC knowing: unset it, and use "
+                f"`dvc exp run -S {dotted}=…` or edit {path}."
+            )
+
+
+def _value(whole: Params, dotted: str, where: str) -> Any:
+    """Return the value at a dotted path; UserError with the nearest name where it names no member or strategy."""
+    value: Any = whole
+    parts = dotted.split(".")
+    for depth, part in enumerate(parts):
+        if isinstance(value, BaseModel):
+            value = getattr(value, part)
+        elif part in value:
+            value = value[part]
         else:
-            field, dot, entry = inner.partition(".")
-            value = getattr(getattr(whole, name), field)
-            shown = {entry: _entry(value, f"{name}.{field}", entry, path)} if dot else value
-            vars(kept.setdefault(name, SimpleNamespace()))[field] = shown
-    return cast(Params, SimpleNamespace(**kept))
-
-
-def _entry(values: Mapping[str, Any], where: str, name: str, path: str | os.PathLike[str]) -> Any:
-    if name not in values:
-        raise UserError(f"{path}: {where} has no '{name}'{nearest(name, values)}.")
-    return values[name]
-
-
-def dump(settings: Params | Mapping[str, Any]) -> dict[str, Any]:
-    """Return params, or the sections of them that `read` gave, as plain values."""
-    return to_jsonable_python(settings, fallback=vars)
+            raise UserError(f"{where}: {'.'.join(parts[:depth])} has no '{part}'{nearest(part, value)}.")
+    return value
 
 
 def validate(tree: dict[str, Any], where: str, sources: Mapping[tuple[str, ...], str] | None = None) -> Params:
@@ -88,15 +112,18 @@ def validate(tree: dict[str, Any], where: str, sources: Mapping[tuple[str, ...],
 
 
 def _sentence(error: ValidationError, where: str, sources: Mapping[tuple[str, ...], str]) -> str:
-    """Turn one of pydantic's complaints into a sentence: of an unknown key first, it is often a missing one's cause."""
+    """Turn pydantic's most telling complaint into a sentence.
+
+    An unknown key comes before a missing one: it is often the same key, misspelled.
+    """
     complaints = error.errors(include_url=False)
-    first = next((found for found in complaints if found["type"] == "extra_forbidden"), complaints[0])
+    first = next((entry for entry in complaints if entry["type"] == "extra_forbidden"), complaints[0])
     if isinstance(first["input"], dict):
-        # Of what may be a word or a mapping, a mapping was meant.
-        first = next((found for found in complaints if any("dict[" in str(part) for part in found["loc"])), first)
+        # Where a word or a mapping is allowed and a mapping was given, report what is wrong with the mapping.
+        first = next((entry for entry in complaints if any("dict[" in str(part) for part in entry["loc"])), first)
     location = [str(part) for part in first["loc"] if "[" not in str(part) or part == "[key]"]
     if location[:1] == ["ensemble"] and location[1:2] in (["strategies"], ["models"]):
-        # Behind a strategy's name pydantic puts the type that it has been taken for, which is no key.
+        # pydantic puts the strategy's type behind its name; that is not a key of the file.
         del location[3:4]
     if first["type"].startswith("union_tag"):
         kinds = first["ctx"].get("expected_tags") or ", ".join(_kinds(location[1]))
@@ -112,9 +139,9 @@ def _sentence(error: ValidationError, where: str, sources: Mapping[tuple[str, ..
     where = sources.get(tuple(location), where)
     message = first["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
-    shown = "null" if first["input"] is None else repr(first["input"])
-    shown = shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}…"
-    given = "" if first["type"] in ("missing", "value_error") else f", not {shown}"
+    value = "null" if first["input"] is None else repr(first["input"])
+    value = value if len(value) <= MAX_VALUE_CHARS else f"{value[:MAX_VALUE_CHARS]}…"
+    given = "" if first["type"] in ("missing", "value_error") else f", not {value}"
     return f"{where}: {key + ': ' if key else ''}{message}{given}."
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from yoyak.errors import nearest
-from yoyak.params.base import Name, Section
+from yoyak.params.base import Name, Section, Seed
 from yoyak.params.data import Data, Tokenizer
 from yoyak.params.deploy import Bench, Export, Gate, Serving
 from yoyak.params.ensemble import Ensemble
@@ -24,10 +22,10 @@ RESERVED = ("first", "last", "longest", "longest3", "lead3", "oracle", "best_bas
 class Params(Section):
     """The whole of params.yaml."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 20
+    seed: Seed = 20
     data: Data = Data()
     tokenizers: dict[Name, Tokenizer] = {}
-    members: dict[Name, Member]
+    members: dict[Name, Member] = {}
     generation: Generation = Generation()
     ensemble: Ensemble = Ensemble()
     scoring: Scoring = Scoring()

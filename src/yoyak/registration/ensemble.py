@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from yoyak.params import Params, dump
 from yoyak.params.ensemble import Soft, Soup
+from yoyak.params.stages import RegisterParams
 from yoyak.registration.packaging import log_member, log_model, writing
 from yoyak.registry import promotion
 from yoyak.registry.promotion import Version
@@ -21,7 +21,9 @@ MD5 = "yoyak.ensemble_md5"
 """Tag of a version: what it is made of and how it writes."""
 
 
-def register_ensemble(p: Params, versions: Mapping[str, Version], scores: Mapping[str, float], example: str) -> Version:
+def register_ensemble(
+    p: RegisterParams, versions: Mapping[str, Version], scores: Mapping[str, float], example: str
+) -> Version:
     """Return the version of ``p.registry.name`` that is the ensemble ``p.registry.ensemble``; made if there is none.
 
     Args:
@@ -46,7 +48,7 @@ def register_ensemble(p: Params, versions: Mapping[str, Version], scores: Mappin
         model_id, run_id = known.model_id, known.run_id
     else:
         inputs = lineage.digests([folder, *(Path("models", member) for member in members)])
-        params = dump({"ensemble": strategy, "generation": p.generation})
+        params = {"ensemble": strategy, "generation": p.generation}
         with runs.stage_run("register", member=name, params=params, inputs=inputs) as run:
             model_id, run_id = _log(run, name, strategy, folder, info, p, versions, example), run.run_id
     return promotion.register_ensemble(
@@ -65,7 +67,7 @@ def _log(
     strategy: Any,
     folder: Path,
     info: Mapping[str, Any],
-    p: Params,
+    p: RegisterParams,
     versions: Mapping[str, Version],
     example: str,
 ) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from yoyak.data.records import read_jsonl
 from yoyak.errors import UserError
-from yoyak.params import Params, dump
+from yoyak.params.stages import ReleaseParams
 from yoyak.registration.packaging import log_exported, log_member, writing
 from yoyak.registry import deployment, promotion
 from yoyak.registry.versions import Version
@@ -41,11 +41,11 @@ class Release:
     """The gate's."""
 
 
-def release(p: Params, mark: str) -> Release:
+def release(p: ReleaseParams, mark: str) -> Release:
     """Register the exported model and move the alias; doing it twice changes nothing.
 
     Args:
-        p: ``generation``, ``registry`` and ``serving`` are read.
+        p: The stage's params.
         mark: Left as a tag once all is done.
 
     Raises:
@@ -64,14 +64,14 @@ def release(p: Params, mark: str) -> Release:
     example = read_jsonl("prepared/dev.jsonl")[0].dialogue
     source = _fp32(name, source_folder, p, example)
     exported = _exported(bench, folder, source, settings, p, example)
-    before = deployment.serving_version(p.registry.name)
+    before = deployment.serving_version(p.registry_name)
     figures: Mapping[str, Any] = bench["gate"]["figures"]
     if before is None:
         # What fp32 would have served is what undoing the first release comes back to.
         deployment.serve(source, release=mark)
     chosen = exported if bench["gate"]["passed"] else source
     deployment.serve(chosen, release=mark, gate=figures)
-    after = deployment.serving_version(p.registry.name)
+    after = deployment.serving_version(p.registry_name)
     assert after, "one is served now"
     deployment.mark(exported, mark)
     sentences = tuple(str(one) for one in bench["gate"]["sentences"])
@@ -94,16 +94,16 @@ def _source(name: str) -> Path:
 
 
 def _exported(
-    bench: Mapping[str, Any], folder: Path, source: Version, settings: Mapping[str, Any], p: Params, example: str
+    bench: Mapping[str, Any], folder: Path, source: Version, settings: Mapping[str, Any], p: ReleaseParams, example: str
 ) -> Version:
     """Return the exported model's version, with what the bench found as tags; its model is logged if it is not yet."""
     how = json.dumps({"generation": p.generation.model_dump(), "serving": dict(settings)}, sort_keys=True)
     md5 = hashlib.md5(f"{bench['export_md5']} {how}".encode()).hexdigest()
-    known = promotion.find_version(p.registry.name, MD5, md5)
+    known = promotion.find_version(p.registry_name, MD5, md5)
     if known is not None and restore.has_files(connect(), known.model_id):
         model_id, run_id = known.model_id, known.run_id
     else:
-        params = dump({"generation": p.generation, "serving": dict(settings)})
+        params = {"generation": p.generation, "serving": dict(settings)}
         inputs = {folder.as_posix(): str(bench["export_md5"])}
         with runs.stage_run("release", member=str(bench["model"]), params=params, inputs=inputs) as run:
             with writing(folder, p.generation) as view:
@@ -119,11 +119,11 @@ def _exported(
         **flatten({"bench": bench["bench"], "gate": bench["gate"]["figures"], "serving": dict(settings)}),
         promotion.DEV_SCORE: str(bench["gate"]["figures"]["rouge.exported"]),
     }
-    return deployment.register_version(p.registry.name, model_id=model_id, run_id=run_id, tags=tags)
+    return deployment.register_version(p.registry_name, model_id=model_id, run_id=run_id, tags=tags)
 
 
-def _fp32(name: str, folder: Path, p: Params, example: str) -> Version:
-    """Return the version of ``p.registry.name`` that is the same model in torch, which is served where the gate fails.
+def _fp32(name: str, folder: Path, p: ReleaseParams, example: str) -> Version:
+    """Return the version of ``p.registry_name`` that is the same model in torch, which is served where the gate fails.
 
     It is the one that `register` made; a member that was not the best has one under its own name only, whose model
     gets a version here too. A soup that `register` was not told to register is logged.
@@ -133,22 +133,22 @@ def _fp32(name: str, folder: Path, p: Params, example: str) -> Version:
     except (OSError, ValueError, KeyError):
         raise UserError(f"{REGISTERED} is missing or damaged: run `yoyak register` first.") from None
     versions = {row["name"]: int(row["version"]) for row in rows if row["member"] == name}
-    if p.registry.name in versions:
-        return deployment.get_version(p.registry.name, versions[p.registry.name])
+    if p.registry_name in versions:
+        return deployment.get_version(p.registry_name, versions[p.registry_name])
     md5 = lineage.digest(folder)
     tags = {"variant": "fp32", "member": name, SOURCE_MD5: md5}
-    own = f"{p.registry.name}-{name}"
+    own = f"{p.registry_name}-{name}"
     if own in versions:
         found = deployment.get_version(own, versions[own])
-        return deployment.register_version(p.registry.name, model_id=found.model_id, run_id=found.run_id, tags=tags)
+        return deployment.register_version(p.registry_name, model_id=found.model_id, run_id=found.run_id, tags=tags)
     how = hashlib.md5((md5 + p.generation.model_dump_json()).encode()).hexdigest()
-    known = promotion.find_version(p.registry.name, MD5, how)
+    known = promotion.find_version(p.registry_name, MD5, how)
     if known is not None and restore.has_files(connect(), known.model_id):
         return known
     inputs = {folder.as_posix(): md5}
-    with runs.stage_run("release", member=name, params=dump({"generation": p.generation}), inputs=inputs) as run:
+    with runs.stage_run("release", member=name, params={"generation": p.generation}, inputs=inputs) as run:
         with writing(folder, p.generation) as view:
             model_id = log_member(run, view, example=example)
         run_id = run.run_id
     tags |= {"variant": "soup", MD5: how}
-    return deployment.register_version(p.registry.name, model_id=model_id, run_id=run_id, tags=tags)
+    return deployment.register_version(p.registry_name, model_id=model_id, run_id=run_id, tags=tags)

@@ -16,7 +16,8 @@ import numpy as np
 
 from yoyak.data.records import Dialogue, read_jsonl
 from yoyak.files import write_json
-from yoyak.params import Generation, Params, Registry, Scoring
+from yoyak.params import Generation, Registry, Scoring, dump
+from yoyak.params.stages import RegisterParams
 from yoyak.registration.ensemble import register_ensemble
 from yoyak.registration.packaging import log_member, writing
 from yoyak.registry import promotion
@@ -32,7 +33,7 @@ MODEL_MD5 = "yoyak.model_md5"
 PREPARED, EVALUATION, OUT = Path("prepared"), Path("evaluation"), Path("registry", "registered.json")
 
 
-def register(p: Params, mark: str) -> dict[str, Any]:
+def register(p: RegisterParams, mark: str) -> dict[str, Any]:
     """Register every member and the best one, and return what registry/registered.json holds.
 
     A training that the tracking store does not know, because DVC took its outputs from the cache, gets its run
@@ -85,13 +86,13 @@ def register(p: Params, mark: str) -> dict[str, Any]:
     return value
 
 
-def _training(member: str, p: Params) -> restore.TrainingRun:
+def _training(member: str, p: RegisterParams) -> restore.TrainingRun:
     receipt = lineage.read_receipt(Path("receipts", f"{member}.json"))
     known = restore.find_training(receipt)
     if known is not None:
         return known
     metrics = json.loads(Path("metrics", f"train_{member}.json").read_text(encoding="utf-8"))
-    params = {"members": {member: p.members[member]}, "seed": p.seed}
+    params = dump(p.training(member), member)
     curves = Path("plots", f"curves_{member}.csv")
     with restore.restore_run(receipt, params=params, metrics=metrics, curves=curves) as run:
         return restore.TrainingRun(run_id=run.run_id, restored=True)

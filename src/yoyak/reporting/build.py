@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from yoyak import params
 from yoyak.errors import UserError, nearest
 from yoyak.files import atomic_path
+from yoyak.params import dump
+from yoyak.params.stages import ReportParams
 from yoyak.reporting import ensembles, examples, facts, groups, render
 from yoyak.reporting.curves import read_curves
 from yoyak.reporting.view import ScoreKey, System, View
@@ -26,7 +27,7 @@ SERIES = 8
 KINDS = ("member", "ensemble", "baseline", "oracle")
 
 
-def build_report(root: Path, out: Path, settings: params.Params) -> None:
+def build_report(root: Path, out: Path, settings: ReportParams) -> None:
     """Write ``out/index.html``, ``out/report.md`` and ``out/images`` from the outputs of the pipeline in ``root``.
 
     The members of ``settings`` are those whose training and predictions are shown; every system that was scored is
@@ -37,7 +38,7 @@ def build_report(root: Path, out: Path, settings: params.Params) -> None:
         render.write(view, work)
 
 
-def read_view(root: Path, settings: params.Params) -> View:
+def read_view(root: Path, settings: ReportParams) -> View:
     """Return everything that the pages show; see `build_report`."""
     members = list(settings.members)
     summary = read_evaluation(root / "evaluation")
@@ -71,12 +72,12 @@ def read_view(root: Path, settings: params.Params) -> View:
         cleaning=facts.cleaning(prepared),
         findings=facts.tables(prepared),
         registry=facts.registry(registered) if registered else None,
-        params_text=facts.as_yaml(params.dump(settings)),
+        params_text=facts.as_yaml(dump(settings)),
         lineage=_lineage(root, members, [folder for folder, _ in folders.values()], summary, registered),
     )
 
 
-def _folder(name: str, settings: params.Params) -> tuple[str, str]:
+def _folder(name: str, settings: ReportParams) -> tuple[str, str]:
     """Return where the summaries of an ensemble are, and the stage that writes them."""
     return f"ensembles/{name}", f"{'blend' if name in settings.ensemble.models else 'ensemble'}@{name}"
 

@@ -59,9 +59,7 @@ def default_model_uri() -> str:
 
     from yoyak.tracking.client import connect, translate_mlflow_errors
 
-    # Models are served anywhere: outside of a project, names are the usual ones.
-    known = Path(params.PARAMS_FILE).exists()
-    name = (params.read("registry").registry if known else params.Registry()).name
+    name = params.load_or_default().registry.name
     client = connect()
     with translate_mlflow_errors():
         try:
@@ -104,7 +102,7 @@ def _package(inner: Path, folder: Path) -> None:
     from yoyak.serving.saving import save_exported, save_model
 
     if (inner / ONNX_FILE).is_file():
-        settings = params.read("serving").serving if Path(params.PARAMS_FILE).exists() else params.Serving()
+        settings = params.load_or_default().serving
         save_exported(folder, inner, serving=settings.model_dump(), example=EXAMPLE)
     else:
         save_model(folder, inner, generation=_generation(inner), example=EXAMPLE, about={})

@@ -8,13 +8,14 @@ from typing import Any
 from yoyak import params
 from yoyak.errors import UserError
 from yoyak.files import atomic_path, write_json
+from yoyak.params.stages import BenchParams
 
 OUT = Path("bench")
 
 
 def run() -> None:
     """Measure what is in exports/ and write bench/."""
-    p = params.read("bench", "gate", "generation", "scoring", "seed", "serving.batch_size", "serving.threads")
+    p = params.load(BenchParams)
     from yoyak.bench import page
     from yoyak.bench.run import Subject, run_bench
     from yoyak.data.records import read_jsonl
@@ -25,7 +26,7 @@ def run() -> None:
     name, source = find(folder.name)
     subject = Subject(name=name, folder=folder, source=source)
     inputs = lineage.digests([folder, source, "prepared"])
-    with runs.stage_run("bench", member=name, params={**vars(p), "serving": vars(p.serving)}, inputs=inputs) as run:
+    with runs.stage_run("bench", member=name, params=params.dump(p), inputs=inputs) as run:
         figures = run_bench(subject, read_jsonl("prepared/dev.jsonl"), p)
         with atomic_path(OUT) as work:
             page.write(figures, work)

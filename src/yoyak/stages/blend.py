@@ -14,6 +14,7 @@ from yoyak.errors import UserError
 from yoyak.files import atomic_path, write_json
 from yoyak.params import Generation
 from yoyak.params.ensemble import Soft, Soup
+from yoyak.params.stages import BlendParams
 from yoyak.tracking import lineage, runs
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ class Blend:
 def run(name: str) -> None:
     """Write ensembles/<name>/: what a strategy of ensemble.models makes of every split, and the model of a soup."""
     where = f"ensemble.models.{name}"
-    p = params.read(where, "ensemble.granularity", "ensemble.min_members", "generation")
-    strategy, wanted = p.ensemble.models[name], p.ensemble.min_members
+    p = params.load(BlendParams, key=name)
+    strategy, wanted = p.strategy, p.min_members
     if len(strategy.members) < wanted:
         raise UserError(
             f"{where} has {len(strategy.members)} member ({', '.join(strategy.members)}), and ensemble.min_members "
@@ -54,7 +55,7 @@ def run(name: str) -> None:
         raise UserError("ensembles are fitted on the dev split, and there is none: see data.files and data.split.")
     folders = {member: Path("models", member) for member in strategy.members}
     inputs = lineage.digests([prepared, *folders.values()])
-    with runs.stage_run("blend", member=name, params=params.dump(p), inputs=inputs) as run:
+    with runs.stage_run("blend", member=name, params=params.dump(p, name), inputs=inputs) as run:
         from yoyak.ensemble.blending import load_members
 
         members = load_members(folders, where, p.generation.max_new_tokens)
@@ -62,9 +63,9 @@ def run(name: str) -> None:
         with atomic_path(out) as work:
             work.mkdir()
             if isinstance(strategy, Soft):
-                blend = _soft(strategy, members, splits[DEV], p.generation, p.ensemble.granularity)
+                blend = _soft(strategy, members, splits[DEV], p.generation, p.granularity)
             else:
-                blend = _soup(name, strategy, members, splits[DEV], p.generation, p.ensemble.granularity, work / MODEL)
+                blend = _soup(name, strategy, members, splits[DEV], p.generation, p.granularity, work / MODEL)
             info = {"type": strategy.type, "members": strategy.members, **blend.info, "truncated": {}}
             for split, rows in splits.items():
                 found, info["truncated"][split] = _summarize(blend, split, rows, p.generation)

@@ -26,8 +26,7 @@ def run(
     """Summarize a CSV or JSONL file (``-``: standard input) with many models and combine what they write."""
     if not models and not all:
         raise UserError("name the models to combine, or give --all for every registered member and every ZIP file.")
-    # Models can be used anywhere: outside of a project, columns and values are the usual ones.
-    p = params.load() if Path(params.PARAMS_FILE).exists() else params.Params.model_construct()
+    p = params.load_or_default()
     from yoyak.data.preparing import read_input
     from yoyak.ensemble import combine
     from yoyak.ensemble.anywhere import Options, combine_models

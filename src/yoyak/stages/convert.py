@@ -14,8 +14,7 @@ def run(model: str, output: str, precision: Literal["int8", "fp32", "int4"] | No
     out = Path(output)
     if out.exists() and not (out / "onnx.json").is_file():
         raise UserError(f"{out} exists and does not hold an exported model: name a new folder.")
-    # A model is exported anywhere: outside of a project, settings are the usual ones.
-    settings = params.read("export").export if Path(params.PARAMS_FILE).exists() else params.Export()
+    settings = params.load_or_default().export
     if precision is not None:
         settings = settings.model_copy(update={"precision": precision})
     from yoyak.bundles.resolve import resolve_model

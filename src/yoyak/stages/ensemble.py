@@ -9,42 +9,35 @@ from pathlib import Path
 from yoyak import params
 from yoyak.errors import UserError
 from yoyak.files import atomic_path
+from yoyak.params.stages import EnsembleParams
 from yoyak.tracking import lineage, runs
 
 
 def run(name: str) -> None:
     """Write what a strategy of params.yaml makes of the members' candidates, split by split."""
-    p = params.read(
-        "members",
-        f"ensemble.strategies.{name}",
-        "ensemble.granularity",
-        "ensemble.min_members",
-        "ensemble.processes",
-        "seed",
-    )
-    strategy = p.ensemble.strategies[name]
-    members = strategy.members or list(p.members)
-    if len(members) < p.ensemble.min_members:
+    p = params.load(EnsembleParams, key=name)
+    members = p.strategy.members or list(p.members)
+    if len(members) < p.min_members:
         raise UserError(
             f"ensemble.strategies.{name} has {len(members)} member ({', '.join(members)}), and ensemble.min_members "
-            f"asks for {p.ensemble.min_members}: name more, or set min_members to 1 to pass one member through."
+            f"asks for {p.min_members}: name more, or set min_members to 1 to pass one member through."
         )
     prepared = Path("prepared")
     folders = {member: Path("predictions", member) for member in members}
     inputs = lineage.digests([prepared, *folders.values()])
-    with runs.stage_run("ensemble", member=name, params=params.dump(p), inputs=inputs) as run:
+    with runs.stage_run("ensemble", member=name, params=params.dump(p, name), inputs=inputs) as run:
         from yoyak.ensemble.splits import combine_splits
 
         out = Path("ensembles", name)
         with atomic_path(out) as work:
             work.mkdir()
             result = combine_splits(
-                strategy,
+                p.strategy,
                 prepared,
                 folders,
                 work,
-                granularity=p.ensemble.granularity,
-                processes=p.ensemble.processes,
+                granularity=p.granularity,
+                processes=p.processes,
                 seed=p.seed,
             )
         run.log_metrics({f"weight_{member}": weight for member, weight in result.combiner.weights.items()})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from yoyak import params
 from yoyak.files import write_json, write_text
+from yoyak.params.stages import EvaluateParams
 from yoyak.tracking import lineage, runs
 
 if TYPE_CHECKING:
@@ -39,14 +40,14 @@ class Scored:
 
 def run() -> None:
     """Write evaluation/ and metrics/evaluate.json from predictions/ and ensembles/, and log them as a run in MLflow."""
-    p = params.read("ensemble", "members", "scoring", "seed")
+    p = params.load(EvaluateParams)
     folders = [Path("predictions", member) for member in p.members]
     folders += [Path("ensembles", name) for name in p.ensemble.every]
     inputs = lineage.digests([PREPARED, *folders])
     # A process of its own scores while this one waits for MLflow; a forked one would inherit the locks of threads.
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         scoring = pool.submit(score, list(p.members), p.ensemble.every, p.scoring, p.seed)
-        with runs.stage_run(stage="evaluate", params={"scoring": p.scoring, "seed": p.seed}, inputs=inputs) as run:
+        with runs.stage_run(stage="evaluate", params=params.dump(p), inputs=inputs) as run:
             from yoyak.reporting import ensemble_charts
 
             found = scoring.result()

@@ -7,13 +7,14 @@ from pathlib import Path
 from yoyak import params
 from yoyak.errors import UserError, nearest
 from yoyak.files import atomic_path
+from yoyak.params.stages import ExportParams
 
 BEST = "best"
 
 
 def run() -> None:
     """Export the model that ``export.model`` names."""
-    settings = params.read("export").export
+    settings = params.load(ExportParams).export
     name, folder = find(settings.model)
     from yoyak.export.folder import describe_export, export_model
     from yoyak.tracking import lineage, runs

@@ -15,9 +15,7 @@ def run(bundle: str, name: str | None = None) -> None:
         raise UserError(f"{bundle} is not a file: give the ZIP that `yoyak bundle` wrote.")
     if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise UserError(f"--name '{name}' cannot name a model: use letters, digits, ., - and _.")
-    # A bundle is registered anywhere: outside of a project, names are the usual ones.
-    known = name is not None or not Path(params.PARAMS_FILE).exists()
-    settings = params.Registry() if known else params.read("registry").registry
+    settings = params.Registry() if name is not None else params.load_or_default().registry
     from yoyak.registration.bundle import register_bundle
 
     done = register_bundle(Path(bundle), registry_name=settings.name, name=name)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from yoyak import params
 from yoyak.errors import UserError
 from yoyak.files import atomic_path
+from yoyak.params.stages import PredictParams
 
 if TYPE_CHECKING:
     from yoyak.decoding.candidates import Candidate
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def run(member: str) -> None:
     """Write the member's candidates for every split but train, those of the dialogues' views behind its own."""
-    p = params.read("generation", "ensemble.tta", "seed")
+    p = params.load(PredictParams)
     from yoyak.data.records import read_jsonl
     from yoyak.decoding.candidates import write_candidates
     from yoyak.tracking import lineage, runs
@@ -44,10 +45,10 @@ def run(member: str) -> None:
                 rows = read_jsonl(path)
                 found = summarizer.summarize([row.dialogue for row in rows], generation=p.generation, progress=True)
                 truncated = summarizer.truncated
-                if p.ensemble.tta:
+                if p.views:
                     found, made = _with_views(summarizer, [row.dialogue for row in rows], found, p)
                     run.log_metrics({f"{path.stem}_views": made})
-                    wanted = p.ensemble.tta * len(rows)
+                    wanted = p.views * len(rows)
                     short = "" if made == wanted else f" of {wanted}: the others would have repeated one"
                     print(f"{path.stem}: {made} views{short}", file=sys.stderr)
                 write_candidates(work / path.name, zip([row.fname for row in rows], found, strict=True))
@@ -56,12 +57,12 @@ def run(member: str) -> None:
 
 
 def _with_views(
-    summarizer: Summarizer, dialogues: Sequence[str], found: Sequence[list[Candidate]], p: params.Params
+    summarizer: Summarizer, dialogues: Sequence[str], found: Sequence[list[Candidate]], p: PredictParams
 ) -> tuple[list[list[Candidate]], int]:
     """Return each dialogue's candidates with those of its views behind them, and the number of views."""
     from yoyak.data.augmenting import views
 
-    made = [views(dialogue, p.ensemble.tta, p.seed) for dialogue in dialogues]
+    made = [views(dialogue, p.views, p.seed) for dialogue in dialogues]
     texts = [text for each in made for text in each]
     read = iter(summarizer.summarize(texts, generation=p.generation, progress=True) if texts else [])
     together = [

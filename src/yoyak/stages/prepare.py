@@ -9,13 +9,14 @@ from typing import Any
 from yoyak import params
 from yoyak.errors import UserError
 from yoyak.files import atomic_path, write_json, write_text
+from yoyak.params.stages import PrepareParams
 
 OUT = Path("prepared")
 
 
 def run() -> None:
     """Write prepared/ (splits, tokenizers, masks, report) and plots/lengths.csv from the files that params name."""
-    p = params.read("data", "seed", "tokenizers")
+    p = params.load(PrepareParams)
     from tqdm import tqdm
 
     from yoyak.data.lengths import add_token_histograms, write_length_plots

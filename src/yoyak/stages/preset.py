@@ -6,7 +6,7 @@ from pathlib import Path
 
 from yoyak.errors import UserError, nearest
 from yoyak.files import write_text
-from yoyak.params import PARAMS_FILE, load
+from yoyak.params import PARAMS_FILE, Params, load
 
 
 def run(name: str, force: bool) -> None:
@@ -21,6 +21,6 @@ def run(name: str, force: bool) -> None:
         raise UserError(
             f"{PARAMS_FILE} has changes that are in no preset: commit or keep a copy of it, then use --force."
         )
-    load(presets[name], env={})
+    load(Params, presets[name], env={})
     write_text(current, text)
     print(f"{PARAMS_FILE} is now presets/{name}.yaml")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from yoyak import params
+from yoyak.params.stages import RegisterParams
 from yoyak.registry import check
 
 
 def run() -> None:
     """Register this commit's models."""
-    p = params.read("ensemble", "generation", "members", "registry", "scoring", "seed")
+    p = params.load(RegisterParams)
     mark = check.fingerprint()
     if check.was_last(mark) and check.quick_check(mark, p.registry.name):
         print("nothing changed: the registry has this result")

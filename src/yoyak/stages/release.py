@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from yoyak import params
+from yoyak.params.stages import ReleaseParams
 from yoyak.registry import check
 
 
 def run() -> None:
     """Register what is in exports/ and move the alias ``serving``."""
-    p = params.read("generation", "registry.name", "serving")
-    name = p.registry.name
+    p = params.load(ReleaseParams)
+    name = p.registry_name
     mark = check.release_fingerprint()
     if check.quick_release_check(mark, name):
         print("nothing changed: the registry has this release")

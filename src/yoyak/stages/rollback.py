@@ -9,7 +9,7 @@ from yoyak import params
 
 def run(alias: Literal["champion", "serving"]) -> None:
     """Let an alias point to the version that it pointed to before."""
-    name = params.read("registry.name").registry.name
+    name = params.load(params.Params).registry.name
     from yoyak.registry import deployment, promotion
 
     if alias == "champion":

@@ -16,10 +16,9 @@ from yoyak.files import atomic_path
 
 def run(model: str, input: str = "-", output: str = "-") -> None:
     """Summarize a CSV or JSONL file (``-``: standard input) into a CSV ``fname,summary``."""
-    # A model can be used anywhere: outside of a project, columns have their usual names.
     if output != "-" and Path(output).is_dir():
         raise UserError(f"--output {output} is a folder: name a file in it.")
-    data = params.read("data").data if Path(params.PARAMS_FILE).exists() else params.Data()
+    data = params.load_or_default().data
     from yoyak.bundles.resolve import resolve_model
     from yoyak.data.preparing import read_input
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from yoyak import params
 from yoyak.files import atomic_path, write_json
 from yoyak.models import catalog
+from yoyak.params.stages import TrainParams
 from yoyak.tracking import lineage, runs
 
 
 def run(member: str) -> None:
     """Train a member; write models/, metrics/, plots/ and receipts/, and a run with its curves in MLflow."""
-    p = params.read(f"members.{member}", "seed")
-    settings = p.members[member]
+    p = params.load(TrainParams, key=member)
+    settings = p.member
     prepared = Path("prepared")
     inputs = lineage.digests([prepared])
     from yoyak.data.records import read_jsonl
@@ -25,7 +26,7 @@ def run(member: str) -> None:
     own = prepared / "tokenizers" / settings.tokenizer if settings.tokenizer else None
     source = own or catalog.checkpoint(str(settings.checkpoint))
     train, dev = read_jsonl(prepared / "train.jsonl"), read_jsonl(prepared / "dev.jsonl")
-    with runs.stage_run(stage="train", member=member, params=vars(p), inputs=inputs) as run:
+    with runs.stage_run(stage="train", member=member, params=params.dump(p, member), inputs=inputs) as run:
         for name, rows in (("train", train), ("dev", dev)):
             run.log_dataset(f"prepared/{name}.jsonl", context=name, rows=len(rows))
         done = train_member(

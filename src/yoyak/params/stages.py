@@ -1,0 +1,143 @@
+"""What each stage of dvc.yaml reads of params.yaml: one class per stage, whose fields are the stage's ``params:``.
+
+A field is the section of the same name unless it is marked with `At`. A test compares these classes with dvc.yaml.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BaseModel
+
+from yoyak.params.base import Granularity, Name, Section, Seed
+from yoyak.params.data import Data, Tokenizer
+from yoyak.params.deploy import Bench, Export, Gate, Serving, ServingBatchSize, Threads
+from yoyak.params.ensemble import Ensemble, MinMembers, OfCandidates, OfModels, Processes, Views
+from yoyak.params.generation import Generation
+from yoyak.params.members import Member
+from yoyak.params.registry import Registry
+from yoyak.params.report import Report
+from yoyak.params.scoring import Scoring
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """Marks a field with its path in params.yaml; ``{key}`` stands for the member or strategy of the stage."""
+
+    path: str
+
+
+def paths(schema: type[BaseModel]) -> dict[str, str]:
+    """Return the path in params.yaml of each field of a class."""
+    return {
+        name: next((mark.path for mark in field.metadata if isinstance(mark, At)), name)
+        for name, field in schema.model_fields.items()
+    }
+
+
+class PrepareParams(Section):
+    """Params of `yoyak prepare`."""
+
+    data: Data
+    seed: Seed
+    tokenizers: dict[Name, Tokenizer]
+
+
+class TrainParams(Section):
+    """Params of `yoyak train <member>`."""
+
+    member: Annotated[Member, At("members.{key}")]
+    seed: Seed
+
+
+class PredictParams(Section):
+    """Params of `yoyak predict <member>`."""
+
+    views: Annotated[Views, At("ensemble.tta")]
+    generation: Generation
+    seed: Seed
+
+
+class EnsembleParams(Section):
+    """Params of `yoyak ensemble <strategy>`."""
+
+    granularity: Annotated[Granularity, At("ensemble.granularity")]
+    min_members: Annotated[MinMembers, At("ensemble.min_members")]
+    processes: Annotated[Processes, At("ensemble.processes")]
+    strategy: Annotated[OfCandidates, At("ensemble.strategies.{key}")]
+    members: dict[Name, Member]
+    seed: Seed
+
+
+class BlendParams(Section):
+    """Params of `yoyak blend <strategy>`."""
+
+    granularity: Annotated[Granularity, At("ensemble.granularity")]
+    min_members: Annotated[MinMembers, At("ensemble.min_members")]
+    strategy: Annotated[OfModels, At("ensemble.models.{key}")]
+    generation: Generation
+
+
+class EvaluateParams(Section):
+    """Params of `yoyak evaluate`."""
+
+    ensemble: Ensemble
+    members: dict[Name, Member]
+    scoring: Scoring
+    seed: Seed
+
+
+class RegisterParams(Section):
+    """Params of `yoyak register`."""
+
+    ensemble: Ensemble
+    generation: Generation
+    members: dict[Name, Member]
+    registry: Registry
+    scoring: Scoring
+    seed: Seed
+
+    def training(self, member: str) -> TrainParams:
+        """Return the params that a member was trained with."""
+        return TrainParams(member=self.members[member], seed=self.seed)
+
+
+class ReportParams(Section):
+    """Params of `yoyak report`: all that the pipeline reads, since the report shows them."""
+
+    seed: Seed
+    data: Data
+    tokenizers: dict[Name, Tokenizer]
+    members: dict[Name, Member]
+    generation: Generation
+    ensemble: Ensemble
+    scoring: Scoring
+    registry: Registry
+    report: Report
+
+
+class ExportParams(Section):
+    """Params of `yoyak export`."""
+
+    export: Export
+
+
+class BenchParams(Section):
+    """Params of `yoyak bench`."""
+
+    bench: Bench
+    gate: Gate
+    generation: Generation
+    scoring: Scoring
+    seed: Seed
+    serving_batch_size: Annotated[ServingBatchSize, At("serving.batch_size")]
+    serving_threads: Annotated[Threads, At("serving.threads")]
+
+
+class ReleaseParams(Section):
+    """Params of `yoyak release`."""
+
+    generation: Generation
+    registry_name: Annotated[Name, At("registry.name")]
+    serving: Serving
