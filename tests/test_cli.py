@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import command_line
 from yoyak import cli
 from yoyak.data.samples import write_corpus
 from yoyak.errors import nearest
@@ -25,50 +27,99 @@ def yoyak(*arguments: str, folder: Path | None = None, stdin: str = "") -> subpr
 
 
 def test_help_imports_nothing_heavy() -> None:
-    loaded = f"[name for name in {HEAVY} if name in sys.modules]"
-    code = f"import sys; from yoyak import cli; cli.parser().format_help(); print({loaded})"
+    code = f"""
+import sys
+from yoyak import cli
+cli.main(["--help"])
+print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stderr.strip() == "[]"
+    assert "Train one member" in done.stdout
 
 
-def test_help_names_every_verb() -> None:
-    done = yoyak("--help")
-    assert done.returncode == 0
-    for verb in (
-        "prepare",
-        "train",
-        "predict",
-        "summarize",
-        "combine",
-        "import",
-        "convert",
-        "rollback",
-        "corpus",
-        "evaluate",
-        "register",
-        "report",
-        "export",
-        "serve",
-        "demo",
-        "bench",
-        "release",
-        "samples",
-        "params",
-        "preset",
-    ):
-        assert verb in done.stdout
+def test_the_command_line_is_frozen() -> None:
+    said = "the command line has changed: if you meant that, run `python tests/command_line.py` and commit the file"
+    assert command_line.describe() == command_line.FILE.read_text(encoding="utf-8"), said
 
 
-def test_every_verb_has_a_stage() -> None:
+@pytest.mark.parametrize("columns", [80, 120])
+def test_help_fits_the_terminal_and_has_no_colours_when_it_is_piped(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for arguments in (["--help"], *([verb.name, "--help"] for verb in cli.VERBS)):
+        assert cli.main(arguments) == 0
+        out = capsys.readouterr().out
+        assert "\x1b" not in out
+        assert [line for line in out.splitlines() if len(line) > columns] == []
+
+
+def test_help_names_every_verb_and_each_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    out = capsys.readouterr().out
     for verb in cli.VERBS:
-        assert (Path(cli.__file__).parent / "stages" / f"{cli.MODULES.get(verb, verb)}.py").is_file()
+        assert f"\n  {verb.name} " in out
+        assert verb.examples
+        assert all(f"yoyak {verb.name}" in example for example in verb.examples)
 
 
-@pytest.mark.parametrize("arguments", [["train"], ["nonsense"], [], ["samples", "--n", "0"]])
-def test_wrong_arguments_exit_with_2(arguments: list[str], tmp_path: Path) -> None:
-    done = yoyak(*arguments, folder=tmp_path)
-    assert done.returncode == 2
-    assert "usage:" in done.stderr
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nonsense"], "'nonsense'"),
+        (["sampels"], "did you mean 'samples'?"),
+        (["--hlep"], "did you mean '--help'?"),
+        (["train"], "MEMBER is missing"),
+        (["train", "a", "b"], "too many arguments: b"),
+        (["samples", "--n", "0"], ">= 1"),
+        (["samples", "--n", "many"], '"many"'),
+        (["samples", "--n"], "--n needs a value"),
+        (["samples", "--sead", "3"], "Did you mean --seed?"),
+        (["serve", "--port", "65536"], "<= 65535"),
+        (["serve", "--port", "-1"], ">= 0"),
+        (["rollback", "champoin"], 'did you mean "champion"?'),
+        (["predict", "--model", "x"], "`yoyak summarize`"),
+        (["predict", "--model=x", "--input", "y"], "`yoyak summarize`"),
+        (["ensemble", "--models", "a", "b"], "`yoyak combine`"),
+        (["ensemble", "--all"], "`yoyak combine --all`"),
+        (["register", "model.zip"], "`yoyak import`"),
+        (["register", "--undo"], "`yoyak rollback champion`"),
+        (["release", "--undo"], "`yoyak rollback serving`"),
+        (["export", "--model", "a", "--output", "b"], "`yoyak convert`"),
+        (["samples", "--corpus", "data"], "`yoyak corpus`"),
+    ],
+)
+def test_a_wrong_command_line_is_one_sentence_and_exits_with_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("yoyak")
+    assert said.lower() in error.lower()
+    assert error.count("\n") == 1
+    assert "--help`)" in error
+
+
+def test_no_verb_prints_the_help_and_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "summarize" in said.err
+
+
+def test_a_shell_completes_verbs_and_choices(tmp_path: Path) -> None:
+    path = tmp_path / "completion"
+    install = [YOYAK, "--install-completion", "--shell", "bash", "--output", path]
+    subprocess.run(install, env={**os.environ, "HOME": str(tmp_path)}, check=True, capture_output=True)
+    script = f"""
+source {path}
+function=$(complete -p yoyak | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+COMP_WORDS=(yoyak roll); COMP_CWORD=1; $function; echo "${{COMPREPLY[@]}}"
+COMP_WORDS=(yoyak rollback ""); COMP_CWORD=2; $function; echo "${{COMPREPLY[@]}}"
+"""
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["rollback", "champion", "serving"]
 
 
 def test_an_error_is_one_sentence_and_its_traceback_is_in_the_log(tmp_path: Path) -> None:

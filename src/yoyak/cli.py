@@ -1,166 +1,370 @@
-"""The command line: `yoyak <verb>`. It parses, calls a stage, and turns errors into one sentence."""
+"""The command line, `yoyak <verb>`: which verbs there are, what `--help` prints and how errors are reported.
+
+The arguments of a verb are the typed signature of `run` in its module, read by cyclopts; the module is imported when
+the verb is used, so that `yoyak --help` imports nothing heavy.
+"""
 
 from __future__ import annotations
 
-import argparse
 import gc
-import importlib
 import os
 import sys
+import textwrap
 import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cyclopts import App, CycloptsError, Group, MissingArgumentError, UnusedCliTokensError
 
 from yoyak import __version__
-from yoyak.errors import UserError
+from yoyak.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from cyclopts.help import HelpEntry, HelpPanel
+    from rich.console import Console, ConsoleOptions
 
 LOG = Path("logs") / "yoyak.log"
 
-STAGES = {
-    "prepare": "clean, check and split the data, and train the tokenizers",
-    "train": "train one member of params.yaml",
-    "predict": "write a member's summaries of every split",
-    "ensemble": "make one summary of the candidates of several members",
-    "blend": "summarize with several members at once, or with one model made of them",
-    "evaluate": "score members, ensembles and extractive baselines",
-    "register": "register the members and the best one in the MLflow Model Registry",
-    "report": "write report/index.html and report/report.md",
-    "export": "write a model as ONNX graphs that run without torch, in INT8",
-    "bench": "measure the exported model beside fp32 and decide whether it is to be served",
-    "release": "register the exported model, and serve it if the bench's gate lets it",
-    "summarize": "summarize any file with any model",
-    "combine": "summarize any file with several models and combine what they write",
-    "convert": "write any model as ONNX graphs that run without torch",
-    "bundle": "write a model of MLflow as one ZIP file",
-    "import": "register the model of a ZIP file that `yoyak bundle` wrote",
-    "rollback": "take back the last move of the champion or the serving alias",
+PIPELINE, MODELS, SERVERS, PROJECT, OPTIONS = "Pipeline", "Models", "Servers", "Project", "Options"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verb:
+    """One verb of the command line; its arguments are those of ``run`` in its module."""
+
+    name: str
+    group: str
+    help: str
+    examples: tuple[str, ...]
+    module: str = ""
+    """In yoyak.stages, where it is not the verb's name."""
+
+
+VERBS = (
+    Verb(
+        name="prepare",
+        group=PIPELINE,
+        help="Clean, check and split the data, and train the tokenizers.",
+        examples=("yoyak prepare",),
+    ),
+    Verb(
+        name="train",
+        group=PIPELINE,
+        help="Train one member of params.yaml.",
+        examples=("yoyak train bart", "YOYAK__MEMBERS__BART__LEARNING_RATE=1e-4 yoyak train bart"),
+    ),
+    Verb(
+        name="predict",
+        group=PIPELINE,
+        help="Write a member's candidates for every split.",
+        examples=("yoyak predict bart",),
+    ),
+    Verb(
+        name="ensemble",
+        group=PIPELINE,
+        help="Combine the members' candidates by a strategy of params.yaml.",
+        examples=("yoyak ensemble mbr",),
+    ),
+    Verb(
+        name="blend",
+        group=PIPELINE,
+        help="Summarize with members that decode together or are merged.",
+        examples=("yoyak blend soft",),
+    ),
+    Verb(
+        name="evaluate",
+        group=PIPELINE,
+        help="Score members, ensembles and extractive baselines.",
+        examples=("yoyak evaluate",),
+    ),
+    Verb(
+        name="register",
+        group=PIPELINE,
+        help="Register the members and the best model in MLflow.",
+        examples=("yoyak register",),
+    ),
+    Verb(
+        name="report",
+        group=PIPELINE,
+        help="Write report/index.html and report/report.md.",
+        examples=("yoyak report",),
+    ),
+    Verb(
+        name="export",
+        group=PIPELINE,
+        help="Write the chosen model as INT8 ONNX graphs that run without torch.",
+        examples=("yoyak export",),
+    ),
+    Verb(
+        name="bench",
+        group=PIPELINE,
+        help="Compare the exported model with fp32 and decide whether to serve it.",
+        examples=("yoyak bench",),
+    ),
+    Verb(
+        name="release",
+        group=PIPELINE,
+        help="Register the exported model and serve it if it passed the bench.",
+        examples=("yoyak release",),
+    ),
+    Verb(
+        name="summarize",
+        group=MODELS,
+        help="Summarize any file with any model.",
+        examples=(
+            "yoyak summarize models:/yoyak@champion --input data/test.csv --output out.csv",
+            "yoyak summarize bart.zip < dialogues.csv > summaries.csv",
+        ),
+    ),
+    Verb(
+        name="combine",
+        group=MODELS,
+        help="Summarize any file with several models and combine their summaries.",
+        examples=(
+            "yoyak combine models:/yoyak-bart/1 bart.zip exports/t5 --input data/test.csv",
+            "yoyak combine --all --input data/test.csv --strategy vote",
+            "yoyak combine a.zip b.zip --input data/test.csv --weights 2 1",
+        ),
+    ),
+    Verb(
+        name="convert",
+        group=MODELS,
+        help="Write any model as ONNX graphs that run without torch.",
+        examples=("yoyak convert models:/yoyak@champion exports/champion --precision int8",),
+    ),
+    Verb(
+        name="bundle",
+        group=MODELS,
+        help="Write a model from MLflow as one ZIP file.",
+        examples=("yoyak bundle models:/yoyak@champion model.zip",),
+    ),
+    Verb(
+        name="import",
+        group=MODELS,
+        help="Register the model of a ZIP file that `yoyak bundle` wrote.",
+        examples=("yoyak import model.zip", "yoyak import model.zip --name summarizer"),
+        module="import_bundle",
+    ),
+    Verb(
+        name="rollback",
+        group=MODELS,
+        help="Undo the last move of the champion or serving alias.",
+        examples=("yoyak rollback champion", "yoyak rollback serving"),
+    ),
+    Verb(
+        name="serve",
+        group=SERVERS,
+        help="Answer HTTP requests with a model, as `mlflow models serve` does.",
+        examples=("yoyak serve", "yoyak serve models:/yoyak@champion --port 5001 --workers 2"),
+    ),
+    Verb(
+        name="demo",
+        group=SERVERS,
+        help="Show a web page where a dialogue is pasted and its summary read.",
+        examples=("yoyak demo", "yoyak demo exports/bart --port 0", "yoyak demo --url http://127.0.0.1:5001"),
+    ),
+    Verb(
+        name="params",
+        group=PROJECT,
+        help="Print every value in effect and where it comes from.",
+        examples=("yoyak params", "yoyak params --file presets/smoke.yaml"),
+    ),
+    Verb(
+        name="preset",
+        group=PROJECT,
+        help="Replace params.yaml with a file of presets/.",
+        examples=("yoyak preset smoke", "yoyak preset kobart --force"),
+    ),
+    Verb(
+        name="samples",
+        group=PROJECT,
+        help="Write generated Korean sample dialogues as CSV.",
+        examples=("yoyak samples --n 5", "yoyak samples --n 100000 --seed 1 --output big.csv"),
+    ),
+    Verb(
+        name="corpus",
+        group=PROJECT,
+        help="Write the whole sample corpus (train, dev and test) into a folder.",
+        examples=("yoyak corpus data",),
+    ),
+)
+
+FLAGS = ("--help", "-h", "--version", "--install-completion")
+"""What may stand in the place of a verb."""
+
+RENAMED = {
+    ("predict", "--model"): "yoyak summarize",
+    ("ensemble", "--models"): "yoyak combine",
+    ("ensemble", "--all"): "yoyak combine --all",
+    ("export", "--model"): "yoyak convert",
+    ("register", "--undo"): "yoyak rollback champion",
+    ("register", "--name"): "yoyak import",
+    ("release", "--undo"): "yoyak rollback serving",
+    ("samples", "--corpus"): "yoyak corpus",
 }
+"""What used to be an option of another verb, and its verb of today."""
 
 
-VERBS = (*STAGES, "serve", "demo", "samples", "corpus", "params", "preset")
-MODULES = {"import": "import_bundle"}
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of every verb; building it imports nothing heavy."""
-    top = argparse.ArgumentParser(
-        prog="yoyak",
-        description="Train, score, register and serve dialogue summarizers, Korean first.",
-        epilog="Whole pipeline: dvc repro. Runs and models: mlflow ui. Every value: params.yaml.",
+def build_app() -> App:
+    """Return the command line; the module of a verb is imported when the verb is looked up in it."""
+    app = App(
+        name="yoyak",
+        help="Train, score, register and serve dialogue summarizers, Korean first.",
+        help_epilogue="The whole pipeline: dvc repro. Runs and models: mlflow ui. Values: params.yaml.\n"
+        "More about a verb: yoyak <verb> --help",
+        help_format="plaintext",
+        help_formatter=HelpText(),
+        group_parameters=Group(OPTIONS),
+        version=f"yoyak {__version__}",
+        version_format="plaintext",
+        suppress_keyboard_interrupt=False,
+        result_action="return_value",
     )
-    top.add_argument("--version", action="version", version=f"yoyak {__version__}")
-    verbs = top.add_subparsers(dest="verb", metavar="<verb>", required=True)
-    for name, text in STAGES.items():
-        verb = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-        if name == "train":
-            verb.add_argument("member", help="name under members: in params.yaml")
-        if name == "predict":
-            verb.add_argument("member", help="member whose splits are summarized")
-        if name == "summarize":
-            verb.add_argument("model", help="models:/yoyak@champion, runs:/…, a folder, or a ZIP bundle")
-            verb.add_argument("--input", default="-", help="CSV or JSONL file with dialogues; - is standard input")
-            verb.add_argument("--output", default="-", help="CSV file fname,summary to write; - is standard output")
-        if name == "ensemble":
-            verb.add_argument("name", help="name under ensemble.strategies: in params.yaml")
-        if name == "combine":
-            _combine_options(verb)
-        if name == "bundle":
-            verb.add_argument("model", help="models:/yoyak@champion, models:/yoyak-bart/3 or runs:/…")
-            verb.add_argument("output", help="ZIP file to write")
-        if name == "convert":
-            verb.add_argument("model", help="as for summarize")
-            verb.add_argument("output", metavar="FOLDER", help="the folder to write")
-            verb.add_argument("--precision", choices=("int8", "fp32", "int4"), help="default: params.yaml's, or int8")
-        if name == "rollback":
-            verb.add_argument("alias", choices=("champion", "serving"))
-        if name == "blend":
-            verb.add_argument("name", help="name under ensemble.models: in params.yaml")
-        if name == "import":
-            verb.add_argument("bundle", help="ZIP file of a model")
-            verb.add_argument("--name", help="registered model of the bundle (default <registry.name>-<member>)")
-
-    serve = verbs.add_parser("serve", help="answer requests over HTTP with a model, as `mlflow models serve` does")
-    _server_options(serve, 5001)
-    serve.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes that share the cores")
-    demo = verbs.add_parser("demo", help="show a page where a dialogue is pasted and its summary read")
-    _server_options(demo, 7860)
-    demo.add_argument("--url", help="a server that runs already, such as that of `yoyak serve`, instead of a model")
-
-    samples = verbs.add_parser("samples", help="write generated Korean sample dialogues as CSV")
-    samples.add_argument("--n", type=_positive, default=1000, help="rows (default 1000)")
-    samples.add_argument("--seed", type=int, default=20, help="same seed, same rows (default 20)")
-    samples.add_argument("--output", default="-", help="file to write; - is standard output (default)")
-    corpus = verbs.add_parser("corpus", help="write the whole sample corpus (train, dev, test)")
-    corpus.add_argument("folder", metavar="FOLDER")
-    corpus.add_argument("--seed", type=int, default=20, help="same seed, same rows (default 20)")
-
-    params = verbs.add_parser("params", help="show the effective params and where each comes from")
-    params.add_argument("--file", default="params.yaml", help="params file (default params.yaml)")
-
-    preset = verbs.add_parser("preset", help="put presets/<name>.yaml in the place of params.yaml")
-    preset.add_argument("name", help="smoke, demo, kobart …")
-    preset.add_argument("--force", action="store_true", help="even if params.yaml has changes that are in no preset")
-    return top
-
-
-def _combine_options(some: argparse.ArgumentParser) -> None:
-    some.add_argument("models", nargs="*", metavar="MODEL", help="models:/…, runs:/…, folders and ZIP bundles")
-    some.add_argument("--all", action="store_true", help="every registered member, and every ZIP below --folder")
-    some.add_argument("--folder", default=".", help="where --all looks for ZIP files (default: here)")
-    some.add_argument("--input", default="-", help="CSV or JSONL file with dialogues; - is standard input")
-    some.add_argument("--output", default="ensemble_results", metavar="FOLDER", help="default ensemble_results")
-    some.add_argument("--strategy", default="mbr", help="mbr (default), vote, weighted …, or a name of params.yaml")
-    some.add_argument("--weights", nargs="+", type=float, metavar="W", help="one for each model, in their order")
-    some.add_argument("--min-members", type=_positive, metavar="N", help="models that must be usable (default 2)")
-    some.add_argument("--parallel", action="store_true", help="all models at once: more memory, less time")
-
-
-def _server_options(verb: argparse.ArgumentParser, port: int) -> None:
-    verb.add_argument(
-        "model", nargs="?", help="as for summarize (default the registered one to serve, else the champion)"
-    )
-    verb.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default 127.0.0.1)")
-    verb.add_argument("--port", type=_port, default=port, help=f"0 is any free one (default {port})")
+    groups = {name: Group.create_ordered(name) for name in (PIPELINE, MODELS, SERVERS, PROJECT, OPTIONS)}
+    for index, verb in enumerate(VERBS):
+        app.command(
+            f"yoyak.stages.{verb.module or verb.name}:run",
+            name=verb.name,
+            group=groups[verb.group],
+            help=verb.help,
+            help_epilogue="\n  ".join(("Examples:", *verb.examples)),
+            sort_key=index,
+        )
+    app.register_install_completion_command(group=groups[OPTIONS], help="Let your shell complete verbs and options.")
+    for flag, text in (("--help", "Print this help."), ("--version", "Print the version.")):
+        app[flag].group, app[flag].help = groups[OPTIONS], text
+    return app
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb and return the exit code: 0, 1 after an error a person can put right, 130 after Ctrl-C."""
-    options = parser().parse_args(arguments)
+    """Run one verb and return the exit code.
+
+    0 is success, 1 an error that a person can fix, 2 a wrong command line, 130 Ctrl-C.
+    """
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
     # Importing torch, transformers and mlflow makes a million objects that stay: looking through them again and again
     # for cycles takes an eighth of the imports' time.
     gc.set_threshold(100_000)
+    app = build_app()
+    name = f"yoyak {tokens[0]}" if tokens and not tokens[0].startswith("-") else "yoyak"
     try:
-        _run(options)
+        if not tokens:
+            app.help_print(console=app.error_console)
+            return 2
+        wrong = check_verb(tokens)
+        if wrong:
+            _say(f"yoyak: {wrong} (see `yoyak --help`)")
+            return 2
+        app(tokens, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _say(f"{name}: {usage_error(error)} (see `{name} --help`)")
+        return 2
     except UserError as error:
         _log_traceback()
-        _say(f"yoyak {options.verb}: {error}")
+        _say(f"{name}: {error}")
         return 1
     except KeyboardInterrupt:
-        _say(f"yoyak {options.verb}: interrupted")
+        _say(f"{name}: interrupted")
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        where = _log_traceback()
-        _say(f"yoyak {options.verb}: {_sentence(error)} (traceback: {where})")
+        log = _log_traceback()
+        _say(f"{name}: {_sentence(error)} (traceback: {log})")
         return 1
     return 0
 
 
-def _run(options: argparse.Namespace) -> None:
-    stage = importlib.import_module(f"yoyak.stages.{MODULES.get(options.verb, options.verb)}")
-    values = {key: value for key, value in vars(options).items() if key != "verb"}
-    stage.run(**values)
+def check_verb(tokens: Sequence[str]) -> str:
+    """Return what is wrong with the verb: unknown, or an old spelling of another one. Empty where nothing is."""
+    verb, *rest = tokens
+    known = [each.name for each in VERBS]
+    if verb.startswith("-"):
+        return "" if verb in FLAGS else f"there is no option {verb}{nearest(verb, FLAGS)}"
+    if verb not in known:
+        return f"there is no verb '{verb}'{nearest(verb, known)}"
+    for token in rest:
+        option = token.partition("=")[0]
+        if (verb, option) in RENAMED:
+            return f"`yoyak {verb} {option}` is now `{RENAMED[verb, option]}`"
+    if verb == "register" and rest and not rest[0].startswith("-"):
+        return "`yoyak register FILE` is now `yoyak import`"
+    return ""
+
+
+def usage_error(error: CycloptsError) -> str:
+    """Return what is wrong with the arguments, as part of a sentence."""
+    if isinstance(error, MissingArgumentError) and error.argument is not None:
+        name = error.keyword or error.argument.name
+        return f"{name} needs a value" if error.keyword else f"{name.lstrip('-').upper()} is missing"
+    if isinstance(error, UnusedCliTokensError):
+        return f"too many arguments: {' '.join(error.unused_tokens or ())}"
+    first, *others = " ".join(str(error).split()).rstrip(".").split(". ")
+    return "; ".join(part[:1].lower() + part[1:] for part in (first, *others))
+
+
+class HelpText:
+    """Help in two aligned columns of plain text: no boxes, and no colours but bold titles in a terminal."""
+
+    def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
+        """Print one group of verbs or of arguments."""
+        from rich.text import Text
+
+        rows = [(", ".join(_labels(entry)), _description(entry, console, options)) for entry in panel.entries]
+        if not rows:
+            return
+        console.print()
+        console.print(Text(f"{panel.title}:", style="bold"))
+        indent = min(max(len(label) for label, _ in rows), 24) + 4
+        width = min(console.width, 110)
+        for label, text in rows:
+            first, *others = textwrap.wrap(text, width - indent, break_on_hyphens=False) or [""]
+            _print(console, f"  {label:{indent - 2}}{first}")
+            for line in others:
+                _print(console, " " * indent + line)
+
+    def render_usage(self, console: Console, options: ConsoleOptions, usage: Any) -> None:
+        """Print the first line."""
+        _print(console, f"Usage: {str(usage).strip()}")
+
+    def render_description(self, console: Console, options: ConsoleOptions, description: Any) -> None:
+        """Print what the verb does."""
+        console.print()
+        _print(console, _plain_text(description, console, options))
+
+
+def _labels(entry: HelpEntry) -> list[str]:
+    return [entry.positional_label] if entry.positional_label else [*entry.all_options]
+
+
+def _description(entry: HelpEntry, console: Console, options: ConsoleOptions) -> str:
+    notes = [
+        _plain_text(entry.description, console, options) if entry.description else "",
+        f"One of {', '.join(entry.choices)}." if entry.choices else "",
+        f"[default: {entry.default}]" if entry.default and entry.default != "False" else "",
+    ]
+    return " ".join(note for note in notes if note)
+
+
+def _plain_text(renderable: Any, console: Console, options: ConsoleOptions) -> str:
+    wide = options.update(width=10_000)
+    return "".join(segment.text for segment in console.render(renderable, wide)).strip()
+
+
+def _print(console: Console, line: str) -> None:
+    console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
 
 
 def _sentence(error: Exception) -> str:
-    """Say what went wrong where no stage has said it: the disk and its files, or something unforeseen."""
+    """Say what went wrong where no stage has said it: the disk and its files, or something unexpected."""
     if isinstance(error, OSError) and error.strerror:
         if isinstance(error, FileNotFoundError) and not Path(error.filename).is_absolute():
             return f"{error.filename} is missing: `dvc repro` makes it, or `dvc pull` brings it"
-        place = error.filename or "a file could not be written or read"
-        return f"{place}: {error.strerror[:1].lower()}{error.strerror[1:]}"
+        path = error.filename or "a file could not be written or read"
+        return f"{path}: {error.strerror[:1].lower()}{error.strerror[1:]}"
     return f"unexpected {type(error).__name__}: {' '.join(str(error).split()) or 'it has no message'}"
 
 
@@ -181,17 +385,3 @@ def _log_traceback() -> Path | str:
     except OSError:
         return "not written, the folder is read-only"
     return LOG
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, not {value}")
-    return value
-
-
-def _port(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 1 << 16:
-        raise argparse.ArgumentTypeError(f"must be between 0 and 65535, not {value}")
-    return value

@@ -25,7 +25,7 @@ from yoyak.ensemble.pool import Outcome, Row
 from yoyak.ensemble.vote import vote
 from yoyak.errors import UserError
 from yoyak.files import write_json
-from yoyak.params.base import ROUGE_WEIGHTS, Granularity
+from yoyak.params.base import Granularity
 from yoyak.params.ensemble import Mbr, OfCandidates, Stack, VotePositional
 
 BATCH = 500

@@ -15,6 +15,7 @@ from yoyak.files import atomic_path, write_json
 from yoyak.params import Generation
 from yoyak.params.ensemble import Soft, Soup
 from yoyak.params.stages import BlendParams
+from yoyak.stages.arguments import BlendName
 from yoyak.tracking import lineage, runs
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Blend:
     """Where something was fitted to dev: places of dialogues there, with the fit that did not see them."""
 
 
-def run(name: str) -> None:
+def run(name: BlendName, /) -> None:
     """Write ensembles/<name>/: what a strategy of ensemble.models makes of every split, and the model of a soup."""
     where = f"ensemble.models.{name}"
     p = params.load(BlendParams, key=name)

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from yoyak.errors import UserError
 
 
-def run(model: str, output: str) -> None:
+def run(
+    model: Annotated[str, Parameter(help="models:/yoyak@champion, models:/yoyak-bart/3 or runs:/….")],
+    output: Annotated[str, Parameter(help="ZIP file to write.")],
+    /,
+) -> None:
     """Write the model of an MLflow URI to a ZIP."""
     out = Path(output)
     if out.is_dir():

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Annotated, get_args
+
+from cyclopts import Parameter
 
 from yoyak import params
 from yoyak.errors import UserError, nearest
 from yoyak.params.ensemble import Ensemble, OfCandidates
+from yoyak.stages.arguments import Count, InputFile, ModelUri
 
 
 def run(
-    models: Sequence[str] = (),
-    all: bool = False,
-    folder: str = ".",
-    input: str = "-",
-    output: str = "ensemble_results",
-    strategy: str = "mbr",
-    weights: Sequence[float] | None = None,
-    min_members: int | None = None,
-    parallel: bool = False,
+    *models: ModelUri,
+    all: Annotated[
+        bool, Parameter(negative=(), help="Every registered member, and every ZIP file below --folder.")
+    ] = False,
+    folder: Annotated[str, Parameter(help="Where --all looks for ZIP files.")] = ".",
+    input: InputFile = "-",
+    output: Annotated[str, Parameter(help="Folder for the summaries, each model's own ones and the metadata.")] = (
+        "ensemble_results"
+    ),
+    strategy: Annotated[str, Parameter(help="mbr, vote, weighted …, or a name under ensemble.strategies:.")] = "mbr",
+    weights: Annotated[
+        list[float] | None, Parameter(negative=(), consume_multiple=True, help="One for each model, in their order.")
+    ] = None,
+    min_members: Annotated[
+        Count | None, Parameter(help="Fewest models that must be usable; without it, ensemble.min_members or 2.")
+    ] = None,
+    parallel: Annotated[bool, Parameter(negative=(), help="Run all models at once: more memory, less time.")] = False,
 ) -> None:
     """Summarize a CSV or JSONL file (``-``: standard input) with many models and combine what they write."""
     if not models and not all:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from yoyak import params
 from yoyak.errors import UserError
+from yoyak.stages.arguments import ModelUri
 
 
-def run(model: str, output: str, precision: Literal["int8", "fp32", "int4"] | None = None) -> None:
+def run(
+    model: ModelUri,
+    output: Annotated[str, Parameter(help="Folder to write; an earlier export there is replaced.")],
+    /,
+    *,
+    precision: Annotated[
+        Literal["int8", "fp32", "int4"] | None,
+        Parameter(help="Without it, export.precision of params.yaml or int8."),
+    ] = None,
+) -> None:
     """Export a folder, or a model of MLflow, with the settings of params.yaml where there is one."""
     out = Path(output)
     if out.exists() and not (out / "onnx.json").is_file():

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 
-def run(folder: str, seed: int = 20) -> None:
+from cyclopts import Parameter
+
+from yoyak.stages.arguments import Seed
+
+
+def run(folder: Annotated[str, Parameter(help="Folder to write into.")], /, *, seed: Seed = 20) -> None:
     """Write train, dev and test files into ``folder``."""
     from yoyak.data.samples import write_corpus
 

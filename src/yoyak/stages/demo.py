@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import threading
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from yoyak.errors import UserError
+from yoyak.stages.arguments import Host, Port, ServedModel
 
 LOCAL = "127.0.0.1"
 
 
-def run(model: str | None = None, host: str = LOCAL, port: int = 7860, url: str | None = None) -> None:
+def run(
+    model: ServedModel = None,
+    /,
+    *,
+    host: Host = LOCAL,
+    port: Port = 7860,
+    url: Annotated[
+        str | None, Parameter(help="A running server, such as that of `yoyak serve`, instead of a model.")
+    ] = None,
+) -> None:
     """Show the page until Ctrl-C, for a model that is served for it alone, or for the server at ``url``."""
     if model is not None and url is not None:
         raise UserError("--url names a server that has its model: give a model or --url, and not both.")

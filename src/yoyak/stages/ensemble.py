@@ -10,10 +10,11 @@ from yoyak import params
 from yoyak.errors import UserError
 from yoyak.files import atomic_path
 from yoyak.params.stages import EnsembleParams
+from yoyak.stages.arguments import StrategyName
 from yoyak.tracking import lineage, runs
 
 
-def run(name: str) -> None:
+def run(name: StrategyName, /) -> None:
     """Write what a strategy of params.yaml makes of the members' candidates, split by split."""
     p = params.load(EnsembleParams, key=name)
     members = p.strategy.members or list(p.members)

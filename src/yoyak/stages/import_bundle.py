@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from yoyak import params
 from yoyak.errors import UserError
 
 
-def run(bundle: str, name: str | None = None) -> None:
+def run(
+    bundle: Annotated[str, Parameter(help="ZIP file that `yoyak bundle` wrote.")],
+    /,
+    *,
+    name: Annotated[
+        str | None, Parameter(help="Registered model to add a version to; without it <registry.name>-<member>.")
+    ] = None,
+) -> None:
     """Register the model of a ZIP that `yoyak bundle` wrote, here or anywhere."""
     if not Path(bundle).is_file():
         raise UserError(f"{bundle} is not a file: give the ZIP that `yoyak bundle` wrote.")

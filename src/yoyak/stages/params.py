@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
+from cyclopts import Parameter
 from pydantic import BaseModel
 
-from yoyak.params import Params, validate
+from yoyak.params import PARAMS_FILE, Params, validate
 from yoyak.params.overrides import effective
 
 
-def run(file: str) -> None:
+def run(*, file: Annotated[str, Parameter(help="A params file.")] = PARAMS_FILE) -> None:
     """Print one line for each value: key, value, and default, the file's name or the variable behind it."""
     tree, sources = effective(file, os.environ, Params)
     rows = list(_rows(validate(tree, file), tree, (), file, sources))

@@ -12,13 +12,14 @@ from yoyak import params
 from yoyak.errors import UserError
 from yoyak.files import atomic_path
 from yoyak.params.stages import PredictParams
+from yoyak.stages.arguments import MemberName
 
 if TYPE_CHECKING:
     from yoyak.decoding.candidates import Candidate
     from yoyak.decoding.torch import Summarizer
 
 
-def run(member: str) -> None:
+def run(member: MemberName, /) -> None:
     """Write the member's candidates for every split but train, those of the dialogues' views behind its own."""
     p = params.load(PredictParams)
     from yoyak.data.records import read_jsonl

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from yoyak.errors import UserError, nearest
 from yoyak.files import write_text
 from yoyak.params import PARAMS_FILE, Params, load
 
 
-def run(name: str, force: bool) -> None:
+def run(
+    name: Annotated[str, Parameter(help="A file of presets/ without .yaml: smoke, demo, kobart ….")],
+    /,
+    *,
+    force: Annotated[
+        bool, Parameter(negative=(), help="Even if params.yaml has changes that are in no preset.")
+    ] = False,
+) -> None:
     """Copy presets/<name>.yaml over params.yaml; a params.yaml that equals no preset is only lost with ``force``."""
     presets = {path.stem: path for path in sorted(Path("presets").glob("*.yaml"))}
     if name not in presets:

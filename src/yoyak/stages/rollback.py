@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from yoyak import params
 
 
-def run(alias: Literal["champion", "serving"]) -> None:
+def run(
+    alias: Annotated[Literal["champion", "serving"], Parameter(help="The alias of the registered model to move back.")],
+    /,
+) -> None:
     """Let an alias point to the version that it pointed to before."""
     name = params.load(params.Params).registry.name
     from yoyak.registry import deployment, promotion

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from yoyak.files import atomic_path
+from yoyak.stages.arguments import Count, Seed
 
 
-def run(n: int = 1000, seed: int = 20, output: str = "-") -> None:
+def run(
+    *,
+    n: Annotated[Count, Parameter(help="Number of dialogues.")] = 1000,
+    seed: Seed = 20,
+    output: Annotated[str, Parameter(help="CSV file to write; - is standard output.")] = "-",
+) -> None:
     """Write ``n`` rows to ``output`` (``-``: standard output)."""
     from yoyak.data.samples import write_samples
 

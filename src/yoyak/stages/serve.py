@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import json
 import shlex
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from yoyak.stages.arguments import Count, Host, Port, ServedModel
 
 
-def run(model: str | None = None, host: str = "127.0.0.1", port: int = 5001, workers: int = 1) -> None:
+def run(
+    model: ServedModel = None,
+    /,
+    *,
+    host: Host = "127.0.0.1",
+    port: Port = 5001,
+    workers: Annotated[Count, Parameter(help="Processes that share the cores.")] = 1,
+) -> None:
     """Serve a model until Ctrl-C; ``port`` 0 is any free one."""
     from yoyak.serving import launch, target
 

@@ -7,14 +7,23 @@ import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TextIO
+from typing import Annotated, TextIO
+
+from cyclopts import Parameter
 
 from yoyak import params
 from yoyak.errors import UserError
 from yoyak.files import atomic_path
+from yoyak.stages.arguments import InputFile, ModelUri
 
 
-def run(model: str, input: str = "-", output: str = "-") -> None:
+def run(
+    model: ModelUri,
+    /,
+    *,
+    input: InputFile = "-",
+    output: Annotated[str, Parameter(help="CSV file fname,summary to write; - is standard output.")] = "-",
+) -> None:
     """Summarize a CSV or JSONL file (``-``: standard input) into a CSV ``fname,summary``."""
     if output != "-" and Path(output).is_dir():
         raise UserError(f"--output {output} is a folder: name a file in it.")

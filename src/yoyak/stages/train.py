@@ -9,10 +9,11 @@ from yoyak import params
 from yoyak.files import atomic_path, write_json
 from yoyak.models import catalog
 from yoyak.params.stages import TrainParams
+from yoyak.stages.arguments import MemberName
 from yoyak.tracking import lineage, runs
 
 
-def run(member: str) -> None:
+def run(member: MemberName, /) -> None:
     """Train a member; write models/, metrics/, plots/ and receipts/, and a run with its curves in MLflow."""
     p = params.load(TrainParams, key=member)
     settings = p.member
