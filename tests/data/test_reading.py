@@ -22,7 +22,7 @@ DataOf = Callable[..., params.Data]
 def sentence(data: params.Data) -> str:
     """Return the error of preparing, with the temporary folder taken out."""
     with pytest.raises(UserError) as caught:
-        prepare_splits(data, seed=20)
+        prepare_splits(data)
     text = str(caught.value).replace(f"{data.folder}/", "")
     assert "\n" not in text
     assert text.endswith((".", "?"))
@@ -67,12 +67,13 @@ def test_optional_columns_may_be_missing(data_of: DataOf, good: str) -> None:
     table = read_table(Path(data.folder) / "train.csv", data, "train")
     assert [row.value.fname for row in table.rows] == ["train_0", "train_1", "train_2"]
     assert {(row.value.topic, row.value.slice, len(row.value.summaries)) for row in table.rows} == {("", "", 1)}
-    assert table.facts["columns"] == {
+    assert table.format["columns"] == {
         "id": None,
         "dialogue": "dialogue",
         "summary": ["summary"],
         "topic": None,
         "slice": None,
+        "group": None,
         "unused": ["fname", "topic"],
     }
 
@@ -108,25 +109,23 @@ def test_an_unknown_encoding_is_named(data_of: DataOf, good: str) -> None:
 
 
 def test_an_unclosed_quote_is_placed_where_it_opens(data_of: DataOf, good: str) -> None:
-    words = "is not closed rightly; end the field with a quote, and double each quote inside it."
+    words = "is not closed properly; end the field with a quote, and double each quote inside it."
     at_the_end = good + 'd,"#Person1#: 끝\n#Person2#: 네,요약,일상\n'
     assert sentence(data_of({"train.csv": at_the_end})) == (
-        f"train.csv, row 4 (line 8): the quote that opens on line 8 {words}"
+        f"train.csv, row 4 (line 8): the quote opened on line 8 {words}"
     )
     between = good.replace('요."', "요.", 1)
     assert sentence(data_of({"train.csv": between})) == (
-        f"train.csv, row 1 (line 2): the quote that opens on line 2 {words}"
+        f"train.csv, row 1 (line 2): the quote opened on line 2 {words}"
     )
     second_field = 'fname,dialogue,summary\na,"하나\n둘","셋\nb,넷,다섯\n'
     assert sentence(data_of({"train.csv": second_field})) == (
-        f"train.csv, row 1 (line 2): the quote that opens on line 3 {words}"
+        f"train.csv, row 1 (line 2): the quote opened on line 3 {words}"
     )
     doubled = 'fname,dialogue,summary\na,"하나\n""둘"" 셋,넷\n'
-    assert "row 1 (line 2): the quote that opens on line 2 " in sentence(data_of({"train.csv": doubled}))
+    assert "row 1 (line 2): the quote opened on line 2 " in sentence(data_of({"train.csv": doubled}))
     bare = 'fname,dialogue,summary\na,하나,둘\nb,"그가 "네" 했다",셋\n'
-    assert sentence(data_of({"train.csv": bare})) == (
-        f"train.csv, row 2 (line 3): the quote that opens on line 3 {words}"
-    )
+    assert sentence(data_of({"train.csv": bare})) == (f"train.csv, row 2 (line 3): the quote opened on line 3 {words}")
 
 
 def test_a_row_with_another_number_of_fields_is_placed(data_of: DataOf, good: str) -> None:
@@ -168,16 +167,16 @@ def test_a_byte_order_mark_and_every_line_end_are_accepted_and_noted(data_of: Da
     for end, kind in (("\r\n", "crlf"), ("\r", "cr"), ("\n", "lf")):
         data = data_of({"train.csv": "\ufeff" + good.replace("\n", end)})
         table = read_table(Path(data.folder) / "train.csv", data, "train")
-        assert [row.place for row in table.rows] == ["row 1 (line 2)", "row 2 (line 4)", "row 3 (line 6)"]
-        assert table.facts["bom"] is True
-        assert table.facts["line_ends"] == {"lf": 0, "crlf": 0, "cr": 0} | {kind: 7}
-        prepared = prepare_splits(data, seed=20)
+        assert [row.location for row in table.rows] == ["row 1 (line 2)", "row 2 (line 4)", "row 3 (line 6)"]
+        assert table.format["bom"] is True
+        assert table.format["line_ends"] == {"lf": 0, "crlf": 0, "cr": 0} | {kind: 7}
+        prepared = prepare_splits(data)
         assert {row.dialogue.count("\n") for rows in prepared.splits.values() for row in rows} == {1}
         assert prepared.report["files"]["train"]["changed"] == {}
 
 
 def test_nul_bytes_are_cleaned_and_counted(data_of: DataOf, good: str) -> None:
-    prepared = prepare_splits(data_of({"train.csv": good.replace("점심", "점\0심", 1)}), seed=20)
+    prepared = prepare_splits(data_of({"train.csv": good.replace("점심", "점\0심", 1)}))
     assert "\0" not in str(prepared.splits)
     assert prepared.report["files"]["train"]["changed"]["control_characters"]["times"] == 1
 
@@ -186,7 +185,7 @@ def test_a_row_of_200000_characters_is_cut_at_a_turn_and_counted(data_of: DataOf
     limit = csv.field_size_limit()
     turns = [f"#Person{1 + i % 2}#: {'가' * 95} {i}" for i in range(2000)]
     long = good + 'd,"' + "\n".join(turns) + '",긴 이야기,일상\n'
-    prepared = prepare_splits(data_of({"train.csv": long}, max_chars=20_000), seed=20)
+    prepared = prepare_splits(data_of({"train.csv": long}, max_chars=20_000))
     [row] = [row for rows in prepared.splits.values() for row in rows if row.fname == "d"]
     assert row.dialogue.split("\n") == turns[: row.dialogue.count("\n") + 1]
     assert 19_000 < len(row.dialogue) <= 20_000
@@ -222,8 +221,8 @@ def test_json_lines_take_numbers_as_ids_and_null_as_empty(data_of: DataOf) -> No
     data = data_of({"train.jsonl": text}, columns=params.Columns(summary=["summary1", "summary2"]))
     table = read_table(Path(data.folder) / "train.jsonl", data, "train")
     assert [(row.value.fname, row.value.summaries) for row in table.rows] == [("7", ("하나", "")), ("8", ("둘", ""))]
-    assert [row.place for row in table.rows] == ["line 1", "line 3"]
-    assert table.facts["blank_lines"] == 1
+    assert [row.location for row in table.rows] == ["line 1", "line 3"]
+    assert table.format["blank_lines"] == 1
 
 
 fields = st.text(st.characters(codec="utf-8"), max_size=30)

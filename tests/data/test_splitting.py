@@ -1,3 +1,5 @@
+"""Splits: what is together, what moves and what does not."""
+
 from __future__ import annotations
 
 import random
@@ -6,78 +8,137 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yoyak.data.checks import fold
+from yoyak.data.checks import dialogue_key
 from yoyak.data.reading import Row
 from yoyak.data.records import Dialogue
-from yoyak.data.splitting import cut
+from yoyak.data.splitting import Split, split_rows
 from yoyak.errors import UserError
 
 
-def rows_of(texts: list[str]) -> list[Row]:
+def make_rows(texts: list[str], groups: list[str] | None = None) -> list[Row]:
     return [
-        Row(value=Dialogue(fname=str(number), dialogue=text, summaries=("요약",)), place=f"row {number}")
+        Row(
+            value=Dialogue(fname=str(number), dialogue=text, summaries=("요약",)),
+            location=f"row {number}",
+            group=groups[number - 1] if groups else "",
+        )
         for number, text in enumerate(texts, 1)
     ]
 
 
-def names(rows: list[Row]) -> list[str]:
+def fnames(rows: list[Row]) -> list[str]:
     return [row.value.fname for row in rows]
 
 
+def split_by_fname(split: Split) -> dict[str, str]:
+    return {row.value.fname: name for name, rows in split.rows.items() for row in rows}
+
+
+FIRST = [f"#Person1#: {number}" for number in range(300)]
+SHARES = {"dev": 0.1, "test": 0.1}
 numbers = st.lists(st.integers(0, 30), min_size=3, max_size=60).filter(lambda values: len(set(values)) >= 3)
-ratios = st.tuples(st.floats(0.01, 0.49), st.floats(0.01, 0.49))
+shares = st.tuples(st.floats(0.01, 0.49), st.floats(0.01, 0.49))
+seeds = st.integers(0, 2**32 - 1)
 
 
-@given(numbers, ratios, st.integers(0, 9))
-def test_repeated_dialogues_stay_together_and_every_row_is_in_one_split(
-    values: list[int], shares: tuple[float, float], seed: int
+@given(numbers, shares, seeds)
+def test_equal_dialogues_stay_together_and_every_row_is_in_one_split(
+    values: list[int], chosen: tuple[float, float], seed: int
 ) -> None:
     # The same dialogue in other case and spacing is a repetition.
-    rows = rows_of([f"#Person1#: Number {v}" if i % 2 else f"#person1#:  number{v}" for i, v in enumerate(values)])
-    train, parts = cut(rows, dict(zip(("dev", "test"), shares, strict=True)), seed, file="f")
-    splits = [train, parts["dev"], parts["test"]]
-    assert all(splits)
-    assert sorted(names(train) + names(parts["dev"]) + names(parts["test"]), key=int) == names(rows)
-    keys = [{fold(row.value.dialogue) for row in split} for split in splits]
+    rows = make_rows([f"#Person1#: Number {v}" if i % 2 else f"#person1#:  number{v}" for i, v in enumerate(values)])
+    split = split_rows(rows, dict(zip(("dev", "test"), chosen, strict=True)), seed, file="f")
+    assert list(split.rows) == ["train", "dev", "test"]
+    assert all(split.rows.values())
+    assert not split.overlaps
+    assert sorted(split_by_fname(split), key=int) == fnames(rows)
+    keys = [{dialogue_key(row.value.dialogue) for row in part} for part in split.rows.values()]
     assert sum(len(each) for each in keys) == len(set().union(*keys))
-    for split in splits:
-        assert names(split) == sorted(names(split), key=int)
+    for part in split.rows.values():
+        assert fnames(part) == sorted(fnames(part), key=int)
 
 
-def test_shares_are_kept_with_pairs_of_repeated_dialogues() -> None:
-    rows = rows_of([f"#Person1#: {i // 2}" for i in range(1000)])
-    train, parts = cut(rows, {"dev": 0.1, "test": 0.2}, 20, file="f")
-    assert (len(train), len(parts["dev"]), len(parts["test"])) == (700, 100, 200)
+@given(st.lists(st.text(min_size=1, max_size=5), max_size=300), seeds, st.randoms())
+def test_further_rows_move_no_old_one(new: list[str], seed: int, chance: random.Random) -> None:
+    old = split_by_fname(split_rows(make_rows(FIRST), SHARES, seed, file="f"))
+    rows = make_rows(FIRST + new)
+    chance.shuffle(rows)
+    more = split_by_fname(split_rows(rows, SHARES, seed, file="f"))
+    assert {fname: more[fname] for fname in old} == old
+
+
+@given(st.lists(st.integers(0, 40), min_size=3, max_size=200).filter(lambda groups: len(set(groups)) > 2), seeds)
+def test_a_group_stays_together_whatever_its_dialogues_say(groups: list[int], seed: int) -> None:
+    rows = make_rows([f"#Person1#: {i}" for i in range(len(groups))], [f"call {group}" for group in groups])
+    split = split_rows(rows, {"dev": 0.2, "test": 0.2}, seed, file="f")
+    found: dict[str, set[str]] = {}
+    for name, part in split.rows.items():
+        for row in part:
+            found.setdefault(row.group, set()).add(name)
+    assert all(len(names) == 1 for names in found.values())
+
+
+def test_another_share_of_one_split_moves_nothing_in_the_other() -> None:
+    rows = make_rows(FIRST)
+    narrow = split_rows(rows, {"dev": 0.1, "test": 0.1}, 1, file="f").rows
+    wide = split_rows(rows, {"dev": 0.1, "test": 0.3}, 1, file="f").rows
+    without_test = split_rows(rows, {"dev": 0.1}, 1, file="f").rows
+    assert fnames(narrow["dev"]) == fnames(wide["dev"]) == fnames(without_test["dev"])
+    assert set(fnames(narrow["test"])) < set(fnames(wide["test"]))
+
+
+def test_a_dialogue_of_two_groups_stays_in_the_held_out_one() -> None:
+    groups = [f"call {number}" for number in range(60)]
+    before = split_rows(make_rows(FIRST[:60], groups), SHARES, 3, file="f")
+    [tested, developed, trained] = [before.rows[name][0] for name in ("test", "dev", "train")]
+    texts = [*FIRST[:60], tested.value.dialogue, tested.value.dialogue, developed.value.dialogue]
+    rows = make_rows(texts, [*groups, developed.group, trained.group, trained.group])
+    after = split_rows(rows, SHARES, 3, file="f")
+    assert {name: fnames(left_out) for name, left_out in after.overlaps.items()} == {
+        "test": ["61", "62"],
+        "dev": ["63"],
+    }
+    assert split_by_fname(after) == split_by_fname(before)
+
+
+def test_shares_are_kept_about() -> None:
+    rows = make_rows([f"#Person1#: {i // 2}" for i in range(10_000)])
+    split = split_rows(rows, {"dev": 0.1, "test": 0.2}, 20, file="f").rows
+    assert len(split["dev"]) == pytest.approx(1000, abs=150)
+    assert len(split["test"]) == pytest.approx(2000, abs=150)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_small_file_fills_every_split_and_says_so(seed: int, caplog: pytest.LogCaptureFixture) -> None:
+    rows = make_rows(["가", "나", "다", "라"])
+    split = split_rows(rows, {"dev": 1e-6, "test": 1e-6}, seed, file="data/train.csv").rows
+    assert [len(part) for part in split.values()] == [2, 1, 1]
+    assert caplog.text.count("data/train.csv") == 2
+    assert "dev" in caplog.text and "test" in caplog.text
 
 
 def test_the_order_of_rows_does_not_matter_and_the_seed_does() -> None:
-    rows = rows_of([f"#Person1#: {i}" for i in range(200)])
+    rows = make_rows(FIRST)
     shuffled = random.Random(1).sample(rows, len(rows))
-    share = {"dev": 0.1, "test": 0.1}
     first, again, other = (
-        cut(values, share, seed, file="f")[1] for values, seed in ((rows, 1), (shuffled, 1), (rows, 2))
+        split_by_fname(split_rows(values, SHARES, seed, file="f"))
+        for values, seed in ((rows, 1), (shuffled, 1), (rows, 2))
     )
-    for name in share:
-        assert set(names(first[name])) == set(names(again[name]))
-        assert set(names(first[name])) != set(names(other[name]))
+    assert first == again != other
 
 
-def test_too_few_different_dialogues_are_told() -> None:
-    with pytest.raises(UserError) as caught:
-        cut(rows_of(["가", "나", "가"]), {"dev": 0.1, "test": 0.1}, 1, file="data/train.csv")
-    assert str(caught.value) == (
-        "data/train.csv has 2 different dialogues to cut dev, test, train from: "
-        "it needs at least 3, or give dev and test a file in data.files."
-    )
+def test_too_few_different_dialogues_are_an_error() -> None:
+    with pytest.raises(UserError, match=r"data/train\.csv has 2 .*at least 3.*data\.files"):
+        split_rows(make_rows(["가", "나", "가"]), SHARES, 1, file="data/train.csv")
 
 
 @pytest.mark.parametrize(
-    ("shares", "words"),
+    ("chosen", "words"),
     [
-        ({"dev": 0.0}, "data.split.dev is 0 but data.files has no dev file"),
-        ({"dev": 0.5, "test": 0.5}, "data.split.dev and data.split.test leave no rows for train"),
+        ({"dev": 0.0}, r"data\.split\.dev is 0"),
+        ({"dev": 0.5, "test": 0.5}, r"data\.split\.dev and data\.split\.test .*below 1"),
     ],
 )
-def test_shares_that_cannot_be_are_told(shares: dict[str, float], words: str) -> None:
+def test_impossible_shares_are_an_error(chosen: dict[str, float], words: str) -> None:
     with pytest.raises(UserError, match=words):
-        cut(rows_of(list("가나다라마")), shares, 1, file="f")
+        split_rows(make_rows(list("가나다라마")), chosen, 1, file="f")

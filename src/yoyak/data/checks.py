@@ -1,4 +1,4 @@
-"""Checks of rows: identifiers, empty texts, repeated dialogues and dialogues that are in two splits."""
+"""Checks of rows: identifiers, empty texts, repeated dialogues, and dialogues that two splits share."""
 
 from __future__ import annotations
 
@@ -9,78 +9,78 @@ from yoyak.data.reading import Row
 from yoyak.data.records import Dialogue
 from yoyak.errors import UserError
 
-EXAMPLES = 20
-"""Rows that a report lists at most for each finding."""
+MAX_EXAMPLES = 20
+"""Most rows that the report lists for one finding."""
 
 
-def fold(dialogue: str) -> str:
-    """Return what two dialogues share that are the same but for whitespace and letter case."""
+def dialogue_key(dialogue: str) -> str:
+    """Return a key that two dialogues share if they differ in nothing but whitespace and letter case."""
     return "".join(dialogue.casefold().split())
 
 
 def check_ids(rows: Sequence[Row], file: str) -> None:
-    """Raise UserError for an empty identifier, or one that two rows of a file share: scores are joined by it."""
+    """Raise UserError for an identifier that is empty or not unique within its file: scores are joined on it."""
     first: dict[str, str] = {}
     for row in rows:
         fname = row.value.fname
         if not fname:
             raise UserError(
-                f"{file}, {row.place}: the id is empty; give each row its own, "
+                f"{file}, {row.location}: the id is empty; give each row its own, "
                 "or set data.columns.id to null to number the rows."
             )
         if fname in first:
             raise UserError(
-                f"{file}: {first[fname]} and {row.place} have the same id '{fname}'; give each row its own, "
+                f"{file}: {first[fname]} and {row.location} have the same id '{fname}'; give each row its own, "
                 "or set data.columns.id to null to number the rows."
             )
-        first[fname] = row.place
+        first[fname] = row.location
 
 
-def fault(row: Dialogue) -> str | None:
-    """Return why a row can neither be learnt from nor be scored, or None."""
+def unusable_reason(row: Dialogue) -> str | None:
+    """Return why a row can be used neither for training nor for scoring, or None."""
     if not row.dialogue:
         return "empty dialogue"
     return None if row.summaries else "empty summary"
 
 
-def without_repeats(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
-    """Return the rows whose dialogue and summaries are new, and those that only repeat an earlier row."""
+def separate_repeats(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """Return the rows whose dialogue and summaries are new, and the rows that only repeat an earlier one."""
     seen: set[tuple[str, tuple[str, ...]]] = set()
-    kept: list[Row] = []
-    dropped: list[Row] = []
+    unique: list[Row] = []
+    repeats: list[Row] = []
     for row in rows:
         content = (row.value.dialogue, row.value.summaries)
-        (dropped if content in seen else kept).append(row)
+        (repeats if content in seen else unique).append(row)
         seen.add(content)
-    return kept, dropped
+    return unique, repeats
 
 
-def example(row: Row, file: str) -> dict[str, str]:
-    """Return how a report points at a row."""
-    return {"fname": row.value.fname, "where": f"{file}, {row.place}"}
+def locate(row: Row, file: str) -> dict[str, str]:
+    """Return the id and the location of a row, for the report."""
+    return {"fname": row.value.fname, "where": f"{file}, {row.location}"}
 
 
-def duplicates(rows: Sequence[Row], file: str) -> dict[str, Any]:
-    """Return how many dialogues occur more than once, in how many rows beyond the first, and which."""
+def count_duplicates(rows: Sequence[Row], file: str) -> dict[str, Any]:
+    """Return which dialogues occur more than once, and in how many rows beyond the first."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(fold(row.value.dialogue), []).append(row)
+        groups.setdefault(dialogue_key(row.value.dialogue), []).append(row)
     repeated = [group for group in groups.values() if len(group) > 1]
     return {
         "dialogues": len(repeated),
         "rows_beyond_first": sum(len(group) - 1 for group in repeated),
-        "examples": [[example(row, file) for row in group[:EXAMPLES]] for group in repeated[:EXAMPLES]],
+        "examples": [[locate(row, file) for row in group[:MAX_EXAMPLES]] for group in repeated[:MAX_EXAMPLES]],
     }
 
 
-def shared_dialogues(ones: Sequence[Row], others: Sequence[Row]) -> list[tuple[Row, Row]]:
-    """Return the first rows, in each of two splits, of every dialogue that both hold."""
-    first: dict[str, Row] = {}
-    for row in others:
-        first.setdefault(fold(row.value.dialogue), row)
+def find_shared_dialogues(split: Sequence[Row], other: Sequence[Row]) -> list[tuple[Row, Row]]:
+    """Return, for every dialogue that two splits share, its first row in each."""
+    first_in_other: dict[str, Row] = {}
+    for row in other:
+        first_in_other.setdefault(dialogue_key(row.value.dialogue), row)
     shared: dict[str, tuple[Row, Row]] = {}
-    for row in ones:
-        key = fold(row.value.dialogue)
-        if key in first:
-            shared.setdefault(key, (row, first[key]))
+    for row in split:
+        key = dialogue_key(row.value.dialogue)
+        if key in first_in_other:
+            shared.setdefault(key, (row, first_in_other[key]))
     return list(shared.values())

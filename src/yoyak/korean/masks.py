@@ -24,18 +24,18 @@ def count_masks(texts: Iterable[str]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def masks_in(texts: Iterable[str]) -> list[str]:
+def distinct_masks(texts: Iterable[str]) -> list[str]:
     """Return the different masks of the texts, sorted with ``#Person2#`` before ``#Person10#``."""
-    found = {mask for text in texts for mask in MASK.findall(text)}
-    return sorted(found, key=_natural)
+    masks = {mask for text in texts for mask in MASK.findall(text)}
+    return sorted(masks, key=_natural_key)
 
 
-def stray_hashes(text: str) -> list[str]:
+def find_stray_hashes(text: str) -> list[str]:
     """Return the words that hold a ``#`` outside a mask, such as the broken mask ``#Person1:``."""
     return _STRAY.findall(MASK.sub(" ", text)) if "#" in text else []
 
 
-def _natural(mask: str) -> tuple[str, int, str]:
+def _natural_key(mask: str) -> tuple[str, int, str]:
     name = mask.strip("#")
     stem = name.rstrip("0123456789")
     return stem, int(name[len(stem) :] or 0), name

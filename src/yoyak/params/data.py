@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from yoyak.params.base import Fraction, Name, Section
+from yoyak.params.base import Fraction, Name, Section, Seed
 
 
 class Columns(Section):
@@ -21,13 +21,19 @@ class Columns(Section):
     """Subject of the dialogue; null, or a column that a file lacks, leaves it empty."""
     slice: str | None = None
     """Marker of parts that are scored by themselves, such as seen and unseen scenarios."""
+    group: str | None = None
+    """What must not be divided between splits, such as the conversation that a dialogue is a part of. Only the file
+    that dev or test are split from needs it; null keeps equal dialogues together and nothing else."""
 
 
 class Split(Section):
-    """How a split that has no file is cut from the training file."""
+    """How a split that has no file is taken from the training file: by a hash of each row's group."""
 
     dev: Fraction = 0.1
+    """Share of the groups."""
     test: Fraction = 0.1
+    seed: Seed = 0
+    """Another one gives other splits; the top level's ``seed``, that of training, does not."""
 
 
 class Data(Section):
@@ -36,8 +42,8 @@ class Data(Section):
     folder: str = "data"
     """Folder that holds the files; DVC watches it."""
     files: dict[Name, str] = {"train": "train.csv", "dev": "dev.csv", "test": "test.csv"}
-    """File of each split, relative to the folder. ``train`` is needed; ``dev`` and ``test`` are cut from it where
-    they are missing; any further name is a test set of its own."""
+    """File of each split, relative to the folder. ``train`` is needed; ``dev`` and ``test`` are split from it
+    where they are missing; any further name is a test set of its own."""
     format: Literal["auto", "csv", "jsonl"] = "auto"
     encoding: str = "utf-8"
     columns: Columns = Columns()

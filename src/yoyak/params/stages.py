@@ -40,7 +40,6 @@ class PrepareParams(Section):
     """Params of `yoyak prepare`."""
 
     data: Data
-    seed: Seed
     tokenizers: dict[Name, Tokenizer]
 
 

@@ -22,13 +22,13 @@ def run() -> None:
     from yoyak.data.lengths import add_token_histograms, write_length_plots
     from yoyak.data.preparing import prepare_splits
     from yoyak.data.records import write_jsonl
-    from yoyak.korean.masks import masks_in
+    from yoyak.korean.masks import distinct_masks
     from yoyak.models.tokenizers import train_tokenizer
 
-    prepared = prepare_splits(p.data, p.seed)
+    prepared = prepare_splits(p.data)
     train = prepared.splits["train"]
     texts = [text for row in train for text in (row.dialogue, *row.summaries)]
-    masks = masks_in(texts)
+    masks = distinct_masks(texts)
     report = prepared.report
     with atomic_path(OUT) as work:
         work.mkdir()

@@ -1,0 +1,139 @@
+"""Parsing the text of a data file, CSV or JSON lines, into records that know where they are in the file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from yoyak.errors import UserError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """The fields of one row by column, as they are in the file."""
+
+    location: str
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsvRows:
+    """The rows of a CSV file that are not blank."""
+
+    header: list[str]
+    lines: list[tuple[int, list[str]]]
+    """Number of a row's first line, and its fields."""
+    blank_lines: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JsonLines:
+    """The objects of a JSON-lines file."""
+
+    keys: list[str]
+    """Keys of all objects, in the order of their first use."""
+    records: list[Record]
+    blank_lines: int
+
+
+def parse_csv(text: str, file: str) -> CsvRows:
+    """Parse CSV text with a header. Raises UserError for a quote that is not closed or a column named twice."""
+    # The csv module refuses fields over 131,072 characters unless told otherwise, for the whole process.
+    limit = csv.field_size_limit(len(text) + 1)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows: list[tuple[int, list[str]]] = []
+    blank_lines, first_line = 0, 1
+    try:
+        for fields in reader:
+            if fields:
+                rows.append((first_line, fields))
+            else:
+                blank_lines += 1
+            first_line = reader.line_num + 1
+    except csv.Error as error:
+        location = f"row {len(rows)} (line {first_line})" if rows else f"header (line {first_line})"
+        lines = list(io.StringIO(text, newline=""))[first_line - 1 : reader.line_num]
+        raise UserError(
+            f"{file}, {location}: the quote opened on line {_find_open_quote(lines, first_line)} is not closed "
+            "properly; end the field with a quote, and double each quote inside it."
+        ) from error
+    finally:
+        csv.field_size_limit(limit)
+    header_line, fields = rows[0]
+    header = [name.strip() for name in fields]
+    repeated = next((name for name in header if name and header.count(name) > 1), None)
+    if repeated is not None:
+        raise UserError(f"{file}, header (line {header_line}): two columns are named '{repeated}', rename one.")
+    return CsvRows(header=header, lines=rows[1:], blank_lines=blank_lines)
+
+
+def csv_records(rows: CsvRows, file: str) -> list[Record]:
+    """Return the rows by column. Raises UserError if there are none, or one has another number of fields."""
+    if not rows.lines:
+        raise UserError(f"{file} has a header and no rows: it needs at least one.")
+    records = []
+    for number, (line, fields) in enumerate(rows.lines, 1):
+        location = f"row {number} (line {line})"
+        if len(fields) != len(rows.header):
+            raise UserError(
+                f"{file}, {location}: {len(fields)} field{'' if len(fields) == 1 else 's'} where the header has "
+                f"{len(rows.header)}; put quotes around a field that holds a comma, a quote or a line break."
+            )
+        records.append(Record(location=location, fields=dict(zip(rows.header, fields, strict=True))))
+    return records
+
+
+def parse_json_lines(text: str, file: str) -> JsonLines:
+    """Parse one JSON object per line; blank lines are skipped. Raises UserError for a line that is not an object."""
+    keys: dict[str, None] = {}
+    records: list[Record] = []
+    blank_lines = 0
+    for number, line in enumerate(io.StringIO(text, newline=None), 1):
+        if not line.strip():
+            blank_lines += 1
+            continue
+        try:
+            value = json.loads(line, strict=False)
+        except (ValueError, RecursionError) as error:
+            reason = error.msg if isinstance(error, json.JSONDecodeError) else "too deep or too big"
+            raise UserError(
+                f"{file}, line {number}: this is not JSON ({reason}); write one JSON object on each line."
+            ) from error
+        if not isinstance(value, dict):
+            raise UserError(
+                f"{file}, line {number}: this is {json_type(value)}, not an object; write one JSON object on each line."
+            )
+        keys.update(dict.fromkeys(value))
+        records.append(Record(location=f"line {number}", fields=value))
+    return JsonLines(keys=list(keys), records=records, blank_lines=blank_lines)
+
+
+def json_type(value: Any) -> str:
+    """Return the type of a JSON value in words, for an error."""
+    if value is None:
+        return "null"
+    names = {bool: "true or false", int: "a number", float: "a number", str: "a string", list: "a list"}
+    return names.get(type(value), "an object")
+
+
+def _find_open_quote(lines: Sequence[str], first: int) -> int:
+    """Return the line on which the last quoted field of a broken row begins; ``first`` is the number of lines[0]."""
+    state, opened = "start", first
+    for number, line in enumerate(lines, first):
+        for char in line:
+            if state == "quoted":
+                state = "closing" if char == '"' else state
+            elif char == '"' and state in ("start", "closing"):
+                opened = number if state == "start" else opened
+                state = "quoted"
+            elif char in ",\r\n":
+                state = "start"
+            elif state == "closing":
+                return opened
+            else:
+                state = "plain"
+    return opened

@@ -1,0 +1,84 @@
+"""The parts of prepared/report.json that describe the splits: topics, leakage, masks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+from yoyak.data.checks import MAX_EXAMPLES, find_shared_dialogues, locate
+from yoyak.data.reading import Row
+from yoyak.data.records import Dialogue
+from yoyak.korean import masks
+
+MAX_TOPICS = 50
+
+
+def describe_split(rows: Sequence[Dialogue], source: str) -> dict[str, Any]:
+    """Return the size of a split, where it is from, and how its references, topics and slices are distributed."""
+    topics = Counter(row.topic for row in rows if row.topic)
+    return {
+        "rows": len(rows),
+        "from": source,
+        "references": dict(sorted(Counter(str(len(row.summaries)) for row in rows).items())),
+        "topics": {
+            "different": len(topics),
+            "rows_without": sum(not row.topic for row in rows),
+            "most_common": dict(sorted(topics.items(), key=lambda item: (-item[1], item[0]))[:MAX_TOPICS]),
+        },
+        "slices": dict(sorted(Counter(row.slice for row in rows if row.slice).items())),
+    }
+
+
+def describe_leakage(
+    before: Mapping[str, list[Row]],
+    final: Mapping[str, list[Row]],
+    files: Mapping[str, str],
+    removed: Mapping[str, int],
+) -> list[dict[str, Any]]:
+    """Return the dialogues shared by each pair of splits.
+
+    Splits with a file of their own are compared as they came (``before``), those split from train as they became.
+    """
+    report = []
+    for split, other in combinations(final, 2):
+        compared = before if split in before and other in before else final
+        shared = find_shared_dialogues(compared[split], compared[other])
+        report.append(
+            {
+                "between": [split, other],
+                "dialogues": len(shared),
+                "rows_removed_from_train": removed.get(other, 0) if split == "train" else 0,
+                "examples": [
+                    {split: locate(first, files[split]), other: locate(second, files[other])}
+                    for first, second in shared[:MAX_EXAMPLES]
+                ],
+            }
+        )
+    return report
+
+
+def describe_masks(splits: Mapping[str, list[Row]], files: Mapping[str, str]) -> dict[str, Any]:
+    """Return each mask's count in each split, the masks that train lacks, and ``#`` that belong to no mask."""
+    counts: dict[str, dict[str, int]] = {}
+    stray_rows = 0
+    examples: list[dict[str, Any]] = []
+    for name, rows in splits.items():
+        for mask, count in masks.count_masks(text for row in rows for text in _texts(row)).items():
+            counts.setdefault(mask, dict.fromkeys(splits, 0))[name] = count
+        for row in rows:
+            words = [word for text in _texts(row) for word in masks.find_stray_hashes(text)]
+            stray_rows += bool(words)
+            if words and len(examples) < MAX_EXAMPLES:
+                examples.append({**locate(row, files[name]), "words": words[:5]})
+    counts = dict(sorted(counts.items(), key=lambda item: (-sum(item[1].values()), item[0])))
+    return {
+        "counts": counts,
+        "not_in_train": [mask for mask, by_split in counts.items() if not by_split["train"]],
+        "stray_hashes": {"rows": stray_rows, "examples": examples},
+    }
+
+
+def _texts(row: Row) -> tuple[str, ...]:
+    return (row.value.dialogue, *row.value.summaries)
