@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -39,6 +40,10 @@ def project(tmp_path, monkeypatch):
     """A project's folder, made the current one, without a store."""
     folder = tmp_path / "project"
     folder.mkdir()
+    # As on most machines, the folder for temporary files is not above the project's.
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     (folder / "params.yaml").write_text("seed: 20\n", encoding="utf-8")
     (folder / "data.dvc").write_text("outs:\n- md5: 0123456789abcdef0123456789abcdef.dir\n  path: data\n")
     for name in [name for name in os.environ if name.startswith(("MLFLOW_", "DVC_"))]:

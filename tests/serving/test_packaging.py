@@ -67,7 +67,7 @@ def test_it_holds_code_and_weights_and_no_pickle(artifacts):
     }
     assert not any(path.read_bytes().startswith(b"\x80") for path in files)
     assert not list(artifacts.rglob("__pycache__"))
-    assert (artifacts / "code" / "yoyak" / "decoding" / "generate.py").is_file()
+    assert (artifacts / "code" / "yoyak" / "decoding" / "torch.py").is_file()
     assert (artifacts / "artifacts" / "bart" / "yoyak.json").is_file()
     assert (artifacts / "model.py").is_file()
 
@@ -160,28 +160,27 @@ print(yoyak.__file__)
     assert (count, where) == ("1", f"{logged.artifact_location}/code/yoyak/__init__.py")
 
 
-def test_logging_is_quick_and_quiet_and_loads_no_torch(store, tiny_bart):
+def test_logging_is_quiet_and_loads_no_torch(store, tiny_bart):
     code = f"""
-import sys, time
+import sys
 from pathlib import Path
 from yoyak.tracking import runs
 with runs.stage_run("train", member="bart", params={{}}, inputs={{}}) as run:
     from yoyak.registration.packaging import log_member
-    started = time.monotonic()
     log_member(run, Path({str(tiny_bart)!r}), example="#Person1#: 네")
-    print(time.monotonic() - started, "torch" in sys.modules)
+    print("torch" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    seconds, torch = done.stdout.split()
-    assert (torch, done.stderr) == ("False", "")
-    assert float(seconds) < 3
+    assert (done.stdout.strip(), done.stderr) == ("False", "")
 
 
 def test_a_view_of_links_is_logged_as_the_files_behind_them(store, tiny_bart, tmp_path):
+    links = tmp_path / "links" / "bart"
+    links.mkdir(parents=True)
     for path in tiny_bart.iterdir():
-        (tmp_path / path.name).symlink_to(path)
+        (links / path.name).symlink_to(path)
     with runs.stage_run("train", member="bart", params={}, inputs={}) as run:
-        model = store.get_logged_model(log_member(run, tmp_path, example=DIALOGUE))
+        model = store.get_logged_model(log_member(run, links, example=DIALOGUE))
     [weights] = Path(model.artifact_location).rglob("model.safetensors")
     assert not weights.is_symlink()
     assert weights.read_bytes() == (tiny_bart / "model.safetensors").read_bytes()

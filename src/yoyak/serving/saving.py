@@ -7,6 +7,7 @@ model.predict(pandas.DataFrame({"dialogue": ["#Person1#: …"]}), params={"num_b
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -87,11 +88,11 @@ def save_model(
     import mlflow.pyfunc
     import pandas as pd
 
-    with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
+    with view_of(folder) as view, tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
         mlflow.pyfunc.save_model(
             path,
             python_model=str(Path(__file__).with_name("model.py")),
-            artifacts={"model": str(folder)},
+            artifacts={"model": str(view)},
             code_paths=[_code(Path(temporary))],
             signature=signature(generation),
             input_example=(pd.DataFrame({COLUMN: [example]}), _defaults(generation)),
@@ -111,12 +112,23 @@ def with_serving(folder: Path, serving: Mapping[str, Any]) -> Iterator[Path]:
 
 @contextmanager
 def view_of(folder: Path) -> Iterator[Path]:
-    """Yield a folder of links to a model's files; what is written there takes the place of a link."""
+    """Yield a temporary copy of a model's folder; what is written there leaves the folder itself alone.
+
+    Files are hard links where the file system allows it, since weights are large. Symbolic links would not do: MLflow
+    refuses those that lead out of the folder.
+    """
     with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
-        view = Path(temporary)
-        for path in folder.iterdir():
-            (view / path.name).symlink_to(path.resolve())
+        view = Path(temporary) / folder.name
+        shutil.copytree(folder, view, copy_function=_link_or_copy)
         yield view
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:
+        # On another file system, or on one that has no hard links.
+        shutil.copy2(source, target)
 
 
 def signature(generation: Generation) -> ModelSignature:
