@@ -281,7 +281,7 @@ def test_a_deleted_store_is_rebuilt_from_the_receipt(store, project, empty_store
     assert promotion.undo_promotion("yoyak").version == 1
 
     receipt = lineage.read_receipt(project / "receipts" / "bart.json")
-    assert restore.find_training(receipt) == restore.Training(run_id=run.run_id, restored=False)
+    assert restore.find_training(receipt) == restore.TrainingRun(run_id=run.run_id, restored=False)
     # This process still holds the deleted file open, so the new store has another name.
     (project / "mlflow.db").unlink()
     shutil.rmtree("mlruns")
@@ -293,7 +293,7 @@ def test_a_deleted_store_is_rebuilt_from_the_receipt(store, project, empty_store
     with restore.restore_run(receipt, params=params, metrics=metrics, curves="curves.csv") as again:
         new_model = log_member(again, tiny_bart, example=DIALOGUE)
     found = restore.find_training(receipt)
-    assert found == restore.Training(run_id=again.run_id, restored=True)
+    assert found == restore.TrainingRun(run_id=again.run_id, restored=True)
     restored = store.get_run(again.run_id)
     assert restored.info.run_name == "train bart"
     assert restored.info.start_time == receipt.started
