@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import replace
 
 from yoyak.data.records import Dialogue
+from yoyak.korean.masks import MASK
 
 KINDS = {
     "control_characters": "control characters and lone surrogates removed",
@@ -37,7 +38,8 @@ _JOINER = re.compile(r"(?<![\u0600-\u0dff\ufe0f\u2190-\u2bff\U0001f000-\U0001faf
 # The Hangul fillers are letters to Unicode and blanks to the eye; chats use them to send an empty message.
 _FILLER = re.compile(r"[\u3164\uffa0]")
 _SPACE = re.compile(r"\s+")
-_LABEL = r"(?:#[A-Za-z]+[0-9]*#|(?=[\w.\-]*[^\W\d])[\w.\-]{1,40})\s?[:：]"
+# A speaker's label may be a mask in any case of letters; elsewhere a mask begins with a capital.
+_LABEL = rf"(?:(?i:{MASK.pattern})|(?=[\w.\-]*[^\W\d])[\w.\-]{{1,40}})\s?[:：]"
 _LABELLED = re.compile(_LABEL)
 _LITERAL_BREAK = re.compile(r"(?:\\r)?\\n")
 _LITERAL_TURN = re.compile(rf"(?:\\r)?\\n(?: |\\r|\\n)*{_LABEL}")

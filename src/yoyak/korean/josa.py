@@ -1,8 +1,10 @@
-"""Korean particles that follow the final consonant, also after digits, Latin letters and masks."""
+"""Korean particles (josa) whose form depends on the final consonant before them: of Hangul, digits, letters, masks."""
 
 from __future__ import annotations
 
 import re
+
+from yoyak.korean.masks import mask_at_end, split_mask
 
 _RIEUL = 8
 _CONSONANTS = {"ㄱ": 1, "ㄴ": 4, "ㄹ": _RIEUL, "ㅁ": 16, "ㅂ": 17, "ㅅ": 19, "ㅇ": 21}
@@ -13,10 +15,9 @@ _ENGLISH_DIGITS = {"1": "ㄴ", "7": "ㄴ", "8": "ㅅ", "9": "ㄴ"}
 _ZEROS = {1: "ㅂ", 2: "ㄱ", 3: "ㄴ", 4: "ㄴ", 5: "ㅂ", 6: "ㄱ", 7: "ㄴ", 8: "ㄱ"}
 """십, 백, 천, 만, 십만, 백만, 천만, 억 by the number of zeros a number ends in."""
 _LETTERS = {"l": "ㄹ", "m": "ㅁ", "n": "ㄴ", "r": "ㄹ"}
-_ENDINGS = {"kg": "ㅁ", "km": "", "cm": "", "mm": "", "gb": "", "mb": "", "email": "ㄹ", "ssn": "ㄴ"}
-"""What is read as a Korean word rather than letter by letter: units, and the names of masks that end in a consonant."""
+_READ_AS_WORDS = {"kg": "ㅁ", "km": "", "cm": "", "mm": "", "gb": "", "mb": "", "email": "ㄹ", "ssn": "ㄴ"}
+"""What is read as a word and not letter by letter: units, and words of mask names that end in a consonant."""
 
-_MASK = re.compile(r"#([A-Za-z]+)(\d*)#$")
 _NUMBER = re.compile(r"\d[\d,]*$")
 _LATIN = re.compile(r"[A-Za-z]+$")
 _SILENT = " .,!?…~\"'()[]“”‘’%"
@@ -34,16 +35,17 @@ _PAIRS = {
 
 
 def final_consonant(text: str) -> int:
-    """Index (0 to 27) of the final consonant with which ``text`` ends when read aloud; 0 means a vowel.
+    """Return the index (0 to 27) of the final consonant that ``text`` ends with when read aloud; 0 means a vowel.
 
     Digits are read in Sino-Korean (3 is 삼, 100 is 백), the number in a mask in English (``#Person1#`` is 퍼슨원),
     mask names and Latin words by letter, except for units and names that have a Korean reading of their own.
     """
-    if mask := _MASK.search(text):
-        name, number = mask.groups()
+    if mask := mask_at_end(text):
+        name, number = split_mask(mask)
         if number:
             return _CONSONANTS.get(_ENGLISH_DIGITS.get(number[-1], ""), 0)
-        return _CONSONANTS.get(_ENDINGS.get(name.lower(), ""), 0)
+        last_word = name.lower().rpartition("_")[2]
+        return _CONSONANTS.get(_READ_AS_WORDS.get(last_word, ""), 0)
     # A percent sign is read 퍼센트, which ends in a vowel; all other marks are silent.
     if text.rstrip(" ").endswith("%"):
         return 0
@@ -59,16 +61,16 @@ def final_consonant(text: str) -> int:
         if zeros and zeros < len(digits):
             return _CONSONANTS[_ZEROS.get(zeros, "ㄱ")]
         return _CONSONANTS.get(_DIGITS.get(last, ""), 0)
-    if word := _LATIN.search(text):
-        lowered = word.group().lower()
-        return _CONSONANTS.get(_ENDINGS.get(lowered, _LETTERS.get(lowered[-1], "")), 0)
+    if latin := _LATIN.search(text):
+        lowered = latin.group().lower()
+        return _CONSONANTS.get(_READ_AS_WORDS.get(lowered, _LETTERS.get(lowered[-1], "")), 0)
     return 0
 
 
 def particle(text: str, form: str) -> str:
-    """The shape that ``form`` takes after ``text``.
+    """Return the form that a particle takes after ``text``.
 
-    ``form`` is the shape used after a consonant: 은, 이, 을, 과, 아, 으로, 이에요, 이야, 이었, or anything else that
+    ``form`` is its form after a consonant: 은, 이, 을, 과, 아, 으로, 이에요, 이야, 이었, or anything else that
     begins with 이 and only loses it after a vowel (이랑, 이라고, 이나, 이죠, and 이는, 이도 of given names) or with 으
     (으로서, 으면).
     """

@@ -1,4 +1,4 @@
-"""Kiwi, the morphological analyser, with masks kept whole."""
+"""Kiwi, the morphological analyser, told to keep masks whole."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from yoyak.korean.masks import MASK
 
 
 def analyse(lines: Sequence[str]) -> Iterator[list[Any]]:
-    """Return Kiwi's tokens (``form``, ``tag``, ``start``, ``len``) of each line of NFC text, masks whole."""
-    return iter(_kiwi().tokenize(lines, pretokenized=_names) if lines else ())
+    """Yield Kiwi's tokens (``form``, ``tag``, ``start``, ``len``) of each line of NFC text, each mask a token."""
+    return iter(_kiwi().tokenize(lines, pretokenized=_mask_spans) if lines else ())
 
 
-def _names(line: str) -> list[tuple[int, int, str]]:
-    """Return the spans of masks for Kiwi to take as proper nouns, so that a particle after one is a particle."""
+def _mask_spans(line: str) -> list[tuple[int, int, str]]:
+    """Return the masks as proper nouns, so that Kiwi reads a particle after one as a particle."""
     return [(*match.span(), "NNP") for match in MASK.finditer(line)]
 
 

@@ -1,6 +1,7 @@
-"""Masks: the placeholders such as ``#Person1#`` and ``#PhoneNumber#`` that stand for what must not be known.
+"""Masks: placeholders such as ``#Person1#``, ``#PhoneNumber#`` and ``#Card_Number#`` for what must stay private.
 
-A mask begins with a capital ASCII letter, so that hashtags (``#맛집#서울#``), ``C#`` and ``#3`` are none.
+`MASK` is the only pattern of them; whatever has to know a mask uses it. A mask begins with a capital ASCII letter, so
+that hashtags (``#맛집#서울#``), ``C#`` and ``#3`` are not masks.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 MASK = re.compile(r"#[A-Z][A-Za-z_]*[0-9]*#")
+_LAST_MASK = re.compile(rf"{MASK.pattern}$")
 _STRAY = re.compile(r"[^\s#]*#\S*")
 
 
@@ -18,8 +20,21 @@ def find_masks(text: str) -> list[str]:
     return MASK.findall(text)
 
 
+def mask_at_end(text: str) -> str | None:
+    """Return the mask that a text ends with, or None."""
+    match = _LAST_MASK.search(text)
+    return match.group() if match else None
+
+
+def split_mask(mask: str) -> tuple[str, str]:
+    """Return the name and the number of a mask, without its signs; the number is empty where there is none."""
+    name = mask.strip("#")
+    stem = name.rstrip("0123456789")
+    return stem, name[len(stem) :]
+
+
 def count_masks(texts: Iterable[str]) -> dict[str, int]:
-    """Return how often each mask occurs in the texts, the most frequent first, equals by name."""
+    """Return how often each mask occurs in the texts, the most frequent first, ties by name."""
     counts = Counter(mask for text in texts for mask in MASK.findall(text))
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
@@ -36,6 +51,5 @@ def find_stray_hashes(text: str) -> list[str]:
 
 
 def _natural_key(mask: str) -> tuple[str, int, str]:
-    name = mask.strip("#")
-    stem = name.rstrip("0123456789")
-    return stem, int(name[len(stem) :] or 0), name
+    name, number = split_mask(mask)
+    return name, int(number or 0), mask

@@ -13,6 +13,7 @@ import pandas as pd
 
 from yoyak.data.records import Dialogue
 from yoyak.errors import UserError
+from yoyak.korean.masks import MASK
 from yoyak.reporting.differences import Segment, compare, nearest_reference
 from yoyak.reporting.view import Example, Output
 from yoyak.scoring.results import Part
@@ -20,7 +21,7 @@ from yoyak.scoring.results import Part
 METRICS = ("rouge1", "rouge2", "rougeL", "combined")
 SHOWN_CHARS = 4000
 """A longer dialogue is cut at a turn's end, so that one giant does not make the page heavy."""
-SPEAKER = re.compile(r"(#[^#\s]+#|[^\s:#][^:#]{0,24}):\s*")
+SPEAKER = re.compile(rf"((?i:{MASK.pattern})|[^\s:#][^:#]{{0,24}}):\s*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
