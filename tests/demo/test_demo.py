@@ -1,6 +1,8 @@
 """The page of `yoyak demo` in a real browser, and its server as others may call it."""
 
+import http.client
 import json
+import re
 import shutil
 import socket
 import urllib.error
@@ -8,12 +10,14 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
-from browser import browser, find_chromium
+from browser import chromium, find_chromium
 from onnx_models import save_model
 from servers import yoyak
 from yoyak import cli
-from yoyak.demo.server import page
+from yoyak.demo.app import ModelInfo
+from yoyak.demo.server import running_page
 from yoyak.export.folder import export_model
 from yoyak.params.deploy import Export
 
@@ -38,7 +42,8 @@ def alone():
     """A page whose model's server is gone."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         gone = free.getsockname()[1]
-    with page("127.0.0.1", 0, url=f"http://127.0.0.1:{gone}", about={"model": "m"}) as url:
+    model_url = f"http://127.0.0.1:{gone}"
+    with running_page("127.0.0.1", 0, model_url=model_url, model=ModelInfo(model="m")) as url:
         yield url
 
 
@@ -52,67 +57,75 @@ def ask(url, body=None, kind="application/json"):
         return error.code, error.headers, error.read().decode()
 
 
+def watch(page, url):
+    """Open the page; return what it complains about and which addresses it asks."""
+    errors, requests = [], []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    # A request that is refused is no fault of the page; anything else in the console is.
+    refused = "Failed to load resource"
+    page.on("console", lambda message: None if message.text.startswith(refused) else errors.append(message.text))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(url)
+    expect(page.locator("#model")).not_to_be_empty()
+    return errors, requests
+
+
+def summarize(page, text=None, expected="#summary"):
+    """Submit the form, wait for what it should show and return its text."""
+    if text is not None:
+        page.fill("#dialogue", text)
+    page.click("#submit")
+    expect(page.locator(expected)).to_be_visible(timeout=60_000)
+    return page.text_content(expected)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(find_chromium() is None, reason="needs Chromium or Chrome on the PATH")
 def test_a_person_reads_summaries_on_the_page(project, exported):
-    with yoyak("demo", str(exported), "--port", "0", ready="Ctrl-C ends it") as started, browser() as tab:
-        tab.open(started.url)
-        tab.until("document.querySelector('#model').textContent")
-        assert tab.run("document.querySelector('#model').textContent").endswith("exported in fp32, without torch")
-        assert tab.run("document.documentElement.lang") == "ko"
-        assert tab.run("document.querySelector('#max_new_tokens').placeholder") == "12 (기본값)"
+    with yoyak("demo", str(exported), "--port", "0", ready="Ctrl-C ends it") as started, chromium() as browser:
+        page = browser.new_page(locale="ko-KR", viewport={"width": 1280, "height": 900})
+        errors, requests = watch(page, started.url)
+        expect(page.locator("#model")).to_have_text(re.compile("exported in fp32, without torch$"))
+        assert page.get_attribute("html", "lang") == "ko"
+        assert page.get_attribute("#max_new_tokens", "placeholder") == "12 (기본값)"
+        assert summarize(page, expected="#error") == "요약할 대화를 먼저 붙여 넣으십시오."
 
-        def summarized(seen="!document.querySelector('#summary').hidden"):
-            tab.click("#submit")
-            tab.until("!document.querySelector('#submit').disabled")
-            tab.until(seen)
-            return tab.run("document.querySelector('#summary').textContent")
-
-        failed = "!document.querySelector('#error').hidden"
-        summarized(failed)
-        assert tab.run("document.querySelector('#error').textContent") == "요약할 대화를 먼저 붙여 넣으십시오."
-
-        tab.click("#samples button")
-        assert "호텔" in tab.run("document.querySelector('#samples button').textContent")
-        assert "빈방" in tab.run("document.querySelector('#dialogue').value")
-        sample = summarized()
+        page.get_by_role("button", name="호텔 예약").click()
+        assert "빈방" in page.input_value("#dialogue")
+        sample = summarize(page)
         assert sample
-        assert tab.run("document.querySelector('#error').hidden")
-        assert "뒷부분은 읽지 않고" in tab.run("document.querySelector('#answer').innerText")
+        expect(page.locator("#error")).to_be_hidden()
+        expect(page.locator("#truncated")).to_be_visible()
 
-        tab.fill("#dialogue", SHORT)
-        short = summarized()
+        short = summarize(page, SHORT)
         assert short != sample
-        assert tab.run("document.querySelector('#truncated').hidden")
-        tab.fill("#max_new_tokens", "2")
-        tab.fill("#num_beams", "3")
-        assert len(summarized()) < len(short)
+        expect(page.locator("#truncated")).to_be_hidden()
+        page.fill("#max_new_tokens", "2")
+        page.fill("#num_beams", "3")
+        assert len(summarize(page)) < len(short)
 
-        tab.fill("#num_beams", "99")
-        summarized(failed)
-        said = "params.num_beams is 99, but at most 32 is allowed."
-        assert tab.run("document.querySelector('#error').textContent") == f"요약하지 못했습니다: {said}"
-        assert tab.run("document.querySelector('#summary').hidden")
-        tab.click("#language")
-        assert tab.run("document.querySelector('#error').textContent") == f"No summary: {said}"
-        assert tab.run("document.querySelector('#submit').textContent") == "Summarize"
-        tab.fill("#num_beams", "0")
-        summarized(failed)
-        assert tab.run("document.querySelector('#error').textContent") == "num_beams takes a whole number of 1 or more."
+        page.fill("#num_beams", "99")
+        korean = summarize(page, expected="#error")
+        assert re.search(r"num_beams.*99.*32", korean)
+        expect(page.locator("#summary")).to_be_hidden()
+        page.click("#language")
+        english = page.text_content("#error")
+        assert english != korean
+        assert re.search(r"num_beams.*99.*32", english)
+        expect(page.locator("#submit")).to_have_text("Summarize")
+        page.fill("#num_beams", "0")
+        assert summarize(page, expected="#error") == "num_beams takes a whole number of 1 or more."
 
-        tab.open(f"{started.url}/", width=390, dark=True, language="en")
-        tab.until("document.querySelector('#model').textContent")
-        assert tab.run("document.querySelector('h1').textContent") == "Paste a dialogue and read its summary"
-        assert tab.run("document.documentElement.scrollWidth") == 390
-        tab.fill("#dialogue", "<img src=x onerror=alert(1)> 네")
-        summarized()
+        narrow = browser.new_page(locale="en-US", viewport={"width": 390, "height": 844}, color_scheme="dark")
+        more_errors, more_requests = watch(narrow, f"{started.url}/")
+        expect(narrow.locator("h1")).to_have_text("Paste a dialogue and read its summary")
+        assert narrow.evaluate("document.documentElement.scrollWidth") == 390
+        summarize(narrow, "<img src=x onerror=alert(1)> 네")
 
         assert started.end() == 130
-        tab.click("#submit")
-        tab.until(failed)
-        assert "`yoyak demo`" in tab.run("document.querySelector('#error').textContent")
-        assert all(asked.startswith((started.url, "data:")) for asked in tab.requests)
-        assert tab.errors == []
+        assert "`yoyak demo`" in summarize(narrow, expected="#error")
+        assert all(url.startswith((started.url, "data:")) for url in [*requests, *more_requests])
+        assert errors + more_errors == []
 
 
 def test_the_page_uses_nothing_from_elsewhere(alone):
@@ -123,31 +136,71 @@ def test_the_page_uses_nothing_from_elsewhere(alone):
         text += ask(alone + path)[2]
     assert "http://" not in text
     assert "https://" not in text
-    assert json.loads(ask(f"{alone}/about")[2]) == {"model": "m"}
+    assert json.loads(ask(f"{alone}/model")[2]) == {"model": "m"}
 
 
 @pytest.mark.parametrize(
     ("path", "body", "kind", "status", "said"),
     [
         ("/summarize", {"dialogue": SHORT}, "application/json", 502, "does not answer"),
-        ("/summarize", {"dialogue": SHORT}, "text/plain", 415, "A request is JSON, and says so."),
-        ("/summarize", {"text": SHORT}, "application/json", 400, 'A request is JSON with a "dialogue".'),
-        ("/summarize", [SHORT], "application/json", 400, 'A request is JSON with a "dialogue".'),
-        ("/summarize", {"dialogue": "네" * (2 << 20)}, "application/json", 413, "A request has at most 4 MiB."),
-        ("/", {"dialogue": SHORT}, "application/json", 404, "There is nothing at this address."),
-        ("/../server.py", None, "", 404, "There is nothing at this address."),
+        ("/summarize", {"dialogue": SHORT}, "text/plain", 415, "JSON"),
+        ("/summarize", {"dialogue": SHORT}, "application/x-www-form-urlencoded", 415, "JSON"),
+        ("/summarize", {"text": SHORT}, "application/json", 400, "dialogue"),
+        ("/summarize", [SHORT], "application/json", 400, "dialogue"),
+        ("/summarize", {"dialogue": 3}, "application/json", 400, "dialogue"),
+        ("/summarize", {"dialogue": SHORT, "num_beams": "many"}, "application/json", 400, "num_beams"),
+        ("/summarize", {"dialogue": "네" * (2 << 20)}, "application/json", 413, "4 MiB"),
+        ("/", {"dialogue": SHORT}, "application/json", 405, "Method Not Allowed"),
+        ("/../server.py", None, "", 404, "nothing at this address"),
+        ("/docs", None, "", 404, "nothing at this address"),
     ],
 )
 def test_a_wrong_request_is_told_why(alone, path, body, kind, status, said):
-    found = ask(alone + path, None if body is None else json.dumps(body, ensure_ascii=False).encode(), kind)
-    assert found[0] == status
-    assert said in json.loads(found[2])["error"]
+    data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+    answered, headers, text = ask(alone + path, data, kind)
+    assert answered == status
+    assert said in json.loads(text)["error"]
+    assert headers["Content-Security-Policy"].startswith("default-src 'self'")
+
+
+def test_a_body_without_a_length_is_limited_too(alone):
+    connection = http.client.HTTPConnection(alone.removeprefix("http://"), timeout=60)
+    chunks = (b"x" * (1 << 20) for _ in range(5))
+    connection.request("POST", "/summarize", chunks, {"Content-Type": "application/json"}, encode_chunked=True)
+    assert connection.getresponse().status == 413
+
+
+def test_the_schema_names_what_is_sent_and_answered(alone):
+    schema = json.loads(ask(f"{alone}/openapi.json")[2])
+    assert set(schema["paths"]) == {"/model", "/summarize"}
+    post = schema["paths"]["/summarize"]["post"]
+    assert post["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("/SummaryRequest")
+    assert {"200", "400", "413", "415", "502"} <= set(post["responses"])
+    assert set(schema["components"]["schemas"]["Summary"]["properties"]) == {"summary", "truncated"}
+    assert schema["components"]["schemas"]["SummaryRequest"]["required"] == ["dialogue"]
+
+
+def test_the_page_ends_at_once_though_a_summary_is_being_written():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        model_url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with running_page("127.0.0.1", 0, model_url=model_url, model=ModelInfo(model="m")) as url:
+            waiting = socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])))
+            body = json.dumps({"dialogue": SHORT}).encode()
+            head = (
+                f"POST /summarize HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+            )
+            waiting.sendall(head.encode() + b"\r\n\r\n" + body)
+            asked, _ = silent.accept()
+        # Without the limit, this line would be reached after ten minutes.
+        with asked, waiting:
+            waiting.settimeout(30)
+            assert waiting.recv(1) in (b"", b"H")
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--url", "127.0.0.1:1"], "--url '127.0.0.1:1' is no address: give the one that `yoyak serve` says"),
+        (["--url", "127.0.0.1:1"], "--url '127.0.0.1:1' is not an address: give the one that `yoyak serve` prints"),
         (["--url", "http://127.0.0.1:1/"], "No model's server answers at http://127.0.0.1:1: start it with"),
         (["exports/bart", "--url", "http://127.0.0.1:1"], "--url names a server that has its model"),
         (["nowhere"], "There is no model at 'nowhere'"),

@@ -30,7 +30,7 @@ const TEXTS = {
     how: "One turn per line, each with its speaker, such as #Person1#:",
     samples: "Sample dialogues",
     options: "Options",
-    beams: "more is slower and more thorough",
+    beams: "higher is slower but more thorough",
     tokens: "longest summary, in tokens",
     own: "default",
     submit: "Summarize",
@@ -102,8 +102,8 @@ const SAMPLES = [
 const OPTIONS = ["num_beams", "max_new_tokens"];
 const part = (id) => document.getElementById(id);
 let language = (navigator.language || "ko").toLowerCase().startsWith("ko") ? "ko" : "en";
-let about = {};
-let shown = null; // What is in the place of the error: a key of TEXTS and its values.
+let model = {}; // What GET /model says: model, variant, num_beams, max_new_tokens.
+let failure = null; // The error that is shown: a key of TEXTS and its values.
 let seconds = null;
 let busy = false;
 
@@ -123,17 +123,17 @@ function write() {
   for (const button of part("samples").children) {
     button.disabled = busy;
   }
-  part("model").textContent = [about.model, about.variant].filter(Boolean).join(" · ");
+  part("model").textContent = [model.model, model.variant].filter(Boolean).join(" · ");
   for (const name of OPTIONS) {
-    part(name).placeholder = about[name] ? `${about[name]} (${say("own")})` : say("own");
+    part(name).placeholder = model[name] ? `${model[name]} (${say("own")})` : say("own");
   }
   part("took").textContent = seconds === null ? "" : say("took", { seconds: seconds.toFixed(2) });
-  part("error").textContent = shown ? say(...shown) : "";
-  part("error").hidden = !shown;
+  part("error").textContent = failure ? say(...failure) : "";
+  part("error").hidden = !failure;
 }
 
 function fail(key, values) {
-  shown = [key, values];
+  failure = [key, values];
   write();
   part("error").scrollIntoView({ block: "nearest" });
 }
@@ -154,7 +154,7 @@ function offerSamples() {
 }
 
 function clear() {
-  shown = seconds = null;
+  failure = seconds = null;
   for (const id of ["summary", "truncated", "took"]) {
     part(id).hidden = true;
   }
@@ -234,10 +234,10 @@ part("language").addEventListener("click", () => {
 });
 offerSamples();
 write();
-fetch("about")
+fetch("model")
   .then((reply) => reply.json())
-  .then((found) => {
-    about = found;
+  .then((info) => {
+    model = info;
     write();
   })
   .catch(() => fail("gone"));

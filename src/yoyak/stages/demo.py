@@ -25,7 +25,7 @@ def run(
 ) -> None:
     """Show the page until Ctrl-C, for a model that is served for it alone, or for the server at ``url``."""
     if model is not None and url is not None:
-        raise UserError("--url names a server that has its model: give a model or --url, and not both.")
+        raise UserError("--url names a server that has its model: give a model or --url, not both.")
     from yoyak.serving import launch
 
     port = launch.check_port(host, port)
@@ -36,33 +36,35 @@ def run(
 
 
 def show_model(model: str | None, host: str, port: int) -> None:
-    """Start a server for the model, on this machine alone, and the page for that."""
-    from yoyak.demo.server import page
+    """Start a server for the model, on this machine alone, and the page for it."""
+    from yoyak.demo.app import ModelInfo
+    from yoyak.demo.server import running_page
     from yoyak.serving import launch, target
 
-    free = launch.check_port(LOCAL, 0)
-    with target.open_target(model) as what, launch.running_server(what, host=LOCAL, port=free) as server:
-        about = {
-            "model": what.name,
-            "variant": what.variant,
-            "num_beams": what.generation.num_beams,
-            "max_new_tokens": what.generation.max_new_tokens,
-        }
-        with page(host, port, url=server.url, about=about) as place:
-            _say(place, f"{what.name} ({what.variant})", launch.exposure_warning(host, port))
+    model_port = launch.check_port(LOCAL, 0)
+    with target.open_target(model) as opened, launch.running_server(opened, host=LOCAL, port=model_port) as server:
+        info = ModelInfo(
+            model=opened.name,
+            variant=opened.variant,
+            num_beams=opened.generation.num_beams,
+            max_new_tokens=opened.generation.max_new_tokens,
+        )
+        with running_page(host, port, model_url=server.url, model=info) as page_url:
+            _announce(page_url, f"{opened.name} ({opened.variant})", launch.exposure_warning(host, port))
             server.wait()
 
 
 def show_server(url: str, host: str, port: int) -> None:
     """Show the page for a server that runs already."""
-    from yoyak.demo.server import check_url, page
+    from yoyak.demo.app import ModelInfo
+    from yoyak.demo.server import check_url, running_page
     from yoyak.serving import launch
 
-    base = check_url(url)
-    with page(host, port, url=base, about={"model": base}) as place:
-        _say(place, base, launch.exposure_warning(host, port))
+    model_url = check_url(url)
+    with running_page(host, port, model_url=model_url, model=ModelInfo(model=model_url)) as page_url:
+        _announce(page_url, model_url, launch.exposure_warning(host, port))
         threading.Event().wait()
 
 
-def _say(place: str, model: str, warning: str) -> None:
-    print(f"{warning}{place} is the page of {model}. Ctrl-C ends it.", flush=True)
+def _announce(page_url: str, model: str, warning: str) -> None:
+    print(f"{warning}{page_url} is the page of {model}. Ctrl-C ends it.", flush=True)
