@@ -288,8 +288,8 @@ def main() -> None:
         texts = make_dialogues(model, summarizer.spec.max_input_tokens, 500 if chosen.tiny else 64)
         expected = {}
         for text in texts:
-            summary = summarizer.summarize([text])[0][0].text
-            expected[text] = {"summary": summary, "truncated": summarizer.cut[0]}
+            summaries = summarizer.summarize([text])
+            expected[text] = {"summary": summaries.texts[0], "truncated": summaries.cut[0]}
         exact, name = summarizer.about.precision == "fp32", f"{model} ({summarizer.about.precision})"
         del summarizer
         serving = {"batch_size": chosen.batch_size, "max_wait_ms": chosen.max_wait_ms}

@@ -12,7 +12,7 @@ import pytest
 from mlflow_helpers import DIALOGUE
 from yoyak.bundles.archive import open_bundle
 from yoyak.bundles.resolve import resolve_model
-from yoyak.decoding.torch import Summarizer
+from yoyak.decoding.torch import TorchSummarizer
 from yoyak.errors import UserError
 
 
@@ -33,7 +33,11 @@ def patched(path: Path, before: bytes, after: bytes) -> None:
 
 
 def summaries(model: str | Path) -> list[Any]:
-    return Summarizer.load(resolve_model(str(model)), device="cpu").summarize([DIALOGUE, "#Person1#: 네 시?"])
+    return (
+        TorchSummarizer.load(resolve_model(str(model)), device="cpu")
+        .summarize([DIALOGUE, "#Person1#: 네 시?"])
+        .candidates
+    )
 
 
 def refused(path: Path, message: str, cache: Path) -> None:

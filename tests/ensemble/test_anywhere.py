@@ -17,7 +17,7 @@ import pytest
 from filelock import FileLock
 
 from mlflow_helpers import DIALOGUE, make_bart
-from yoyak.decoding.torch import Summarizer
+from yoyak.decoding.torch import TorchSummarizer
 from yoyak.ensemble.anywhere import LOCK
 from yoyak.ensemble.combine import Combiner, combine
 from yoyak.ensemble.members import ROWS
@@ -110,7 +110,7 @@ def test_models_are_combined_and_broken_ones_are_listed(place: Path, models: Pat
     assert all(model["peak_memory_mb"] > 100 and model["seconds"] > 0 for model in about["models"])
 
     for number, name in enumerate("ab", 1):
-        alone = Summarizer.load(models / name, "cpu").summarize(DIALOGUES, generation=SETTINGS)
+        alone = TorchSummarizer.load(models / name, "cpu").summarize(DIALOGUES, generation=SETTINGS).candidates
         expected = [(fname, found[0].text) for fname, found in zip(IDS, alone, strict=True)]
         assert read(out / f"individual_model_{number}_{stamp}.csv") == expected
     assert [fname for fname, _ in read(out / f"ensemble_output_{stamp}.csv")] == list(IDS)
@@ -121,7 +121,10 @@ def test_all_at_once_gives_the_same(place: Path, models: Path) -> None:
     named = [models / name for name in "ab"]
     done = run_combine(place, *named, "--input", "in.csv", "--strategy", "vote", "--parallel")
     assert done.returncode == 0, done.stderr
-    written = {path.name: Summarizer.load(path, "cpu").summarize(DIALOGUES, generation=SETTINGS) for path in named}
+    written = {
+        path.name: TorchSummarizer.load(path, "cpu").summarize(DIALOGUES, generation=SETTINGS).candidates
+        for path in named
+    }
     rows = [Row(fname, "", {name: found[place] for name, found in written.items()}) for place, fname in enumerate(IDS)]
     combiner = Combiner(strategy=Vote(type="vote"), granularity="morpheme", weights=equal(["a", "b"]))
     expected = [outcome.text for outcome in combine(combiner, rows)]

@@ -16,7 +16,7 @@ from yoyak import cli, params
 from yoyak.data.records import Dialogue, read_jsonl, write_jsonl
 from yoyak.data.samples import generate
 from yoyak.decoding.candidates import read_candidates
-from yoyak.decoding.torch import Summarizer
+from yoyak.decoding.torch import TorchSummarizer
 from yoyak.ensemble.blending import dev_score
 from yoyak.ensemble.soft import SoftSummarizer
 from yoyak.ensemble.splits import read_choices
@@ -106,13 +106,15 @@ def info(name: str) -> dict[str, Any]:
     return json.loads(Path("ensembles", name, "info.json").read_text())
 
 
-def member(name: str) -> Summarizer:
-    return Summarizer.load(Path("models", name))
+def member(name: str) -> TorchSummarizer:
+    return TorchSummarizer.load(Path("models", name))
 
 
-def texts(summarizer: Summarizer, split: str) -> list[list[str]]:
+def texts(summarizer: TorchSummarizer, split: str) -> list[list[str]]:
     rows = read_jsonl(Path("prepared", f"{split}.jsonl"))
-    found = summarizer.summarize([row.dialogue for row in rows], generation=params.load(params.Params).generation)
+    found = summarizer.summarize(
+        [row.dialogue for row in rows], generation=params.load(params.Params).generation
+    ).candidates
     return [[one.text for one in candidates] for candidates in found]
 
 
@@ -184,7 +186,7 @@ def test_fitted_weights_write_dev_without_having_seen_it() -> None:
 @pytest.mark.usefixtures("place")
 def test_a_soup_is_a_model_of_its_own() -> None:
     blend.run("uniform")
-    soup = Summarizer.load("ensembles/uniform/model")
+    soup = TorchSummarizer.load("ensembles/uniform/model")
     assert soup.spec.member == "uniform"
     first, second, mean = (one.model.state_dict() for one in (member("bart"), member("bart-b"), soup))
     for key, value in mean.items():
@@ -208,7 +210,7 @@ def test_the_greedy_soup_says_what_it_took_and_why(store: Any) -> None:
     assert steps[1]["taken"] == (steps[1]["together"] >= steps[0]["together"])
     assert about["pass_through"] == (len(about["taken"]) == 1)
     assert sum(about["weights"].values()) == pytest.approx(1)
-    soup = Summarizer.load("ensembles/soup/model")
+    soup = TorchSummarizer.load("ensembles/soup/model")
     assert written("soup", "test") == texts(soup, "test")
     reached = max(step["together"] for step in steps if step["taken"])
     assert dev_score(soup, dev, p.generation, "syllable") == pytest.approx(reached, abs=1e-6)
@@ -254,7 +256,7 @@ def test_what_is_wrong_elsewhere_is_said(made: Path) -> None:
     with pytest.raises(UserError, match="did you mean 'soup'"):
         blend.run("suop")
     write({**TREE, "generation": {"max_new_tokens": 90}})
-    with pytest.raises(UserError, match=r"generation\.max_new_tokens with gpt2 needs 150 positions"):
+    with pytest.raises(UserError, match=r"generation\.max_new_tokens is .* gpt2 has positions for"):
         blend.run("soft")
     write(TREE)
     Path("prepared").unlink()

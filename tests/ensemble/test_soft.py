@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from yoyak.data.records import Dialogue
-from yoyak.decoding.torch import Summarizer
+from yoyak.decoding.torch import TorchSummarizer
 from yoyak.ensemble import soft
 from yoyak.ensemble.blending import check_tokenizers
 from yoyak.ensemble.soft import Averaged, SoftSummarizer
@@ -65,7 +65,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return train_tokenizer(DIALOGUES * 20, MASKS, Tokenizer(type="bpe", vocab_size=330))
 
 
-def make(kind: str, seed: int, tokenizer: PreTrainedTokenizerFast, end: float = 2.0) -> Summarizer:
+def make(kind: str, seed: int, tokenizer: PreTrainedTokenizerFast, end: float = 2.0) -> TorchSummarizer:
     """A model of random weights that writes now this, now that, and ends now and then."""
     member = Member(
         family="causal" if kind in ("gpt2", "llama") else "seq2seq",
@@ -84,19 +84,19 @@ def make(kind: str, seed: int, tokenizer: PreTrainedTokenizerFast, end: float = 
             if parameter.dim() > 1:
                 parameter.normal_(std=0.3 if "lm_head" not in name else 0.6)
         model.get_output_embeddings().weight[tokenizer.eos_token_id] *= end
-    return Summarizer(model.eval(), tokenizer, ModelSpec.of(f"{kind}{seed}", member))
+    return TorchSummarizer(model.eval(), tokenizer, ModelSpec.of(f"{kind}{seed}", member))
 
 
 @pytest.fixture(scope="module")
-def members(tokenizer: PreTrainedTokenizerFast) -> dict[str, Summarizer]:
+def members(tokenizer: PreTrainedTokenizerFast) -> dict[str, TorchSummarizer]:
     kinds = [("bart", 1), ("bart", 2), ("t5", 3), ("gpt2", 4), ("gpt2", 5), ("llama", 6)]
     return {f"{kind}{seed}": make(kind, seed, tokenizer) for kind, seed in kinds}
 
 
 @torch.inference_mode()
-def next_logits(member: Summarizer, dialogue: str, written: Sequence[int]) -> torch.Tensor:
+def next_logits(member: TorchSummarizer, dialogue: str, written: Sequence[int]) -> torch.Tensor:
     """What a model says of the next token: one dialogue, no padding, no cache."""
-    inputs, _ = encode_inputs(member.tokenizer, [dialogue], member.spec)
+    inputs = encode_inputs(member.tokenizer, [dialogue], member.spec).input_ids
     if member.spec.family == "causal":
         return member.model(input_ids=torch.tensor([inputs[0] + list(written)])).logits[0, -1]
     start = member.model.config.decoder_start_token_id
@@ -106,7 +106,7 @@ def next_logits(member: Summarizer, dialogue: str, written: Sequence[int]) -> to
 
 
 def expected(
-    members: Sequence[Summarizer], weights: Sequence[float], dialogue: str, written: Sequence[int]
+    members: Sequence[TorchSummarizer], weights: Sequence[float], dialogue: str, written: Sequence[int]
 ) -> torch.Tensor:
     parts = [
         next_logits(member, dialogue, written).double().softmax(-1) * weight
@@ -139,7 +139,7 @@ class Watched(Averaged):
     ids="+".join,
 )
 def test_each_step_is_the_mean_of_all_computed_anew(
-    members: dict[str, Summarizer], names: tuple[str, ...], beams: int, monkeypatch: pytest.MonkeyPatch
+    members: dict[str, TorchSummarizer], names: tuple[str, ...], beams: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(soft, "Averaged", Watched)
     monkeypatch.setattr(Watched, "seen", [], raising=False)
@@ -149,10 +149,10 @@ def test_each_step_is_the_mean_of_all_computed_anew(
     settings = Generation(num_beams=beams, num_return_sequences=1, max_new_tokens=8, batch_size=len(DIALOGUES))
     both.summarize(DIALOGUES, generation=settings)
 
-    inputs = both.encode(DIALOGUES)
+    inputs = used[0].encode(DIALOGUES).input_ids
     order = sorted(range(len(inputs)), key=lambda row: -len(inputs[row]))
     compared = reordered = 0
-    end = both.tokenizer.eos_token_id
+    end = used[0].tokenizer.eos_token_id
     for step, (written, scores) in enumerate(Watched.seen):
         for row, place in enumerate(order[row // beams] for row in range(len(written))):
             ids = written[row].tolist()
@@ -169,37 +169,29 @@ def test_each_step_is_the_mean_of_all_computed_anew(
 
 @pytest.mark.parametrize("search", SEARCHES)
 @pytest.mark.parametrize("name", ["bart1", "t53", "gpt24", "llama6"])
-def test_a_model_twice_is_that_model(members: dict[str, Summarizer], name: str, search: str) -> None:
+def test_a_model_twice_is_that_model(members: dict[str, TorchSummarizer], name: str, search: str) -> None:
     settings = SEARCHES[search].model_copy(update={"batch_size": 3})
-    alone = members[name].summarize(DIALOGUES, generation=settings)
-    found = SoftSummarizer([members[name]] * 2, [0.5, 0.5]).summarize(DIALOGUES, generation=settings)
+    alone = members[name].summarize(DIALOGUES, generation=settings).candidates
+    found = SoftSummarizer([members[name]] * 2, [0.5, 0.5]).summarize(DIALOGUES, generation=settings).candidates
     assert [[one.text for one in row] for row in found] == [[one.text for one in row] for row in alone]
     assert [[one.score for one in row] for row in found] == [
         [pytest.approx(one.score, abs=2e-4) for one in row] for row in alone
     ]
 
 
-def test_options_are_kept_where_members_differ(members: dict[str, Summarizer]) -> None:
+def test_options_are_kept_where_members_differ(members: dict[str, TorchSummarizer]) -> None:
     tokenizer = members["bart1"].tokenizer
     texts: list[list[int]] = []
 
-    class Keeping(SoftSummarizer):
-        def _search(self, *args):
-            options = super()._search(*args)
-            options["logits_processor"].append(self.keep)
-            return options
+    def keep(ids, scores):
+        texts.extend(ids[:, 1:].tolist())
+        return scores
 
-        def keep(self, ids, scores):
-            texts.extend(ids[:, 1:].tolist())
-            return scores
-
-    both = Keeping([members["bart1"], members["gpt24"]], [0.5, 0.5])
-    both.summarize(
-        DIALOGUES,
-        generation=Generation(
-            num_beams=4, num_return_sequences=1, min_new_tokens=6, max_new_tokens=12, no_repeat_ngram_size=2
-        ),
+    both = SoftSummarizer([members["bart1"], members["gpt24"]], [0.5, 0.5])
+    settings = Generation(
+        num_beams=4, num_return_sequences=1, min_new_tokens=6, max_new_tokens=12, no_repeat_ngram_size=2
     )
+    both.generate([member.encode(DIALOGUES).input_ids for member in both.members], settings, [keep])
     assert max(map(len, texts)) == 11
     for ids in texts:
         assert tokenizer.eos_token_id not in ids[:6]
@@ -213,47 +205,53 @@ def test_forced_tokens_are_those_of_the_searching_model(tokenizer: PreTrainedTok
     own.forced_bos_token_id, own.forced_eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
     for beams in (1, 3):
         settings = Generation(num_beams=beams, num_return_sequences=1, max_new_tokens=5)
-        twice = SoftSummarizer([first] * 2, [0.5, 0.5]).summarize(DIALOGUES, generation=settings)
-        alone = first.summarize(DIALOGUES, generation=settings)
+        twice = SoftSummarizer([first] * 2, [0.5, 0.5]).summarize(DIALOGUES, generation=settings).candidates
+        alone = first.summarize(DIALOGUES, generation=settings).candidates
         assert [row[0].text for row in twice] == [row[0].text for row in alone]
         both = SoftSummarizer([first, second], [0.5, 0.5])
-        ids, mask = both.pad(both.encode(DIALOGUES))
-        order = range(len(DIALOGUES))
-        written = first.model.generate(
-            input_ids=ids, attention_mask=mask, use_model_defaults=False, **both._search(order, settings, 1)
-        )
-        assert {row[1] for row in written.tolist()} == {tokenizer.bos_token_id}
-        assert {row[5] for row in written.tolist()} == {tokenizer.eos_token_id}
+        written: list[list[int]] = []
+
+        def keep(ids, scores, written=written):
+            written.extend([*row, token] for row, token in zip(ids.tolist(), scores.argmax(-1).tolist(), strict=True))
+            return scores
+
+        both.generate([member.encode(DIALOGUES).input_ids for member in both.members], settings, [keep])
+        assert {row[1] for row in written} == {tokenizer.bos_token_id}
+        assert {row[5] for row in written if len(row) == 6} == {tokenizer.eos_token_id}
 
 
-def test_a_weight_of_nothing_leaves_the_other(members: dict[str, Summarizer]) -> None:
+def test_a_weight_of_nothing_leaves_the_other(members: dict[str, TorchSummarizer]) -> None:
     settings = SEARCHES["beams"]
     for weights, name in (([1.0, 0.0], "bart1"), ([0.0, 1.0], "gpt24")):
         found = SoftSummarizer([members["bart1"], members["gpt24"]], weights)
-        assert found.spec == members[name].spec
+        assert found.members == [members[name]]
         assert found.summarize(DIALOGUES, generation=settings) == members[name].summarize(
             DIALOGUES, generation=settings
         )
 
 
-def test_a_heavy_weight_comes_near_to_one_member(members: dict[str, Summarizer]) -> None:
+def test_a_heavy_weight_comes_near_to_one_member(members: dict[str, TorchSummarizer]) -> None:
     settings = SEARCHES["beams"]
     found = SoftSummarizer([members["bart1"], members["gpt24"]], [1 - 1e-9, 1e-9])
-    alone = members["bart1"].summarize(DIALOGUES, generation=settings)
-    assert [row[0].text for row in found.summarize(DIALOGUES, generation=settings)] == [row[0].text for row in alone]
+    alone = members["bart1"].summarize(DIALOGUES, generation=settings).candidates
+    assert [row[0].text for row in found.summarize(DIALOGUES, generation=settings).candidates] == [
+        row[0].text for row in alone
+    ]
     equal = SoftSummarizer([members["bart1"], members["gpt24"]], [0.5, 0.5])
-    assert [row[0].text for row in equal.summarize(DIALOGUES, generation=settings)] != [row[0].text for row in alone]
+    assert [row[0].text for row in equal.summarize(DIALOGUES, generation=settings).candidates] != [
+        row[0].text for row in alone
+    ]
 
 
 @pytest.mark.parametrize("search", ["greedy", "beams", "lengths"])
 @pytest.mark.parametrize("names", [("bart1", "gpt24", "t53"), ("gpt24", "bart2")], ids="+".join)
 def test_a_batch_writes_what_single_dialogues_do(
-    members: dict[str, Summarizer], names: tuple[str, ...], search: str
+    members: dict[str, TorchSummarizer], names: tuple[str, ...], search: str
 ) -> None:
     both = SoftSummarizer([members[name] for name in names], [1 / len(names)] * len(names))
     settings = SEARCHES[search]
-    batch = both.summarize(DIALOGUES, generation=settings)
-    single = [both.summarize([dialogue], generation=settings)[0] for dialogue in DIALOGUES]
+    batch = both.summarize(DIALOGUES, generation=settings).candidates
+    single = [both.summarize([dialogue], generation=settings).candidates[0] for dialogue in DIALOGUES]
     assert [[one.text for one in row] for row in batch] == [[one.text for one in row] for row in single]
 
 
@@ -274,13 +272,13 @@ def test_parents_are_found_within_their_dialogue() -> None:
         soft.find_parents(before, torch.tensor([[5, 8, 1], [5, 7, 2], [5, 8, 1], [5, 6, 3]]), beams=2)
 
 
-def test_cut_dialogues_are_counted(members: dict[str, Summarizer]) -> None:
+def test_cut_dialogues_are_counted(members: dict[str, TorchSummarizer]) -> None:
     both = SoftSummarizer([members["gpt24"], members["bart1"]], [0.5, 0.5])
-    both.summarize(["#Person1#: 네. " * 30, "네"], generation=SEARCHES["greedy"])
-    assert (both.truncated, both.cut) == (1, [True, False])
+    summaries = both.summarize(["#Person1#: 네. " * 30, "네"], generation=SEARCHES["greedy"])
+    assert (summaries.truncated, summaries.cut) == (1, [True, False])
 
 
-def test_different_tokenizers_are_said(members: dict[str, Summarizer]) -> None:
+def test_different_tokenizers_are_said(members: dict[str, TorchSummarizer]) -> None:
     other = train_tokenizer(DIALOGUES * 20, MASKS, Tokenizer(type="unigram", vocab_size=360))
     check_tokenizers({"a": members["bart1"], "b": members["gpt24"]}, "ensemble.models.soft")
     with pytest.raises(
@@ -291,7 +289,7 @@ def test_different_tokenizers_are_said(members: dict[str, Summarizer]) -> None:
         )
 
 
-def test_probabilities_of_references_are_the_models(members: dict[str, Summarizer]) -> None:
+def test_probabilities_of_references_are_the_models(members: dict[str, TorchSummarizer]) -> None:
     texts = ["#Person1#은 예약한다.", "네.", "#Person2#는 모레 만나자고 한다. 감사합니다!"]
     rows = [Dialogue(fname=str(i), dialogue=DIALOGUES[i], summaries=(text,)) for i, text in enumerate(texts)]
     used = {name: members[name] for name in ("bart1", "gpt24", "t53", "llama6")}
@@ -317,7 +315,7 @@ def test_fitted_weights_are_the_most_likely() -> None:
     assert soft.most_likely([np.array([[0.9, 0.8], [0.1, 0.2]])])[0] > 0.99
 
 
-def test_folds_are_fitted_to_the_other_rows(members: dict[str, Summarizer]) -> None:
+def test_folds_are_fitted_to_the_other_rows(members: dict[str, TorchSummarizer]) -> None:
     rows = [
         Dialogue(fname=str(i), dialogue=text, summaries=("네, 모레가 좋아요.",)) for i, text in enumerate(DIALOGUES)
     ]
@@ -333,11 +331,11 @@ def test_folds_are_fitted_to_the_other_rows(members: dict[str, Summarizer]) -> N
 
 
 def test_one_models_search_is_what_params_say(
-    members: dict[str, Summarizer], tokenizer: PreTrainedTokenizerFast
+    members: dict[str, TorchSummarizer], tokenizer: PreTrainedTokenizerFast
 ) -> None:
     """A checkpoint such as bart-base brings num_beams=4 and no_repeat_ngram_size=3 along: params.yaml decides."""
     model = make("bart", 1, tokenizer)
-    before = model.summarize(DIALOGUES, generation=SEARCHES["greedy"])
+    before = model.summarize(DIALOGUES, generation=SEARCHES["greedy"]).candidates
     model.model.generation_config.num_beams = 4
     model.model.generation_config.no_repeat_ngram_size = 1
-    assert model.summarize(DIALOGUES, generation=SEARCHES["greedy"]) == before
+    assert model.summarize(DIALOGUES, generation=SEARCHES["greedy"]).candidates == before

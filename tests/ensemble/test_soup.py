@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from yoyak.decoding.torch import Summarizer
+from yoyak.decoding.torch import TorchSummarizer
 from yoyak.ensemble.soup import average, check_alike, make_soup, save
 from yoyak.errors import UserError
 from yoyak.models.load import build_model
@@ -31,8 +31,8 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 @pytest.fixture(scope="module")
-def make(tokenizer: PreTrainedTokenizerFast) -> Callable[..., Summarizer]:
-    def made(seed: int, config: dict = BART, **values: object) -> Summarizer:
+def make(tokenizer: PreTrainedTokenizerFast) -> Callable[..., TorchSummarizer]:
+    def made(seed: int, config: dict = BART, **values: object) -> TorchSummarizer:
         member = Member(
             family="causal" if config["model_type"] == "gpt2" else "seq2seq",
             config=config,
@@ -42,12 +42,12 @@ def make(tokenizer: PreTrainedTokenizerFast) -> Callable[..., Summarizer]:
         )
         torch.manual_seed(seed)
         model = build_model("m", member, tokenizer)
-        return Summarizer(model.eval(), tokenizer, ModelSpec.of(f"m{seed}", member))
+        return TorchSummarizer(model.eval(), tokenizer, ModelSpec.of(f"m{seed}", member))
 
     return made
 
 
-def test_every_weight_is_the_mean(make: Callable[..., Summarizer]) -> None:
+def test_every_weight_is_the_mean(make: Callable[..., TorchSummarizer]) -> None:
     members = [make(seed, GPT2) for seed in range(3)]
     before = [{key: value.clone() for key, value in member.model.state_dict().items()} for member in members]
     for number, member in enumerate(members):
@@ -68,27 +68,27 @@ def test_every_weight_is_the_mean(make: Callable[..., Summarizer]) -> None:
         assert all(torch.equal(value, state[key]) for key, value in member.model.state_dict().items())
 
 
-def test_tied_weights_stay_tied(make: Callable[..., Summarizer], tmp_path: Path) -> None:
+def test_tied_weights_stay_tied(make: Callable[..., TorchSummarizer], tmp_path: Path) -> None:
     soup = average("soup", [make(1), make(2)])
     save(soup, tmp_path / "soup")
-    for model in (soup.model, Summarizer.load(tmp_path / "soup", "cpu").model):
+    for model in (soup.model, TorchSummarizer.load(tmp_path / "soup", "cpu").model):
         shared = model.get_input_embeddings().weight
         assert model.get_output_embeddings().weight.data_ptr() == shared.data_ptr()
         assert model.model.encoder.embed_tokens.weight.data_ptr() == shared.data_ptr()
 
 
-def test_a_soup_of_equals_is_the_member(make: Callable[..., Summarizer]) -> None:
+def test_a_soup_of_equals_is_the_member(make: Callable[..., TorchSummarizer]) -> None:
     soup = average("soup", [make(1)] * 3)
     assert soup.summarize(TEXTS, generation=SEARCH) == make(1).summarize(TEXTS, generation=SEARCH)
 
 
-def test_what_is_saved_is_a_member(make: Callable[..., Summarizer], tmp_path: Path) -> None:
+def test_what_is_saved_is_a_member(make: Callable[..., TorchSummarizer], tmp_path: Path) -> None:
     soup = average("soup", [make(1), make(2, max_input_tokens=30)])
     save(soup, tmp_path / "model")
     names = {path.name for path in (tmp_path / "model").iterdir()}
     assert {"model.safetensors", "yoyak.json", "config.json", "tokenizer.json"} <= names
     assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl"))]
-    loaded = Summarizer.load(tmp_path / "model", "cpu")
+    loaded = TorchSummarizer.load(tmp_path / "model", "cpu")
     assert loaded.spec.member == "soup"
     # One member has not learned the places behind its window.
     assert loaded.spec.max_input_tokens == 30
@@ -96,12 +96,12 @@ def test_what_is_saved_is_a_member(make: Callable[..., Summarizer], tmp_path: Pa
     assert loaded.summarize(TEXTS, generation=SEARCH) == soup.summarize(TEXTS, generation=SEARCH)
 
 
-def mark(summarizer: Summarizer) -> float:
+def mark(summarizer: TorchSummarizer) -> float:
     """A number that is averaged as the weights are: it tells which members are in a soup."""
     return round(summarizer.model.final_logits_bias[0, 0].item(), 4)
 
 
-def marked(make: Callable[..., Summarizer], **marks: float) -> dict[str, Summarizer]:
+def marked(make: Callable[..., TorchSummarizer], **marks: float) -> dict[str, TorchSummarizer]:
     members = {}
     for seed, (name, value) in enumerate(marks.items()):
         members[name] = make(seed)
@@ -109,14 +109,14 @@ def marked(make: Callable[..., Summarizer], **marks: float) -> dict[str, Summari
     return members
 
 
-def test_the_greedy_soup_takes_who_does_not_make_it_worse(make: Callable[..., Summarizer]) -> None:
+def test_the_greedy_soup_takes_who_does_not_make_it_worse(make: Callable[..., TorchSummarizer]) -> None:
     members = marked(make, a=1.0, b=2.0, c=6.0, d=10.0)
     # By mark: the members alone, then the soups of c, of c and b, of c, b and d …
     scores = {1.0: 0.1, 2.0: 0.4, 6.0: 0.5, 10.0: 0.3}
     scores |= {4.0: 0.5, 6.0: 0.5, round(18 / 3, 4): 0.5}
     tried = []
 
-    def measure(summarizer: Summarizer) -> float:
+    def measure(summarizer: TorchSummarizer) -> float:
         tried.append(mark(summarizer))
         return {**scores, 3.0: 0.49}.get(tried[-1], 0.0)
 
@@ -130,7 +130,7 @@ def test_the_greedy_soup_takes_who_does_not_make_it_worse(make: Callable[..., Su
     ]  # fmt: skip
 
 
-def test_one_who_makes_it_worse_stays_out_of_later_soups(make: Callable[..., Summarizer]) -> None:
+def test_one_who_makes_it_worse_stays_out_of_later_soups(make: Callable[..., TorchSummarizer]) -> None:
     members = marked(make, a=1.0, b=2.0, c=5.0)
     scores = {1.0: 0.5, 2.0: 0.4, 5.0: 0.3, 1.5: 0.49, 3.0: 0.7}
     found = make_soup("soup", members, "greedy", lambda summarizer: scores[mark(summarizer)])
@@ -138,12 +138,12 @@ def test_one_who_makes_it_worse_stays_out_of_later_soups(make: Callable[..., Sum
     assert mark(found.summarizer) == 3.0
 
 
-def test_a_uniform_soup_takes_all_and_measures_nothing(make: Callable[..., Summarizer]) -> None:
+def test_a_uniform_soup_takes_all_and_measures_nothing(make: Callable[..., TorchSummarizer]) -> None:
     found = make_soup("soup", marked(make, a=1.0, b=2.0, c=6.0), "uniform", lambda _: pytest.fail("measured"))
     assert (found.taken, mark(found.summarizer), found.steps) == (["a", "b", "c"], 3.0, [])
 
 
-def test_who_cannot_be_averaged(make: Callable[..., Summarizer]) -> None:
+def test_who_cannot_be_averaged(make: Callable[..., TorchSummarizer]) -> None:
     first = make(1)
     check_alike({"a": first, "b": make(2, {**BART, "dropout": 0.3})}, "ensemble.models.soup")
     others = [

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from yoyak.data.records import Dialogue
-from yoyak.decoding.torch import Summarizer
+from yoyak.decoding.torch import TorchSummarizer
 from yoyak.errors import UserError
 from yoyak.models import preflight
 from yoyak.models.load import build_model, load_trained
@@ -40,8 +40,8 @@ def test_a_checkpoint_saved_in_bf16_is_used_in_fp32(checkpoint: tuple[str, str, 
     tokenizer.save_pretrained(tmp_path / "saved")
     save_spec(tmp_path / "saved", spec)
     assert {parameter.dtype for parameter in load_trained(tmp_path / "saved", family).parameters()} == {torch.float32}
-    found = Summarizer.load(tmp_path / "saved", "cpu").summarize([ROW.dialogue, "짧다", ""])
-    assert [len(candidates) for candidates in found] == [1, 1, 1]
+    found = TorchSummarizer.load(tmp_path / "saved", "cpu").summarize([ROW.dialogue, "짧다", ""])
+    assert [len(candidates) for candidates in found.candidates] == [1, 1, 1]
 
 
 def test_the_wrong_family_is_said(checkpoint: tuple[str, str, Path]) -> None:
@@ -159,7 +159,7 @@ def test_a_damaged_model_is_one_sentence(bart: Path, name: str, damaged: bytes |
     else:
         (bart / name).write_bytes(damaged)
     with pytest.raises(UserError, match=said):
-        Summarizer.load(bart, "cpu")
+        TorchSummarizer.load(bart, "cpu")
 
 
 def test_the_preflight_finds_a_window_that_is_too_small(tokenizer, tmp_path: Path) -> None:
@@ -182,11 +182,11 @@ def test_the_preflight_finds_weights_that_are_damaged(tokenizer, tmp_path: Path)
 def test_what_is_cut_is_the_dialogue_and_never_the_separator(tokenizer) -> None:
     settings = member(family="causal", config={"model_type": "gpt2"}, tokenizer="bpe", max_input_tokens=24)
     spec = ModelSpec.of("m", settings)
-    rows, cut = encode_inputs(tokenizer, ["#Person1#: " + "안녕 " * 50, "짧다"], spec)
+    encoded = encode_inputs(tokenizer, ["#Person1#: " + "안녕 " * 50, "짧다"], spec)
     separator = tokenizer(spec.separator)["input_ids"]
-    assert cut == [True, False]
-    assert len(rows[0]) == 24
-    assert all(row[-len(separator) :] == separator for row in rows)
+    assert encoded.cut == [True, False]
+    assert len(encoded.input_ids[0]) == 24
+    assert all(row[-len(separator) :] == separator for row in encoded.input_ids)
 
 
 def test_a_window_that_the_separator_fills_is_refused(tokenizer) -> None:

@@ -11,7 +11,7 @@ from mlflow_helpers import DIALOGUE
 from yoyak.data.augmenting import views
 from yoyak.data.records import Dialogue, write_jsonl
 from yoyak.decoding.candidates import read_candidates
-from yoyak.decoding.torch import Summarizer
+from yoyak.decoding.torch import TorchSummarizer
 from yoyak.params import Generation
 from yoyak.stages import predict
 
@@ -54,7 +54,11 @@ def test_without_views_the_output_is_that_of_the_summarizer(member: Path, store)
     assert sorted(found) == ["dev", "test"]
     assert "view" not in (member / "predictions/bart/dev.jsonl").read_text()
     generation = Generation(max_new_tokens=12, min_new_tokens=4, num_beams=2, num_return_sequences=2)
-    own = Summarizer.load(member / "models/bart").summarize([row.dialogue for row in ROWS], generation=generation)
+    own = (
+        TorchSummarizer.load(member / "models/bart")
+        .summarize([row.dialogue for row in ROWS], generation=generation)
+        .candidates
+    )
     assert list(found["dev"].values()) == own
     assert "dev_views" not in metrics(store)
 
@@ -62,7 +66,7 @@ def test_without_views_the_output_is_that_of_the_summarizer(member: Path, store)
 @pytest.mark.slow
 def test_the_views_candidates_stand_behind_the_members_own(member: Path, store, capsys) -> None:
     plain, more = predicted(member, 0), predicted(member, 2)
-    summarizer = Summarizer.load(member / "models/bart")
+    summarizer = TorchSummarizer.load(member / "models/bart")
     generation = Generation(max_new_tokens=12, min_new_tokens=4, num_beams=2, num_return_sequences=2)
     for split in ("dev", "test"):
         assert list(more[split]) == list(plain[split])
@@ -72,7 +76,7 @@ def test_the_views_candidates_stand_behind_the_members_own(member: Path, store, 
             made = views(row.dialogue, 2, 20)
             assert [candidate.view for candidate in rest] == [1, 1, 2, 2][: 2 * len(made)]
             for number, view in enumerate(made, 1):
-                expected = summarizer.summarize([view], generation=generation)[0]
+                expected = summarizer.summarize([view], generation=generation).candidates[0]
                 found = [candidate for candidate in rest if candidate.view == number]
                 assert [candidate.text for candidate in found] == [candidate.text for candidate in expected]
                 assert [one.score for one in found] == pytest.approx([one.score for one in expected], abs=2e-6)

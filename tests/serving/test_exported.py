@@ -35,7 +35,7 @@ def bart(tmp_path_factory):
 def expected(bart):
     """The summary of each text alone."""
     summarizer = OnnxSummarizer.load(bart)
-    return {text: summarizer.summarize([text])[0][0].text for text in [*TEXTS, LONG, DIALOGUE]}
+    return {text: summarizer.summarize([text]).texts[0] for text in [*TEXTS, LONG, DIALOGUE]}
 
 
 def test_it_is_logged_with_its_settings_and_without_torch(store, bart):

@@ -100,17 +100,17 @@ def test_signature_example_and_requirements(artifacts):
 
 
 def test_it_answers_as_the_summarizer_does(logged, tiny_bart):
-    from yoyak.decoding.torch import Summarizer
+    from yoyak.decoding.torch import TorchSummarizer
 
     other = "#Person1#: 만날까요?"
-    summarizer = Summarizer.load(tiny_bart)
-    expected = [candidates[0].text for candidates in summarizer.summarize([DIALOGUE, other])]
+    summarizer = TorchSummarizer.load(tiny_bart)
+    expected = summarizer.summarize([DIALOGUE, other]).texts
     model = load(logged)
     answers = model.predict(pd.DataFrame({"fname": ["a", "b"], "dialogue": [DIALOGUE, other]}))
     assert answers.to_dict("list") == {"summary": expected, "truncated": [False, False]}
     short = list(summaries(model, [DIALOGUE], params={"max_new_tokens": 4, "num_beams": 1}))
     settings = summarizer.generation.model_copy(update={"max_new_tokens": 4, "num_beams": 1, "num_return_sequences": 1})
-    assert short == [summarizer.summarize([DIALOGUE], generation=settings)[0][0].text]
+    assert short == summarizer.summarize([DIALOGUE], generation=settings).texts
     assert short != expected[:1]
 
 

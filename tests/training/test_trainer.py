@@ -8,7 +8,7 @@ import pytest
 
 from yoyak.data.records import Dialogue
 from yoyak.data.samples import generate
-from yoyak.decoding.torch import Summarizer
+from yoyak.decoding.torch import TorchSummarizer
 from yoyak.errors import UserError
 from yoyak.models.spec import ModelSpec
 from yoyak.models.text import decode
@@ -82,9 +82,9 @@ def test_a_few_rows_are_learned_by_heart(kind: str, tokenizer, tmp_path: Path) -
     names = [Dialogue(fname=str(n), dialogue=row.dialogue, summaries=row.summaries) for n, row in enumerate(rows)]
     longer = {"num_epochs": 60, "learning_rate": 0.02, "early_stopping_patience": 60, "max_target_tokens": 64}
     train(kind, tokenizer, tmp_path, [*names, *names[:4]], **longer)
-    summarizer = Summarizer.load(tmp_path / "model", "cpu")
+    summarizer = TorchSummarizer.load(tmp_path / "model", "cpu")
     beams = Generation(num_beams=2, num_return_sequences=2, max_new_tokens=64)
-    found = summarizer.summarize([row.dialogue for row in ROWS[:4]], generation=beams)
+    found = summarizer.summarize([row.dialogue for row in ROWS[:4]], generation=beams).candidates
     texts, references = [best[0].text for best in found], [row.summaries for row in ROWS[:4]]
     weights = (0.33, 0.33, 0.34)
     scores = rouge(texts, references, granularity="syllable", multi_reference="mean", weights=weights)

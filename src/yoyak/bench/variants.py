@@ -90,10 +90,10 @@ def load(variant: str, folder: Path, threads: int) -> Loaded:
         return Loaded(OnnxSummarizer.load(folder, threads=threads or None))
     import torch
 
-    from yoyak.decoding.torch import Summarizer
+    from yoyak.decoding.torch import TorchSummarizer
 
     # The old way of INT8 knows the CPU alone; the others are served on the best device there is.
-    summarizer = Summarizer.load(folder, "cpu" if variant == "torch_int8" else None)
+    summarizer = TorchSummarizer.load(folder, "cpu" if variant == "torch_int8" else None)
     if variant == "torch_bf16":
         summarizer.model.to(torch.bfloat16)
     if variant == "torch_int8":

@@ -69,7 +69,7 @@ def _measure(loaded: Any, request: Mapping[str, Any]) -> Iterable[dict[str, Any]
         start = time.perf_counter()
         found = loaded.summarizer.summarize(batch, generation=generation)
         seconds.append(time.perf_counter() - start)
-        texts += [candidates[0].text for candidates in found]
+        texts += found.texts
     ids = loaded.summarizer.tokenizer(texts, add_special_tokens=False)["input_ids"]
     peak = memory.peak_mb()
     yield {"seconds": seconds, "tokens": sum(map(len, ids)), "peak_mb": peak, "threads": threads}
@@ -81,7 +81,7 @@ def _summarize(loaded: Any, request: Mapping[str, Any]) -> Iterable[dict[str, An
     generation = Generation(**request["generation"])
     loaded.prepare(request["dialogues"][: generation.batch_size], generation, 1)
     found = loaded.summarizer.summarize(request["dialogues"], generation=generation)
-    yield {"texts": [candidates[0].text for candidates in found]}
+    yield {"texts": found.texts}
 
 
 def _search(loaded: Any, request: Mapping[str, Any]) -> Iterable[dict[str, Any]]:

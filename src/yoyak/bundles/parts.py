@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from yoyak.errors import UserError
+from yoyak.errors import UserError, first_line
 from yoyak.files import write_json
 from yoyak.models import catalog
 from yoyak.models.spec import SPEC_FILE, ModelSpec
@@ -144,7 +144,7 @@ def read_object(path: Path, where: str) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{where} is no JSON ({_first_line(error)}): make the bundle again.") from error
+        raise UserError(f"{where} is no JSON ({first_line(error)}): make the bundle again.") from error
     if not isinstance(value, dict):
         raise UserError(f"{where} holds no JSON object: make the bundle again.")
     return value
@@ -160,7 +160,7 @@ def read_params(path: Path, where: str) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         value: Any = YAML(typ="safe", pure=True).load(text) if _is_plain(text) else []
     except Exception as error:  # ruamel.yaml has errors of its own, and raises those of Python for odd values.
-        raise UserError(f"{where} is no YAML ({_first_line(error)}): make the bundle again.") from error
+        raise UserError(f"{where} is no YAML ({first_line(error)}): make the bundle again.") from error
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -280,7 +280,3 @@ def _complaint(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     message = first["msg"].removeprefix("Value error, ")
     return f"{'.'.join(map(str, first['loc']))[:200] or 'it'}: {message[:1].lower()}{message[1:]}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

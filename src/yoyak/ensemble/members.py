@@ -102,25 +102,23 @@ def _summarize(job: Job, work: Path, generation: Generation, workers: int) -> No
 
     from yoyak.data.records import read_jsonl
     from yoyak.decoding.candidates import write_candidates
-    from yoyak.decoding.torch import Summarizer
-    from yoyak.models.preflight import window_problem
+    from yoyak.decoding.summarizer import check_new_tokens
+    from yoyak.decoding.torch import TorchSummarizer
 
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
     started = time.perf_counter()
     rows = read_jsonl(work / ROWS)
-    summarizer = Summarizer.load(job.folder)
-    problem = window_problem(summarizer.spec, summarizer.model, generation.max_new_tokens)
-    if problem:
-        raise UserError(f"generation.max_new_tokens needs {problem}: lower it.")
+    summarizer = TorchSummarizer.load(job.folder)
+    check_new_tokens(summarizer, job.name, generation.max_new_tokens)
     print(job.name, file=sys.stderr)
-    found = summarizer.summarize([row.dialogue for row in rows], generation=generation, progress=True)
+    summaries = summarizer.summarize([row.dialogue for row in rows], generation=generation, progress=True)
     facts = {
         "seconds": round(time.perf_counter() - started, 2),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "truncated": summarizer.truncated,
+        "truncated": summaries.truncated,
     }
     write_json(work / f"{job.key}.facts.json", facts)
-    write_candidates(candidates_file(work, job), zip([row.fname for row in rows], found, strict=True))
+    write_candidates(candidates_file(work, job), zip([row.fname for row in rows], summaries.candidates, strict=True))
 
 
 def _facts(work: Path, job: Job) -> dict[str, Any]:

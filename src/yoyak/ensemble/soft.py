@@ -9,12 +9,13 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers import GenerationConfig, LogitsProcessor
 from transformers.generation import (
     ForcedBOSTokenLogitsProcessor,
     ForcedEOSTokenLogitsProcessor,
@@ -24,7 +25,9 @@ from transformers.generation import (
 )
 
 from yoyak.data.records import Dialogue
-from yoyak.decoding.torch import Summarizer
+from yoyak.decoding.batches import Generated, summarize_in_batches
+from yoyak.decoding.summarizer import Summaries
+from yoyak.decoding.torch import TorchSummarizer, ran_out_of_memory
 from yoyak.ensemble.folds import make_folds, require_rows
 from yoyak.models.text import encode_targets
 from yoyak.params import Generation
@@ -35,36 +38,63 @@ STEPS, CLOSE = 1000, 1e-7
 """The fit of the weights ends after so many steps, or when a step changes none by more."""
 
 
-class SoftSummarizer(Summarizer):
+class SoftSummarizer:
     """Several models that write as one; they must share a tokenizer (`blending.check_tokenizers`)."""
 
-    def __init__(self, members: Sequence[Summarizer], weights: Sequence[float]) -> None:
-        """Take models and their weights, which sum to one; one whose weight is 0 is not asked."""
-        heard = [(member, weight) for member, weight in zip(members, weights, strict=True) if weight > 0]
-        self.members = [member for member, _ in heard]
-        self.weights = [weight for _, weight in heard]
-        self._inputs: list[list[list[int]]] = []
-        first = self.members[0]
-        super().__init__(first.model, first.tokenizer, first.spec)
+    def __init__(self, members: Sequence[TorchSummarizer], weights: Sequence[float]) -> None:
+        """Take models and their weights, which sum to one; a model whose weight is 0 is left out."""
+        active = [(member, weight) for member, weight in zip(members, weights, strict=True) if weight > 0]
+        self.members = [member for member, _ in active]
+        self.weights = [weight for _, weight in active]
 
-    def encode(self, dialogues: Sequence[str]) -> list[list[int]]:
-        """Let each member encode the dialogues; ``truncated`` is that of the member that cut most."""
-        self._inputs = [member.encode(dialogues) for member in self.members]
-        self.truncated = max(member.truncated for member in self.members)
-        self.cut = [any(cuts) for cuts in zip(*(member.cut for member in self.members), strict=True)]
-        return self._inputs[0]
+    @property
+    def generation(self) -> Generation:
+        """The first member's settings, which it writes with unless a call gives others."""
+        return self.members[0].generation
 
-    def _search(self, rows: Sequence[int], settings: Generation, start: int) -> dict[str, Any]:
-        config = self._config(settings)
-        if len(self.members) == 1:
-            return {"generation_config": config}
-        readers = [
-            Reader(member, [inputs[row] for row in rows])
-            for member, inputs in zip(self.members[1:], self._inputs[1:], strict=True)
-        ]
-        averaged = Averaged(readers, self.weights, start=start, beams=settings.num_beams)
-        rules = _take_rules(config, start, self.model.device)
-        return {"generation_config": config, "logits_processor": LogitsProcessorList([averaged, *rules])}
+    @property
+    def new_token_limit(self) -> int | None:
+        """The lowest limit of the members."""
+        limits = (member.new_token_limit for member in self.members)
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def summarize(
+        self, dialogues: Sequence[str], *, generation: Generation | None = None, progress: bool = False
+    ) -> Summaries:
+        """Return the candidates of each dialogue; ``cut`` says which were cut at the window of any member."""
+        settings = generation or self.generation
+        inputs = [member.encode(dialogues) for member in self.members]
+        summaries = summarize_in_batches(
+            inputs[0],
+            lambda rows: self.generate([[own.input_ids[row] for row in rows] for own in inputs], settings),
+            batch_size=settings.batch_size,
+            ran_out_of_memory=ran_out_of_memory,
+            progress=progress,
+        )
+        read = sum(len(ids) for own in inputs for ids in own.input_ids)
+        return replace(
+            summaries,
+            cut=[any(cuts) for cuts in zip(*(own.cut for own in inputs), strict=True)],
+            tokens=replace(summaries.tokens, read=read),
+        )
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        inputs: Sequence[list[list[int]]],
+        settings: Generation,
+        processors: Sequence[LogitsProcessor] = (),
+    ) -> list[Generated]:
+        """Summarize one batch: its input ids as each member encodes them."""
+        first, *others = self.members
+        config = first.generation_config(settings)
+        if not others:
+            return first.generate(inputs[0], config, processors)
+        start = 1 if first.spec.family == "seq2seq" else max(map(len, inputs[0]))
+        readers = [Reader(member, ids) for member, ids in zip(others, inputs[1:], strict=True)]
+        average = Averaged(readers, self.weights, start=start, beams=settings.num_beams)
+        rules = _take_rules(config, start, first.model.device)
+        return first.generate(inputs[0], config, [average, *rules, *processors])
 
 
 def _take_rules(config: GenerationConfig, start: int, device: torch.device) -> list[LogitsProcessor]:
@@ -142,7 +172,7 @@ def log_mean(logits: Sequence[torch.Tensor], weights: Sequence[float]) -> torch.
 class Reader:
     """A model that reads a batch of dialogues and follows what is written of them, each token once."""
 
-    def __init__(self, member: Summarizer, inputs: list[list[int]]) -> None:
+    def __init__(self, member: TorchSummarizer, inputs: list[list[int]]) -> None:
         self.model = member.model
         self.seq2seq = member.spec.family == "seq2seq"
         self.tokens, self.mask = member.pad(inputs)
@@ -198,7 +228,7 @@ class Reader:
 
 
 @torch.inference_mode()
-def reference_probabilities(members: Mapping[str, Summarizer], rows: Sequence[Dialogue]) -> list[np.ndarray]:
+def reference_probabilities(members: Mapping[str, TorchSummarizer], rows: Sequence[Dialogue]) -> list[np.ndarray]:
     """Return for each row [members, tokens]: what each member gives the tokens of the row's first reference.
 
     A reference is cut where the member that writes least would end.
@@ -208,7 +238,7 @@ def reference_probabilities(members: Mapping[str, Summarizer], rows: Sequence[Di
     targets = encode_targets(first.tokenizer, [row.summaries[0] for row in rows], limit)
     found: list[list[np.ndarray]] = [[] for _ in rows]
     for member in members.values():
-        inputs = member.encode([row.dialogue for row in rows])
+        inputs = member.encode([row.dialogue for row in rows]).input_ids
         for start in range(0, len(rows), SCORED):
             places = range(start, min(start + SCORED, len(rows)))
             part = _probabilities(member, [inputs[place] for place in places], [targets[place] for place in places])
@@ -217,7 +247,7 @@ def reference_probabilities(members: Mapping[str, Summarizer], rows: Sequence[Di
     return [np.stack(values) for values in found]
 
 
-def _probabilities(member: Summarizer, inputs: list[list[int]], targets: list[list[int]]) -> list[np.ndarray]:
+def _probabilities(member: TorchSummarizer, inputs: list[list[int]], targets: list[list[int]]) -> list[np.ndarray]:
     reader = Reader(member, inputs)
     width = max(map(len, targets))
     ids = torch.tensor([[*target, *[target[-1]] * (width - len(target))] for target in targets]).to(member.model.device)
@@ -229,7 +259,7 @@ def _probabilities(member: Summarizer, inputs: list[list[int]], targets: list[li
 
 
 def fit_weights(
-    members: Mapping[str, Summarizer], dev: Sequence[Dialogue], folds: int
+    members: Mapping[str, TorchSummarizer], dev: Sequence[Dialogue], folds: int
 ) -> tuple[dict[str, float], list[tuple[list[int], dict[str, float]]]]:
     """Return the weights with which the mean gives the references the highest likelihood.
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 
-from yoyak.decoding.torch import Summarizer
+from yoyak.decoding.torch import TorchSummarizer
 from yoyak.ensemble.blending import ELSE
 from yoyak.errors import UserError
 from yoyak.models.spec import save_spec
@@ -38,7 +38,7 @@ class Step:
 class Soup:
     """A soup and what is in it."""
 
-    summarizer: Summarizer
+    summarizer: TorchSummarizer
     taken: list[str]
     steps: list[Step]
     """In the order in which members were tried; none where nothing was measured."""
@@ -57,9 +57,9 @@ class Soup:
 
 def make_soup(
     name: str,
-    members: Mapping[str, Summarizer],
+    members: Mapping[str, TorchSummarizer],
     method: Literal["uniform", "greedy"],
-    measure: Callable[[Summarizer], float],
+    measure: Callable[[TorchSummarizer], float],
 ) -> Soup:
     """Average the weights of members that fit each other (`check_alike`).
 
@@ -81,7 +81,7 @@ def make_soup(
 
 
 @torch.no_grad()
-def average(name: str, members: Sequence[Summarizer]) -> Summarizer:
+def average(name: str, members: Sequence[TorchSummarizer]) -> TorchSummarizer:
     """Return a new model with the mean weights, in fp32; the first member's whole numbers, tokenizer and spec."""
     model = copy.deepcopy(members[0].model)
     states = [member.model.state_dict() for member in members]
@@ -94,17 +94,19 @@ def average(name: str, members: Sequence[Summarizer]) -> Summarizer:
     }
     model.load_state_dict(mean)
     shortest = min(member.spec.max_input_tokens for member in members)
-    return Summarizer(model, members[0].tokenizer, replace(members[0].spec, member=name, max_input_tokens=shortest))
+    return TorchSummarizer(
+        model, members[0].tokenizer, replace(members[0].spec, member=name, max_input_tokens=shortest)
+    )
 
 
-def save(soup: Summarizer, folder: Path) -> None:
+def save(soup: TorchSummarizer, folder: Path) -> None:
     """Write a soup as `yoyak train` writes a member: safetensors, tokenizer and yoyak.json."""
     soup.model.save_pretrained(folder, safe_serialization=True)
     soup.tokenizer.save_pretrained(folder)
     save_spec(folder, soup.spec)
 
 
-def check_alike(members: Mapping[str, Summarizer], where: str) -> None:
+def check_alike(members: Mapping[str, TorchSummarizer], where: str) -> None:
     """Raise UserError for two members whose weights do not mean the same, with the first thing in which they differ."""
     for (first, one), (second, other) in pairwise(members.items()):
         problem = _difference(one, other)
@@ -115,7 +117,7 @@ def check_alike(members: Mapping[str, Summarizer], where: str) -> None:
             )
 
 
-def _difference(one: Summarizer, other: Summarizer) -> str:
+def _difference(one: TorchSummarizer, other: TorchSummarizer) -> str:
     kinds = [member.model.config.model_type for member in (one, other)]
     if kinds[0] != kinds[1]:
         return f"their architectures are {kinds[0]} and {kinds[1]}"

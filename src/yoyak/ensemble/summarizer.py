@@ -10,12 +10,15 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
 from yoyak.data.records import Dialogue
 from yoyak.decoding.candidates import Candidate
-from yoyak.decoding.torch import Summarizer
+from yoyak.decoding.summarizer import Summaries, Summarizer
+from yoyak.decoding.torch import TorchSummarizer
 from yoyak.ensemble import combine
 from yoyak.ensemble.pool import make_row
 from yoyak.errors import UserError
@@ -27,7 +30,7 @@ MEMBERS = "members"
 
 
 class EnsembleSummarizer:
-    """Several models and the strategy that makes one summary of theirs; used as a `Summarizer` is.
+    """Several models and the strategy that makes one summary of theirs; a `Summarizer` itself.
 
     All members are in memory at once, since they are asked for every request.
     """
@@ -36,34 +39,41 @@ class EnsembleSummarizer:
         self.members = members
         self.combiner = combiner
         self.generation = generation
-        self.truncated = 0
-        """Dialogues of the last call that were cut at the window of the model that cut most."""
-        self.cut: list[bool] = []
-        """Which of the last call's dialogues were cut at the window of any of the models."""
+
+    @property
+    def new_token_limit(self) -> int | None:
+        """The lowest limit of the members."""
+        limits = (member.new_token_limit for member in self.members.values())
+        return min((limit for limit in limits if limit is not None), default=None)
 
     def summarize(
         self, dialogues: Sequence[str], *, generation: Generation | None = None, progress: bool = False
-    ) -> list[list[Candidate]]:
-        """Return one summary of each dialogue, in their order."""
+    ) -> Summaries:
+        """Return one summary for each dialogue; ``cut`` says which were cut at the window of any member."""
         settings = generation or self.generation
         # A request asks for one summary; the strategy needs the members' candidates.
         kept = min(settings.num_beams, max(settings.num_return_sequences, self.generation.num_return_sequences))
         asked = settings.model_copy(update={"num_return_sequences": kept})
-        written = {}
-        self.truncated, self.cut = 0, [False] * len(dialogues)
-        for name, member in self.members.items():
-            written[name] = member.summarize(dialogues, generation=asked, progress=progress)
-            self.truncated = max(self.truncated, member.truncated)
-            self.cut = [before or now for before, now in zip(self.cut, member.cut, strict=True)]
+        answers = {
+            name: member.summarize(dialogues, generation=asked, progress=progress)
+            for name, member in self.members.items()
+        }
         rows = [
-            make_row(Dialogue(fname=str(place), dialogue=text), {name: found[place] for name, found in written.items()})
-            for place, text in enumerate(dialogues)
+            make_row(
+                Dialogue(fname=str(index), dialogue=text),
+                {name: summaries.candidates[index] for name, summaries in answers.items()},
+            )
+            for index, text in enumerate(dialogues)
         ]
-        found = combine.combine_all(self.combiner, rows, total=len(rows))
-        return [[Candidate(outcome.text, outcome.score)] for outcome in found]
+        outcomes = combine.combine_all(self.combiner, rows, total=len(rows))
+        return Summaries(
+            candidates=[[Candidate(outcome.text, outcome.score)] for outcome in outcomes],
+            cut=[any(cuts) for cuts in zip(*(summaries.cut for summaries in answers.values()), strict=True)],
+            tokens=reduce(add, (summaries.tokens for summaries in answers.values())),
+        )
 
 
-def load_ensemble(folder: Path, device: str | None = None) -> Summarizer | EnsembleSummarizer:
+def load_ensemble(folder: Path, device: str | None = None) -> Summarizer:
     """Load an ensemble's folder. Raises UserError where it is damaged."""
     try:
         about = json.loads((folder / ENSEMBLE_FILE).read_text(encoding="utf-8"))
@@ -73,7 +83,7 @@ def load_ensemble(folder: Path, device: str | None = None) -> Summarizer | Ensem
         raise UserError(f"{folder / ENSEMBLE_FILE} is damaged ({type(error).__name__}): register it again.") from error
     combiner = None if soft else combine.load(folder)
     names = soft or (combiner.weights if combiner else {})
-    members = {name: Summarizer.load(folder / MEMBERS / name, device) for name in names}
+    members = {name: TorchSummarizer.load(folder / MEMBERS / name, device) for name in names}
     if combiner is not None:
         return EnsembleSummarizer(members, combiner, generation)
     from yoyak.ensemble.soft import SoftSummarizer

@@ -25,6 +25,7 @@ def export_model(source: Path, out: Path, settings: Export) -> dict[str, Any]:
     from yoyak.models.load import load_trained
     from yoyak.models.spec import ONNX_FILE, load_spec, save_spec
     from yoyak.models.tokenizers import load_tokenizer
+    from yoyak.models.window import find_positions
 
     spec = load_spec(source)
     model, tokenizer = load_trained(source, spec.family).eval(), load_tokenizer(source)
@@ -40,7 +41,7 @@ def export_model(source: Path, out: Path, settings: Export) -> dict[str, Any]:
         "decoder_start_token_id": own.decoder_start_token_id,
         "forced_bos_token_id": own.forced_bos_token_id,
         "forced_eos_token_id": own.forced_eos_token_id,
-        "positions": getattr(model.config, "max_position_embeddings", None),
+        "positions": find_positions(model.config.to_dict()),
     }
     if settings.precision == "int8":
         about |= {

@@ -17,13 +17,11 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from yoyak.errors import UserError, nearest
+from yoyak.errors import UserError, first_line, nearest
 from yoyak.models import catalog
 from yoyak.params import Member
 
 Family = Literal["seq2seq", "causal"]
-LONGEST = 200
-"""Characters of another library's message that an error passes on."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -66,7 +64,7 @@ def load_trained(folder: Path, family: Family) -> Any:
             folder, use_safetensors=True, dtype=torch.float32, local_files_only=True, output_loading_info=True
         )
     except Exception as error:  # Damaged weights have an error class of their own, and no common one.
-        raise UserError(f"{folder} cannot be loaded as a {family} model: {_first_line(error)}") from error
+        raise UserError(f"{folder} cannot be loaded as a {family} model: {first_line(error)}") from error
     missing = sorted(found["missing_keys"])
     if missing:
         raise UserError(f"{folder} lacks {len(missing)} of the model's weights, such as {missing[0]}: make it again.")
@@ -105,7 +103,7 @@ def _new_config(name: str, member: Member, tokenizer: PreTrainedTokenizerBase) -
 
 
 def _no_model(name: str, kind: str, error: Exception) -> UserError:
-    reason = f"{type(error).__name__}: {_first_line(error)}"
+    reason = f"{type(error).__name__}: {first_line(error)}"
     return UserError(f"members.{name}.config makes no {kind} ({reason.rstrip('.')}): change its values.")
 
 
@@ -125,7 +123,7 @@ def _from_checkpoint(name: str, member: Member) -> Any:
         fault = (
             "has no usable config.json" if Path(source).is_dir() else "is no folder here and was not found on the Hub"
         )
-        raise UserError(f"{where} {fault}: {_first_line(error)}") from error
+        raise UserError(f"{where} {fault}: {first_line(error)}") from error
     _check_family(name, member, config)
     _check_keys(name, config, member.config)
     try:
@@ -140,7 +138,7 @@ def _from_checkpoint(name: str, member: Member) -> Any:
         )
     except Exception as error:
         raise UserError(
-            f"{where} has no safetensors weights that fit, and pickled ones are not read: {_first_line(error)}"
+            f"{where} has no safetensors weights that fit, and pickled ones are not read: {first_line(error)}"
         ) from error
     if found["missing_keys"]:
         missing = sorted(found["missing_keys"])
@@ -164,8 +162,3 @@ def _set_special_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
         config.eos_token_id = tokenizer.eos_token_id
     if model.config.is_encoder_decoder:
         model.generation_config.decoder_start_token_id = model.config.decoder_start_token_id
-
-
-def _first_line(error: Exception) -> str:
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"

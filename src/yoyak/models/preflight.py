@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from yoyak.errors import UserError
 from yoyak.models.spec import ModelSpec
 from yoyak.models.text import decode, encode_inputs, encode_targets
+from yoyak.models.window import find_positions, window_problem
 from yoyak.params import Member
 
 
@@ -46,18 +47,9 @@ def check(
 
 
 def _check_window(where: str, spec: ModelSpec, member: Member, model: Any) -> None:
-    problem = window_problem(spec, model, member.max_target_tokens)
+    problem = window_problem(spec, find_positions(model.config.to_dict()), member.max_target_tokens)
     if problem:
         raise UserError(f"{where}: max_input_tokens and max_target_tokens need {problem}: lower them.")
-
-
-def window_problem(spec: ModelSpec, model: Any, new_tokens: int) -> str | None:
-    """Say how a model's positions fall short of its input and ``new_tokens`` written, or None where they do not."""
-    window = getattr(model.config, "max_position_embeddings", None)
-    needed = (
-        spec.max_input_tokens + new_tokens if spec.family == "causal" else max(spec.max_input_tokens, new_tokens + 1)
-    )
-    return f"{needed} positions, the model has {window}" if window is not None and needed > window else None
 
 
 def _check_spacing(where: str, tokenizer: PreTrainedTokenizerBase, summaries: Sequence[str]) -> None:
@@ -88,7 +80,7 @@ def _check_step(
     rows: Sequence[tuple[str, str]],
 ) -> None:
     dialogue, summary = rows[0]
-    inputs, _ = encode_inputs(tokenizer, [dialogue], spec)
+    inputs = encode_inputs(tokenizer, [dialogue], spec).input_ids
     target = encode_targets(tokenizer, [summary], member.max_target_tokens)[0]
     ids = torch.tensor(inputs)
     try:

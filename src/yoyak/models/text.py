@@ -7,6 +7,7 @@ An encoder-decoder model reads ``prefix + dialogue`` and writes the summary. A d
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from yoyak.errors import UserError
@@ -16,13 +17,22 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-def encode_inputs(
-    tokenizer: PreTrainedTokenizerBase, dialogues: Sequence[str], spec: ModelSpec
-) -> tuple[list[list[int]], list[bool]]:
-    """Return the input ids of each dialogue, and which of them had to be cut at ``max_input_tokens``.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded:
+    """Dialogues as a model reads them."""
+
+    input_ids: list[list[int]]
+    cut: list[bool]
+    """Whether the dialogue's end was cut off at ``max_input_tokens``."""
+
+
+def encode_inputs(tokenizer: PreTrainedTokenizerBase, dialogues: Sequence[str], spec: ModelSpec) -> Encoded:
+    """Return the input ids of each dialogue, cut at ``max_input_tokens``.
 
     What is cut is the dialogue's end, never the separator or the end mark. Raises UserError where they leave no room.
     """
+    if not dialogues:
+        return Encoded(input_ids=[], cut=[])  # Some tokenizers fail on an empty batch.
     tail: list[int] = []
     if spec.family == "causal":
         tail = tokenizer(spec.separator, add_special_tokens=False)["input_ids"]
@@ -42,7 +52,7 @@ def encode_inputs(
         body = ids[: -len(tail)] if tail and ids[-len(tail) :] == tail else ids
         cut.append(len(body) > room)
         encoded.append([*body[:room], *tail])
-    return encoded, cut
+    return Encoded(input_ids=encoded, cut=cut)
 
 
 def encode_targets(tokenizer: PreTrainedTokenizerBase, summaries: Sequence[str], limit: int) -> list[list[int]]:

@@ -12,7 +12,7 @@ from tokenizers.models import BPE, Unigram
 from tokenizers.trainers import BpeTrainer, UnigramTrainer
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from yoyak.errors import UserError
+from yoyak.errors import UserError, first_line
 from yoyak.params import Tokenizer as TokenizerParams
 
 PAD, BOS, EOS, UNK = "<pad>", "<s>", "</s>", "<unk>"
@@ -135,7 +135,7 @@ def load_tokenizer(
         tokenizer = AutoTokenizer.from_pretrained(str(source), revision=revision, trust_remote_code=False)
     except Exception as error:  # What is missing or damaged shows as an error of any kind, and of no kind in Rust.
         raise UserError(
-            f"No tokenizer could be loaded from '{source}' ({_first_line(error)}): are its files there and whole?"
+            f"No tokenizer could be loaded from '{source}' ({first_line(error)}): are its files there and whole?"
         ) from error
     add_masks(tokenizer, masks)
     if tokenizer.eos_token_id is None:
@@ -143,7 +143,3 @@ def load_tokenizer(
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

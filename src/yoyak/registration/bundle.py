@@ -64,18 +64,22 @@ def _known(name: str, md5: str) -> Version | None:
 
 def _try(bundle: Bundle) -> None:
     """Load the model and let it summarize one dialogue; UserError where it cannot."""
-    from yoyak.decoding.torch import Summarizer
-    from yoyak.models.preflight import window_problem
+    from yoyak.decoding.torch import TorchSummarizer
+    from yoyak.models.window import find_positions, window_problem
 
     where = str(bundle.path)
     try:
-        summarizer = Summarizer.load(bundle.folder, device="cpu")
+        summarizer = TorchSummarizer.load(bundle.folder, device="cpu")
     except UserError as error:
         raise UserError(str(error).replace(str(bundle.folder), where)) from error
     room = summarizer.model.get_input_embeddings().num_embeddings
     if len(summarizer.tokenizer) > room:
         raise UserError(f"{where}: the tokenizer has {len(summarizer.tokenizer)} tokens, the model only {room}.")
-    problem = window_problem(summarizer.spec, summarizer.model, summarizer.generation.max_new_tokens)
+    problem = window_problem(
+        summarizer.spec,
+        find_positions(summarizer.model.config.to_dict()),
+        summarizer.generation.max_new_tokens,
+    )
     if problem:
         raise UserError(f"{where}: max_input_tokens and max_new_tokens of its yoyak.json need {problem}.")
     tokens = min(16, summarizer.generation.max_new_tokens)
@@ -83,7 +87,7 @@ def _try(bundle: Bundle) -> None:
         update={"max_new_tokens": tokens, "min_new_tokens": min(tokens, summarizer.generation.min_new_tokens)}
     )
     try:
-        [candidates] = summarizer.summarize([EXAMPLE], generation=settings)
+        [candidates] = summarizer.summarize([EXAMPLE], generation=settings).candidates
     except (RuntimeError, IndexError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{where} cannot summarize a dialogue ({reason}): it is not registered.") from error

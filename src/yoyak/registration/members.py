@@ -129,10 +129,11 @@ def _gate(
     texts = promotion.champion_predictions(champion, dev_md5)
     if texts is None:
         # It was evaluated on another dev set: let it write summaries of this one.
-        from yoyak.decoding.torch import Summarizer
+        from yoyak.decoding.torch import TorchSummarizer
 
-        written = Summarizer.load(resolve_model(champion.uri)).summarize([row.dialogue for row in dev], progress=True)
-        texts = {row.fname: candidates[0].text for row, candidates in zip(dev, written, strict=True)}
+        summarizer = TorchSummarizer.load(resolve_model(champion.uri))
+        summaries = summarizer.summarize([row.dialogue for row in dev], progress=True)
+        texts = dict(zip((row.fname for row in dev), summaries.texts, strict=True))
     return promotion.gate(
         _dev_scores(best, dev),
         _score([texts[row.fname] for row in dev], dev, scoring),

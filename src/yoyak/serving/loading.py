@@ -8,14 +8,10 @@ from typing import TYPE_CHECKING
 from yoyak.models.spec import ENSEMBLE_FILE, ONNX_FILE
 
 if TYPE_CHECKING:
-    from yoyak.decoding.onnx.runtime import OnnxSummarizer
-    from yoyak.decoding.torch import Summarizer
-    from yoyak.ensemble.summarizer import EnsembleSummarizer
+    from yoyak.decoding.summarizer import Summarizer
 
 
-def load_summarizer(
-    folder: Path, device: str | None = None, threads: int = 0
-) -> Summarizer | EnsembleSummarizer | OnnxSummarizer:
+def load_summarizer(folder: Path, device: str | None = None, threads: int = 0) -> Summarizer:
     """Load a model's folder onto the best device there is, unless one is named.
 
     ``threads`` is how many a model uses on the CPU; 0 is one for each core that may be used.
@@ -33,6 +29,6 @@ def load_summarizer(
         from yoyak.decoding.onnx.runtime import OnnxSummarizer
 
         return OnnxSummarizer.load(folder, device, threads or None)
-    from yoyak.decoding.torch import Summarizer
+    from yoyak.decoding.torch import TorchSummarizer
 
-    return Summarizer.load(folder, device)
+    return TorchSummarizer.load(folder, device)

@@ -35,9 +35,6 @@ from yoyak.serving.requests import COLUMN, dialogues, generation
 from yoyak.serving.settings import load_serving
 
 if TYPE_CHECKING:
-    from yoyak.decoding.onnx.runtime import OnnxSummarizer
-    from yoyak.decoding.torch import Summarizer
-    from yoyak.ensemble.summarizer import EnsembleSummarizer
     from yoyak.params import Generation
 
 SERVER = "mlflow.pyfunc.scoring_server.app"
@@ -58,7 +55,6 @@ class DialogueSummarizer(PythonModel):
         folder = Path(context.artifacts["model"])
         self.limits = load_serving(folder)
         self.summarizer = load_summarizer(folder, threads=self.limits.threads)
-        self.room = _room(self.summarizer)
         self.size = self.summarizer.generation.batch_size
         if isinstance(self.limits.batch_size, int):
             self.size = self.limits.batch_size
@@ -84,7 +80,7 @@ class DialogueSummarizer(PythonModel):
             _take_threads(threads)
         try:
             texts = dialogues(list(model_input[COLUMN]), self.limits)
-            settings = generation(self.summarizer.generation, params or {}, self.room)
+            settings = generation(self.summarizer.generation, params or {}, self.summarizer.new_token_limit)
             answers = self.batcher.ask(texts, settings.model_copy(update={"batch_size": self.size}))
         except UserError as error:
             raise MlflowException(str(error), _code(error)) from error
@@ -92,8 +88,8 @@ class DialogueSummarizer(PythonModel):
 
     def write(self, texts: list[str], settings: Generation) -> list[Answer]:
         """Summarize a batch; only the batcher's thread does."""
-        found = self.summarizer.summarize(texts, generation=settings)
-        return [Answer(best[0].text, cut) for best, cut in zip(found, self.summarizer.cut, strict=True)]
+        summaries = self.summarizer.summarize(texts, generation=settings)
+        return [Answer(text, cut) for text, cut in zip(summaries.texts, summaries.cut, strict=True)]
 
 
 def _code(error: UserError) -> int:
@@ -113,29 +109,6 @@ def _take_threads(count: int) -> None:
     for found in gc.get_objects():
         if issubclass(type(found), asyncio.AbstractEventLoop) and found.is_running():
             found.call_soon_threadsafe(found.set_default_executor, ThreadPoolExecutor(count, "yoyak-request"))
-
-
-def _room(summarizer: Summarizer | EnsembleSummarizer | OnnxSummarizer) -> int | None:
-    """Return how many tokens can be written behind the longest input; past it, positions are out of range."""
-    models = getattr(summarizer, "members", {"": summarizer})
-    every = models.values() if isinstance(models, dict) else models
-    return min((room for model in every if (room := _room_of(model)) is not None), default=None)
-
-
-def _room_of(summarizer: Summarizer | OnnxSummarizer) -> int | None:
-    positions = _positions(summarizer)
-    if positions is None:
-        return None
-    taken = summarizer.spec.max_input_tokens if summarizer.spec.family == "causal" else 1
-    return max(1, positions - taken)
-
-
-def _positions(summarizer: Summarizer | OnnxSummarizer) -> int | None:
-    about = getattr(summarizer, "about", None)
-    if about is not None:
-        return about.positions
-    config = summarizer.model.config  # type: ignore[union-attr]
-    return getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
 
 
 mlflow.models.set_model(DialogueSummarizer())

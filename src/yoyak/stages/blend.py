@@ -20,7 +20,8 @@ from yoyak.tracking import lineage, runs
 
 if TYPE_CHECKING:
     from yoyak.decoding.candidates import Candidate
-    from yoyak.decoding.torch import Summarizer
+    from yoyak.decoding.summarizer import Summarizer
+    from yoyak.decoding.torch import TorchSummarizer
 
 DEV = "dev"
 MODEL = "model"
@@ -80,7 +81,7 @@ def run(name: BlendName, /) -> None:
 
 def _soft(
     strategy: Soft,
-    members: Mapping[str, Summarizer],
+    members: Mapping[str, TorchSummarizer],
     dev: Sequence[Dialogue],
     generation: Generation,
     granularity: str,
@@ -113,7 +114,7 @@ def _soft(
 def _soup(
     name: str,
     strategy: Soup,
-    members: Mapping[str, Summarizer],
+    members: Mapping[str, TorchSummarizer],
     dev: Sequence[Dialogue],
     generation: Generation,
     granularity: str,
@@ -148,9 +149,9 @@ def _summarize(
     cut = 0
     for places, summarizer in parts or [(range(len(rows)), blend.summarizer)]:
         dialogues = [rows[place].dialogue for place in places]
-        candidates = summarizer.summarize(dialogues, generation=generation, progress=True)
-        found |= dict(zip(places, candidates, strict=True))
-        cut += summarizer.truncated
+        summaries = summarizer.summarize(dialogues, generation=generation, progress=True)
+        found |= dict(zip(places, summaries.candidates, strict=True))
+        cut += summaries.truncated
     return [found[place] for place in range(len(rows))], cut
 
 

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yoyak import params
-from yoyak.errors import UserError
 from yoyak.files import atomic_path
 from yoyak.params.stages import PredictParams
 from yoyak.stages.arguments import MemberName
 
 if TYPE_CHECKING:
     from yoyak.decoding.candidates import Candidate
-    from yoyak.decoding.torch import Summarizer
+    from yoyak.decoding.summarizer import Summarizer
 
 
 def run(member: MemberName, /) -> None:
@@ -30,13 +29,11 @@ def run(member: MemberName, /) -> None:
     with runs.stage_run(
         "predict", member=member, params=params.dump(p), inputs=lineage.digests(["prepared", folder])
     ) as run:
-        from yoyak.decoding.torch import Summarizer
-        from yoyak.models.preflight import window_problem
+        from yoyak.decoding.summarizer import check_new_tokens
+        from yoyak.decoding.torch import TorchSummarizer
 
-        summarizer = Summarizer.load(folder)
-        problem = window_problem(summarizer.spec, summarizer.model, p.generation.max_new_tokens)
-        if problem:
-            raise UserError(f"generation.max_new_tokens with {member} needs {problem}: lower it.")
+        summarizer = TorchSummarizer.load(folder)
+        check_new_tokens(summarizer, member, p.generation.max_new_tokens)
         out = Path("predictions", member)
         with atomic_path(out) as work:
             work.mkdir()
@@ -44,8 +41,8 @@ def run(member: MemberName, /) -> None:
                 if path.stem == "train":
                     continue
                 rows = read_jsonl(path)
-                found = summarizer.summarize([row.dialogue for row in rows], generation=p.generation, progress=True)
-                truncated = summarizer.truncated
+                summaries = summarizer.summarize([row.dialogue for row in rows], generation=p.generation, progress=True)
+                found = summaries.candidates
                 if p.views:
                     found, made = _with_views(summarizer, [row.dialogue for row in rows], found, p)
                     run.log_metrics({f"{path.stem}_views": made})
@@ -53,7 +50,7 @@ def run(member: MemberName, /) -> None:
                     short = "" if made == wanted else f" of {wanted}: the others would have repeated one"
                     print(f"{path.stem}: {made} views{short}", file=sys.stderr)
                 write_candidates(work / path.name, zip([row.fname for row in rows], found, strict=True))
-                run.log_metrics({f"{path.stem}_dialogues": len(rows), f"{path.stem}_truncated": truncated})
+                run.log_metrics({f"{path.stem}_dialogues": len(rows), f"{path.stem}_truncated": summaries.truncated})
         run.log_artifact(out, "predictions")
 
 
@@ -65,7 +62,7 @@ def _with_views(
 
     made = [views(dialogue, p.views, p.seed) for dialogue in dialogues]
     texts = [text for each in made for text in each]
-    read = iter(summarizer.summarize(texts, generation=p.generation, progress=True) if texts else [])
+    read = iter(summarizer.summarize(texts, generation=p.generation, progress=True).candidates)
     together = [
         [*own, *(replace(one, view=number) for number in range(1, len(each) + 1) for one in next(read))]
         for own, each in zip(found, made, strict=True)

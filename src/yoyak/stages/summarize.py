@@ -42,10 +42,10 @@ def run(
             work = stack.enter_context(atomic_path(output))
             out = stack.enter_context(work.open("w", encoding="utf-8", newline=""))
         summarizer = load_summarizer(folder)
-        found = summarizer.summarize([row.dialogue for row in rows], progress=True)
-        _write(out, [(row.fname, best[0].text) for row, best in zip(rows, found, strict=True)])
-    if summarizer.truncated:
-        print(f"{summarizer.truncated} of {len(rows)} dialogues were cut at the model's window", file=sys.stderr)
+        summaries = summarizer.summarize([row.dialogue for row in rows], progress=True)
+        _write(out, zip([row.fname for row in rows], summaries.texts, strict=True))
+    if summaries.truncated:
+        print(f"{summaries.truncated} of {len(rows)} dialogues were cut at the model's window", file=sys.stderr)
 
 
 def _write(stream: TextIO, lines: Iterable[tuple[str, str]]) -> None:

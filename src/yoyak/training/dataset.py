@@ -27,7 +27,7 @@ def encode(
 
     For a decoder-only model both hold prompt and target, and the prompt's labels bear no loss.
     """
-    inputs, _ = encode_inputs(tokenizer, [row.dialogue for row in rows], spec)
+    inputs = encode_inputs(tokenizer, [row.dialogue for row in rows], spec).input_ids
     targets = encode_targets(tokenizer, [row.summaries[0] for row in rows], max_target_tokens)
     if spec.family == "causal":
         labels = [[IGNORED] * len(ids) + target for ids, target in zip(inputs, targets, strict=True)]

@@ -27,7 +27,7 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from yoyak.data.records import Dialogue
-from yoyak.decoding.torch import Summarizer
+from yoyak.decoding.torch import TorchSummarizer
 from yoyak.errors import UserError
 from yoyak.files import atomic_path, write_json
 from yoyak.models import preflight
@@ -86,7 +86,7 @@ def train_member(
     set_seed(seed)
     model = build_model(name, member, tokenizer)
     preflight.check(spec, member, model, tokenizer, [(row.dialogue, row.summaries[0]) for row in train[:8]], out)
-    summarizer = Summarizer(model, tokenizer, spec)
+    summarizer = TorchSummarizer(model, tokenizer, spec)
     data = encode(train, tokenizer, spec, member.max_target_tokens)
     fingerprint = _fingerprint(name, member, seed, train, dev)
     resumable = _resumable(checkpoints, fingerprint)
@@ -121,7 +121,7 @@ def train_member(
 class SummaryTrainer(Trainer):
     """Trainer whose evaluation also writes summaries and scores them."""
 
-    summarizer: Summarizer
+    summarizer: TorchSummarizer
     dev: list[Dialogue]
     member: Member
 
@@ -139,9 +139,9 @@ class SummaryTrainer(Trainer):
                 f"{output.metrics['eval_loss']}: lower its learning_rate, {self.member.learning_rate:g}."
             )
         self.summarizer.model.eval()
-        found = self.summarizer.summarize([row.dialogue for row in self.dev])
+        summaries = self.summarizer.summarize([row.dialogue for row in self.dev])
         scores = rouge(
-            [candidates[0].text for candidates in found],
+            summaries.texts,
             [row.summaries for row in self.dev],
             granularity=self.member.evaluation_granularity,
             multi_reference="mean",

@@ -20,7 +20,7 @@ from yoyak.decoding.onnx.options import Sampling, Search
 from yoyak.decoding.onnx.runtime import OnnxSummarizer
 from yoyak.decoding.onnx.scores import log_softmax, top_k, warp
 from yoyak.decoding.onnx.search import search
-from yoyak.decoding.torch import Summarizer
+from yoyak.decoding.torch import TorchSummarizer
 from yoyak.errors import UserError
 from yoyak.export.folder import export_model
 from yoyak.params import Generation
@@ -42,13 +42,15 @@ def folders(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def test_it_summarizes_as_torch_does(folders: tuple[Path, Path], beams: int) -> None:
     source, exported = folders
     how = Generation(max_new_tokens=10, num_beams=beams, num_return_sequences=beams, length_penalty=0.8, batch_size=3)
-    in_torch, in_onnx = Summarizer.load(source, "cpu"), OnnxSummarizer.load(exported)
+    in_torch, in_onnx = TorchSummarizer.load(source, "cpu"), OnnxSummarizer.load(exported)
     wanted, found = in_torch.summarize(DIALOGUES, generation=how), in_onnx.summarize(DIALOGUES, generation=how)
-    assert in_onnx.truncated == in_torch.truncated > 0
-    assert in_onnx.cut == in_torch.cut
-    assert [[one.text for one in row] for row in found] == [[one.text for one in row] for row in wanted]
-    assert [one.score for row in found for one in row] == pytest.approx(
-        [one.score for row in wanted for one in row], rel=1e-3, abs=1e-4
+    assert found.truncated > 0
+    assert (found.cut, found.tokens) == (wanted.cut, wanted.tokens)
+    assert [[one.text for one in row] for row in found.candidates] == [
+        [one.text for one in row] for row in wanted.candidates
+    ]
+    assert [one.score for row in found.candidates for one in row] == pytest.approx(
+        [one.score for row in wanted.candidates for one in row], rel=1e-3, abs=1e-4
     )
 
 
@@ -79,7 +81,7 @@ def test_summarize_runs_without_torch_and_transformers(folders: tuple[Path, Path
     assert done.returncode == 0, done.stderr
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
         found = [row["summary"] for row in csv.DictReader(file)]
-    assert found == [row[0].text for row in Summarizer.load(source, "cpu").summarize(DIALOGUES)]
+    assert found == TorchSummarizer.load(source, "cpu").summarize(DIALOGUES).texts
 
 
 def test_draws_depend_on_the_seed_and_not_on_the_batch(folders: tuple[Path, Path]) -> None:
@@ -88,7 +90,7 @@ def test_draws_depend_on_the_seed_and_not_on_the_batch(folders: tuple[Path, Path
     def draw(seed: int, batch: int) -> list[list[str]]:
         how = Generation(max_new_tokens=10, num_beams=1, num_return_sequences=1, batch_size=batch)
         found = summarizer.summarize(DIALOGUES, generation=how, sampling=Sampling(seed=seed, temperature=3.0))
-        return [[one.text for one in row] for row in found]
+        return [[one.text for one in row] for row in found.candidates]
 
     assert draw(1, 1) == draw(1, 4)
     assert draw(1, 4) != draw(2, 4)
@@ -165,4 +167,6 @@ def test_errors_are_sentences(folders: tuple[Path, Path], tmp_path: Path) -> Non
 
 
 def test_an_empty_list_is_no_error(folders: tuple[Path, Path]) -> None:
-    assert OnnxSummarizer.load(folders[1]).summarize([]) == []
+    source, exported = folders
+    for summarizer in (TorchSummarizer.load(source, "cpu"), OnnxSummarizer.load(exported)):
+        assert summarizer.summarize([]).candidates == []

@@ -17,12 +17,12 @@ from onnx_models import MODELS, VOCABULARY, save_model
 from yoyak.decoding.onnx import decoder, search
 from yoyak.decoding.onnx.options import Search
 from yoyak.decoding.onnx.runtime import OnnxSummarizer
-from yoyak.decoding.torch import Summarizer
+from yoyak.decoding.torch import TorchSummarizer
 from yoyak.export.folder import export_model
 from yoyak.params.deploy import Export
 
 PAD, END = 1, 2
-Pair = tuple[Summarizer, OnnxSummarizer]
+Pair = tuple[TorchSummarizer, OnnxSummarizer]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,7 +48,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp(request.param)
     source = save_model(request.param, folder / "model")
     export_model(source, folder / "export", Export(precision="fp32"))
-    return Summarizer.load(source, "cpu"), OnnxSummarizer.load(folder / "export", threads=1)
+    return TorchSummarizer.load(source, "cpu"), OnnxSummarizer.load(folder / "export", threads=1)
 
 
 token = st.integers(3, VOCABULARY - 1)
@@ -72,7 +72,7 @@ options = st.fixed_dictionaries(
 
 @torch.inference_mode()
 def of_torch(
-    summarizer: Summarizer, rows: list[list[int]], chosen: dict[str, Any], end: int = END
+    summarizer: TorchSummarizer, rows: list[list[int]], chosen: dict[str, Any], end: int = END
 ) -> list[tuple[list[int], float]]:
     """Return each row's token lists with scores, as transformers writes them."""
     ids, mask = summarizer.pad(rows)

@@ -1,17 +1,16 @@
 """Batched generation with onnxruntime, tokenizers and numpy alone: dialogues in, n-best summaries with scores out.
 
     summarizer = OnnxSummarizer.load("exports/bart")
-    summarizer.summarize(["#Person1#: …"])[0][0].text
+    summarizer.summarize(["#Person1#: …"]).texts
 
-It reads a folder that `yoyak export` wrote and has the interface of `decoding.torch.Summarizer`.
+It reads a folder that `yoyak export` wrote and implements `decoding.summarizer.Summarizer`.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,16 +20,18 @@ import onnxruntime as ort
 from tokenizers import Tokenizer
 
 from yoyak.cpu import cores
+from yoyak.decoding.batches import Generated, summarize_in_batches
 from yoyak.decoding.candidates import Candidate
 from yoyak.decoding.onnx.decoder import BIAS, Causal, Decoding, Seq2Seq, SharedSeq2Seq, read
 from yoyak.decoding.onnx.options import Ints, Sampling, Search
 from yoyak.decoding.onnx.search import Written, search
-from yoyak.errors import UserError
+from yoyak.decoding.summarizer import Summaries
+from yoyak.errors import UserError, first_line
 from yoyak.models.spec import ONNX_FILE, ModelSpec, load_spec
-from yoyak.models.text import decode, encode_inputs
+from yoyak.models.text import Encoded, decode, encode_inputs
+from yoyak.models.window import new_token_limit, positions_needed
 from yoyak.params import Generation
 
-"""The file that an exported folder has, and that of another model has not."""
 TOKENIZER = "tokenizer.json"
 
 
@@ -85,10 +86,6 @@ class OnnxSummarizer:
         self.shared = BIAS in {one.name for one in self.decoder.get_inputs()}
         """Whether all texts of a dialogue have one cache; else `reorder` lets them change places."""
         self.reorder = None if self.shared else _session(folder / "reorder.onnx", threads, spin=False)
-        self.truncated = 0
-        """Dialogues of the last call that were cut at the model's window."""
-        self.cut: list[bool] = []
-        """Which of them those were."""
 
     @classmethod
     def load(cls, folder: str | Path, device: str | None = None, threads: int | None = None) -> OnnxSummarizer:
@@ -107,13 +104,17 @@ class OnnxSummarizer:
         except UserError:
             raise
         except Exception as error:  # onnxruntime and tokenizers have error classes of their own, and no common one.
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise UserError(f"{folder} is damaged ({reason[:200]}): run `yoyak export` again.") from error
+            raise UserError(f"{folder} is damaged ({first_line(error)}): run `yoyak export` again.") from error
 
     @property
     def generation(self) -> Generation:
-        """How the model writes unless a call says otherwise."""
+        """The settings the model writes with unless a call gives others."""
         return self.spec.generation
+
+    @property
+    def new_token_limit(self) -> int | None:
+        """The most tokens it can write after the longest dialogue it reads; None if there is no limit."""
+        return new_token_limit(self.spec, self.about.positions)
 
     def summarize(
         self,
@@ -122,47 +123,41 @@ class OnnxSummarizer:
         generation: Generation | None = None,
         progress: bool = False,
         sampling: Sampling | None = None,
-    ) -> list[list[Candidate]]:
+    ) -> Summaries:
         """Return the candidates of each dialogue, best first, in the order of the dialogues.
 
-        Dialogues of like length share a batch, so that little of it is padding; a batch is halved when the memory
-        does not hold it. Raises UserError where the model has no positions for as many tokens.
+        Raises UserError where the model has no positions for that many tokens.
         """
         settings = generation or self.generation
-        how = self.search(settings, sampling)
+        search_settings = self.search(settings, sampling)
         inputs = self.encode(dialogues)
-        self._check_window(inputs, settings.max_new_tokens)
-        order = sorted(range(len(inputs)), key=lambda row: -len(inputs[row]))
-        found: list[list[Candidate]] = [[] for _ in inputs]
-        size = settings.batch_size
-        done = 0
-        with _bar(len(inputs), progress) as count:
-            while done < len(order):
-                rows = order[done : done + size]
-                try:
-                    written = self.write([inputs[row] for row in rows], how, rows)
-                except (MemoryError, RuntimeError) as error:
-                    if len(rows) == 1 or not _out_of_memory(error):
-                        raise
-                    size = max(1, len(rows) // 2)
-                    continue
-                for row, texts in zip(rows, written, strict=True):
-                    decoded = decode(self.tokenizer, [text.tokens for text in texts])  # type: ignore[arg-type]
-                    found[row] = [
-                        Candidate(text, round(one.score, 6)) for text, one in zip(decoded, texts, strict=True)
-                    ]
-                done += len(rows)
-                count(len(rows))
-        return found
+        self._check_window(inputs.input_ids, settings.max_new_tokens)
 
-    def encode(self, dialogues: Sequence[str]) -> list[list[int]]:
-        """Return the input ids of each dialogue, and note how many were cut."""
-        inputs, self.cut = encode_inputs(self.tokenizer, dialogues, self.spec)  # type: ignore[arg-type]
-        self.truncated = sum(self.cut)
-        return inputs
+        def generate(rows: list[int]) -> list[Generated]:
+            written = self.write([inputs.input_ids[row] for row in rows], search_settings, rows)
+            return [self._decode(texts) for texts in written]
+
+        return summarize_in_batches(
+            inputs,
+            generate,
+            batch_size=settings.batch_size,
+            ran_out_of_memory=_ran_out_of_memory,
+            progress=progress,
+        )
+
+    def encode(self, dialogues: Sequence[str]) -> Encoded:
+        """Return the input ids of each dialogue, and which of them were cut."""
+        return encode_inputs(self.tokenizer, dialogues, self.spec)  # type: ignore[arg-type]
+
+    def _decode(self, written: Sequence[Written]) -> Generated:
+        texts = decode(self.tokenizer, [one.tokens for one in written])  # type: ignore[arg-type]
+        return Generated(
+            candidates=[Candidate(text, round(one.score, 6)) for text, one in zip(texts, written, strict=True)],
+            tokens=sum(len(one.tokens) for one in written),
+        )
 
     def search(self, settings: Generation, sampling: Sampling | None = None) -> Search:
-        """Return how to search: what torch's `Summarizer` tells ``generate``."""
+        """Return how to search: what `TorchSummarizer` passes to ``generate``."""
         return Search(
             **settings.model_dump(exclude={"batch_size"}),
             early_stopping=settings.num_beams > 1,
@@ -202,24 +197,11 @@ class OnnxSummarizer:
         return ids, mask
 
     def _check_window(self, inputs: Sequence[list[int]], new_tokens: int) -> None:
-        longest = max(map(len, inputs), default=0)
-        needed = longest + new_tokens if self.encoder is None else max(longest, new_tokens + 1)
+        needed = positions_needed(self.spec, max(map(len, inputs), default=0), new_tokens)
         if self.about.positions is not None and needed > self.about.positions:
             raise UserError(
                 f"{self.spec.member} needs {needed} positions and has {self.about.positions}: lower max_new_tokens."
             )
-
-
-@contextmanager
-def _bar(total: int, shown: bool) -> Iterator[Callable[[int], object]]:
-    """Yield what counts dialogues on a progress bar; a server shows none, and does not load what draws it."""
-    if not shown:
-        yield lambda _: None
-        return
-    from tqdm import tqdm
-
-    with tqdm(total=total, desc="summarizing", unit="dialogue") as bar:
-        yield bar.update
 
 
 def _session(path: Path, threads: int | None, *, spin: bool) -> ort.InferenceSession:
@@ -242,6 +224,6 @@ def _share_arena() -> None:
     ort.create_and_register_allocator(place, ort.OrtArenaCfg(0, -1, -1, -1))
 
 
-def _out_of_memory(error: Exception) -> bool:
+def _ran_out_of_memory(error: Exception) -> bool:
     """Return whether memory was the reason; onnxruntime has no class for it."""
     return isinstance(error, MemoryError) or "allocate memory" in str(error) or "bad_alloc" in str(error)

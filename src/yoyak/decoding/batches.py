@@ -1,0 +1,72 @@
+"""Cutting encoded dialogues into batches, and putting the results together in the order of the dialogues."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from yoyak.decoding.candidates import Candidate
+from yoyak.decoding.summarizer import Summaries, TokenUsage
+from yoyak.models.text import Encoded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generated:
+    """What a model wrote for one dialogue."""
+
+    candidates: list[Candidate]
+    """Best first."""
+    tokens: int
+    """Tokens of all candidates together."""
+
+
+def summarize_in_batches(
+    inputs: Encoded,
+    generate: Callable[[list[int]], Sequence[Generated]],
+    *,
+    batch_size: int,
+    ran_out_of_memory: Callable[[Exception], bool],
+    progress: bool,
+) -> Summaries:
+    """Return the summaries of encoded dialogues.
+
+    Dialogues of similar length share a batch, so that little of it is padding; a batch that does not fit into memory
+    is halved.
+
+    Args:
+        generate: Summarizes one batch: given the indices of its dialogues, returns a result for each.
+        ran_out_of_memory: Whether an error means that the batch was too big; other errors are raised.
+    """
+    ids = inputs.input_ids
+    order = sorted(range(len(ids)), key=lambda row: -len(ids[row]))
+    results: dict[int, Generated] = {}
+    with _progress_bar(len(ids), progress) as advance:
+        while len(results) < len(order):
+            rows = order[len(results) : len(results) + batch_size]
+            try:
+                generated = generate(rows)
+            except (MemoryError, RuntimeError) as error:
+                if len(rows) == 1 or not ran_out_of_memory(error):
+                    raise
+                batch_size = max(1, len(rows) // 2)
+                continue
+            results.update(zip(rows, generated, strict=True))
+            advance(len(rows))
+    return Summaries(
+        candidates=[results[row].candidates for row in range(len(ids))],
+        cut=inputs.cut,
+        tokens=TokenUsage(read=sum(map(len, ids)), written=sum(result.tokens for result in results.values())),
+    )
+
+
+@contextmanager
+def _progress_bar(total: int, visible: bool) -> Iterator[Callable[[int], object]]:
+    """Yield a function that advances the bar. A server draws none, and does not load tqdm."""
+    if not visible:
+        yield lambda _: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=total, desc="summarizing", unit="dialogue") as bar:
+        yield bar.update

@@ -1,0 +1,34 @@
+"""How many tokens a model has positions for, and what fits into them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from yoyak.models.spec import ModelSpec
+
+
+def find_positions(config: Mapping[str, Any]) -> int | None:
+    """Return how many positions a model's configuration has; None where positions are relative and have no limit."""
+    if "relative_attention_num_buckets" in config:
+        # T5: some of its checkpoints still carry an n_positions that nothing reads.
+        return None
+    return config.get("max_position_embeddings") or config.get("n_positions")
+
+
+def positions_needed(spec: ModelSpec, input_tokens: int, new_tokens: int) -> int:
+    """Return how many positions it takes to read ``input_tokens`` and write ``new_tokens``."""
+    return input_tokens + new_tokens if spec.family == "causal" else max(input_tokens, new_tokens + 1)
+
+
+def new_token_limit(spec: ModelSpec, positions: int | None) -> int | None:
+    """Return the most tokens that can be written after the longest input; None if there is no limit."""
+    if positions is None:
+        return None
+    return max(1, positions - (spec.max_input_tokens if spec.family == "causal" else 1))
+
+
+def window_problem(spec: ModelSpec, positions: int | None, new_tokens: int) -> str | None:
+    """Describe how a model lacks positions for its longest input and ``new_tokens`` new ones; None if it does not."""
+    needed = positions_needed(spec, spec.max_input_tokens, new_tokens)
+    return f"{needed} positions, the model has {positions}" if positions is not None and needed > positions else None
