@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yoyak.data.augmenting import views
+from yoyak.data.augmenting import make_views
 from yoyak.korean.masks import find_masks
 
 CHAT = """#Person1#: 안녕하세요.
@@ -49,7 +49,7 @@ def content(turn: str) -> str:
 @given(dialogues, st.integers(0, 3))
 def test_what_is_said_and_by_whom_stays(dialogue: str, seed: int) -> None:
     lines = dialogue.split("\n")
-    for view in views(dialogue, 3, seed):
+    for view in make_views(dialogue, 3, seed):
         left = iter(lines)
         for turn in view.split("\n"):
             # Turns keep their order: each is found behind the one before it.
@@ -67,25 +67,25 @@ def facts(dialogue: str) -> list[list[str]]:
 
 @given(dialogues)
 def test_no_number_and_no_mask_is_changed_lost_or_made_up(dialogue: str) -> None:
-    for view in views(dialogue, 3, 20):
+    for view in make_views(dialogue, 3, 20):
         assert facts(view) == facts(dialogue)
 
 
 @given(dialogues, st.integers(0, 5), st.integers(0, 2**32 - 1))
 def test_views_differ_and_fewer_are_the_first_of_more(dialogue: str, count: int, seed: int) -> None:
-    found = views(dialogue, count, seed)
+    found = make_views(dialogue, count, seed)
     assert len(found) <= count
     assert len({dialogue, *found}) == len(found) + 1
-    assert views(dialogue, count + 2, seed)[:count] == found
+    assert make_views(dialogue, count + 2, seed)[:count] == found
 
 
 @pytest.mark.parametrize("dialogue", [CHAT, ENGLISH])
 def test_there_are_as_many_as_asked_for_of_a_usual_dialogue(dialogue: str) -> None:
-    assert len(views(dialogue, 8, 20)) == 8
+    assert len(make_views(dialogue, 8, 20)) == 8
 
 
 def test_what_changes() -> None:
-    found = "\n".join(views(CHAT, 40, 20))
+    found = "\n".join(make_views(CHAT, 40, 20))
     assert "회의 중이었어요 4.5만 원" in found
     assert "회의 중이었어요ㅎㅎ" in found
     for spelling in (
@@ -97,53 +97,56 @@ def test_what_changes() -> None:
         "보냈습니다.\n",
     ):
         assert spelling in found, spelling
-    counts = {view.count("\n") + 1 for view in views(CHAT, 40, 20)}
+    counts = {view.count("\n") + 1 for view in make_views(CHAT, 40, 20)}
     assert min(counts) < 5
-    assert all("지훈 씨, 3시 30분에 #PhoneNumber#로" in view for view in views(CHAT, 40, 20))
+    assert all("지훈 씨, 3시 30분에 #PhoneNumber#로" in view for view in make_views(CHAT, 40, 20))
 
 
 @pytest.mark.parametrize(
     "said", ["1ㅋㅋ2 갑니다", "3ㅋㅋ.3 갑니다", "#Aㅋㅋ# 갑니다", "#Person1#ㅋㅋ", "회의는 1...3 층에서 합니다"]
 )
 def test_laughter_and_dots_that_keep_a_number_or_a_mask_apart_stay(said: str) -> None:
-    for view in views(f"#Person1#: {said}.\n#Person2#: 좋아요ㅋㅋ!!", 12, 1):
+    for view in make_views(f"#Person1#: {said}.\n#Person2#: 좋아요ㅋㅋ!!", 12, 1):
         assert facts(view) == facts(f"#Person1#: {said}.")
 
 
 def test_a_yes_to_a_question_stays_and_one_to_nothing_may_go() -> None:
     answer = "#Person1#: 내일 가실래요?\n#Person2#: 네.\n#Person1#: 그럼 표를 살게요.\n#Person2#: 저도 갈게요."
     backchannel = answer.replace("가실래요?", "갑시다.")
-    assert all("#Person2#: 네" in view for view in views(answer, 20, 1))
-    assert any("#Person2#: 네" not in view for view in views(backchannel, 20, 1))
+    assert all("#Person2#: 네" in view for view in make_views(answer, 20, 1))
+    assert any("#Person2#: 네" not in view for view in make_views(backchannel, 20, 1))
 
 
 def test_a_speaker_of_fillers_alone_is_heard() -> None:
     dialogue = "#Person1#: 회의는 세 시입니다.\n#Person2#: 네.\n#Person1#: 자료도 가져오세요.\n#Person2#: 음."
-    for view in views(dialogue, 20, 1):
+    for view in make_views(dialogue, 20, 1):
         assert view.count("#Person2#: ") == 2
 
 
 def test_a_turn_is_dropped_or_says_something() -> None:
     dialogue = "#Person1#: ㅋㅋㅋ\n#Person2#: 네, 갈게요!! 지금요.\n#Person1#: ..."
-    for view in views(dialogue, 20, 1):
+    for view in make_views(dialogue, 20, 1):
         assert [turn for turn in view.split("\n") if turn.strip() in ("#Person1#:", "#Person2#:")] == []
         assert view.count("#Person1#: ") == 2
 
 
 def test_nothing_to_change_gives_no_view_and_little_gives_few() -> None:
-    assert views("", 3, 1) == []
-    assert views("#Person1#: 3", 3, 1) == []
-    assert views("#Person1#: 갈게요.", 3, 1) == ["#Person1#: 갈게요"]
-    assert views(CHAT, 0, 1) == []
+    assert make_views("", 3, 1) == []
+    assert make_views("#Person1#: 3", 3, 1) == []
+    assert make_views("#Person1#: 갈게요.", 3, 1) == ["#Person1#: 갈게요"]
+    assert make_views(CHAT, 0, 1) == []
 
 
 def test_the_seed_and_the_dialogue_alone_decide() -> None:
-    code = "import json, sys; from yoyak.data.augmenting import views; print(json.dumps(views(sys.argv[1], 4, 20)))"
+    code = (
+        "import json, sys; from yoyak.data.augmenting import make_views; "
+        "print(json.dumps(make_views(sys.argv[1], 4, 20)))"
+    )
     command = [sys.executable, "-c", code, CHAT]
     once, again = (
         subprocess.run(command, env={"PYTHONHASHSEED": hash_seed}, check=True, capture_output=True, text=True).stdout
         for hash_seed in ("1", "2")
     )
-    views(ENGLISH, 3, 20)
-    assert json.loads(once) == json.loads(again) == views(CHAT, 4, 20)
-    assert views(CHAT, 4, 21) != views(CHAT, 4, 20)
+    make_views(ENGLISH, 3, 20)
+    assert json.loads(once) == json.loads(again) == make_views(CHAT, 4, 20)
+    assert make_views(CHAT, 4, 21) != make_views(CHAT, 4, 20)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from yoyak.data.cleaning import KINDS, clean_dialogue, clean_line, clean_row, truncate
+from yoyak.data.cleaning import CHANGE_KINDS, clean_dialogue, clean_line, clean_row, truncate
 from yoyak.data.records import Dialogue
 
 PIECES = (
@@ -22,7 +22,7 @@ texts = st.one_of(st.lists(st.sampled_from(PIECES), max_size=14).map("".join), s
 def test_cleaning_a_clean_dialogue_changes_and_counts_nothing(text: str) -> None:
     once, changes = clean_dialogue(text)
     assert clean_dialogue(once) == (once, {})
-    assert set(changes) <= set(KINDS)
+    assert set(changes) <= set(CHANGE_KINDS)
     assert once == text or changes or "\r" in text or once == text.strip("\n")
 
 

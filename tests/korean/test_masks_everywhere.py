@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from yoyak.data.augmenting import views
+from yoyak.data.augmenting import make_views
 from yoyak.data.cleaning import clean_dialogue
 from yoyak.ensemble.units import join, split
 from yoyak.korean.josa import particle
@@ -53,7 +53,7 @@ def test_it_labels_a_turn(mask: str) -> None:
 
 @pytest.mark.parametrize("mask", MASKS)
 def test_views_leave_it_alone(mask: str) -> None:
-    for view in views(f"{mask}: 어제 {mask}에 전화했어요...\n나: 네, 그래요!!", 4, 1):
+    for view in make_views(f"{mask}: 어제 {mask}에 전화했어요...\n나: 네, 그래요!!", 4, 1):
         assert find_masks(view) == [mask, mask]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlflow_helpers import DIALOGUE
-from yoyak.data.augmenting import views
+from yoyak.data.augmenting import make_views
 from yoyak.data.records import Dialogue, write_jsonl
 from yoyak.decoding.candidates import read_candidates
 from yoyak.decoding.torch import TorchSummarizer
@@ -73,7 +73,7 @@ def test_the_views_candidates_stand_behind_the_members_own(member: Path, store, 
         for row in ROWS:
             own, rest = more[split][row.fname][:2], more[split][row.fname][2:]
             assert own == plain[split][row.fname]
-            made = views(row.dialogue, 2, 20)
+            made = make_views(row.dialogue, 2, 20)
             assert [candidate.view for candidate in rest] == [1, 1, 2, 2][: 2 * len(made)]
             for number, view in enumerate(made, 1):
                 expected = summarizer.summarize([view], generation=generation).candidates[0]

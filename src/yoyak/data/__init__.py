@@ -1,1 +1,1 @@
-"""Data files: reading, checking, cleaning, splitting; the generator of the sample corpus is in samples/."""
+"""Data files: reading, cleaning, checking, splitting, views; samples/ generates the sample corpus."""

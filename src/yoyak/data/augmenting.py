@@ -1,7 +1,7 @@
-"""Views: versions of a dialogue that say the same a little differently, for a member to summarize as well.
+"""Views: slightly different versions of a dialogue with the same content, for a member to summarize as well.
 
-A view leaves out turns that say nothing, and spells marks and spaces as another writer would. Turns keep their order
-and labels; numbers, names and masks such as ``#Person1#`` are as they were.
+A view leaves out turns without content, and varies punctuation and spacing. Turns keep their order and labels;
+numbers, names and masks such as ``#Person1#`` do not change.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import re
 
 from yoyak.korean.masks import find_masks
 
-TRIES = 100
-"""Draws after which there seems to be no further view."""
-CHANCE = 0.5
-"""Of a change, wherever it can be made."""
+MAX_DRAWS = 100
+"""Draws without a new view after which there is taken to be none."""
+CHANGE_PROBABILITY = 0.5
+"""Of each change, wherever it can be made."""
 
-_WORDS = (
+_FILLERS = (
     *("네", "넵", "넹", "네네", "예", "응", "응응", "어", "아", "아아", "오", "와", "음", "흠", "아하", "저기", "자"),
     *("그렇군요", "그렇군", "그렇구나", "그러게", "그러게요", "그러네요", "그러시군요", "아이고", "여보세요"),
     *("안녕", "안녕하세요", "안녕하십니까", "안녕히 가세요", "안녕히 계세요", "반가워", "반가워요", "반갑습니다"),
@@ -27,87 +27,86 @@ _WORDS = (
     *("good morning", "good afternoon", "good evening", "thanks", "thank you", "thanks a lot", "thank you so much"),
     *("thank you very much", "you're welcome", "have a nice day", "have a good day", "nice to meet you"),
 )
-"""Backchannels and small talk: a turn of nothing else can go."""
+"""Backchannels and small talk: a turn of nothing else can be left out."""
 
 _LAUGHTER = re.compile(r"\s?[ㅋㅎ]{2,}")
-_MARK = r"[\s.,!?~…^]"
-_ONE = "|".join(re.escape(word) for word in sorted(_WORDS, key=len, reverse=True))
-_FILLER = re.compile(rf"{_MARK}*(?:(?:{_ONE})(?:{_MARK}+|$))*", re.IGNORECASE)
+_PUNCTUATION = r"[\s.,!?~…^]"
+_ANY_FILLER = "|".join(re.escape(filler) for filler in sorted(_FILLERS, key=len, reverse=True))
+_FILLER_TURN = re.compile(rf"{_PUNCTUATION}*(?:(?:{_ANY_FILLER})(?:{_PUNCTUATION}+|$))*", re.IGNORECASE)
 _LABEL = re.compile(r"(?:(?=[^\s:：]*[^\W\d])[^\s:：]{1,40}\s?[:：]\s*)?")
 _QUESTION = re.compile(r"[?？]\W*$")
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 
-_END = r"(?:(?<=[가-힣])|(?<=[a-z]{2}))"
+_WORD_END = r"(?:(?<=[가-힣])|(?<=[a-z]{2}))"
 _EDITS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
     (_LAUGHTER, ("",)),
     (re.compile(r"([!?~])\1+"), (r"\1",)),
     (re.compile(r"(?<![\d.…])(?:…+|\.{2,})(?![\d.…])"), ("…", "...", " ")),
     (re.compile(r"^(네|예|응|음|아|아니요|아뇨|yes|yeah|no|okay|oh|well), ", re.IGNORECASE), (r"\1 ",)),
     (re.compile(r"(?<=[가-힣][.!?]) (?=[가-힣])"), ("",)),
-    (re.compile(rf"{_END}\.$"), ("",)),
-    (re.compile(rf"{_END}$"), (".",)),
+    (re.compile(rf"{_WORD_END}\.$"), ("",)),
+    (re.compile(rf"{_WORD_END}$"), (".",)),
 )
-"""What is found in a turn, and what may stand in its place."""
+"""Patterns in a turn, and their possible replacements."""
 
 
-def views(dialogue: str, count: int, seed: int) -> list[str]:
+def make_views(dialogue: str, count: int, seed: int) -> list[str]:
     """Return up to ``count`` views of a dialogue, all different and none the dialogue itself.
 
     There are fewer where little can be changed. They depend on nothing but the arguments, and fewer of them are the
     first ones of more. A speaker with nothing but filler turns keeps them, and so does an answer to a question.
     """
-    turns = [_split(line) for line in dialogue.split("\n")]
-    fillers = _fillers(turns)
+    turns = [_split_label(line) for line in dialogue.split("\n")]
+    removable = _find_removable(turns)
     # A text as seed gives the same draws in every process and on every machine.
-    draw = random.Random(f"{seed}\n{dialogue}")
-    found = [dialogue]
-    while len(found) <= count:
-        tries = (_view(turns, fillers, draw) for _ in range(TRIES))
-        new = next((view for view in tries if view not in found), None)
+    rng = random.Random(f"{seed}\n{dialogue}")
+    texts = [dialogue]
+    while len(texts) <= count:
+        draws = (_draw_view(turns, removable, rng) for _ in range(MAX_DRAWS))
+        new = next((view for view in draws if view not in texts), None)
         if new is None:
             break
-        found.append(new)
-    return found[1:]
+        texts.append(new)
+    return texts[1:]
 
 
-def _split(line: str) -> tuple[str, str]:
-    """Return the speaker's label, empty where there is none, and what is said."""
+def _split_label(line: str) -> tuple[str, str]:
+    """Return the speaker's label, empty where there is none, and the words."""
     match = _LABEL.match(line)
     end = match.end() if match else 0
     return line[:end], line[end:]
 
 
-def _fillers(turns: list[tuple[str, str]]) -> set[int]:
-    """Return the places of turns that can go."""
-    empty = {place for place, (_, said) in enumerate(turns) if _FILLER.fullmatch(_LAUGHTER.sub(" ", said))}
-    speaking = {label for place, (label, _) in enumerate(turns) if place not in empty}
+def _find_removable(turns: list[tuple[str, str]]) -> set[int]:
+    """Return the indices of turns that can be left out."""
+    fillers = {index for index, (_, words) in enumerate(turns) if _FILLER_TURN.fullmatch(_LAUGHTER.sub(" ", words))}
+    speaking = {label for index, (label, _) in enumerate(turns) if index not in fillers}
     return {
-        place
-        for place in empty
-        if turns[place][0] in speaking
-        # What is a backchannel elsewhere says yes to a question.
-        and (place == 0 or place - 1 in empty or not _QUESTION.search(turns[place - 1][1]))
+        index
+        for index in fillers
+        if turns[index][0] in speaking
+        # After a question, what is a backchannel elsewhere is an answer.
+        and (index == 0 or index - 1 in fillers or not _QUESTION.search(turns[index - 1][1]))
     }
 
 
-def _view(turns: list[tuple[str, str]], fillers: set[int], draw: random.Random) -> str:
+def _draw_view(turns: list[tuple[str, str]], removable: set[int], rng: random.Random) -> str:
     lines = []
-    for place, (label, said) in enumerate(turns):
-        if place in fillers and draw.random() < CHANCE:
+    for index, (label, words) in enumerate(turns):
+        if index in removable and rng.random() < CHANGE_PROBABILITY:
             continue
-        lines.append(label + _respelled(said, draw))
+        lines.append(label + _vary_spelling(words, rng))
     return "\n".join(lines)
 
 
-def _respelled(said: str, draw: random.Random) -> str:
-    text = said
-    for pattern, choices in _EDITS:
-        if pattern.search(text) and draw.random() < CHANCE:
-            changed = " ".join(pattern.sub(draw.choice(choices), text).split())
+def _vary_spelling(words: str, rng: random.Random) -> str:
+    for pattern, replacements in _EDITS:
+        if pattern.search(words) and rng.random() < CHANGE_PROBABILITY:
+            changed = " ".join(pattern.sub(rng.choice(replacements), words).split())
             # A laugh between two digits, or inside what would be a mask without it, stays where it is.
-            if _facts(changed) == _facts(text) and any(character.isalnum() for character in changed):
-                text = changed
-    return text
+            if _facts(changed) == _facts(words) and any(character.isalnum() for character in changed):
+                words = changed
+    return words
 
 
 def _facts(text: str) -> tuple[list[str], list[str]]:

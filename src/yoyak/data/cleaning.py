@@ -1,7 +1,7 @@
 """Cleaning text: Unicode NFC, no invisible characters, single spaces, one turn per line. What changed is counted.
 
-Every function here gives its own result back when it is applied to it again, except that `truncate` may be given a
-smaller limit. Counts are by kind: how many characters, lines or turns a kind of change touched.
+Every function here is idempotent, except that `truncate` may be given a smaller limit. Counts are by kind: how many
+characters, lines or turns a kind of change affected.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from dataclasses import replace
 from yoyak.data.records import Dialogue
 from yoyak.korean.masks import MASK
 
-KINDS = {
+CHANGE_KINDS = {
     "control_characters": "control characters and lone surrogates removed",
     "zero_width_characters": "zero-width characters and byte order marks removed",
     "unicode_nfc": "texts brought to Unicode NFC",
-    "whitespace": "lines in which runs of whitespace became one space or were stripped, and Hangul fillers",
+    "whitespace": "lines in which runs of whitespace became one space or were stripped, and Hangul fillers replaced",
     "line_breaks": "line breaks inside a summary, id, topic or slice that became a space",
     "literal_line_breaks": "backslash-n written out between turns that became a line break",
     "blank_lines": "blank lines between turns dropped",
     "joined_labels": "speaker labels on a line of their own joined to the line below",
     "empty_turns": "turns with a speaker and no words dropped",
     "empty_references": "empty ones among several references dropped",
-    "truncated": "dialogues cut at the end of a turn to data.max_chars",
+    "truncated": "dialogues truncated to data.max_chars at the end of a turn",
 }
-"""Every kind of change that is counted, and what its number counts."""
+"""Every kind of change, and what its count means."""
 
 Changes = Counter[str]
 
@@ -46,16 +46,16 @@ _LITERAL_TURN = re.compile(rf"(?:\\r)?\\n(?: |\\r|\\n)*{_LABEL}")
 
 
 def clean_row(row: Dialogue, max_chars: int) -> tuple[Dialogue, Changes]:
-    """Return a row with all its texts cleaned and its dialogue cut to ``max_chars`` characters."""
+    """Return a row with all its texts cleaned and its dialogue truncated to ``max_chars`` characters."""
     changes: Changes = Counter()
 
     def line(text: str) -> str:
-        cleaned, found = clean_line(text)
-        changes.update(found)
+        cleaned, line_changes = clean_line(text)
+        changes.update(line_changes)
         return cleaned
 
-    dialogue, found = clean_dialogue(row.dialogue)
-    changes.update(found)
+    dialogue, dialogue_changes = clean_dialogue(row.dialogue)
+    changes.update(dialogue_changes)
     if len(dialogue) > max_chars:
         dialogue = truncate(dialogue, max_chars)
         changes["truncated"] += 1
@@ -88,9 +88,9 @@ def clean_line(text: str) -> tuple[str, Changes]:
 def clean_dialogue(text: str) -> tuple[str, Changes]:
     """Return a dialogue as clean turns joined by newlines, and the changes by kind.
 
-    Line breaks that are written out as backslash-n are read as such where a speaker's label follows one of them.
-    Labels are kept as they are, whoever speaks: ``#Person1#:``, ``Doctor:``. A label alone on its line belongs to
-    the line below unless that has one too; then it is an empty turn.
+    A written-out backslash-n is taken for a line break if a speaker's label follows one of them. Labels are kept as
+    they are, whoever speaks: ``#Person1#:``, ``Doctor:``. A label alone on its line belongs to the line below unless
+    that has a label too; then it is an empty turn.
     """
     text, changes = _clean_characters(text)
     lines = _squeezed_lines(text, changes)
@@ -99,18 +99,18 @@ def clean_dialogue(text: str) -> tuple[str, Changes]:
         changes["literal_line_breaks"] += count
         lines = _squeezed_lines(text, Counter())
     turns: list[str] = []
-    waiting = ""
+    pending_label = ""
     for line in lines:
         label = _LABELLED.match(line)
-        if waiting and label:
+        if pending_label and label:
             changes["empty_turns"] += 1
-        elif waiting:
+        elif pending_label:
             changes["joined_labels"] += 1
-        turn = f"{waiting} {line}" if waiting and not label else line
-        waiting = line if label and label.end() == len(line) else ""
-        if not waiting:
+        turn = f"{pending_label} {line}" if pending_label and not label else line
+        pending_label = line if label and label.end() == len(line) else ""
+        if not pending_label:
             turns.append(turn)
-    if waiting:
+    if pending_label:
         changes["empty_turns"] += 1
     return "\n".join(turns), +changes
 
@@ -118,7 +118,7 @@ def clean_dialogue(text: str) -> tuple[str, Changes]:
 def truncate(dialogue: str, max_chars: int) -> str:
     """Return the first turns of a clean dialogue that fit into ``max_chars`` characters together.
 
-    A first turn that is too long by itself is cut at a space, or inside a word that is longer still.
+    A first turn that is too long by itself is truncated at a space, or inside a word that is longer still.
     """
     if len(dialogue) <= max_chars:
         return dialogue

@@ -1,4 +1,4 @@
-"""From the bytes of a data file to its text: the encoding that params name, or a sentence with the right one."""
+"""Decoding a data file by the encoding that params name, with an error that suggests the right one."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 def decode(raw: bytes, encoding: str, *, file: str, column: str, is_csv: bool) -> str:
     """Return the text of a file, without a byte order mark.
 
-    ``column`` is a name that the file's beginning should hold; it tells right guesses from lucky ones. Raises
-    UserError that names the place and, where one is found, the encoding that would be right. A file that decodes
-    by accident only (UTF-8 read as CP949, UTF-16 read as UTF-8) is refused as well: it would be read as rubbish.
+    ``column`` is a name that the beginning of the file should contain, to check a guessed encoding with. Raises
+    UserError with the location of the error and, where one is found, the right encoding. A file that decodes only by
+    accident (UTF-8 read as CP949, UTF-16 read as UTF-8) is refused as well: its text would be garbled.
     """
     try:
         codec = codecs.lookup(encoding).name
         text = raw.decode(encoding)
     except UnicodeDecodeError as error:
-        place = _place(raw[: error.start].decode(encoding, errors="replace"), is_csv)
-        right = _guess(raw, column, encoding)
-        raise UserError(f"{file}, {place}: this is not {encoding}{_advice(right)}.") from error
+        location = _locate_end(raw[: error.start].decode(encoding, errors="replace"), is_csv)
+        suggestion = _guess(raw, column, encoding)
+        raise UserError(f"{file}, {location}: this is not {encoding}{_advice(suggestion)}.") from error
     except LookupError as error:
         names = {name.replace("_", "-") for name in aliases.values()}
         raise UserError(f"data.encoding: no encoding is named '{encoding}'{nearest(encoding, names)}.") from error
@@ -34,15 +34,15 @@ def decode(raw: bytes, encoding: str, *, file: str, column: str, is_csv: bool) -
         by_accident = "\0" in text[:4096] and column not in text[:4096]
     else:
         by_accident = not raw.isascii() and _decodes(raw, "utf-8") and not raw.startswith(_UTF16_MARKS)
-    right = _guess(raw, column, encoding) if by_accident else None
-    if right:
-        raise UserError(f"{file} is not {encoding}{_advice(right)}.")
+    suggestion = _guess(raw, column, encoding) if by_accident else None
+    if suggestion:
+        raise UserError(f"{file} is not {encoding}{_advice(suggestion)}.")
     return text.removeprefix("\ufeff")
 
 
-def _advice(right: str | None) -> str:
-    if right:
-        return f", it reads as {right}: set data.encoding to {right}"
+def _advice(suggestion: str | None) -> str:
+    if suggestion:
+        return f", it reads as {suggestion}: set data.encoding to {suggestion}"
     return ", nor UTF-8, CP949 or UTF-16: save the file as UTF-8, or set data.encoding to what it is"
 
 
@@ -54,10 +54,10 @@ def _decodes(raw: bytes, encoding: str) -> bool:
     return True
 
 
-def _guess(raw: bytes, column: str, unlike: str) -> str | None:
-    """Return an encoding other than ``unlike`` that the bytes decode in, or None."""
+def _guess(raw: bytes, column: str, excluded: str) -> str | None:
+    """Return an encoding other than ``excluded`` in which the bytes decode, or None."""
     marked = raw.startswith(_UTF16_MARKS)
-    tried = codecs.lookup(unlike).name
+    tried = codecs.lookup(excluded).name
     for candidate in ("utf-8", "utf-16" if marked else "utf-16-le", "utf-16-be", "cp949"):
         if codecs.lookup(candidate).name == tried or not _decodes(raw, candidate):
             continue
@@ -67,8 +67,8 @@ def _guess(raw: bytes, column: str, unlike: str) -> str | None:
     return None
 
 
-def _place(before: str, is_csv: bool) -> str:
-    """Return the row and line that follow the text ``before``."""
+def _locate_end(before: str, is_csv: bool) -> str:
+    """Return the row and line at which the text ``before`` ends."""
     lines = sum(1 for _ in io.StringIO(before + "x", newline=""))
     if not is_csv:
         return f"line {lines}"

@@ -19,17 +19,17 @@ _BINS = 20
 
 
 def length_histogram(lengths: Sequence[int], bins: Sequence[int]) -> dict[str, Any]:
-    """Return how lengths spread over the bins between the edges ``bins``, with their summary figures.
+    """Return a histogram of lengths over the bins between the edges ``bins``, with summary statistics.
 
-    ``bins`` rises; bin i holds ``bins[i] <= length < bins[i + 1]``, and the last one its upper edge and what lies
-    beyond. ``p95`` is the smallest length that 95 % do not exceed. Without lengths the figures are None. Raises
+    The edges ascend; bin i holds ``bins[i] <= length < bins[i + 1]``, and the last one its upper edge and what lies
+    beyond. ``p95`` is the smallest length that 95 % do not exceed. Without lengths the statistics are None. Raises
     ValueError for fewer than two edges or for a length below the first.
     """
     if len(bins) < 2 or list(bins) != sorted(set(bins)):
-        raise ValueError("bins must be at least two rising edges")
+        raise ValueError("bins must be at least two ascending edges")
     ordered = sorted(lengths)
     if ordered and ordered[0] < bins[0]:
-        raise ValueError(f"length {ordered[0]} lies below the first edge {bins[0]}")
+        raise ValueError(f"length {ordered[0]} is below the first edge {bins[0]}")
     counts = [0] * (len(bins) - 1)
     for length in ordered:
         counts[min(bisect_right(bins, length), len(counts)) - 1] += 1
@@ -46,7 +46,7 @@ def length_histogram(lengths: Sequence[int], bins: Sequence[int]) -> dict[str, A
 
 
 def bin_edges(lengths: Sequence[int]) -> list[int]:
-    """Return edges of about 20 bins of a round width that show most lengths; the last bin reaches the greatest."""
+    """Return the edges of about 20 bins of a round width that cover most lengths; the last bin reaches the longest."""
     ordered = sorted(lengths) or [0]
     typical = ordered[math.ceil(0.99 * len(ordered)) - 1]
     width = _round_up(max(1, math.ceil((typical + 1) / _BINS)))
@@ -82,7 +82,7 @@ def add_token_histograms(
 def write_length_plots(report: Mapping[str, Any], folder: str | os.PathLike[str]) -> Path:
     """Write every histogram of a report to ``lengths.csv`` in ``folder``: split,field,unit,low,high,count.
 
-    ``high`` lies outside the bin. Returns the path.
+    ``high`` is outside the bin. Returns the path.
     """
     path = Path(folder) / PLOT_FILE
     with atomic_path(path) as work, work.open("w", encoding="utf-8", newline="") as out:
@@ -121,6 +121,6 @@ def _turns(text: str) -> int:
 
 
 def _round_up(width: int) -> int:
-    """Return the next number of the kind 1, 2, 5, 10, 20, 50 …"""
+    """Return the next of the numbers 1, 2, 5, 10, 20, 50 …"""
     power = 10 ** int(math.log10(width))
     return next(power * step for step in (1, 2, 5, 10) if power * step >= width)

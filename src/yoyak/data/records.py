@@ -1,4 +1,4 @@
-"""The row that walks through the pipeline, and its JSON-lines form."""
+"""A row of the pipeline, a dialogue with its summaries, and its JSON-lines form."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Dialogue:
     dialogue: str
     """Turns joined by a newline, each ``#Person1#: text``."""
     summaries: tuple[str, ...] = ()
-    """Reference summaries; empty only where a file is there to be predicted."""
+    """Reference summaries; empty only in a file to be summarized."""
     topic: str = ""
     slice: str = ""
-    """Free marker of a part that is scored by itself, such as ``seen`` or ``unseen``."""
+    """Marker of a part that is scored by itself, such as ``seen`` or ``unseen``."""
 
 
 def write_jsonl(path: str | os.PathLike[str], rows: Iterable[Dialogue]) -> None:
-    """Write one JSON object per line, UTF-8, all rows or nothing."""
+    """Write one JSON object per line as UTF-8, all rows or nothing."""
     with atomic_path(path) as work, work.open("w", encoding="utf-8", newline="\n") as out:
         for row in rows:
             out.write(json.dumps(asdict(row), ensure_ascii=False) + "\n")

@@ -58,9 +58,9 @@ def _with_views(
     summarizer: Summarizer, dialogues: Sequence[str], found: Sequence[list[Candidate]], p: PredictParams
 ) -> tuple[list[list[Candidate]], int]:
     """Return each dialogue's candidates with those of its views behind them, and the number of views."""
-    from yoyak.data.augmenting import views
+    from yoyak.data.augmenting import make_views
 
-    made = [views(dialogue, p.views, p.seed) for dialogue in dialogues]
+    made = [make_views(dialogue, p.views, p.seed) for dialogue in dialogues]
     texts = [text for each in made for text in each]
     read = iter(summarizer.summarize(texts, generation=p.generation, progress=True).candidates)
     together = [

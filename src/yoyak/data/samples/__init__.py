@@ -21,14 +21,14 @@ from tqdm import tqdm
 from yoyak.data.records import Dialogue
 from yoyak.data.samples import topics_health, topics_home, topics_money, topics_shop, topics_travel, topics_work
 from yoyak.data.samples.compose import Sample, compose
-from yoyak.data.samples.scenario import REFERENCES, Scenario, parse
+from yoyak.data.samples.scenario import REFERENCES, Scenario, parse_scenarios
 from yoyak.errors import UserError, nearest
 from yoyak.files import atomic_path
 
 Split = Literal["train", "dev", "test"]
 
 _BUCKETS: dict[str, range] = {"train": range(8), "dev": range(8, 12), "test": range(12, 16)}
-"""A dialogue belongs to the split that holds the first four bits of its digest."""
+"""A dialogue belongs to the split whose range contains the first four bits of its digest."""
 _UNSEEN_OF_TEN = 3
 _WORDING_WEIGHTS = (80, 10, 10)
 _MODULES = (topics_home, topics_shop, topics_money, topics_health, topics_travel, topics_work)
@@ -36,42 +36,42 @@ _MODULES = (topics_home, topics_shop, topics_money, topics_health, topics_travel
 
 @cache
 def scenarios() -> tuple[Scenario, ...]:
-    """All scenarios, of all topics."""
-    return tuple(scenario for module in _MODULES for scenario in parse(module.SCENARIOS))
+    """Return the scenarios of all topics."""
+    return tuple(scenario for module in _MODULES for scenario in parse_scenarios(module.SCENARIOS))
 
 
-def samples(n: int, seed: int, *, split: Split) -> Iterator[Sample]:
+def stream_samples(n: int, seed: int, *, split: Split) -> Iterator[Sample]:
     """Stream ``n`` different samples of a split; the first ones do not depend on ``n``.
 
     Test samples are three unseen ones in every ten, spread evenly. Memory grows only by one digest a row.
 
-    Errors: `UserError` when ``split`` is no split or ``n`` is negative.
+    Raises UserError for an unknown split or a negative ``n``.
     """
     if split not in _BUCKETS:
-        raise UserError(f"'{split}' is no split of the sample corpus{nearest(split, get_args(Split))}.")
+        raise UserError(f"'{split}' is not a split of the sample corpus{nearest(split, get_args(Split))}.")
     if n < 0:
         raise UserError(f"The number of samples is {n}, but it must be 0 or more.")
-    return _samples(n, seed, split)
+    return _draw_samples(n, seed, split)
 
 
-def _samples(n: int, seed: int, split: Split) -> Iterator[Sample]:
+def _draw_samples(n: int, seed: int, split: Split) -> Iterator[Sample]:
     rng = random.Random(f"yoyak samples {seed} {split}")
-    decks = {unseen: _deal(unseen, rng) for unseen in (False, True)}
-    known: set[bytes] = set()
+    decks = {unseen: _draw_scenarios(unseen, rng) for unseen in (False, True)}
+    seen: set[bytes] = set()
     for row in range(n):
         is_unseen = split == "test" and (row + 1) * _UNSEEN_OF_TEN // 10 > row * _UNSEEN_OF_TEN // 10
         scenario = next(decks[is_unseen])
         while True:
             sample = compose(scenario, rng)
             digest = hashlib.blake2b(sample.dialogue.encode(), digest_size=8).digest()
-            if digest[0] >> 4 in _BUCKETS[split] and digest not in known:
+            if digest[0] >> 4 in _BUCKETS[split] and digest not in seen:
                 break
-        known.add(digest)
+        seen.add(digest)
         yield sample
 
 
-def _deal(unseen: bool, rng: random.Random) -> Iterator[Scenario]:
-    """Scenarios without end, each once before any comes again, so that even a small corpus has them all."""
+def _draw_scenarios(unseen: bool, rng: random.Random) -> Iterator[Scenario]:
+    """Yield scenarios forever, each once before any is repeated, so that even a small corpus has them all."""
     deck = [scenario for scenario in scenarios() if scenario.unseen == unseen]
     while True:
         rng.shuffle(deck)
@@ -81,13 +81,13 @@ def _deal(unseen: bool, rng: random.Random) -> Iterator[Scenario]:
 def generate(n: int, seed: int, *, split: Split) -> Iterator[Dialogue]:
     """Stream ``n`` different rows of a split, the same for the same ``seed``; the first ones do not depend on ``n``.
 
-    Rows of train and dev have one summary, rows of test have three and a slice, ``seen`` or ``unseen``: whether train
-    and dev have dialogues of the same scenario.
+    Rows of train and dev have one summary. Rows of test have three, and a slice: ``seen`` if train and dev have
+    dialogues of the same scenario, else ``unseen``.
 
-    Errors: `UserError` when ``split`` is no split or ``n`` is negative.
+    Raises UserError for an unknown split or a negative ``n``.
     """
     wording = random.Random(f"yoyak wordings {seed} {split}")
-    return (_row(number, sample, split, wording) for number, sample in enumerate(samples(n, seed, split=split)))
+    return (_row(number, sample, split, wording) for number, sample in enumerate(stream_samples(n, seed, split=split)))
 
 
 def _row(number: int, sample: Sample, split: Split, wording: random.Random) -> Dialogue:
@@ -115,7 +115,7 @@ def _write(out: TextIO, rows: Iterable[Dialogue], split: Split) -> None:
 def write_corpus(
     folder: str | os.PathLike[str], *, train: int = 2000, dev: int = 200, test: int = 200, seed: int = 20
 ) -> None:
-    """Write train.csv, dev.csv and test.csv with so many rows into ``folder``, which is made if it is not there."""
+    """Write train.csv, dev.csv and test.csv with the given numbers of rows into ``folder``, created if missing."""
     sizes: dict[Split, int] = {"train": train, "dev": dev, "test": test}
     for split, size in sizes.items():
         with (
@@ -128,9 +128,9 @@ def write_corpus(
 def write_samples(target: str | os.PathLike[str] | TextIO, n: int, seed: int) -> None:
     """Write ``n`` rows in the format of train.csv to a path (all or nothing) or to an open text stream.
 
-    A terminal sees the progress on stderr.
+    Progress is shown on stderr if that is a terminal.
 
-    Errors: `UserError` when ``n`` is negative.
+    Raises UserError for a negative ``n``.
     """
     rows = tqdm(generate(n, seed, split="train"), total=n, desc="samples", unit="row", disable=None)
     if isinstance(target, str | os.PathLike):

@@ -46,13 +46,13 @@ class Sample:
     dialogue: str
     references: tuple[str, ...]
     values: Mapping[str, str]
-    """Slot name to the words that stand for it in the references."""
+    """Words of each slot in the references."""
     corrected: tuple[str, str] | None
-    """What was said first and what it was corrected to, as the references would word them."""
+    """The value said first and the one it was corrected to, as the references would word them."""
 
 
 class _Words(dict[str, Word]):
-    """Words of a template; a key ``x_list`` draws from that list, as a distraction that means nothing."""
+    """Words of a template; a key ``x_list`` draws from that list, as a distractor without meaning."""
 
     def __init__(self, words: Mapping[str, str], rng: random.Random) -> None:
         super().__init__((key, Word(word)) for key, word in words.items())
@@ -62,27 +62,27 @@ class _Words(dict[str, Word]):
         prefix, _, values = key.partition("_")
         if prefix != "x":
             raise KeyError(key)
-        self[key] = word = Word(self._rng.choice(SLOTS[values]).said)
+        self[key] = word = Word(self._rng.choice(SLOTS[values]).spoken)
         return word
 
 
 def compose(scenario: Scenario, rng: random.Random) -> Sample:
-    """Draw one dialogue of ``scenario``: its values, its moves, its small talk and its references."""
+    """Draw one dialogue of ``scenario``: values, turns, small talk and references."""
     values = _draw_values(scenario, rng)
-    told = {name: value.told for name, value in values.items()}
-    said = {name: value.said for name, value in values.items()}
+    reported = {name: value.reported for name, value in values.items()}
+    spoken = {name: value.spoken for name, value in values.items()}
     if scenario.briefs and rng.random() < _P_BRIEF:
-        plan, corrected = [(rng.choice(scenario.briefs), said)], None
+        plan, corrected = [(rng.choice(scenario.briefs), spoken)], None
     else:
-        plan, corrected = _plan(scenario, values, said, rng)
+        plan, corrected = _plan(scenario, values, spoken, rng)
     turns = _render(plan, rng)
     roles = {role: f"#Person{number}#" for number, role in enumerate(dict.fromkeys(role for role, _ in turns), 1)}
-    words = _Words(told | roles, rng)
+    words = _Words(reported | roles, rng)
     return Sample(
         scenario=scenario,
         dialogue="\n".join(f"{roles[role]}: {text}" for role, text in turns),
         references=tuple(summary.format_map(words) for summary in scenario.summaries),
-        values=told,
+        values=reported,
         corrected=corrected,
     )
 
@@ -97,21 +97,21 @@ def _draw_values(scenario: Scenario, rng: random.Random) -> dict[str, Value]:
 
 
 def _draw_mistake(scenario: Scenario, values: Mapping[str, Value], rng: random.Random) -> Value:
-    """A value for the first mention that no part of the summary contains."""
-    summary = " ".join(scenario.summaries) + " ".join(value.told for value in values.values())
+    """Draw a value for the first mention that no part of the summary contains."""
+    summary = " ".join(scenario.summaries) + " ".join(value.reported for value in values.values())
     right = values[scenario.fix]
     choices = [
         value
         for value in SLOTS[dict(scenario.slots)[scenario.fix]]
-        if value.told not in summary and right.told not in value.told
+        if value.reported not in summary and right.reported not in value.reported
     ]
     return rng.choice(choices)
 
 
 def _plan(
-    scenario: Scenario, values: Mapping[str, Value], said: dict[str, str], rng: random.Random
+    scenario: Scenario, values: Mapping[str, Value], spoken: dict[str, str], rng: random.Random
 ) -> tuple[list[tuple[Block, dict[str, str]]], tuple[str, str] | None]:
-    """Blocks in order, each with the words that hold at that point of the dialogue."""
+    """Return the blocks in order, each with the words that apply at that point of the dialogue."""
     core = list(scenario.core)
     if scenario.swap:
         rng.shuffle(core)
@@ -126,18 +126,18 @@ def _plan(
 
     fix_block: Block | None = None
     corrected = None
-    before = dict(said)
+    before = dict(spoken)
     if scenario.fix and rng.random() < _P_FIX:
         mistake = _draw_mistake(scenario, values, rng)
         right = values[scenario.fix]
-        corrected = (mistake.told, right.told)
-        before["old"], before["new"] = mistake.said, right.said
+        corrected = (mistake.reported, right.reported)
+        before["old"], before["new"] = mistake.spoken, right.spoken
         if scenario.late_fix and rng.random() < 0.5:
-            before[scenario.fix] = mistake.said
+            before[scenario.fix] = mistake.spoken
             fix_block = rng.choice(FIXES.get(scenario.setting, POLITE_FIXES))
         else:
             form = rng.choice(INLINE_FIXES.get(scenario.setting, POLITE_INLINE_FIXES))
-            before[f"~{scenario.fix}"] = form.format(old=Word(mistake.said), new=Word(right.said))
+            before[f"~{scenario.fix}"] = form.format(old=Word(mistake.spoken), new=Word(right.spoken))
     if scenario.fix:
         before.setdefault(f"~{scenario.fix}", before[scenario.fix])
 
@@ -145,25 +145,25 @@ def _plan(
     asides = extras + talk
     rng.shuffle(asides)
     # Nothing comes between the opening and the first fact: an opening often asks what the first fact answers.
-    places = sorted(rng.choices(range(1, len(middle) + 1), k=len(asides)), reverse=True)
-    for place, block in zip(places, asides, strict=True):
-        middle.insert(place, (block, before))
+    positions = sorted(rng.choices(range(1, len(middle) + 1), k=len(asides)), reverse=True)
+    for position, block in zip(positions, asides, strict=True):
+        middle.insert(position, (block, before))
     if fix_block:
         middle.append((fix_block, before))
     opening = rng.choice(scenario.openings)
     if rng.random() < _P_CALLED_BY_NAME and scenario.setting in NAMED_CALLS:
         (role, text), *rest = opening
-        # Who is addressed by a title is not called by name as well.
+        # Someone addressed by title is not called by name as well.
         if "님" not in text:
             opening = ((role, rng.choice(NAMED_CALLS[scenario.setting]) + text), *rest)
     closing = rng.choice(scenario.closings)
     if rng.random() < _P_UNANSWERED_CLOSING:
         closing = closing[:1]
-    blocks = [(opening, before), *middle, (closing, said)]
+    blocks = [(opening, before), *middle, (closing, spoken)]
     if len(closing) > 1 and scenario.setting in FAREWELLS and rng.random() < _P_FAREWELL:
-        blocks.append((rng.choice(FAREWELLS[scenario.setting]), said))
+        blocks.append((rng.choice(FAREWELLS[scenario.setting]), spoken))
     while _count_turns(blocks) > MAX_TURNS:
-        blocks.pop(next(place for place, (block, _) in enumerate(blocks) if block in asides))
+        blocks.pop(next(index for index, (block, _) in enumerate(blocks) if block in asides))
     return blocks, corrected
 
 
@@ -173,7 +173,7 @@ def _count_turns(blocks: list[tuple[Block, dict[str, str]]]) -> int:
 
 
 def _render(blocks: list[tuple[Block, dict[str, str]]], rng: random.Random) -> list[tuple[str, str]]:
-    """Turns as (role, text); neighbouring turns of one speaker become one."""
+    """Return turns as (role, text); consecutive turns of one speaker become one."""
     turns: list[tuple[str, str]] = []
     for block, words in blocks:
         filled = _Words(words, rng)
@@ -181,7 +181,7 @@ def _render(blocks: list[tuple[Block, dict[str, str]]], rng: random.Random) -> l
             chosen = _ALTERNATIVES.sub(lambda match: rng.choice(match.group(1).split("|")), template)
             text = chosen.format_map(filled)
             if turns and turns[-1][0] == role:
-                # An answering word would answer oneself here.
+                # Nobody answers their own turn.
                 turns[-1] = (role, f"{turns[-1][1]} {_ANSWER.sub('', text)}")
             else:
                 turns.append((role, text))

@@ -1,6 +1,6 @@
-"""What a scenario of the sample corpus is, and how it is read from the compact text in the topic modules.
+"""The scenarios of the sample corpus, and the parser of their compact notation in the topic modules.
 
-A scenario is written as a header and lines whose first character says what they are:
+A scenario is a header and lines whose first character is their kind:
 
     = key | topic | setting | slot=list ... | flags
     > opening      one of them begins the dialogue
@@ -10,7 +10,7 @@ A scenario is written as a header and lines whose first character says what they
     ^ brief        optional: a whole dialogue in two turns
     . summary      exactly three wordings of the same facts, the most usual one first
 
-A line is a block of turns, `A: … / B: …`; an indented line goes on with the one before. In a text, `[a|b]` picks one
+A line is a block of turns, `A: … / B: …`; an indented line continues the one before. In a text, `[a|b]` picks one
 alternative and `{slot:을}` is a slot with its particle. The flag `fix=slot` says which slot may be corrected:
 inside the turn that has `{~slot}`, and, with a plus sign (`fix=slot+`), by an exchange after the core. The flag
 `unseen` keeps the scenario out of train and dev.
@@ -33,7 +33,7 @@ class Scenario:
     key: str
     topic: str
     setting: str
-    """Where small talk comes from: a key of `yoyak.data.samples.talk.SMALL_TALK`."""
+    """Source of small talk: a key of `yoyak.data.samples.talk.SMALL_TALK`."""
     slots: tuple[tuple[str, str], ...]
     """(name in the templates, name of the list of values)."""
     openings: tuple[Block, ...]
@@ -43,7 +43,7 @@ class Scenario:
     briefs: tuple[Block, ...]
     summaries: tuple[str, ...]
     fix: str = ""
-    """Slot that may be corrected, or nothing."""
+    """Slot that may be corrected; empty if none may."""
     late_fix: bool = False
     """Whether the correction may also be an exchange of its own after the core."""
     swap: bool = False
@@ -51,13 +51,13 @@ class Scenario:
 
 
 def parse_block(text: str) -> Block:
-    """Turns of ``A: … / B: …``."""
+    """Return the turns of ``A: … / B: …``."""
     turns = (turn.strip().partition(": ") for turn in text.split(" / "))
     return tuple((role, words) for role, _, words in turns)
 
 
-def parse(text: str) -> tuple[Scenario, ...]:
-    """All scenarios of one topic module."""
+def parse_scenarios(text: str) -> tuple[Scenario, ...]:
+    """Return all scenarios of one topic module."""
     scenarios = []
     for chunk in text.strip().removeprefix("= ").split("\n= "):
         header, *lines = chunk.strip().split("\n")

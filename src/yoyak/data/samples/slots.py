@@ -1,6 +1,6 @@
 """Closed lists of the values that vary from one dialogue of a scenario to the next.
 
-A value `said=told` is worded one way in dialogues and another way in summaries.
+A value `spoken=reported` is worded one way in dialogues and another way in summaries.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 
 class Value(NamedTuple):
-    """What is said in a dialogue, and what a summary tells of it."""
+    """The wording of a value in dialogues and in summaries."""
 
-    said: str
-    told: str
+    spoken: str
+    reported: str
 
 
 def _values(text: str) -> tuple[Value, ...]:
     pairs = (item.strip().partition("=") for item in text.replace("\n", " ").split("|"))
-    return tuple(Value(said, told or said) for said, _, told in pairs)
+    return tuple(Value(spoken, reported or spoken) for spoken, _, reported in pairs)
 
 
 _TEXTS = {
@@ -163,4 +163,4 @@ _TEXTS = {
 }
 
 SLOTS: dict[str, tuple[Value, ...]] = {name: _values(text) for name, text in _TEXTS.items()}
-"""Name of a list to its values."""
+"""Values by the name of their list."""

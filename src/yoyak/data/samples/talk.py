@@ -1,7 +1,7 @@
-"""What is said around the facts of a scenario, by setting: small talk, interruptions, corrections and goodbyes.
+"""Talk around the facts of a scenario, by setting: small talk, interruptions, corrections and goodbyes.
 
 In `phone`, `desk`, `street` and `emergency` role A is helped by role B; in `school` and `interview` B decides; in
-`call`, `work` and `friends` they are equals. A key `x_list` is a value that means nothing to the summary.
+`call`, `work` and `friends` they are equals. A key `x_list` is a value that does not matter to the summary.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ NAMED_CALLS = {
     "friends": ("{x_name:아}, ", "야, {x_name:아}. "),
     "work": ("저, {x_name} 씨. ", "{x_name} 씨, "),
 }
-"""How the first speaker may call the other one by name."""
+"""How the first speaker may address the other one by name."""
 
 
 def _blocks(text: str) -> tuple[Block, ...]:
@@ -144,7 +144,7 @@ INTERRUPTIONS = {
     "work": _blocks(_BUSY_WORK),
     "friends": _blocks(_BUSY_FRIENDS),
 }
-"""A third person, who has nothing to do with the matter."""
+"""A third person interrupts with something unrelated."""
 
 _POLITE_FIXES = """
 A: 아, 죄송한데 아까 말한 {old} 말고 {new:으로} 바꿔 주세요. / B: 네, {new:으로} 고쳐 놓겠습니다.
@@ -185,4 +185,4 @@ FAREWELLS = {
     "work": _blocks(_SEE_YOU),
     "friends": _blocks(_BYE),
 }
-"""What may follow the end; a setting that has none ends with its closing."""
+"""Goodbyes after the closing; a setting without any ends with its closing."""
