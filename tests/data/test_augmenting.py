@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -144,7 +145,9 @@ def test_the_seed_and_the_dialogue_alone_decide() -> None:
     )
     command = [sys.executable, "-c", code, CHAT]
     once, again = (
-        subprocess.run(command, env={"PYTHONHASHSEED": hash_seed}, check=True, capture_output=True, text=True).stdout
+        subprocess.run(
+            command, env={**os.environ, "PYTHONHASHSEED": hash_seed}, check=True, capture_output=True, text=True
+        ).stdout
         for hash_seed in ("1", "2")
     )
     make_views(ENGLISH, 3, 20)
