@@ -31,7 +31,7 @@ def test_digests_are_those_that_dvc_has(project):
 
 
 def test_a_missing_input_is_one_sentence(project):
-    with pytest.raises(UserError, match=r"^prepared is missing: `dvc repro` makes it"):
+    with pytest.raises(UserError, match=r"^prepared is missing: `dvc repro` creates it"):
         lineage.digest("prepared")
 
 
@@ -46,7 +46,7 @@ def test_receipts_come_back_and_broken_ones_are_told(tmp_path):
     with pytest.raises(UserError, match=r"t5\.json is missing"):
         lineage.read_receipt(tmp_path / "t5.json")
     (tmp_path / "t5.json").write_text('{"run_id": 1')
-    with pytest.raises(UserError, match=r"t5\.json is no receipt"):
+    with pytest.raises(UserError, match=r"t5\.json is not the receipt"):
         lineage.read_receipt(tmp_path / "t5.json")
 
 

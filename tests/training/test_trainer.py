@@ -6,31 +6,25 @@ from pathlib import Path
 
 import pytest
 
+from tiny_training import MASKS, ROWS, SIZES, TEXTS, member, train
 from yoyak.data.records import Dialogue
+<<<<<<< HEAD
 from yoyak.data.samples import generate
 from yoyak.decoding.torch import TorchSummarizer
+=======
+from yoyak.decoding.torch import Summarizer
+>>>>>>> a061ce9 (Training: resumed with its early-stopping patience, only by an equal fingerprint; checkpoints chosen by scoring on a seeded sample; one device; truncation counted)
 from yoyak.errors import UserError
 from yoyak.models.spec import ModelSpec
 from yoyak.models.text import decode
 from yoyak.models.tokenizers import train_tokenizer
-from yoyak.params import Generation, Member, Tokenizer
+from yoyak.params import Generation, Tokenizer
 from yoyak.scoring.rouge import rouge
-from yoyak.training.dataset import IGNORED, EpochLengthGroupedSampler, encode
-from yoyak.training.trainer import Training, train_member
+from yoyak.training.dataset import IGNORED, encode, sample_rows
+from yoyak.training.trainer import CheckpointScoring
 
-SIZES = {
-    "bart": ("seq2seq", {"model_type": "bart", "d_model": 16, "encoder_layers": 1, "decoder_layers": 1,
-                         "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "encoder_attention_heads": 2,
-                         "decoder_attention_heads": 2, "max_position_embeddings": 512}),
-    "t5": ("seq2seq", {"model_type": "t5", "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}),
-    "gpt2": ("causal", {"model_type": "gpt2", "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 512}),
-}  # fmt: skip
 GOLDEN = {"bart": 6.0543, "t5": 6.6573, "gpt2": 6.0582}
 """Loss of the last logged update: with the seed, the data and the sizes above, the arithmetic leaves no choice."""
-
-ROWS = list(generate(40, 5, split="train"))
-TEXTS = [text for row in ROWS for text in (row.dialogue, *row.summaries)]
-MASKS = ["#Person1#", "#Person2#", "#Person3#"]
 
 
 @pytest.fixture(scope="module")
@@ -38,29 +32,12 @@ def tokenizer():
     return train_tokenizer(TEXTS, MASKS, Tokenizer(type="bpe", vocab_size=600))
 
 
-def member(kind: str, **values: object) -> Member:
-    family, config = SIZES[kind]
-    settings = {
-        "family": family, "config": config, "tokenizer": "bpe", "learning_rate": 0.01, "batch_size": 8, "num_epochs": 2,
-        "max_input_tokens": 256, "max_target_tokens": 32, "evaluations": 2, "evaluation_dialogues": 4,
-    }  # fmt: skip
-    return Member(**{**settings, **values})
-
-
-def train(kind: str, tokenizer, folder: Path, rows: list[Dialogue] = ROWS, **values: object) -> Training:
-    return train_member(
-        kind, member(kind, **values), tokenizer, rows[:32], rows[32:],
-        seed=7, out=folder / "model", checkpoints=folder / "checkpoints",
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize("kind", SIZES)
 def test_golden_loss(kind: str, tokenizer, tmp_path: Path) -> None:
-    done = train(kind, tokenizer, tmp_path)
-    assert done.metrics["train_loss"] == pytest.approx(GOLDEN[kind], abs=2e-4)
-    assert [row["step"] for row in done.curves] == sorted({row["step"] for row in done.curves})
-    assert sum("eval_combined" in row for row in done.curves) == 2
-    assert not (tmp_path / "checkpoints").exists()
+    result = train(kind, tokenizer, tmp_path)
+    assert result.metrics.train_loss == pytest.approx(GOLDEN[kind], abs=2e-4)
+    assert [row["step"] for row in result.curves] == sorted({row["step"] for row in result.curves})
+    assert sum("eval_combined" in row for row in result.curves) == 2
     assert {path.name for path in (tmp_path / "model").iterdir()} >= {
         "model.safetensors",
         "yoyak.json",
@@ -93,27 +70,12 @@ def test_a_few_rows_are_learned_by_heart(kind: str, tokenizer, tmp_path: Path) -
 
 
 def test_the_loss_of_a_decoder_only_model_is_on_the_target_alone(tokenizer) -> None:
-    data = encode(ROWS[:4], tokenizer, ModelSpec.of("m", member("gpt2")), 64)
+    data = encode(ROWS[:4], tokenizer, ModelSpec.of("m", member("gpt2")), 64).dataset
     for row, source in zip(data, ROWS[:4], strict=True):
         target = [label for label in row["labels"] if label != IGNORED]
         assert row["input_ids"][-len(target) :] == target
         assert decode(tokenizer, [target]) == [source.summaries[0]]
         assert len(target) < len(row["input_ids"])
-
-
-def test_batches_depend_on_seed_and_epoch_alone() -> None:
-    import torch
-
-    def order(epoch: int, seed: int = 1) -> list[int]:
-        sampler = EpochLengthGroupedSampler(4, list(range(40)), seed)
-        sampler.set_epoch(epoch)
-        torch.rand(epoch + 3)
-        return list(sampler)
-
-    assert order(2) == order(2)
-    assert order(2) != order(3)
-    assert order(2) != order(2, seed=2)
-    assert sorted(order(2)) == list(range(40))
 
 
 def test_a_training_that_diverges_stops_and_leaves_no_model(tokenizer, tmp_path: Path) -> None:
@@ -126,3 +88,31 @@ def test_a_foreseeable_failure_costs_no_training(tokenizer, tmp_path: Path) -> N
     with pytest.raises(UserError, match="need 600 positions, the model has 512"):
         train("bart", tokenizer, tmp_path, max_input_tokens=600)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_best_checkpoint_is_chosen_by_the_scoring_of_params_on_a_sample_of_dev(tokenizer, tmp_path: Path) -> None:
+    scoring = CheckpointScoring(granularity="syllable", multi_reference="max", weights=(1.0, 0.0, 0.0))
+    result = train("bart", tokenizer, tmp_path, scoring=scoring, num_epochs=6, evaluations=1)
+    sample = sample_rows(ROWS[32:], 4, seed=7)
+    summaries = TorchSummarizer.load(tmp_path / "model", "cpu").summarize([row.dialogue for row in sample])
+    scores = rouge(
+        summaries.texts,
+        [row.summaries for row in sample],
+        granularity="syllable",
+        multi_reference="max",
+        weights=(1.0, 0.0, 0.0),
+    )
+    assert result.metrics.eval_combined > 0
+    assert result.metrics.eval_combined == pytest.approx(scores["combined"].mean())
+
+
+def test_truncated_rows_are_counted_and_warned_about(tokenizer, tmp_path: Path, capsys) -> None:
+    result = train("bart", tokenizer, tmp_path, max_target_tokens=8, max_input_tokens=64, num_epochs=0.5)
+    assert (result.truncation.rows, result.truncation.summaries) == (32, 32)
+    assert 0 < result.truncation.dialogues <= 32
+    errors = capsys.readouterr().err
+    assert "warning: 32 of 32 training summaries" in errors
+    assert f"warning: {result.truncation.dialogues} of 32 training dialogues" in errors
+    whole = train("bart", tokenizer, tmp_path / "whole", max_target_tokens=128, max_input_tokens=512, num_epochs=0.5)
+    assert (whole.truncation.dialogues, whole.truncation.summaries) == (0, 0)
+    assert "training summaries" not in capsys.readouterr().err

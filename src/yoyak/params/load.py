@@ -24,6 +24,10 @@ from yoyak.params.stages import paths
 PARAMS_FILE = "params.yaml"
 MAX_VALUE_CHARS = 60
 """Characters of a wrong value that an error quotes."""
+REPLACED = {
+    "evaluation_granularity": "the first of scoring.granularities chooses the best checkpoint now, so delete this key"
+}
+"""Former keys of a member, and what a person is to do about each."""
 
 AnyParams = TypeVar("AnyParams", bound=Section)
 
@@ -130,6 +134,8 @@ def _sentence(error: ValidationError, where: str, sources: Mapping[tuple[str, ..
         return f"{where}: {'.'.join(location)}.type must be one of {kinds}."
     if first["type"] == "extra_forbidden":
         parent = ".".join(location[:-1]) or "the top level"
+        if location[-1] in REPLACED and location[0] == "members":
+            return f"{where}: {parent}.{location[-1]} no longer exists: {REPLACED[location[-1]]}."
         known = overrides.keys_below(Params, location[:-1])
         return f"{where}: {parent} has no key '{location[-1]}'{nearest(location[-1], known)}."
     if location[-1:] == ["[key]"]:

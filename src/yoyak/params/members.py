@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from yoyak.params.base import Granularity, Name, Section
+from yoyak.params.base import Name, Section
 
 
 class Member(Section):
@@ -43,11 +43,9 @@ class Member(Section):
     evaluations: Annotated[int, Field(gt=0)] = 8
     """How often in a training the dev set is scored and a checkpoint written."""
     evaluation_dialogues: Annotated[int, Field(gt=0)] = 100
-    """Dev dialogues that are summarized (greedily) at each evaluation."""
+    """Dev dialogues, a random sample, that are summarized greedily at each evaluation."""
     early_stopping_patience: Annotated[int, Field(gt=0)] = 3
     """Evaluations without a better combined ROUGE after which training stops."""
-    evaluation_granularity: Granularity = "morpheme"
-    """Unit of the ROUGE that chooses the best checkpoint."""
 
     @model_validator(mode="after")
     def _has_a_source(self) -> Member:

@@ -8,13 +8,16 @@ from pydantic import Field, model_validator
 
 from yoyak.params.base import ROUGE_WEIGHTS, Granularity, RougeWeights, Section
 
+Granularities = list[Granularity]
+MultiReference = Literal["mean", "max"]
+
 
 class Scoring(Section):
     """How summaries are scored."""
 
-    granularities: list[Granularity] = ["morpheme", "eojeol", "syllable"]
+    granularities: Granularities = ["morpheme", "eojeol", "syllable"]
     """Units of ROUGE; the first is the one that models are chosen by."""
-    multi_reference: Literal["mean", "max"] = "mean"
+    multi_reference: MultiReference = "mean"
     """Protocol that models are chosen by; both are reported."""
     weights: RougeWeights = ROUGE_WEIGHTS
     """Shares of ROUGE-1, ROUGE-2 and ROUGE-L in the combined score."""

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import BaseModel
 
-from yoyak.params.base import Granularity, Name, Section, Seed
+from yoyak.params.base import Granularity, Name, RougeWeights, Section, Seed
 from yoyak.params.data import Data, Tokenizer
 from yoyak.params.deploy import Bench, Export, Gate, Serving, ServingBatchSize, Threads
 from yoyak.params.ensemble import Ensemble, MinMembers, OfCandidates, OfModels, Processes, Views
@@ -18,7 +18,7 @@ from yoyak.params.generation import Generation
 from yoyak.params.members import Member
 from yoyak.params.registry import Registry
 from yoyak.params.report import Report
-from yoyak.params.scoring import Scoring
+from yoyak.params.scoring import Granularities, MultiReference, Scoring
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,9 @@ class TrainParams(Section):
     """Params of `yoyak train <member>`."""
 
     member: Annotated[Member, At("members.{key}")]
+    granularities: Annotated[Granularities, At("scoring.granularities")]
+    multi_reference: Annotated[MultiReference, At("scoring.multi_reference")]
+    weights: Annotated[RougeWeights, At("scoring.weights")]
     seed: Seed
 
 
@@ -99,7 +102,13 @@ class RegisterParams(Section):
 
     def training(self, member: str) -> TrainParams:
         """Return the params that a member was trained with."""
-        return TrainParams(member=self.members[member], seed=self.seed)
+        return TrainParams(
+            member=self.members[member],
+            granularities=self.scoring.granularities,
+            multi_reference=self.scoring.multi_reference,
+            weights=self.scoring.weights,
+            seed=self.seed,
+        )
 
 
 class ReportParams(Section):

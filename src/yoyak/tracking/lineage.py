@@ -1,6 +1,6 @@
-"""What a run was made from: commit, inputs, versions, device, seed; and the receipt that a training leaves.
+"""Where a run comes from: commit, inputs, versions, device, seed; and the receipt that a training leaves.
 
-No MLflow here, and nothing heavy is imported: torch is asked for the device only where it is loaded already.
+Neither MLflow nor anything heavy is imported: torch is asked for the device only if it is loaded already.
 """
 
 from __future__ import annotations
@@ -24,12 +24,25 @@ from yoyak.errors import UserError
 from yoyak.files import write_json
 from yoyak.project import project_root
 
-PACKAGES = ("torch", "transformers", "yoyak")
+PACKAGES = (
+    "accelerate",
+    "kiwipiepy",
+    "kiwipiepy_model",
+    "numpy",
+    "rapidfuzz",
+    "rouge-score",
+    "safetensors",
+    "tokenizers",
+    "torch",
+    "transformers",
+    "yoyak",
+)
+"""What decides the result of a training: arithmetic, tokenizing, and the scores that choose a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What a training leaves beside its output, so that `register` finds its run again, or rebuilds it."""
+    """What a training leaves beside its output, so that `register` finds its run, or rebuilds it."""
 
     run_id: str
     member: str
@@ -38,7 +51,7 @@ class Receipt:
     experiment: str
     """MLflow experiment of the run."""
     started: int = 0
-    """Start of the run in milliseconds since 1970; 0 where it is not known."""
+    """Start of the run in milliseconds since 1970; 0 if unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,15 +69,15 @@ def write_receipt(path: str | os.PathLike[str], receipt: Receipt) -> None:
 
 
 def read_receipt(path: str | os.PathLike[str]) -> Receipt:
-    """Read what `write_receipt` wrote; UserError where the file is missing or no receipt."""
+    """Read what `write_receipt` wrote; UserError where the file is missing or not a receipt."""
     try:
         return Receipt(**json.loads(Path(path).read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise UserError(
-            f"{path} is missing: `dvc repro` trains the member, or brings the file from the cache."
+            f"{path} is missing: `dvc repro` trains the member, or restores the file from the cache."
         ) from None
     except (ValueError, TypeError) as error:
-        raise UserError(f"{path} is no receipt of a training: {' '.join(str(error).split())}.") from error
+        raise UserError(f"{path} is not the receipt of a training: {' '.join(str(error).split())}.") from error
 
 
 def digest(path: str | os.PathLike[str]) -> str:
@@ -74,7 +87,7 @@ def digest(path: str | os.PathLike[str]) -> str:
     """
     path = Path(path)
     if not path.exists():
-        raise UserError(f"{path} is missing: `dvc repro` makes it, or `dvc pull` brings it.")
+        raise UserError(f"{path} is missing: `dvc repro` creates it, or `dvc pull` fetches it.")
     if path.is_file():
         return _md5(path)
     files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
@@ -88,7 +101,7 @@ def digests(paths: Iterable[str | os.PathLike[str]]) -> dict[str, str]:
 
 
 def git(root: Path | None = None) -> Git:
-    """Return the state of the repository that holds the project."""
+    """Return the state of the git repository that the project is in."""
     root = root or project_root()
     commit = _git(root, "rev-parse", "HEAD")
     if not commit:
@@ -123,18 +136,18 @@ def device() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide what a training gives."""
-    found = {"python": platform.python_version()}
+    """Return the versions of Python and of the packages that decide the result of a training."""
+    installed = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def person() -> str:
-    """Return who is at work here, as ``user@host``."""
+    """Return the current user, as ``user@host``."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError):

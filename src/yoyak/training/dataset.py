@@ -1,8 +1,11 @@
-"""Rows as token ids, and a sampler that groups like lengths in an order that depends on seed and epoch alone."""
+"""Rows as token ids, the dev rows that choose a checkpoint, and batches of like lengths in a reproducible order."""
 
 from __future__ import annotations
 
+import hashlib
+import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,24 +23,53 @@ IGNORED = -100
 """Label of positions that bear no loss."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedRows:
+    """Rows as a model reads them."""
+
+    dataset: Dataset
+    """``input_ids`` and ``labels`` of each row."""
+    cut_dialogues: int
+    """Rows whose dialogue was cut at ``max_input_tokens``."""
+    cut_summaries: int
+    """Rows whose summary was cut at ``max_target_tokens``."""
+
+
 def encode(
     rows: Sequence[Dialogue], tokenizer: PreTrainedTokenizerBase, spec: ModelSpec, max_target_tokens: int
-) -> Dataset:
-    """Return ``input_ids`` and ``labels`` of every row with its first reference.
+) -> EncodedRows:
+    """Return every row with its first reference as token ids.
 
-    For a decoder-only model both hold prompt and target, and the prompt's labels bear no loss.
+    For a decoder-only model both inputs and labels hold prompt and target, and the prompt's labels bear no loss.
     """
-    inputs = encode_inputs(tokenizer, [row.dialogue for row in rows], spec).input_ids
-    targets = encode_targets(tokenizer, [row.summaries[0] for row in rows], max_target_tokens)
+    summaries = [row.summaries[0] for row in rows]
+    encoded = encode_inputs(tokenizer, [row.dialogue for row in rows], spec)
+    inputs = encoded.input_ids
+    targets = encode_targets(tokenizer, summaries, max_target_tokens)
+    whole = encode_targets(tokenizer, summaries, sys.maxsize)
+    cut_summaries = sum(len(full) > len(target) for full, target in zip(whole, targets, strict=True))
     if spec.family == "causal":
         labels = [[IGNORED] * len(ids) + target for ids, target in zip(inputs, targets, strict=True)]
         inputs = [ids + target for ids, target in zip(inputs, targets, strict=True)]
         targets = labels
-    return Dataset.from_dict({"input_ids": inputs, "labels": targets})
+    return EncodedRows(
+        dataset=Dataset.from_dict({"input_ids": inputs, "labels": targets}),
+        cut_dialogues=sum(encoded.cut),
+        cut_summaries=cut_summaries,
+    )
+
+
+def sample_rows(rows: Sequence[Dialogue], size: int, seed: int) -> list[Dialogue]:
+    """Return ``size`` rows, or all where there are fewer: a random sample that does not depend on the rows' order."""
+
+    def key(row: Dialogue) -> bytes:
+        return hashlib.sha256(f"{seed}\0{row.fname}\0{row.dialogue}".encode()).digest()
+
+    return sorted(rows, key=key)[:size]
 
 
 class EpochLengthGroupedSampler(LengthGroupedSampler):
-    """transformers' sampler by length, with an order that a resumed training finds again.
+    """transformers' sampler by length, with an order that a resumed training repeats.
 
     The original draws from torch's global generator, whose state in the middle of an epoch is not the one that
     ordered it.

@@ -1,0 +1,63 @@
+"""A member's params as the arguments of transformers' Trainer."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+
+from yoyak.params import Member
+from yoyak.training.launch import SingleDeviceArguments
+
+LOGS_PER_EVALUATION = 5
+"""Losses logged for each evaluation."""
+
+
+def build_arguments(member: Member, seed: int, checkpoints: Path, rows: int) -> SingleDeviceArguments:
+    """Return the Trainer's arguments for a training on ``rows`` rows; at least one evaluation falls within it."""
+    updates_per_epoch = math.ceil(math.ceil(rows / member.batch_size) / member.gradient_accumulation_steps)
+    updates = int(updates_per_epoch * member.num_epochs)
+    # A checkpoint falls on a logged step, so that a resumed training logs what an uninterrupted one would have.
+    logging_steps = max(1, updates // member.evaluations // LOGS_PER_EVALUATION)
+    evaluation_steps = max(1, updates // member.evaluations // logging_steps) * logging_steps
+    return SingleDeviceArguments(
+        output_dir=str(checkpoints),
+        seed=seed,
+        data_seed=seed,
+        learning_rate=member.learning_rate,
+        per_device_train_batch_size=member.batch_size,
+        per_device_eval_batch_size=member.batch_size,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        gradient_accumulation_steps=member.gradient_accumulation_steps,
+        num_train_epochs=member.num_epochs,
+        warmup_ratio=member.warmup_ratio,
+        weight_decay=member.weight_decay,
+        label_smoothing_factor=member.label_smoothing,
+        lr_scheduler_type=member.lr_scheduler_type,
+        max_grad_norm=member.max_grad_norm,
+        bf16=uses_bf16(member),
+        group_by_length=True,
+        prediction_loss_only=True,
+        eval_strategy="steps",
+        eval_steps=evaluation_steps,
+        save_strategy="steps",
+        save_steps=evaluation_steps,
+        save_total_limit=2,
+        # Early stopping counts on from where a killed training was.
+        restore_callback_states_from_checkpoint=True,
+        logging_strategy="steps",
+        logging_steps=logging_steps,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_combined",
+        greater_is_better=True,
+        disable_tqdm=True,
+        report_to=[],
+    )
+
+
+def uses_bf16(member: Member) -> bool:
+    """Return whether a member is trained in bf16 on this machine."""
+    return member.precision == "bf16" or (
+        member.precision == "auto" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    )

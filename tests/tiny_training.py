@@ -1,0 +1,52 @@
+"""Trainings of a second: 32 generated dialogues, models of 16 dimensions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from yoyak.data.records import Dialogue
+from yoyak.data.samples import generate
+from yoyak.params import Member
+from yoyak.training.progress import Logger
+from yoyak.training.results import TrainingResult
+from yoyak.training.trainer import CheckpointScoring, train_member
+
+SIZES = {
+    "bart": ("seq2seq", {"model_type": "bart", "d_model": 16, "encoder_layers": 1, "decoder_layers": 1,
+                         "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "encoder_attention_heads": 2,
+                         "decoder_attention_heads": 2, "max_position_embeddings": 512}),
+    "t5": ("seq2seq", {"model_type": "t5", "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}),
+    "gpt2": ("causal", {"model_type": "gpt2", "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 512}),
+}  # fmt: skip
+SCORING = CheckpointScoring(granularity="morpheme", multi_reference="mean", weights=(0.33, 0.33, 0.34))
+
+ROWS = list(generate(40, 5, split="train"))
+TEXTS = [text for row in ROWS for text in (row.dialogue, *row.summaries)]
+MASKS = ["#Person1#", "#Person2#", "#Person3#"]
+
+
+def member(kind: str, **values: object) -> Member:
+    family, config = SIZES[kind]
+    settings = {
+        "family": family, "config": config, "tokenizer": "bpe", "learning_rate": 0.01, "batch_size": 8, "num_epochs": 2,
+        "max_input_tokens": 256, "max_target_tokens": 32, "evaluations": 2, "evaluation_dialogues": 4,
+    }  # fmt: skip
+    return Member(**{**settings, **values})
+
+
+def train(
+    kind: str,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    rows: list[Dialogue] = ROWS,
+    *,
+    scoring: CheckpointScoring = SCORING,
+    log: Logger | None = None,
+    **values: object,
+) -> TrainingResult:
+    return train_member(
+        kind, member(kind, **values), tokenizer, rows[:32], rows[32:], scoring=scoring,
+        seed=7, out=folder / "model", checkpoints=folder / "checkpoints", log=log,
+    )  # fmt: skip

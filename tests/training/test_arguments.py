@@ -1,0 +1,52 @@
+"""The intervals of a training, and the device that it runs on."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import TrainingArguments
+
+from tiny_training import member
+from yoyak.errors import UserError
+from yoyak.training.arguments import build_arguments
+from yoyak.training.launch import SingleDeviceArguments, check_launch
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    rows=st.integers(1, 3000),
+    batch_size=st.integers(1, 64),
+    accumulation=st.integers(1, 8),
+    epochs=st.floats(0.05, 20),
+    evaluations=st.integers(1, 30),
+)
+def test_every_training_is_evaluated_at_least_once(
+    rows: int, batch_size: int, accumulation: int, epochs: float, evaluations: int
+) -> None:
+    values = {"batch_size": batch_size, "gradient_accumulation_steps": accumulation, "num_epochs": epochs}
+    arguments = build_arguments(member("bart", evaluations=evaluations, **values), 1, Path("checkpoints"), rows)
+    steps = math.ceil(epochs * math.ceil(math.ceil(rows / batch_size) / accumulation))
+    assert 1 <= arguments.eval_steps <= steps
+    assert arguments.eval_steps == arguments.save_steps
+    assert arguments.eval_steps % arguments.logging_steps == 0
+
+
+def test_one_process_uses_one_of_several_gpus(tmp_path: Path) -> None:
+    sizes = []
+    for kind in (TrainingArguments, SingleDeviceArguments):
+        arguments = kind(output_dir=str(tmp_path), per_device_train_batch_size=8, report_to=[])
+        assert arguments.device
+        arguments._n_gpu = 4  # What transformers sets where four GPUs are visible.
+        sizes.append((arguments.n_gpu, arguments.train_batch_size))
+    assert sizes == [(4, 32), (1, 8)]
+
+
+def test_several_processes_are_refused() -> None:
+    with pytest.raises(UserError, match="WORLD_SIZE is 2"):
+        check_launch({"WORLD_SIZE": "2"})
+    check_launch({"WORLD_SIZE": "1"})
+    check_launch({})
