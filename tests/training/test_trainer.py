@@ -8,12 +8,7 @@ import pytest
 
 from tiny_training import MASKS, ROWS, SIZES, TEXTS, member, train
 from yoyak.data.records import Dialogue
-<<<<<<< HEAD
-from yoyak.data.samples import generate
 from yoyak.decoding.torch import TorchSummarizer
-=======
-from yoyak.decoding.torch import Summarizer
->>>>>>> a061ce9 (Training: resumed with its early-stopping patience, only by an equal fingerprint; checkpoints chosen by scoring on a seeded sample; one device; truncation counted)
 from yoyak.errors import UserError
 from yoyak.models.spec import ModelSpec
 from yoyak.models.text import decode
