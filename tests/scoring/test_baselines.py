@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from yoyak.scoring.baselines import BASELINES, baseline, oracle, turns
+from yoyak.scoring.baselines import BASELINES, extract_baseline, extract_oracle, split_turns
 from yoyak.scoring.rouge import rouge
 
 DIALOGUE = (
@@ -21,26 +21,26 @@ def combined(texts: list[str], references: list[tuple[str, ...]]) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("name", "places"),
+    ("name", "indices"),
     [("first", [0]), ("last", [4]), ("longest", [2]), ("longest3", [1, 2, 3]), ("lead3", [0, 1, 2])],
 )
-def test_baselines_take_their_turns_in_order(name: str, places: list[int]) -> None:
-    assert baseline(name, DIALOGUE) == "\n".join(LINES[place] for place in places)
+def test_baselines_take_their_turns_in_order(name: str, indices: list[int]) -> None:
+    assert extract_baseline(name, DIALOGUE) == "\n".join(LINES[index] for index in indices)
 
 
 @pytest.mark.parametrize("name", BASELINES)
 @pytest.mark.parametrize("dialogue", ["", "\n \n", "#Person1#: 네."])
 def test_short_dialogues_give_what_there_is(name: str, dialogue: str) -> None:
-    assert baseline(name, dialogue) == dialogue.strip()
+    assert extract_baseline(name, dialogue) == dialogue.strip()
 
 
 def test_empty_lines_are_no_turns() -> None:
-    assert turns("\n#Person1#: 네.\n\n #Person2#: 응.\n") == ["#Person1#: 네.", "#Person2#: 응."]
+    assert split_turns("\n#Person1#: 네.\n\n #Person2#: 응.\n") == ["#Person1#: 네.", "#Person2#: 응."]
 
 
 def test_the_oracle_finds_the_turns_that_the_reference_is_made_of() -> None:
     reference = f"{LINES[1]} {LINES[3]}"
-    assert oracle([DIALOGUE], [(reference,)], **OPTIONS) == [f"{LINES[1]}\n{LINES[3]}"]
+    assert extract_oracle([DIALOGUE], [(reference,)], **OPTIONS) == [f"{LINES[1]}\n{LINES[3]}"]
 
 
 def test_the_oracle_is_never_under_a_baseline_and_near_the_best_choice() -> None:
@@ -58,14 +58,14 @@ def test_the_oracle_is_never_under_a_baseline_and_near_the_best_choice() -> None
         tuple(f"#Person1#은 {' '.join(generator.choice(words.split(), 7))}" for _ in range(1 + i % 3))
         for i in range(30)
     ]
-    ceiling = combined(oracle(dialogues, references, **OPTIONS), references)
+    ceiling = combined(extract_oracle(dialogues, references, **OPTIONS), references)
     for name in BASELINES:
-        assert (ceiling >= combined([baseline(name, text) for text in dialogues], references) - 1e-12).all()
+        assert (ceiling >= combined([extract_baseline(name, text) for text in dialogues], references) - 1e-12).all()
     exact = np.max(
         [
-            combined(["\n".join(lines[place] for place in places) for lines in rows], references)
+            combined(["\n".join(lines[index] for index in indices) for lines in rows], references)
             for size in (1, 2, 3)
-            for places in itertools.combinations(range(6), size)
+            for indices in itertools.combinations(range(6), size)
         ],
         axis=0,
     )
@@ -74,4 +74,4 @@ def test_the_oracle_is_never_under_a_baseline_and_near_the_best_choice() -> None
 
 
 def test_an_oracle_without_turns_is_empty() -> None:
-    assert oracle([""], [("요약",)], **OPTIONS) == [""]
+    assert extract_oracle([""], [("요약",)], **OPTIONS) == [""]

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from yoyak.scoring.bootstrap import interval, intervals, paired
+from yoyak.scoring.bootstrap import bootstrap_interval, bootstrap_intervals, paired_bootstrap
 
 OPTIONS = {"samples": 1000, "confidence": 0.95, "seed": 7}
 
@@ -13,7 +13,7 @@ OPTIONS = {"samples": 1000, "confidence": 0.95, "seed": 7}
 def test_the_interval_covers_the_true_mean_about_as_often_as_it_says() -> None:
     generator = np.random.default_rng(1)
     sets = generator.beta(2, 3, size=(400, 80))
-    found = [interval(values, **OPTIONS) for values in sets]
+    found = [bootstrap_interval(values, **OPTIONS) for values in sets]
     covered = np.mean([row.low <= 0.4 <= row.high for row in found])
     assert 0.91 <= covered <= 0.98
     width = np.mean([row.high - row.low for row in found])
@@ -22,23 +22,23 @@ def test_the_interval_covers_the_true_mean_about_as_often_as_it_says() -> None:
 
 def test_more_confidence_is_wider() -> None:
     values = np.random.default_rng(2).random(50)
-    narrow = interval(values, samples=1000, confidence=0.5, seed=0)
-    wide = interval(values, samples=1000, confidence=0.99, seed=0)
+    narrow = bootstrap_interval(values, samples=1000, confidence=0.5, seed=0)
+    wide = bootstrap_interval(values, samples=1000, confidence=0.99, seed=0)
     assert wide.low < narrow.low < narrow.mean < narrow.high < wide.high
 
 
 def test_the_seed_fixes_the_result_and_rows_are_drawn_alike() -> None:
     values = np.random.default_rng(2).random((3, 50))
-    assert interval(values[1], **OPTIONS) == interval(values[1], **OPTIONS)
-    assert interval(values[1], **OPTIONS) != interval(values[1], **{**OPTIONS, "seed": 8})
-    together = intervals(values, **OPTIONS)[1]
-    alone = interval(values[1], **OPTIONS)
+    assert bootstrap_interval(values[1], **OPTIONS) == bootstrap_interval(values[1], **OPTIONS)
+    assert bootstrap_interval(values[1], **OPTIONS) != bootstrap_interval(values[1], **{**OPTIONS, "seed": 8})
+    together = bootstrap_intervals(values, **OPTIONS)[1]
+    alone = bootstrap_interval(values[1], **OPTIONS)
     assert (together.low, together.high) == pytest.approx((alone.low, alone.high))
 
 
 def test_equal_systems_give_one() -> None:
     values = np.random.default_rng(3).random(40)
-    found = paired(values, values, **OPTIONS)
+    found = paired_bootstrap(values, values, **OPTIONS)
     assert (found.difference, found.low, found.high, found.p_value, found.n) == (0, 0, 0, 1, 40)
 
 
@@ -46,7 +46,7 @@ def test_a_clear_difference_is_significant_in_both_directions() -> None:
     generator = np.random.default_rng(4)
     weak = generator.random(60)
     strong = weak + 0.1 + generator.normal(0, 0.02, 60)
-    up, down = paired(strong, weak, **OPTIONS), paired(weak, strong, **OPTIONS)
+    up, down = paired_bootstrap(strong, weak, **OPTIONS), paired_bootstrap(weak, strong, **OPTIONS)
     assert up.p_value == down.p_value == pytest.approx(2 / 1001)
     assert 0 < up.low < up.difference < up.high
     assert down.difference == -up.difference
@@ -56,14 +56,14 @@ def test_pairing_sees_a_small_steady_gain_that_unpaired_intervals_hide() -> None
     generator = np.random.default_rng(5)
     weak = generator.random(100)
     strong = weak + generator.normal(0.02, 0.03, 100)
-    assert paired(strong, weak, **OPTIONS).p_value < 0.01
-    assert interval(strong, **OPTIONS).low < interval(weak, **OPTIONS).high
+    assert paired_bootstrap(strong, weak, **OPTIONS).p_value < 0.01
+    assert bootstrap_interval(strong, **OPTIONS).low < bootstrap_interval(weak, **OPTIONS).high
 
 
 def test_without_a_difference_few_p_values_are_small() -> None:
     generator = np.random.default_rng(6)
     p_values = [
-        paired(*generator.normal(0.5, 0.2, size=(2, 60)), samples=300, confidence=0.95, seed=i).p_value
+        paired_bootstrap(*generator.normal(0.5, 0.2, size=(2, 60)), samples=300, confidence=0.95, seed=i).p_value
         for i in range(400)
     ]
     assert 0.02 <= np.mean(np.array(p_values) < 0.05) <= 0.09
@@ -73,7 +73,7 @@ def test_without_a_difference_few_p_values_are_small() -> None:
 def test_memory_is_bounded_for_big_test_sets() -> None:
     values = np.random.default_rng(8).random(20_000)
     tracemalloc.start()
-    found = interval(values, samples=1000, confidence=0.95, seed=0)
+    found = bootstrap_interval(values, samples=1000, confidence=0.95, seed=0)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 120e6
@@ -81,9 +81,9 @@ def test_memory_is_bounded_for_big_test_sets() -> None:
 
 
 def test_one_dialogue_has_no_width_and_none_is_an_error() -> None:
-    found = interval([0.3], **OPTIONS)
+    found = bootstrap_interval([0.3], **OPTIONS)
     assert (found.low, found.high) == pytest.approx((0.3, 0.3))
     with pytest.raises(ValueError, match="at least one"):
-        interval([], **OPTIONS)
+        bootstrap_interval([], **OPTIONS)
     with pytest.raises(ValueError, match="same dialogues"):
-        paired([0.1], [0.1, 0.2], **OPTIONS)
+        paired_bootstrap([0.1], [0.1, 0.2], **OPTIONS)

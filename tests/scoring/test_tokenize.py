@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from rouge_score import tokenizers
 
 from yoyak.errors import UserError
-from yoyak.scoring import tokenize
-from yoyak.scoring.tokenize import tokenizer
+from yoyak.scoring.tokenize import LineTokenizer, tokenizer
 
 KOREAN = ["eojeol", "morpheme", "syllable"]
 MASKED = "#Person1#은 #Person2#에게 #PhoneNumber#로 전화했다."
@@ -77,11 +76,18 @@ def test_tokens_of_joined_lines_are_the_lines_tokens(granularity: str, lines: li
     assert units.tokenize("\n".join(lines)) == [token for line in units.tokenize_all(lines) for token in line]
 
 
-def test_a_full_memory_starts_anew_with_the_same_tokens() -> None:
-    units = tokenize.LineTokenizer("eojeol", tokenize._eojeols, cache_lines=3)
-    for texts in (["가 나", "다"], ["라", "마 바", "가 나"], ["사", "아", "자", "차"]):
-        assert units.tokenize_all(texts) == [text.split() for text in texts]
-    assert len(units._lines) == 4
+def test_a_full_cache_is_cleared_and_the_tokens_stay_the_same() -> None:
+    analysed: list[str] = []
+
+    def split(lines):
+        analysed.extend(lines)
+        return [line.split() for line in lines]
+
+    small = LineTokenizer("small", split, cache_lines=3)
+    for texts in (["가 나", "다"], ["라", "마 바", "가 나"], ["다"]):
+        assert small.tokenize_all(texts) == [text.split() for text in texts]
+    # The second call found no room for two more lines, so that the first one's were analysed again.
+    assert analysed == ["가 나", "다", "라", "마 바", "가 나", "다"]
 
 
 def test_each_line_is_analysed_once() -> None:
@@ -91,7 +97,7 @@ def test_each_line_is_analysed_once() -> None:
         seen.extend(lines)
         return [line.split() for line in lines]
 
-    units = tokenize.LineTokenizer("counted", split)
+    units = LineTokenizer("counted", split)
     units.tokenize_all(["가 나", "다", "가 나"])
     assert units.tokenize_all(["다", "라"]) == [["다"], ["라"]]
     assert seen == ["가 나", "다", "라"]

@@ -49,7 +49,7 @@ def compare(
     seed: int,
 ) -> dict[str, Any]:
     """Return mean ROUGE of both and the paired difference, exported less fp32, by metric, and how many texts differ."""
-    from yoyak.scoring.bootstrap import paired
+    from yoyak.scoring.bootstrap import paired_bootstrap
     from yoyak.scoring.rouge import METRICS, rouge
 
     def score(texts: Sequence[str]) -> dict[str, Any]:
@@ -64,7 +64,9 @@ def compare(
     own, other = score(exported), score(fp32)
     metrics = {}
     for name in METRICS:
-        found = paired(own[name], other[name], samples=scoring.bootstrap_samples, confidence=confidence, seed=seed)
+        found = paired_bootstrap(
+            own[name], other[name], samples=scoring.bootstrap_samples, confidence=confidence, seed=seed
+        )
         metrics[name] = {
             "exported": float(own[name].mean()),
             "fp32": float(other[name].mean()),

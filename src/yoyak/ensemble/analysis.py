@@ -27,9 +27,9 @@ from yoyak.ensemble.splits import Choice
 from yoyak.ensemble.utility import rouge_matrix
 from yoyak.params import Scoring
 from yoyak.params.ensemble import Strategy
-from yoyak.scoring.baselines import turns
+from yoyak.scoring.baselines import split_turns
 from yoyak.scoring.bins import length_bins
-from yoyak.scoring.bootstrap import Comparison, Interval, comparisons, intervals
+from yoyak.scoring.bootstrap import Comparison, Interval, bootstrap_intervals, paired_bootstraps
 from yoyak.scoring.evaluation import DEV, Evaluation, index_parts
 from yoyak.scoring.results import ALL, DIGITS, rounded
 from yoyak.scoring.rouge import METRICS, reference_scores
@@ -194,7 +194,7 @@ def _part(
     best, oracle = found.best[places], found.oracle[places]
     values = {name: scores[places] for name, scores in found.strategies.items()}
     headroom = round(float((oracle - best).mean()), DIGITS)
-    averaged = [_plain(each) for each in intervals([best, oracle, *values.values()], **options)]
+    averaged = [_plain(each) for each in bootstrap_intervals([best, oracle, *values.values()], **options)]
     differences = [scores - best for scores in values.values()]
     differences += [values[name] - scores[places] for (name, _), scores in found.without.items()]
     compared = iter(_compared(differences, options))
@@ -231,10 +231,10 @@ def _lengths(
     values: Mapping[str, Scores], best: Scores, rows: Sequence[Dialogue], options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the strategies' gains in dialogues of each length."""
-    bins = length_bins([len(turns(row.dialogue)) for row in rows], [len(row.dialogue) for row in rows])
+    bins = length_bins([len(split_turns(row.dialogue)) for row in rows], [len(row.dialogue) for row in rows])
     found = []
     for place, label in enumerate(bins.labels):
-        inside = bins.places == place
+        inside = bins.indices == place
         gains = _compared([(scores - best)[inside] for scores in values.values()], options)
         found.append({"label": label, "n": int(inside.sum()), "gains": dict(zip(values, gains, strict=True))})
     return {"by": bins.by, "bins": found}
@@ -243,7 +243,7 @@ def _lengths(
 def _compared(differences: Sequence[np.ndarray], options: Mapping[str, Any]) -> list[dict[str, float]]:
     if not differences:
         return []
-    return [_plain(found) for found in comparisons(differences, **options)]
+    return [_plain(found) for found in paired_bootstraps(differences, **options)]
 
 
 def _plain(result: Interval | Comparison) -> dict[str, float]:

@@ -185,7 +185,7 @@ def scores(rows: Sequence[Dialogue], texts: Mapping[str, Sequence[str]], options
     places = [place for place, row in enumerate(rows) if row.summaries]
     if not places:
         return {}
-    from yoyak.scoring.bootstrap import intervals, paired
+    from yoyak.scoring.bootstrap import bootstrap_intervals, paired_bootstrap
     from yoyak.scoring.rouge import METRICS, rouge
 
     settings = options.scoring
@@ -209,12 +209,12 @@ def scores(rows: Sequence[Dialogue], texts: Mapping[str, Sequence[str]], options
         name: {
             metric: {"mean": round(one.mean, 6), "low": round(one.low, 6), "high": round(one.high, 6)}
             for metric in METRICS
-            for one in intervals(values[metric][None], **draws)
+            for one in bootstrap_intervals(values[metric][None], **draws)
         }
         for name, values in found.items()
     }
     best = max((name for name in texts if name != ENSEMBLE), key=lambda name: table[name]["combined"]["mean"])
-    gain = paired(found[ENSEMBLE]["combined"], found[best]["combined"], **draws)
+    gain = paired_bootstrap(found[ENSEMBLE]["combined"], found[best]["combined"], **draws)
     return {
         "dialogues": len(places),
         "granularity": options.granularity,

@@ -33,7 +33,7 @@ from yoyak.registry.versions import (
     to_version,
 )
 from yoyak.registry.versions import Version as Version
-from yoyak.scoring.bootstrap import paired
+from yoyak.scoring.bootstrap import paired_bootstrap
 from yoyak.tracking.client import connect, store_lock, translate_mlflow_errors
 from yoyak.tracking.runs import PREDICTIONS, PREDICTIONS_MD5
 from yoyak.tracking.stage_run import flatten
@@ -64,7 +64,7 @@ class GateResult:
 
 def gate(challenger: np.ndarray, champion: np.ndarray, *, significance: float, samples: int, seed: int) -> GateResult:
     """Compare the scores of each dev dialogue [dialogues]: it takes a gain with a paired p-value under significance."""
-    found = paired(challenger, champion, samples=samples, confidence=1 - significance, seed=seed)
+    found = paired_bootstrap(challenger, champion, samples=samples, confidence=1 - significance, seed=seed)
     passed = found.difference > 0 and found.p_value < significance
     return GateResult(passed=passed, significance=significance, **asdict(found))
 

@@ -57,7 +57,7 @@ def groupings(
 def _by_length(rows: pd.DataFrame, metric: str, systems: Sequence[str], confidence: float) -> Grouping:
     lengths = rows.drop_duplicates("fname")
     bins = length_bins(lengths["turns"].tolist(), lengths["dialogue_chars"].tolist())
-    places = rows["fname"].map(dict(zip(lengths["fname"], bins.places, strict=True)))
+    places = rows["fname"].map(dict(zip(lengths["fname"], bins.indices, strict=True)))
     found = [
         _group(label, rows[places == place], metric, systems, confidence) for place, label in enumerate(bins.labels)
     ]

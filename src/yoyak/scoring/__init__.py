@@ -6,5 +6,5 @@ from pathlib import Path
 
 
 def module_path() -> Path:
-    """Return the folder to give to `evaluate.load` for this package's ROUGE; no Hub is asked."""
+    """Return the folder that `evaluate.load` takes for this package's ROUGE; the Hub is not asked."""
     return Path(__file__).parent / "evaluate_module" / "yoyak_rouge"

@@ -1,9 +1,9 @@
-"""Extractive baselines: what a summary made of turns of the dialogue scores, at least and at most.
+"""Extractive baselines and their oracle: summaries made of turns of the dialogue.
 
-A turn is kept with its speaker's label. References name the speakers by the same masks, so the label helps: without
-it the baselines would look worse than a person could make them with no model at all. On the dev set of DialogSum it
-adds 0.02 to 0.03 to the combined score of each, on handwritten Korean 0.01 to 0.02 by morphemes (by eojeols, where
-a label is no word of a summary, it takes up to 0.004). Turns are joined by line breaks, in the dialogue's order.
+A turn keeps its speaker's label. References name the speakers by the same masks, so the label helps: without it the
+baselines would be weaker than they can be with no model at all. On the dev set of DialogSum it adds 0.02 to 0.03 to
+the combined score of each, on handwritten Korean 0.01 to 0.02 by morphemes (by eojeols, where a label is not a word of
+a summary, it costs up to 0.004). Turns are joined by line breaks, in the dialogue's order.
 """
 
 from __future__ import annotations
@@ -19,36 +19,37 @@ from yoyak.scoring.tokenize import tokenizer
 
 ORACLE_TURNS = 3
 
-Choice = tuple[int, ...]
+TurnIndices = tuple[int, ...]
+"""Ascending."""
 
 
-def turns(dialogue: str) -> list[str]:
+def split_turns(dialogue: str) -> list[str]:
     """Return the turns of a dialogue, without the lines that are empty."""
     return [line.strip() for line in dialogue.split("\n") if line.strip()]
 
 
-def _longest(lines: Sequence[str], count: int) -> Choice:
-    order = sorted(range(len(lines)), key=lambda place: (-len(lines[place]), place))
+def _pick_longest(lines: Sequence[str], count: int) -> TurnIndices:
+    order = sorted(range(len(lines)), key=lambda index: (-len(lines[index]), index))
     return tuple(sorted(order[:count]))
 
 
-BASELINES: dict[str, Callable[[Sequence[str]], Choice]] = {
+BASELINES: dict[str, Callable[[Sequence[str]], TurnIndices]] = {
     "first": lambda lines: tuple(range(len(lines)))[:1],
     "last": lambda lines: tuple(range(len(lines)))[-1:],
-    "longest": lambda lines: _longest(lines, 1),
-    "longest3": lambda lines: _longest(lines, 3),
+    "longest": lambda lines: _pick_longest(lines, 1),
+    "longest3": lambda lines: _pick_longest(lines, 3),
     "lead3": lambda lines: tuple(range(len(lines)))[:3],
 }
-"""By name: the places of the turns that a baseline takes, ascending."""
+"""By name: the indices of the turns that a baseline extracts."""
 
 
-def baseline(name: str, dialogue: str) -> str:
+def extract_baseline(name: str, dialogue: str) -> str:
     """Return the summary of one of `BASELINES`; an empty dialogue gives an empty one."""
-    lines = turns(dialogue)
-    return _text(lines, BASELINES[name](lines))
+    lines = split_turns(dialogue)
+    return _join(lines, BASELINES[name](lines))
 
 
-def oracle(
+def extract_oracle(
     dialogues: Sequence[str],
     references: Sequence[Sequence[str]],
     *,
@@ -56,45 +57,46 @@ def oracle(
     multi_reference: Protocol,
     weights: Sequence[float],
 ) -> list[str]:
-    """Return, for each dialogue, the turns that score best against its references: a ceiling for extraction.
+    """Return, for each dialogue, the turns that score best against its references: an upper bound for extraction.
 
-    Turns are added greedily, up to three, as long as the combined score grows (Nallapati et al. 2017). Where one of
-    `BASELINES` is better than what that finds, it is taken, so that no baseline is above the ceiling. That holds at
-    the granularity and protocol that are given, not at others.
+    Turns are added greedily, up to three, as long as the combined score grows (Nallapati et al. 2017). If one of
+    `BASELINES` scores better than that, it is taken instead, so that no baseline is above the oracle. That holds for
+    the given granularity and protocol, not for others.
     """
-    units = tokenizer(granularity)
-    lines = [turns(dialogue) for dialogue in dialogues]
-    units.tokenize_all([text for rows in (*lines, *references) for text in rows])
-    targets = [units.tokenize_all(row) for row in references]
-    pick = np.max if multi_reference == "max" else np.mean
+    line_tokenizer = tokenizer(granularity)
+    lines = [split_turns(dialogue) for dialogue in dialogues]
+    line_tokenizer.tokenize_all([text for rows in (*lines, *references) for text in rows])
+    reference_tokens = [line_tokenizer.tokenize_all(row) for row in references]
+    reduce = np.max if multi_reference == "max" else np.mean
 
-    def best(rows: list[str], wanted: list[list[str]]) -> str:
-        tokens = units.tokenize_all(rows)
+    def extract(turns: list[str], targets: list[list[str]]) -> str:
+        tokens = line_tokenizer.tokenize_all(turns)
 
         @cache
-        def score(choice: Choice) -> float:
-            joined = [token for place in choice for token in tokens[place]]
-            return float(pick([np.dot(weights, f1(joined, target)) for target in wanted]))
+        def score(indices: TurnIndices) -> float:
+            joined = [token for index in indices for token in tokens[index]]
+            return float(reduce([np.dot(weights, f1(joined, target)) for target in targets]))
 
-        found = _greedy(len(rows), score)
-        return _text(rows, max([found, *(choose(rows) for choose in BASELINES.values())], key=score))
+        greedy = _search_greedily(len(turns), score)
+        return _join(turns, max([greedy, *(pick(turns) for pick in BASELINES.values())], key=score))
 
-    progress = tqdm(zip(lines, targets, strict=True), "oracle", len(lines), unit="dialogue", delay=3, leave=False)
-    return [best(rows, wanted) for rows, wanted in progress]
+    pairs = zip(lines, reference_tokens, strict=True)
+    progress = tqdm(pairs, "oracle", len(lines), unit="dialogue", delay=3, leave=False)
+    return [extract(turns, targets) for turns, targets in progress]
 
 
-def _greedy(count: int, score: Callable[[Choice], float]) -> Choice:
-    chosen: Choice = ()
-    reached = 0.0
+def _search_greedily(count: int, score: Callable[[TurnIndices], float]) -> TurnIndices:
+    chosen: TurnIndices = ()
+    best_score = 0.0
     while len(chosen) < min(ORACLE_TURNS, count):
-        options = [tuple(sorted((*chosen, place))) for place in range(count) if place not in chosen]
+        options = [tuple(sorted((*chosen, index))) for index in range(count) if index not in chosen]
         scores = [score(option) for option in options]
-        top = int(np.argmax(scores))
-        if scores[top] <= reached:
+        best = int(np.argmax(scores))
+        if scores[best] <= best_score:
             break
-        chosen, reached = options[top], scores[top]
+        chosen, best_score = options[best], scores[best]
     return chosen
 
 
-def _text(lines: Sequence[str], choice: Choice) -> str:
-    return "\n".join(lines[place] for place in choice)
+def _join(lines: Sequence[str], indices: TurnIndices) -> str:
+    return "\n".join(lines[index] for index in indices)

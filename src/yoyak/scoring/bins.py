@@ -1,4 +1,4 @@
-"""Dialogues by length: bins that hold about as many each, and what they are called."""
+"""Bins of dialogues by length, each of about as many dialogues, and their labels."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ BINS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bins:
-    """A cut of dialogues by their length."""
+    """Dialogues grouped by their length."""
 
     by: str
-    """What the length is counted in: ``turns``, or ``characters`` where the turns hardly vary."""
+    """Unit of the length: ``turns``, or ``characters`` where the turns hardly vary."""
     labels: tuple[str, ...]
-    """``3–5`` or ``6``, short ones first; no bin is empty."""
-    places: np.ndarray
-    """[dialogues]: the bin of each."""
+    """``3–5`` or ``6``, shortest first; no bin is empty."""
+    indices: np.ndarray
+    """[dialogues]: index of the bin of each."""
 
 
 def length_bins(turns: Sequence[int], chars: Sequence[int]) -> Bins:
-    """Cut dialogues at quantiles of their turns, or of their characters where the turns hardly vary."""
+    """Group dialogues by quantiles of their turns, or of their characters where the turns hardly vary."""
     by, lengths = "turns", np.asarray(turns)
     edges = _edges(lengths)
     if len(edges) < BINS // 2:
         by, lengths = "characters", np.asarray(chars)
         edges = _edges(lengths)
-    kept, places = np.unique(np.searchsorted(edges, lengths, side="left"), return_inverse=True)
+    bins, indices = np.unique(np.searchsorted(edges, lengths, side="left"), return_inverse=True)
     labels = []
-    for place in range(len(kept)):
-        inside = lengths[places == place]
+    for index in range(len(bins)):
+        inside = lengths[indices == index]
         low, high = int(inside.min()), int(inside.max())
         labels.append(f"{low:,}" if low == high else f"{low:,}–{high:,}")
-    return Bins(by=by, labels=tuple(labels), places=places)
+    return Bins(by=by, labels=tuple(labels), indices=indices)
 
 
 def _edges(lengths: np.ndarray) -> np.ndarray:

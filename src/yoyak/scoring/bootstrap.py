@@ -1,8 +1,8 @@
 """Confidence intervals and paired significance by bootstrap over dialogues.
 
 All systems are resampled with the same dialogues, so differences are paired (Koehn 2004, "Statistical Significance
-Tests for Machine Translation Evaluation"). The dialogues are what is drawn: training again with another seed is a
-source of variance that these intervals do not hold.
+Tests for Machine Translation Evaluation"). Only dialogues are resampled: the variance between trainings with different
+seeds is not in these intervals.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-CELLS = 2_000_000
-"""Drawn dialogues held at once: bounds the memory for big test sets."""
+MAX_CELLS = 2_000_000
+"""Most drawn dialogues held at once: bounds the memory for big test sets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Mean of ``a - b`` over the same dialogues, its interval, and how surprising it would be without a difference."""
+    """Mean of ``a - b`` over the same dialogues, its interval, and the p-value of there being no difference."""
 
     difference: float
     low: float
@@ -37,47 +37,47 @@ class Comparison:
     n: int
 
 
-def interval(values: ArrayLike, *, samples: int, confidence: float, seed: int) -> Interval:
+def bootstrap_interval(values: ArrayLike, *, samples: int, confidence: float, seed: int) -> Interval:
     """Return the mean of one value per dialogue with its percentile bootstrap interval."""
-    return intervals(np.asarray(values)[None], samples=samples, confidence=confidence, seed=seed)[0]
+    return bootstrap_intervals(np.asarray(values)[None], samples=samples, confidence=confidence, seed=seed)[0]
 
 
-def paired(a: ArrayLike, b: ArrayLike, *, samples: int, confidence: float, seed: int) -> Comparison:
+def paired_bootstrap(a: ArrayLike, b: ArrayLike, *, samples: int, confidence: float, seed: int) -> Comparison:
     """Compare two systems on the same dialogues, ``a[i]`` and ``b[i]`` being scores of dialogue i.
 
-    The p-value is two-sided with +1 smoothing: twice the share of resamples in which the sign of the difference is
-    lost, at most 1. Systems that score the same everywhere give 1.
+    The p-value is two-sided with +1 smoothing: twice the share of resamples in which the difference loses its sign,
+    at most 1. Systems with equal scores on every dialogue give 1.
     """
     first, second = np.asarray(a, float), np.asarray(b, float)
     if first.shape != second.shape:
         raise ValueError(f"paired scores need the same dialogues: {first.shape} is not {second.shape}")
-    return comparisons((first - second)[None], samples=samples, confidence=confidence, seed=seed)[0]
+    return paired_bootstraps((first - second)[None], samples=samples, confidence=confidence, seed=seed)[0]
 
 
-def intervals(values: ArrayLike, *, samples: int, confidence: float, seed: int) -> list[Interval]:
-    """Return `interval` of each row of ``values`` [rows, dialogues], drawing the dialogues once for all."""
+def bootstrap_intervals(values: ArrayLike, *, samples: int, confidence: float, seed: int) -> list[Interval]:
+    """Return `bootstrap_interval` of each row of ``values`` [rows, dialogues], drawing the dialogues once for all."""
     rows = np.asarray(values, float)
-    low, high = _ends(_resampled_means(rows, samples, seed), confidence)
+    low, high = _percentiles(_resampled_means(rows, samples, seed), confidence)
     return [
         Interval(mean=float(mean), low=float(bottom), high=float(top), n=rows.shape[1])
         for mean, bottom, top in zip(rows.mean(axis=1), low, high, strict=True)
     ]
 
 
-def comparisons(differences: ArrayLike, *, samples: int, confidence: float, seed: int) -> list[Comparison]:
-    """Return `paired` of each row of ``differences`` [rows, dialogues], drawing the dialogues once for all."""
+def paired_bootstraps(differences: ArrayLike, *, samples: int, confidence: float, seed: int) -> list[Comparison]:
+    """Return `paired_bootstrap` of each row of ``differences`` [rows, dialogues], with the same draws for all."""
     rows = np.asarray(differences, float)
     means = _resampled_means(rows, samples, seed)
-    low, high = _ends(means, confidence)
-    lost = np.minimum((means <= 0).sum(axis=1), (means >= 0).sum(axis=1))
-    p_values = np.minimum(1.0, 2 * (1 + lost) / (1 + samples))
+    low, high = _percentiles(means, confidence)
+    sign_lost = np.minimum((means <= 0).sum(axis=1), (means >= 0).sum(axis=1))
+    p_values = np.minimum(1.0, 2 * (1 + sign_lost) / (1 + samples))
     return [
         Comparison(difference=float(mean), low=float(bottom), high=float(top), p_value=float(p), n=rows.shape[1])
         for mean, bottom, top, p in zip(rows.mean(axis=1), low, high, p_values, strict=True)
     ]
 
 
-def _ends(means: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+def _percentiles(means: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=1)
     return low, high
 
@@ -88,7 +88,7 @@ def _resampled_means(rows: np.ndarray, samples: int, seed: int) -> np.ndarray:
     if not count:
         raise ValueError("a bootstrap needs at least one dialogue")
     generator = np.random.default_rng(seed)
-    step = max(1, CELLS // count)
+    step = max(1, MAX_CELLS // count)
     means = np.empty((len(rows), samples))
     for start in range(0, samples, step):
         size = min(step, samples - start)

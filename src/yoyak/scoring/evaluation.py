@@ -21,8 +21,8 @@ from yoyak.data.records import Dialogue
 from yoyak.errors import UserError, nearest
 from yoyak.files import atomic_path, write_json
 from yoyak.params import Scoring
-from yoyak.scoring.baselines import BASELINES, baseline, oracle, turns
-from yoyak.scoring.bootstrap import Interval, comparisons, intervals
+from yoyak.scoring.baselines import BASELINES, extract_baseline, extract_oracle, split_turns
+from yoyak.scoring.bootstrap import Interval, bootstrap_intervals, paired_bootstraps
 from yoyak.scoring.results import (
     ALL,
     DIGITS,
@@ -222,8 +222,8 @@ def _texts(
         for name, parts in predictions.items()
     }
     for name in BASELINES:
-        texts[name] = [baseline(name, row.dialogue) for row in rows]
-    texts[ORACLE] = oracle(
+        texts[name] = [extract_baseline(name, row.dialogue) for row in rows]
+    texts[ORACLE] = extract_oracle(
         [row.dialogue for row in rows],
         [row.summaries for row in rows],
         granularity=scoring.granularities[0],
@@ -266,8 +266,8 @@ def _score_part(
 ) -> Iterator[SystemScore]:
     values = np.moveaxis(table, 3, 0)
     shape = values.shape[:-1]
-    found = intervals(values.reshape(-1, part.n), **options)
-    for (system, granularity, protocol, metric), interval in zip(np.ndindex(shape), found, strict=True):
+    results = bootstrap_intervals(values.reshape(-1, part.n), **options)
+    for (system, granularity, protocol, metric), interval in zip(np.ndindex(shape), results, strict=True):
         yield SystemScore(
             system=systems[system],
             part=part,
@@ -295,7 +295,7 @@ def _compare_part(
         values[system][METRICS.index(metric)] - values[against][METRICS.index(metric)]
         for system, against, metric in rows
     ]
-    results = comparisons(differences, **options)
+    results = paired_bootstraps(differences, **options)
     for (system, against, metric), result in zip(rows, map(rounded, results), strict=True):
         yield SystemComparison(
             system=system,
@@ -312,7 +312,7 @@ def _score_dialogues(
 ) -> Iterator[DialogueScores]:
     rows = [(split, row) for split, rows in splits.items() for row in rows]
     for dialogue, (split, row) in enumerate(rows):
-        metadata = (split, row.fname, row.slice, row.topic, len(turns(row.dialogue)), len(row.dialogue))
+        metadata = (split, row.fname, row.slice, row.topic, len(split_turns(row.dialogue)), len(row.dialogue))
         for index, system in enumerate(systems):
             scores = (round(float(value), DIGITS) for value in primary[:, index, dialogue])
             yield DialogueScores(*metadata, system, *scores)

@@ -6,14 +6,14 @@
 - ``english``: rouge_score's default tokenizer with its stemmer, token for token.
 
 Masks such as ``#Person1#`` are one token at every Korean granularity, and what follows them (``은`` in
-``#Person1#은``) is analysed as what it is after a name; left to itself Kiwi reads ``#은`` as a hashtag. Korean text
-is brought to Unicode NFC first; English is not, because that would part from rouge_score.
+``#Person1#은``) is analysed as it would be after a name; by itself Kiwi reads ``#은`` as a hashtag. Korean text is
+normalized to Unicode NFC first; English is not, because rouge_score does not do so.
 
 Tokens without a letter or digit do not count at any granularity. ROUGE has always dropped punctuation
-(ROUGE-1.5.5, rouge_score), so figures mean the same for both languages; and the full stop that ends every summary
-would be a match that tells nothing. Scores are therefore a little lower than those of scripts that count it.
+(ROUGE-1.5.5, rouge_score), so figures mean the same for both languages; and the full stop at the end of every summary
+would be a match without information. Scores are therefore a little lower than those of scripts that count it.
 
-A line break ends a token and an analysis, so the tokens of turns joined by line breaks are the turns' tokens.
+A line break ends a token and an analysis, so the tokens of turns joined by line breaks are the tokens of the turns.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from yoyak.korean.masks import MASK
 
 CACHE_LINES = 500_000
 
-_UNIT = re.compile(rf"{MASK.pattern}|[^\W_]")
+_COUNTED = re.compile(rf"{MASK.pattern}|[^\W_]")
 _SYLLABLE = re.compile(rf"{MASK.pattern}|[A-Za-z]+|[0-9]+|[^\W_]")
 
 
 class LineTokenizer:
-    """A rouge_score tokenizer that analyses lines in batches and remembers them.
+    """A rouge_score tokenizer that analyses lines in batches and caches them.
 
     Evaluation asks for the same references again and again: each line is analysed once, until ``cache_lines`` are
-    held and the memory starts anew. The lists returned are shared and must not be changed.
+    cached and the cache is cleared. Callers must not change the lists returned.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class LineTokenizer:
     def tokenize_all(self, texts: Sequence[str]) -> list[list[str]]:
         """Return the tokens of each text; lines that are new are analysed in one batch."""
         parts = [text.split("\n") for text in texts]
-        wanted = dict.fromkeys(line for lines in parts for line in lines)
-        new = [line for line in wanted if line not in self._lines]
+        needed = dict.fromkeys(line for lines in parts for line in lines)
+        new = [line for line in needed if line not in self._lines]
         if len(self._lines) + len(new) > self.cache_lines:
             self._lines.clear()
-            new = list(wanted)
+            new = list(needed)
         if new:
             self._analyse(new)
         return [self._lines[lines[0]] if len(lines) == 1 else self._join(lines) for lines in parts]
@@ -89,41 +89,41 @@ def _tokenizer(granularity: str, cache_lines: int) -> LineTokenizer:
     return LineTokenizer(granularity, _SPLITS[granularity], cache_lines)
 
 
-def _core(token: str) -> str:
+def _strip_punctuation(token: str) -> str:
     """Return ``token`` from its first to its last letter, digit or mask; empty where it has none."""
     if token.isalnum():
         return token
-    units = list(_UNIT.finditer(token))
-    return token[units[0].start() : units[-1].end()] if units else ""
+    counted = list(_COUNTED.finditer(token))
+    return token[counted[0].start() : counted[-1].end()] if counted else ""
 
 
-def _eojeols(lines: Sequence[str]) -> Iterator[list[str]]:
+def _split_eojeols(lines: Sequence[str]) -> Iterator[list[str]]:
     for line in lines:
         words = unicodedata.normalize("NFC", line).split()
-        yield [core for word in words if (core := _core(word))]
+        yield [token for word in words if (token := _strip_punctuation(word))]
 
 
-def _syllables(lines: Sequence[str]) -> Iterator[list[str]]:
+def _split_syllables(lines: Sequence[str]) -> Iterator[list[str]]:
     for line in lines:
         yield _SYLLABLE.findall(unicodedata.normalize("NFC", line))
 
 
-def _morphemes(lines: Sequence[str]) -> Iterator[list[str]]:
+def _split_morphemes(lines: Sequence[str]) -> Iterator[list[str]]:
     for tokens in analyse([unicodedata.normalize("NFC", line) for line in lines]):
-        yield [core for token in tokens if (core := _core(token.form))]
+        yield [form for token in tokens if (form := _strip_punctuation(token.form))]
 
 
 class _Stemmer:
-    """rouge_score's Porter stemmer, each word stemmed once: it is most of the time of scoring English."""
+    """rouge_score's Porter stemmer with a cache: stemming takes most of the time of scoring English."""
 
     def __init__(self) -> None:
-        # Imported here: it imports all of nltk, with SciPy, for a second and more.
+        # Imported here because it imports nltk and SciPy, which takes more than a second.
         from rouge_score import tokenizers
 
         self.stem = cache(tokenizers.DefaultTokenizer(use_stemmer=True)._stemmer.stem)
 
 
-def _english(lines: Sequence[str]) -> Iterator[list[str]]:
+def _split_english(lines: Sequence[str]) -> Iterator[list[str]]:
     from rouge_score import tokenize as rouge_tokenize
 
     stemmer = _stemmer()
@@ -137,8 +137,8 @@ def _stemmer() -> _Stemmer:
 
 
 _SPLITS: dict[str, Callable[[Sequence[str]], Iterable[list[str]]]] = {
-    "eojeol": _eojeols,
-    "morpheme": _morphemes,
-    "syllable": _syllables,
-    "english": _english,
+    "eojeol": _split_eojeols,
+    "morpheme": _split_morphemes,
+    "syllable": _split_syllables,
+    "english": _split_english,
 }
