@@ -154,6 +154,12 @@ VERBS = (
         examples=("yoyak rollback champion", "yoyak rollback serving"),
     ),
     Verb(
+        name="sync",
+        group=MODELS,
+        help="Send what stages logged while their tracking server was away.",
+        examples=("yoyak sync", "MLFLOW_TRACKING_URI=http://127.0.0.1:5000 yoyak sync"),
+    ),
+    Verb(
         name="serve",
         group=SERVERS,
         help="Answer HTTP requests with a model, as `mlflow models serve` does.",

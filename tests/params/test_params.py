@@ -44,6 +44,11 @@ def test_numbers_are_read_as_dvc_reads_them(file: Path) -> None:
             "learning_rte: 1e-4",
             "members.bart has no key 'learning_rte' (did you mean 'learning_rate'?)",
         ),
+        (
+            "learning_rate: 1e-4",
+            "learning_rate: 1e-4, evaluation_granularity: english",
+            "members.bart.evaluation_granularity no longer exists: the first of scoring.granularities",
+        ),
         ("seed: 1", "sed: 1", "the top level has no key 'sed' (did you mean 'seed'?)"),
         ("seed: 1", "seed: no", "seed: input should be a valid integer"),
         (
@@ -124,7 +129,7 @@ def test_a_wrong_value_is_told_of_the_variable_that_holds_it(file: Path, variabl
 def test_a_stage_gets_the_part_that_its_class_names(file: Path) -> None:
     p = params.load(TrainParams, file, key="bart", env={})
     assert (p.member.learning_rate, p.seed) == (1e-4, 1)
-    assert set(TrainParams.model_fields) == {"member", "seed"}
+    assert set(TrainParams.model_fields) == {"member", "granularities", "multi_reference", "weights", "seed"}
 
 
 def test_fields_can_come_from_any_depth(file: Path) -> None:
@@ -136,7 +141,7 @@ def test_fields_can_come_from_any_depth(file: Path) -> None:
 
 def test_what_a_run_logs_is_named_as_in_the_file(file: Path) -> None:
     logged = params.dump(params.load(TrainParams, file, key="bart", env={}), "bart")
-    assert list(logged) == ["members.bart", "seed"]
+    assert {"members.bart", "scoring.granularities", "seed"} <= set(logged)
     assert logged["members.bart"]["learning_rate"] == 1e-4
 
 
