@@ -19,6 +19,11 @@ from yoyak.errors import UserError
 DataOf = Callable[..., params.Data]
 
 
+def has(text: str, *parts: str) -> bool:
+    """Say whether the parts are in a text, in their order."""
+    return re.search(".*".join(map(re.escape, parts)), text) is not None
+
+
 def sentence(data: params.Data) -> str:
     """Return the error of preparing, with the temporary folder taken out."""
     with pytest.raises(UserError) as caught:
@@ -36,17 +41,14 @@ def rows_of(data: params.Data) -> list[str]:
 
 def test_a_missing_column_names_the_columns_and_the_nearest(data_of: DataOf, good: str) -> None:
     text = sentence(data_of({"train.csv": good.replace("dialogue", "dialog", 1)}))
-    assert text == (
-        "train.csv has no column 'dialogue' (did you mean 'dialog'?): its columns are fname, dialog, summary, topic; "
-        "set data.columns.dialogue to the right one."
-    )
+    assert has(text, "train.csv", "'dialogue'", "'dialog'?", "fname, dialog, summary, topic", "data.columns.dialogue")
 
 
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
-        ({"id": "ID"}, "no column 'ID': its columns are fname, dialogue, summary, topic; set data.columns.id"),
-        ({"id": "ID"}, "or to null to number the rows"),
+        ({"id": "ID"}, "no column 'ID'"),
+        ({"id": "ID"}, "data.columns.id to the right one, or to null"),
         ({"summary": "summery"}, "no column 'summery' (did you mean 'summary'?)"),
         ({"summary": ["summary1", "summary2"]}, "no column 'summary1' nor summary2 (did you mean 'summary'?)"),
     ],
@@ -89,10 +91,7 @@ def test_another_encoding_is_named_and_then_reads(data_of: DataOf, good: str, en
 def test_a_wrong_encoding_is_placed(data_of: DataOf, good: str) -> None:
     assert sentence(data_of({"train.csv": good.encode("cp949")})).startswith("train.csv, row 1 (line 2): this is")
     broken = good.encode("utf-8").replace("산책".encode(), b"\xff\xfe\xff", 1)
-    assert sentence(data_of({"train.csv": broken})) == (
-        "train.csv, row 3 (line 6): this is not utf-8, nor UTF-8, CP949 or UTF-16: "
-        "save the file as UTF-8, or set data.encoding to what it is."
-    )
+    assert has(sentence(data_of({"train.csv": broken})), "train.csv, row 3 (line 6)", "not utf-8", "data.encoding")
 
 
 def test_utf8_under_another_name_is_refused_rather_than_read_as_rubbish(data_of: DataOf, good: str) -> None:
@@ -105,57 +104,51 @@ def test_utf8_under_another_name_is_refused_rather_than_read_as_rubbish(data_of:
 
 def test_an_unknown_encoding_is_named(data_of: DataOf, good: str) -> None:
     text = sentence(data_of({"train.csv": good}, encoding="utf-88"))
-    assert text == "data.encoding: no encoding is named 'utf-88' (did you mean 'utf-8'?)."
+    assert has(text, "data.encoding", "'utf-88'", "'utf-8'?")
 
 
 def test_an_unclosed_quote_is_placed_where_it_opens(data_of: DataOf, good: str) -> None:
-    words = "is not closed properly; end the field with a quote, and double each quote inside it."
+    def error(content: str) -> str:
+        return sentence(data_of({"train.csv": content}))
+
     at_the_end = good + 'd,"#Person1#: 끝\n#Person2#: 네,요약,일상\n'
-    assert sentence(data_of({"train.csv": at_the_end})) == (
-        f"train.csv, row 4 (line 8): the quote opened on line 8 {words}"
-    )
+    assert has(error(at_the_end), "train.csv, row 4 (line 8)", "quote opened on line 8")
     between = good.replace('요."', "요.", 1)
-    assert sentence(data_of({"train.csv": between})) == (
-        f"train.csv, row 1 (line 2): the quote opened on line 2 {words}"
-    )
+    assert has(error(between), "train.csv, row 1 (line 2)", "quote opened on line 2")
     second_field = 'fname,dialogue,summary\na,"하나\n둘","셋\nb,넷,다섯\n'
-    assert sentence(data_of({"train.csv": second_field})) == (
-        f"train.csv, row 1 (line 2): the quote opened on line 3 {words}"
-    )
+    assert has(error(second_field), "train.csv, row 1 (line 2)", "quote opened on line 3")
     doubled = 'fname,dialogue,summary\na,"하나\n""둘"" 셋,넷\n'
-    assert "row 1 (line 2): the quote opened on line 2 " in sentence(data_of({"train.csv": doubled}))
+    assert has(error(doubled), "row 1 (line 2)", "quote opened on line 2")
     bare = 'fname,dialogue,summary\na,하나,둘\nb,"그가 "네" 했다",셋\n'
-    assert sentence(data_of({"train.csv": bare})) == (f"train.csv, row 2 (line 3): the quote opened on line 3 {words}")
+    assert has(error(bare), "train.csv, row 2 (line 3)", "quote opened on line 3")
 
 
 def test_a_row_with_another_number_of_fields_is_placed(data_of: DataOf, good: str) -> None:
-    assert sentence(data_of({"train.csv": good + "d,대화, 쉼표가 있는,요약,일상\n"})) == (
-        "train.csv, row 4 (line 8): 5 fields where the header has 4; "
-        "put quotes around a field that holds a comma, a quote or a line break."
-    )
+    more = sentence(data_of({"train.csv": good + "d,대화, 쉼표가 있는,요약,일상\n"}))
+    assert has(more, "train.csv, row 4 (line 8): 5 fields where the header has 4")
     assert "row 4 (line 8): 1 field where" in sentence(data_of({"train.csv": good + "d\n"}))
 
 
 def test_two_columns_of_one_name_are_refused(data_of: DataOf, good: str) -> None:
     text = sentence(data_of({"train.csv": good.replace("topic", "summary", 1)}))
-    assert text == "train.csv, header (line 1): two columns are named 'summary', rename one."
+    assert has(text, "train.csv, header (line 1)", "'summary'")
 
 
 @pytest.mark.parametrize("content", ["", "\ufeff", "\n \n"])
 def test_an_empty_file_is_named(data_of: DataOf, content: str) -> None:
-    assert sentence(data_of({"train.csv": content})) == "train.csv is empty: it needs a header and rows."
-    assert sentence(data_of({"train.jsonl": content})) == "train.jsonl is empty: it needs one JSON object a line."
+    assert has(sentence(data_of({"train.csv": content})), "train.csv is empty", "header")
+    assert has(sentence(data_of({"train.jsonl": content})), "train.jsonl is empty", "JSON")
 
 
 def test_a_header_alone_is_not_enough(data_of: DataOf) -> None:
     text = sentence(data_of({"train.csv": "fname,dialogue,summary\n\n"}))
-    assert text == "train.csv has a header and no rows: it needs at least one."
+    assert has(text, "train.csv", "header", "no rows")
 
 
 def test_a_missing_file_names_the_nearest(data_of: DataOf, good: str) -> None:
     data = data_of({"train.csv": good})
     wrong = data.model_copy(update={"files": {"train": "trian.csv"}})
-    assert sentence(wrong) == "trian.csv is missing (did you mean 'train.csv'?)."
+    assert has(sentence(wrong), "trian.csv is missing", "'train.csv'?")
 
 
 def test_a_folder_in_place_of_a_file_is_one_sentence(data_of: DataOf, good: str) -> None:
@@ -196,9 +189,9 @@ def test_a_row_of_200000_characters_is_cut_at_a_turn_and_counted(data_of: DataOf
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("{'fname': 1}", "line 2: this is not JSON (Expecting property name"),
-        ("[1]", "line 2: this is a list, not an object; write one JSON object on each line."),
-        ("null", "line 2: this is null, not an object"),
+        ("{'fname': 1}", "this is not JSON"),
+        ("[1]", "this is a list"),
+        ("null", "this is null"),
         ('{"fname": "b", "dialogue": 3, "summary": "s"}', "line 2: 'dialogue' must be a string, not a number."),
         ('{"fname": "b", "dialogue": "d", "summary": ["s"]}', "line 2: 'summary' must be a string, not a list."),
         ('{"fname": true, "dialogue": "d", "summary": "s"}', "'fname' must be a string, not true or false."),
@@ -256,7 +249,7 @@ def test_standard_input_is_csv_or_json_lines_with_summaries_optional(good: str) 
 
 
 def test_standard_input_that_is_neither_is_one_sentence() -> None:
-    with pytest.raises(UserError, match=r"^standard input has no column 'dialogue'.*: its columns are #Person1#: "):
+    with pytest.raises(UserError, match=r"^standard input .*'dialogue'.*#Person1#: "):
         read_input(io.StringIO("#Person1#: 안녕, 잘 지내?\n#Person2#: 응.\n"), params.Data(), "stdin")
 
 
@@ -269,5 +262,5 @@ def test_input_for_prediction_keeps_an_empty_dialogue_and_says_so(caplog: pytest
 
 def test_input_for_prediction_refuses_two_rows_of_one_id() -> None:
     text = "fname,dialogue\na,#Person1#: 네\na,#Person1#: 응\n"
-    with pytest.raises(UserError, match=r"row 1 \(line 2\) and row 2 \(line 3\) have the same id 'a'"):
+    with pytest.raises(UserError, match=r"row 1 \(line 2\) and row 2 \(line 3\) .*'a'"):
         read_input(io.StringIO(text), params.Data(), "stdin")

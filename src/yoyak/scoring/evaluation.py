@@ -7,13 +7,11 @@ on texts: no model, no GPU, no network.
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +23,9 @@ from yoyak.scoring.baselines import BASELINES, extract_baseline, extract_oracle,
 from yoyak.scoring.bootstrap import Interval, bootstrap_intervals, paired_bootstraps
 from yoyak.scoring.results import (
     ALL,
+    DIALOGUES_FILE,
     DIGITS,
+    DialogueScores,
     EvaluationSummary,
     Part,
     PrimaryScore,
@@ -33,6 +33,7 @@ from yoyak.scoring.results import (
     SystemKind,
     SystemScore,
     rounded,
+    write_dialogue_scores,
     write_summary,
 )
 from yoyak.scoring.rouge import METRICS, PROTOCOLS, reference_scores
@@ -47,22 +48,6 @@ COMBINED = METRICS.index("combined")
 COMPARED_METRICS = ("combined", "rouge1")
 MAX_PAIRED_MEMBERS = 9
 """Up to so many members are all compared with each other; of more, each is compared with the best one."""
-
-
-class DialogueScores(NamedTuple):
-    """A row of dialogues.csv: one system's scores of one dialogue, by the primary granularity and protocol."""
-
-    split: str
-    fname: str
-    slice: str
-    topic: str
-    turns: int
-    dialogue_chars: int
-    system: str
-    rouge1: float
-    rouge2: float
-    rougeL: float  # noqa: N815
-    combined: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,15 +135,7 @@ def write_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str], ana
         work.mkdir()
         write_summary(evaluation.summary, work)
         write_json(work / "ensembles.json", analysis)
-        write_dialogue_scores(evaluation.dialogues, work / "dialogues.csv")
-
-
-def write_dialogue_scores(dialogues: Sequence[DialogueScores], path: Path) -> None:
-    """Write one CSV row for each dialogue and system."""
-    with path.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(DialogueScores._fields)
-        writer.writerows(dialogues)
+        write_dialogue_scores(evaluation.dialogues, work / DIALOGUES_FILE)
 
 
 def headline_metrics(summary: EvaluationSummary) -> dict[str, dict[str, dict[str, float]]]:

@@ -1,19 +1,20 @@
-"""The results of an evaluation as typed values, and the file that carries them between stages, summary.json."""
+"""The results of an evaluation as typed values, and their files: summary.json and dialogues.csv."""
 
 from __future__ import annotations
 
+import csv
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from yoyak.errors import UserError
 from yoyak.files import write_json
 from yoyak.scoring.bootstrap import Comparison, Interval
 
-SUMMARY_FILE = "summary.json"
+SUMMARY_FILE, DIALOGUES_FILE = "summary.json", "dialogues.csv"
 ALL = "all"
 """Slice of a part that is a whole split."""
 DIGITS = 6
@@ -105,6 +106,22 @@ class EvaluationSummary:
         return means
 
 
+class DialogueScores(NamedTuple):
+    """A row of dialogues.csv: one system's scores of one dialogue, by the primary granularity and protocol."""
+
+    split: str
+    fname: str
+    slice: str
+    topic: str
+    turns: int
+    dialogue_chars: int
+    system: str
+    rouge1: float
+    rouge2: float
+    rougeL: float  # noqa: N815
+    combined: float
+
+
 def write_summary(summary: EvaluationSummary, folder: str | os.PathLike[str]) -> None:
     """Write summary.json into ``folder``."""
     write_json(Path(folder) / SUMMARY_FILE, _to_json(summary))
@@ -127,6 +144,14 @@ def read_evaluation(folder: str | os.PathLike[str]) -> EvaluationSummary:
             f"{name} is not what the evaluate stage writes ({type(error).__name__}: {error}): "
             "run it again (dvc repro -f evaluate)."
         ) from error
+
+
+def write_dialogue_scores(dialogues: Iterable[DialogueScores], path: str | os.PathLike[str]) -> None:
+    """Write one CSV row for each dialogue and system."""
+    with Path(path).open("w", encoding="utf-8", newline="") as out:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(DialogueScores._fields)
+        writer.writerows(dialogues)
 
 
 def rounded(value: Figures) -> Figures:
