@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from yoyak import params
-from yoyak.errors import UserError, nearest
-from yoyak.params.ensemble import Ensemble, OfCandidates
+from yoyak.errors import UserError
 from yoyak.stages.arguments import Count, InputFile, ModelUri
 
 
@@ -37,47 +36,27 @@ def run(
     if not models and not all:
         raise UserError("name the models to combine, or give --all for every registered member and every ZIP file.")
     p = params.load_or_default()
+    from yoyak.combining.combiner import choose_strategy, load_fitted
+    from yoyak.combining.run import Options, combine_models
+    from yoyak.combining.sources import list_models
     from yoyak.data.preparing import read_input
-    from yoyak.ensemble import combine
-    from yoyak.ensemble.anywhere import Options, combine_models
-    from yoyak.ensemble.sources import every_model
 
-    chosen = _strategy(strategy, p.ensemble)
+    options = Options(
+        strategy=choose_strategy(strategy, p.ensemble),
+        granularity=p.ensemble.granularity,
+        generation=p.generation,
+        scoring=p.scoring,
+        min_members=p.ensemble.min_members if min_members is None else min_members,
+        parallel=parallel,
+        weights=weights,
+        seed=p.seed,
+        fitted=load_fitted(strategy),
+    )
     rows = read_input(sys.stdin.buffer if input == "-" else Path(input), p.data, input)
     if not rows:
         raise UserError(f"{input} holds no dialogue: give a file with at least one.")
-    fitted = Path("ensembles", strategy)
-    found = every_model(p.registry.name, Path(folder)) if all else []
-    if not models and not found:
+    listed = list_models(p.registry.name, Path(folder)) if all else []
+    if not models and not listed:
         raise UserError(f"there is no registered member and no ZIP file below {folder}: train some with `dvc repro`.")
-    uris = [*models, *(uri for uri in found if uri not in models)]
-    final = combine_models(
-        uris,
-        rows,
-        input,
-        Path(output),
-        Options(
-            strategy=chosen,
-            granularity=p.ensemble.granularity,
-            generation=p.generation,
-            scoring=p.scoring,
-            min_members=p.ensemble.min_members if min_members is None else min_members,
-            parallel=parallel,
-            weights=weights,
-            seed=p.seed,
-            learned=combine.load(fitted) if (fitted / combine.FILE).is_file() else None,
-        ),
-    )
-    print(final)
-
-
-def _strategy(name: str, settings: Ensemble) -> OfCandidates:
-    """Return a strategy by its name in params.yaml, or a plain one by its type."""
-    if name in settings.strategies:
-        return settings.strategies[name]
-    kinds = {kind.model_fields["type"].annotation.__args__[0]: kind for kind in get_args(get_args(OfCandidates)[0])}
-    if name in ("soft", "soup"):
-        raise UserError(f"--strategy {name} works inside of the models: it is for ensemble.models and `yoyak blend`.")
-    if name not in kinds:
-        raise UserError(f"--strategy: there is no '{name}'{nearest(name, [*settings.strategies, *kinds])}.")
-    return kinds[name](type=name)
+    uris = [*models, *(uri for uri in listed if uri not in models)]
+    print(combine_models(uris, rows, input, Path(output), options))

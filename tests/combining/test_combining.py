@@ -17,10 +17,11 @@ import pytest
 from filelock import FileLock
 
 from mlflow_helpers import DIALOGUE, make_bart
+from yoyak.combining.jobs import ROWS
+from yoyak.combining.run import LOCK
+from yoyak.combining.sources import list_models
 from yoyak.decoding.torch import TorchSummarizer
-from yoyak.ensemble.anywhere import LOCK
 from yoyak.ensemble.combine import Combiner, combine
-from yoyak.ensemble.members import ROWS
 from yoyak.ensemble.pool import Row
 from yoyak.ensemble.weights import equal
 from yoyak.params import Generation
@@ -50,7 +51,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def folder(tmp_path: Path) -> Path:
     (tmp_path / "params.yaml").write_text(PARAMS, encoding="utf-8")
     with (tmp_path / "in.csv").open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out)
@@ -61,12 +62,12 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run_combine(place: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+def run_combine(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "DVC_", "YOYAK_"))}
     command = [*YOYAK, "combine", *map(str, arguments)]
     return subprocess.run(
         command,
-        cwd=place,
+        cwd=folder,
         env={**kept, "HF_HUB_OFFLINE": "1"},
         capture_output=True,
         text=True,
@@ -80,18 +81,18 @@ def read(path: Path) -> list[tuple[str, str]]:
         return [(row["fname"], row["summary"]) for row in csv.DictReader(file)]
 
 
-def metadata(place: Path) -> dict[str, Any]:
-    (path,) = (place / "ensemble_results").glob("ensemble_metadata_*.json")
+def metadata(folder: Path) -> dict[str, Any]:
+    (path,) = (folder / "ensemble_results").glob("ensemble_metadata_*.json")
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 @pytest.mark.slow
-def test_models_are_combined_and_broken_ones_are_listed(place: Path, models: Path) -> None:
+def test_models_are_combined_and_broken_ones_are_listed(folder: Path, models: Path) -> None:
     named = [models / "a", models / "broken", models / "b", models / "nowhere"]
-    done = run_combine(place, *named, "--input", "in.csv", "--strategy", "mbr")
+    done = run_combine(folder, *named, "--input", "in.csv", "--strategy", "mbr")
     assert done.returncode == 0, done.stderr
-    out = place / "ensemble_results"
-    about = metadata(place)
+    out = folder / "ensemble_results"
+    about = metadata(folder)
     stamp = about["output"].removeprefix("ensemble_output_").removesuffix(".csv")
     assert {path.name for path in out.iterdir()} == {
         f"ensemble_output_{stamp}.csv",
@@ -100,11 +101,11 @@ def test_models_are_combined_and_broken_ones_are_listed(place: Path, models: Pat
         f"individual_model_2_{stamp}.csv",
     }
     assert done.stdout == f"ensemble_results/ensemble_output_{stamp}.csv\n"
-    assert about["members"] == ["a", "b"]
+    assert about["combiner"]["members"] == ["a", "b"]
     assert [model["uri"] for model in about["models"]] == [str(models / "a"), str(models / "b")]
     assert [entry["model"] for entry in about["errors"]] == [str(models / "nowhere"), "broken"]
     assert all(entry["error"] in done.stderr for entry in about["errors"])
-    assert about["utility"].endswith("ROUGE-L by morpheme")
+    assert about["combiner"]["utility"].endswith("ROUGE-L by morpheme")
     assert about["scores"]["dialogues"] == 5
     assert set(about["scores"]["systems"]) == {"ensemble", "a", "b"}
     assert all(model["peak_memory_mb"] > 100 and model["seconds"] > 0 for model in about["models"])
@@ -117,42 +118,45 @@ def test_models_are_combined_and_broken_ones_are_listed(place: Path, models: Pat
 
 
 @pytest.mark.slow
-def test_all_at_once_gives_the_same(place: Path, models: Path) -> None:
+def test_all_at_once_gives_the_same(folder: Path, models: Path) -> None:
     named = [models / name for name in "ab"]
-    done = run_combine(place, *named, "--input", "in.csv", "--strategy", "vote", "--parallel")
+    done = run_combine(folder, *named, "--input", "in.csv", "--strategy", "vote", "--parallel")
     assert done.returncode == 0, done.stderr
     written = {
         path.name: TorchSummarizer.load(path, "cpu").summarize(DIALOGUES, generation=SETTINGS).candidates
         for path in named
     }
-    rows = [Row(fname, "", {name: found[place] for name, found in written.items()}) for place, fname in enumerate(IDS)]
+    rows = [
+        Row(fname, "", {name: candidates[index] for name, candidates in written.items()})
+        for index, fname in enumerate(IDS)
+    ]
     combiner = Combiner(strategy=Vote(type="vote"), granularity="morpheme", weights=equal(["a", "b"]))
     expected = [outcome.text for outcome in combine(combiner, rows)]
-    assert read(place / done.stdout.strip()) == list(zip(IDS, expected, strict=True))
+    assert read(folder / done.stdout.strip()) == list(zip(IDS, expected, strict=True))
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_goes_on_from_the_models_that_are_done(place: Path, models: Path) -> None:
+def test_an_interrupted_run_goes_on_from_the_models_that_are_done(folder: Path, models: Path) -> None:
     named = [str(models / name) for name in "ab"]
     # A shell in the background lets what it starts ignore Ctrl-C.
     code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
     process = subprocess.Popen(
         [sys.executable, "-c", f"{code}; from yoyak.cli import main; sys.exit(main())",
          "combine", *named, "--input", "in.csv"],
-        cwd=place, stderr=subprocess.PIPE, text=True,
+        cwd=folder, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    partial = place / "ensemble_results/.partial"
+    partial = folder / "ensemble_results/.partial"
     deadline = time.monotonic() + 120
     while not [path for path in partial.glob("*.jsonl") if path.name != ROWS] and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert not list((place / "ensemble_results").glob("*.csv"))
+    assert not list((folder / "ensemble_results").glob("*.csv"))
 
-    done = run_combine(place, *named, "--input", "in.csv")
+    done = run_combine(folder, *named, "--input", "in.csv")
     assert done.returncode == 0, done.stderr
-    assert [bool(model.get("resumed")) for model in metadata(place)["models"]] == [True, False]
+    assert [bool(model.get("resumed")) for model in metadata(folder)["models"]] == [True, False]
     assert not partial.exists()
 
 
@@ -169,8 +173,8 @@ def test_an_interrupted_run_goes_on_from_the_models_that_are_done(place: Path, m
         (["a", "--input", "in.csv", "--strategy", "soft"], "works inside of the models"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence(place: Path, arguments: list[str], message: str) -> None:
-    done = run_combine(place, *arguments)
+def test_what_cannot_be_done_is_one_sentence(folder: Path, arguments: list[str], message: str) -> None:
+    done = run_combine(folder, *arguments)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("yoyak combine: ")
@@ -178,16 +182,16 @@ def test_what_cannot_be_done_is_one_sentence(place: Path, arguments: list[str], 
 
 
 @pytest.mark.slow
-def test_too_few_usable_models_is_told_and_one_can_be_passed_through(place: Path, models: Path) -> None:
+def test_too_few_usable_models_is_told_and_one_can_be_passed_through(folder: Path, models: Path) -> None:
     named = [models / "a", models / "nowhere", "--input", "in.csv"]
-    done = run_combine(place, *named)
+    done = run_combine(folder, *named)
     assert done.returncode == 1
     assert "only a can be used and 2 are needed" in done.stderr
-    done = run_combine(place, *named, "--min-members", 1)
+    done = run_combine(folder, *named, "--min-members", 1)
     assert done.returncode == 0, done.stderr
-    about = metadata(place)
-    assert about["pass_through"] is True
-    files = sorted((place / "ensemble_results").glob("*.csv"))
+    about = metadata(folder)
+    assert about["combiner"]["pass_through"] is True
+    files = sorted((folder / "ensemble_results").glob("*.csv"))
     assert read(files[0]) == read(files[1])
 
 
@@ -195,34 +199,42 @@ def test_too_few_usable_models_is_told_and_one_can_be_passed_through(place: Path
     ("arguments", "message"),
     [
         (["--strategy", "stack"], "stack was fitted for no members yet, not for a, b: name those models"),
-        (["--strategy", "stack", "--weights", "1", "1"], "stack has no weights: leave --weights out"),
-        (["--strategy", "weighted"], "weighted: no dev score of a is known; give --weights"),
-        (["--strategy", "vote", "--weights", "nan", "1"], "weights must be numbers of 0 or more"),
-        (["--strategy", "vote", "--weights", "0", "0"], "weights must be numbers of 0 or more"),
+        (["--strategy", "stack", "--weights", "1", "1"], "leave --weights out"),
+        (["--strategy", "weighted"], "the dev score of a is not known; give --weights"),
+        (["--strategy", "vote", "--weights", "nan", "1"], "finite numbers of 0 or more"),
+        (["--strategy", "vote", "--weights", "0", "0"], "finite numbers of 0 or more"),
     ],
 )
 def test_what_can_be_known_is_told_before_a_model_runs(
-    place: Path, models: Path, arguments: list, message: str
+    folder: Path, models: Path, arguments: list, message: str
 ) -> None:
-    done = run_combine(place, models / "a", models / "b", "--input", "in.csv", *arguments)
+    done = run_combine(folder, models / "a", models / "b", "--input", "in.csv", *arguments)
     assert done.returncode == 1
     assert message in done.stderr
     assert "summarizing" not in done.stderr
-    assert not (place / "ensemble_results").exists()
+    assert not (folder / "ensemble_results").exists()
 
 
-def test_the_same_model_is_taken_once(place: Path, models: Path) -> None:
+def test_all_finds_bundles_above(store: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models/inner/.hidden").mkdir(parents=True)
+    for name in ("models/a.zip", "models/inner/b.zip", "models/inner/.hidden/c.zip"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path / "models/inner")
+    assert list_models("yoyak", Path("..")) == ["../a.zip", "../inner/b.zip"]
+
+
+def test_the_same_model_is_taken_once(folder: Path, models: Path) -> None:
     named = [models / "a", f"{models / 'a'}/", models / "." / "a"]
-    done = run_combine(place, *named, "--input", "in.csv")
+    done = run_combine(folder, *named, "--input", "in.csv")
     assert done.returncode == 1
     assert done.stderr.count("it is the same model as a.") == 2
     assert "only a can be used and 2 are needed" in done.stderr
 
 
-def test_a_second_command_is_kept_out_of_the_folder(place: Path, models: Path) -> None:
-    out = place / "ensemble_results"
+def test_a_second_command_is_kept_out_of_the_folder(folder: Path, models: Path) -> None:
+    out = folder / "ensemble_results"
     out.mkdir()
     with FileLock(out / LOCK):
-        done = run_combine(place, models / "a", models / "b", "--input", "in.csv")
+        done = run_combine(folder, models / "a", models / "b", "--input", "in.csv")
     assert done.returncode == 1
     assert "another `yoyak combine` is writing to ensemble_results: wait for it" in done.stderr

@@ -14,10 +14,11 @@ import pytest
 
 import command_line
 from yoyak import cli
+from yoyak.cli.verbs import VERBS
 from yoyak.data.samples import write_corpus
 from yoyak.errors import nearest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 YOYAK = Path(sys.executable).with_name("yoyak")
 HEAVY = ("torch", "transformers", "mlflow", "datasets", "pandas", "numpy", "kiwipiepy", "matplotlib", "pydantic")
 
@@ -30,6 +31,7 @@ def test_help_imports_nothing_heavy() -> None:
     code = f"""
 import sys
 from yoyak import cli
+from yoyak.cli.verbs import VERBS
 cli.main(["--help"])
 print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)
 """
@@ -39,7 +41,7 @@ print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)
 
 
 def test_the_command_line_is_frozen() -> None:
-    said = "the command line has changed: if you meant that, run `python tests/command_line.py` and commit the file"
+    said = "the command line has changed: if you meant that, run `python tests/cli/command_line.py` and commit the file"
     assert command_line.describe() == command_line.FILE.read_text(encoding="utf-8"), said
 
 
@@ -48,7 +50,7 @@ def test_help_fits_the_terminal_and_has_no_colours_when_it_is_piped(
     columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    for arguments in (["--help"], *([verb.name, "--help"] for verb in cli.VERBS)):
+    for arguments in (["--help"], *([verb.name, "--help"] for verb in VERBS)):
         assert cli.main(arguments) == 0
         out = capsys.readouterr().out
         assert "\x1b" not in out
@@ -58,7 +60,7 @@ def test_help_fits_the_terminal_and_has_no_colours_when_it_is_piped(
 def test_help_names_every_verb_and_each_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     out = capsys.readouterr().out
-    for verb in cli.VERBS:
+    for verb in VERBS:
         assert f"\n  {verb.name} " in out
         assert verb.examples
         assert all(f"yoyak {verb.name}" in example for example in verb.examples)

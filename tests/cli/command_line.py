@@ -1,4 +1,4 @@
-"""`python tests/command_line.py` rewrites tests/command_line.txt, which freezes every verb and option of `yoyak`."""
+"""`python tests/cli/command_line.py` rewrites command_line.txt, which freezes every verb and option of `yoyak`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import inspect
 from pathlib import Path
 from typing import get_args, get_origin
 
-from yoyak.cli import VERBS, build_app
+from yoyak.cli.app import build_app
+from yoyak.cli.verbs import VERBS
 
 FILE = Path(__file__).with_suffix(".txt")
 

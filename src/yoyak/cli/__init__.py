@@ -1,0 +1,5 @@
+"""The command line, `yoyak <verb>`."""
+
+from yoyak.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,151 @@
+"""From the words on the command line to a verb and its exit code; errors are one sentence.
+
+The arguments of a verb are the typed signature of `run` in its module, read by cyclopts; the module is imported when
+the verb is used, so that `yoyak --help` imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from cyclopts import App, CycloptsError, Group, MissingArgumentError, UnusedCliTokensError
+
+from yoyak import __version__
+from yoyak.cli.help_text import HelpText
+from yoyak.cli.verbs import FLAGS, GROUPS, OPTIONS, RENAMED, VERBS
+from yoyak.errors import UserError, nearest
+
+LOG = Path("logs") / "yoyak.log"
+
+
+def build_app() -> App:
+    """Return the command line; the module of a verb is imported when the verb is looked up in it."""
+    app = App(
+        name="yoyak",
+        help="Train, score, register and serve dialogue summarizers, Korean first.",
+        help_epilogue="The whole pipeline: dvc repro. Runs and models: mlflow ui. Values: params.yaml.\n"
+        "More about a verb: yoyak <verb> --help",
+        help_format="plaintext",
+        help_formatter=HelpText(),
+        group_parameters=Group(OPTIONS),
+        version=f"yoyak {__version__}",
+        version_format="plaintext",
+        suppress_keyboard_interrupt=False,
+        result_action="return_value",
+    )
+    groups = {name: Group.create_ordered(name) for name in (*GROUPS, OPTIONS)}
+    for index, verb in enumerate(VERBS):
+        app.command(
+            f"yoyak.stages.{verb.module or verb.name}:run",
+            name=verb.name,
+            group=groups[verb.group],
+            help=verb.help,
+            help_epilogue="\n  ".join(("Examples:", *verb.examples)),
+            sort_key=index,
+        )
+    app.register_install_completion_command(group=groups[OPTIONS], help="Let your shell complete verbs and options.")
+    for flag, text in (("--help", "Print this help."), ("--version", "Print the version.")):
+        app[flag].group, app[flag].help = groups[OPTIONS], text
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit code.
+
+    0 is success, 1 an error that a person can fix, 2 a wrong command line, 130 Ctrl-C.
+    """
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    # Importing torch, transformers and mlflow makes a million objects that stay: looking through them again and again
+    # for cycles takes an eighth of the imports' time.
+    gc.set_threshold(100_000)
+    app = build_app()
+    name = f"yoyak {tokens[0]}" if tokens and not tokens[0].startswith("-") else "yoyak"
+    try:
+        if not tokens:
+            app.help_print(console=app.error_console)
+            return 2
+        wrong = check_verb(tokens)
+        if wrong:
+            _say(f"yoyak: {wrong} (see `yoyak --help`)")
+            return 2
+        app(tokens, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _say(f"{name}: {usage_error(error)} (see `{name} --help`)")
+        return 2
+    except UserError as error:
+        _log_traceback()
+        _say(f"{name}: {error}")
+        return 1
+    except KeyboardInterrupt:
+        _say(f"{name}: interrupted")
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        log = _log_traceback()
+        _say(f"{name}: {_sentence(error)} (traceback: {log})")
+        return 1
+    return 0
+
+
+def check_verb(tokens: Sequence[str]) -> str:
+    """Return what is wrong with the verb: unknown, or an old spelling of another one. Empty where nothing is."""
+    verb, *rest = tokens
+    known = [each.name for each in VERBS]
+    if verb.startswith("-"):
+        return "" if verb in FLAGS else f"there is no option {verb}{nearest(verb, FLAGS)}"
+    if verb not in known:
+        return f"there is no verb '{verb}'{nearest(verb, known)}"
+    for token in rest:
+        option = token.partition("=")[0]
+        if (verb, option) in RENAMED:
+            return f"`yoyak {verb} {option}` is now `{RENAMED[verb, option]}`"
+    if verb == "register" and rest and not rest[0].startswith("-"):
+        return "`yoyak register FILE` is now `yoyak import`"
+    return ""
+
+
+def usage_error(error: CycloptsError) -> str:
+    """Return what is wrong with the arguments, as part of a sentence."""
+    if isinstance(error, MissingArgumentError) and error.argument is not None:
+        name = error.keyword or error.argument.name
+        return f"{name} needs a value" if error.keyword else f"{name.lstrip('-').upper()} is missing"
+    if isinstance(error, UnusedCliTokensError):
+        return f"too many arguments: {' '.join(error.unused_tokens or ())}"
+    first, *others = " ".join(str(error).split()).rstrip(".").split(". ")
+    return "; ".join(part[:1].lower() + part[1:] for part in (first, *others))
+
+
+def _sentence(error: Exception) -> str:
+    """Say what went wrong where no stage has said it: the disk and its files, or something unexpected."""
+    if isinstance(error, OSError) and error.strerror:
+        if isinstance(error, FileNotFoundError) and not Path(error.filename).is_absolute():
+            return f"{error.filename} is missing: `dvc repro` makes it, or `dvc pull` brings it"
+        path = error.filename or "a file could not be written or read"
+        return f"{path}: {error.strerror[:1].lower()}{error.strerror[1:]}"
+    return f"unexpected {type(error).__name__}: {' '.join(str(error).split()) or 'it has no message'}"
+
+
+def _say(sentence: str) -> None:
+    """Print to stderr, on a line of its own: progress bars that an error has left open are closed first."""
+    tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)
+    for bar in list(getattr(tqdm, "_instances", ())):
+        bar.close()
+    print(sentence, file=sys.stderr)
+
+
+def _log_traceback() -> Path | str:
+    """Append the traceback to the log; a folder that cannot be written is no reason to lose the error itself."""
+    try:
+        LOG.parent.mkdir(exist_ok=True)
+        with LOG.open("a", encoding="utf-8") as log:
+            log.write(f"$ {' '.join(sys.argv)}\n{traceback.format_exc()}\n")
+    except OSError:
+        return "not written, the folder is read-only"
+    return LOG
