@@ -1,16 +1,26 @@
-"""What is said of ensembles, set against figures that are counted by hand or by the plain functions."""
+"""The analysis of ensembles, compared with figures counted by hand or by the plain functions."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from yoyak.data.records import Dialogue
 from yoyak.decoding.candidates import Candidate
-from yoyak.ensemble.analysis import analyse, figures
+from yoyak.ensemble.analysis import analyse
 from yoyak.ensemble.splits import Choice
 from yoyak.params import Scoring
 from yoyak.params.ensemble import Mbr, Soup, Vote
+from yoyak.scoring.ensembles import (
+    Agreement,
+    Contribution,
+    EnsembleAnalysis,
+    StrategyInfo,
+    read_analysis,
+    write_analysis,
+)
 from yoyak.scoring.evaluation import Evaluation, evaluate_systems
 from yoyak.scoring.rouge import rouge
 
@@ -68,7 +78,7 @@ def chosen(text: dict, member: str, without: dict[str, dict] | None = None) -> d
     }
 
 
-def run(members: Texts, choices: dict, strategies: dict) -> tuple[dict, Evaluation]:
+def run(members: Texts, choices: dict, strategies: dict) -> tuple[EnsembleAnalysis, Evaluation]:
     predictions = {
         name: {split: {fname: found[0] for fname, found in rows.items()} for split, rows in parts.items()}
         for name, parts in members.items()
@@ -103,7 +113,7 @@ MEMBERS: Texts = {"poor": pool(4, 3), "good": pool(2, 1), "fair": pool(3, 2)}
 
 
 @pytest.fixture(scope="module")
-def found() -> tuple[dict, Evaluation]:
+def found() -> tuple[EnsembleAnalysis, Evaluation]:
     better, same = pool(1), MEMBERS["good"]
     return run(
         MEMBERS,
@@ -116,124 +126,138 @@ def found() -> tuple[dict, Evaluation]:
     )
 
 
-def test_gain_contributions_and_shares_are_differences_of_plain_scores(found: tuple[dict, Evaluation]) -> None:
+def test_gain_contributions_and_shares_are_differences_of_plain_scores(
+    found: tuple[EnsembleAnalysis, Evaluation],
+) -> None:
     analysis, _ = found
-    assert (analysis["best_member"], analysis["best_ensemble"]) == ("good", "vote")
-    assert analysis["members"] == ["good", "fair", "poor"]
-    assert list(analysis["strategies"]) == ["vote", "mbr", "soup"]
+    assert (analysis.best_member, analysis.best_ensemble) == ("good", "vote")
+    assert analysis.members == ("good", "fair", "poor")
+    assert list(analysis.strategies) == ["vote", "mbr", "soup"]
     for part, rows in (
         ("all", SPLITS["test"]),
         ("seen", [row for row in SPLITS["test"] if row.slice == "seen"]),
         ("unseen", [row for row in SPLITS["test"] if row.slice == "unseen"]),
     ):
-        here = analysis["splits"]["test"][part]
+        here = analysis.splits["test"][part]
         good, fair = (scores(MEMBERS[name]["test"], rows).mean() for name in ("good", "fair"))
         better = scores(pool(1)["test"], rows).mean()
-        vote, mbr, soup = (here["strategies"][name] for name in ("vote", "mbr", "soup"))
-        assert here["n"] == len(rows)
-        assert here["best_member"]["mean"] == pytest.approx(good, abs=1e-6)
-        assert vote["score"]["mean"] == pytest.approx(better, abs=1e-6)
-        assert vote["gain"]["difference"] == pytest.approx(better - good, abs=2e-6)
-        assert vote["gain"]["low"] > 0 and vote["gain"]["p_value"] < 0.05
-        changes = {member: entry["change"]["difference"] for member, entry in vote["contributions"].items()}
+        vote, mbr, soup = (here.strategies[name] for name in ("vote", "mbr", "soup"))
+        assert here.n == len(rows)
+        assert here.best_member.mean == pytest.approx(good, abs=1e-6)
+        assert vote.score.mean == pytest.approx(better, abs=1e-6)
+        assert vote.gain.difference == pytest.approx(better - good, abs=2e-6)
+        assert vote.gain.low > 0 and vote.gain.p_value < 0.05
+        changes = {member: each.change.difference for member, each in vote.contributions.items() if each.change}
         assert changes == pytest.approx({"good": better - fair, "fair": better - good, "poor": 0}, abs=2e-6)
-        assert (vote["of_several"], vote["contributions"]["good"]["share"]) == (1, 0)
-        assert (mbr["of_several"], mbr["contributions"]["good"]["share"]) == (0, 1)
-        assert mbr["gain"] == {"difference": 0, "low": 0, "high": 0, "p_value": 1}
-        assert {member: entry["change"] for member, entry in soup["contributions"].items()} == {
+        assert (vote.of_several, vote.contributions["good"].share) == (1, 0)
+        assert (mbr.of_several, mbr.contributions["good"].share) == (0, 1)
+        assert (mbr.gain.difference, mbr.gain.low, mbr.gain.high, mbr.gain.p_value) == (0, 0, 0, 1)
+        assert {member: each.change for member, each in soup.contributions.items()} == {
             "fair": None,
             "good": None,
         }
 
 
-def test_the_oracle_is_the_best_candidate_of_each_dialogue(found: tuple[dict, Evaluation]) -> None:
-    here = found[0]["splits"]["test"]["all"]
+def test_the_oracle_is_the_best_candidate_of_each_dialogue(found: tuple[EnsembleAnalysis, Evaluation]) -> None:
+    here = found[0].splits["test"]["all"]
     every = [scores(MEMBERS[name]["test"], SPLITS["test"], place) for name in MEMBERS for place in (0, 1)]
     oracle = np.max(every, axis=0).mean()
     good, better = (
         scores(MEMBERS["good"]["test"], SPLITS["test"]).mean(),
         scores(pool(1)["test"], SPLITS["test"]).mean(),
     )
-    assert here["oracle"]["mean"] == pytest.approx(oracle, abs=1e-6)
-    assert here["headroom"] == pytest.approx(oracle - good, abs=1e-6)
-    assert here["strategies"]["vote"]["captured"] == pytest.approx((better - good) / (oracle - good), abs=1e-4)
+    assert here.oracle.mean == pytest.approx(oracle, abs=1e-6)
+    assert here.headroom == pytest.approx(oracle - good, abs=1e-6)
+    assert here.strategies["vote"].captured == pytest.approx((better - good) / (oracle - good), abs=1e-4)
 
 
-def test_agreement_is_the_rouge_between_members(found: tuple[dict, Evaluation]) -> None:
-    agreement = found[0]["splits"]["test"]["all"]["agreement"]
-    matrix = np.array(agreement["rouge"])
+def test_agreement_is_the_rouge_between_members(found: tuple[EnsembleAnalysis, Evaluation]) -> None:
+    agreement = found[0].splits["test"]["all"].agreement
+    matrix = np.array(agreement.rouge)
     one, other = ([MEMBERS[name]["test"][row.fname][0] for row in SPLITS["test"]] for name in ("good", "poor"))
     options = {"granularity": "eojeol", "multi_reference": "mean", "weights": SCORING.weights}
     expected = rouge(one, [[text] for text in other], **options)["combined"].mean()
     assert matrix[0, 2] == pytest.approx(expected, abs=1e-6)
     assert (matrix == matrix.T).all() and (np.diag(matrix) == 1).all()
-    assert agreement["same"] == np.eye(3).tolist()
+    assert agreement.same == tuple(map(tuple, np.eye(3).tolist()))
 
 
-def test_gain_by_length_adds_up_to_the_gain(found: tuple[dict, Evaluation]) -> None:
-    here = found[0]["splits"]["test"]["all"]
-    bins = here["lengths"]["bins"]
-    assert here["lengths"]["by"] == "turns"
-    assert sum(each["n"] for each in bins) == 20
-    for name, strategy in here["strategies"].items():
-        total = sum(each["n"] * each["gains"][name]["difference"] for each in bins) / 20
-        assert total == pytest.approx(strategy["gain"]["difference"], abs=1e-5)
+def test_gain_by_length_adds_up_to_the_gain(found: tuple[EnsembleAnalysis, Evaluation]) -> None:
+    here = found[0].splits["test"]["all"]
+    bins = here.lengths.bins
+    assert here.lengths.by == "turns"
+    assert sum(each.n for each in bins) == 20
+    for name, strategy in here.strategies.items():
+        total = sum(each.n * each.gains[name].difference for each in bins) / 20
+        assert total == pytest.approx(strategy.gain.difference, abs=1e-5)
 
 
-def test_the_conclusion_says_what_was_chosen_on_dev_and_found_on_test(found: tuple[dict, Evaluation]) -> None:
+def test_the_conclusion_names_the_choice_on_dev_and_its_gain_on_test(
+    found: tuple[EnsembleAnalysis, Evaluation],
+) -> None:
     analysis, evaluation = found
-    here = analysis["splits"]["test"]["all"]
-    gain = here["strategies"]["vote"]["gain"]
-    text = analysis["conclusion"]
-    assert text.startswith("vote is the best of 3 ensembles on dev (0.")
-    assert f"On test it is better than good by {gain['difference']:.3f} (95 % interval +0." in text
-    assert f"would be {here['headroom']:.3f} above good on test. vote captures" in text
-    numbers = figures(analysis)
-    assert numbers["ensemble/vote/test/gain"] == gain["difference"]
-    assert numbers["ensemble/oracle/dev/combined"] == analysis["splits"]["dev"]["all"]["oracle"]["mean"]
+    here = analysis.splits["test"]["all"]
+    gain = here.strategies["vote"].gain
+    for words in ("vote is the best of 3", f"better than good by {gain.difference:.3f}", f"{here.headroom:.3f} above"):
+        assert words in analysis.conclusion
     assert evaluation.summary.best_ensemble == "vote"
 
 
-def test_what_is_no_better_or_worse_is_called_so() -> None:
+def test_headline_metrics_are_gains_and_the_oracle(found: tuple[EnsembleAnalysis, Evaluation]) -> None:
+    analysis, _ = found
+    metrics = analysis.headline_metrics()
+    gain = analysis.splits["test"]["all"].strategies["vote"].gain
+    assert metrics["ensemble/vote/test/gain"] == gain.difference
+    assert metrics["ensemble/vote/test/p_value"] == gain.p_value
+    assert metrics["ensemble/oracle/dev/combined"] == analysis.splits["dev"]["all"].oracle.mean
+
+
+def test_what_is_written_is_read(found: tuple[EnsembleAnalysis, Evaluation], tmp_path: Path) -> None:
+    write_analysis(found[0], tmp_path)
+    assert read_analysis(tmp_path) == found[0]
+
+
+def test_the_conclusion_says_when_nothing_is_gained() -> None:
     mbr = {"mbr": Mbr(type="mbr")}
     same = run(MEMBERS, {"mbr": chosen(MEMBERS["good"], "good")}, mbr)[0]
-    assert "its gain over good is 0.000 (95 % interval 0.000 to 0.000, p = 1.000)" in same["conclusion"]
-    assert "not shown to be better. The best of all candidates" in same["conclusion"]
+    assert "p = 1.000" in same.conclusion
+    assert "no significant difference" in same.conclusion
     worse = run(MEMBERS, {"mbr": chosen(MEMBERS["poor"], "poor")}, mbr)[0]
-    assert "On test it is worse than good by 0." in worse["conclusion"]
-    assert worse["splits"]["test"]["all"]["strategies"]["mbr"]["captured"] < 0
+    assert "worse than good by 0." in worse.conclusion
+    captured = worse.splits["test"]["all"].strategies["mbr"].captured
+    assert captured is not None and captured < 0
 
 
 def test_members_that_write_the_same_agree_even_where_they_write_nothing() -> None:
     empty = pool(6)
     analysis, _ = run({"a": empty, "b": empty}, {"vote": chosen(empty, "")}, {"vote": Vote(type="vote")})
-    here = analysis["splits"]["test"]["all"]
-    assert here["agreement"] == {"rouge": [[1, 1], [1, 1]], "same": [[1, 1], [1, 1]]}
-    assert (here["headroom"], here["strategies"]["vote"]["captured"]) == (0, None)
+    here = analysis.splits["test"]["all"]
+    assert here.agreement == Agreement(rouge=((1, 1), (1, 1)), same=((1, 1), (1, 1)))
+    assert (here.headroom, here.strategies["vote"].captured) == (0, None)
 
 
 def test_one_member_is_passed_through_and_said_so() -> None:
     analysis, _ = run({"a": pool(2, 1)}, {"mbr": chosen(pool(2), "a")}, {"mbr": Mbr(type="mbr")})
-    assert analysis["strategies"] == {"mbr": {"type": "mbr", "members": ["a"], "pass_through": True}}
-    assert "pass through: nothing is combined" in analysis["conclusion"]
-    here = analysis["splits"]["test"]["all"]
-    assert here["strategies"]["mbr"]["contributions"] == {"a": {"change": None, "share": 1}}
-    assert here["headroom"] > 0
+    assert analysis.strategies == {"mbr": StrategyInfo(type="mbr", members=("a",), pass_through=True)}
+    assert "nothing is combined" in analysis.conclusion
+    here = analysis.splits["test"]["all"]
+    assert here.strategies["mbr"].contributions == {"a": Contribution(change=None, share=1)}
+    assert here.headroom > 0
 
 
 def test_without_ensembles_it_says_so_and_still_what_would_be_possible() -> None:
     analysis, _ = run({"a": pool(2, 1), "b": pool(3)}, {}, {})
-    assert (analysis["strategies"], analysis["best_ensemble"]) == ({}, None)
-    assert analysis["conclusion"].startswith("There is no ensemble: params.yaml names none under ensemble.")
-    assert analysis["splits"]["dev"]["all"]["strategies"] == {}
-    assert analysis["splits"]["dev"]["all"]["lengths"]["bins"][0]["gains"] == {}
+    assert (analysis.strategies, analysis.best_ensemble) == ({}, None)
+    assert "no ensemble" in analysis.conclusion
+    assert analysis.splits["dev"]["all"].strategies == {}
+    assert analysis.splits["dev"]["all"].lengths.bins[0].gains == {}
 
 
 def test_fifty_members() -> None:
     members = {f"m{number:02}": pool(number % 4 + 1, number % 3) for number in range(50)}
     left = dict.fromkeys(members, members["m00"])
     analysis, _ = run(members, {"mbr": chosen(members["m00"], "m00", left)}, {"mbr": Mbr(type="mbr")})
-    here = analysis["splits"]["test"]["all"]
-    assert len(here["strategies"]["mbr"]["contributions"]) == 50
-    assert np.shape(here["agreement"]["rouge"]) == (50, 50)
-    assert analysis["members"][0] == "m00"
+    here = analysis.splits["test"]["all"]
+    assert len(here.strategies["mbr"].contributions) == 50
+    assert np.shape(here.agreement.rouge) == (50, 50)
+    assert analysis.members[0] == "m00"

@@ -33,7 +33,7 @@ STRATEGIES: dict[str, Strategy] = {
 }
 
 Project = Callable[..., Path]
-VOID = {"meta", "br", "line", "circle"}
+VOID = {"meta", "br", "line", "circle", "img", "source"}
 FIGURE = re.compile(r"[+−]?\b\d\.\d{3}\b")
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -10,8 +11,11 @@ from yoyak import params
 from yoyak.params.stages import ReportParams
 from yoyak.reporting import charts
 from yoyak.reporting.build import read_view
+from yoyak.reporting.palette import DARK, LIGHT
 from yoyak.reporting.svg import Chart
 from yoyak.reporting.view import Curve
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def alone(root: Path) -> ReportParams:
@@ -21,42 +25,36 @@ def alone(root: Path) -> ReportParams:
 
 @pytest.fixture(scope="module")
 def drawn(scored: Path) -> dict[str, Chart]:
-    return charts.draw(read_view(scored, params.load(ReportParams, scored / "params.yaml", env={})))
+    return charts.draw_charts(read_view(scored, params.load(ReportParams, scored / "params.yaml", env={})))
 
 
 def test_there_are_few_and_each_says_what_it_shows(drawn: dict[str, Chart]) -> None:
     assert list(drawn) == ["scores", "loss", "eval_loss", "eval_combined", "length", "topic"]
     assert "bart ends at 0.200" in drawn["loss"].description
+    assert all(chart.title and chart.description for chart in drawn.values())
+
+
+def test_both_images_are_complete_svg_files_of_the_same_texts(drawn: dict[str, Chart]) -> None:
     for chart in drawn.values():
-        assert f'aria-label="{chart.description}"' in chart.inline
+        light, dark = (ElementTree.fromstring(svg) for svg in (chart.light, chart.dark))
+        assert light.tag == dark.tag == f"{SVG}svg"
+        texts = [[element.text for element in image.iter(f"{SVG}text")] for image in (light, dark)]
+        assert texts[0] == texts[1] != []
 
 
-def test_the_inline_form_takes_colours_and_font_from_the_page(drawn: dict[str, Chart]) -> None:
+def test_each_image_has_the_colours_of_its_palette(drawn: dict[str, Chart]) -> None:
     for chart in drawn.values():
-        assert "var(--series-0)" in chart.inline
-        assert not re.search(r"(?:fill|stroke): #", chart.inline)
-        assert "font-family" not in chart.inline
-        assert "<style" not in chart.inline
+        for svg, palette, other in ((chart.light, LIGHT, DARK), (chart.dark, DARK, LIGHT)):
+            assert palette.paper in svg
+            assert palette.series[0] in svg
+            assert not {other.ink, other.muted, other.grid, *other.series} & set(re.findall("#[0-9a-f]{6}", svg))
 
 
-def test_the_file_stands_alone(drawn: dict[str, Chart]) -> None:
+def test_texts_ask_for_fonts_with_hangul(drawn: dict[str, Chart]) -> None:
     for chart in drawn.values():
-        assert "var(" not in chart.file
-        assert "Noto Sans KR" in chart.file
-        assert "date" not in chart.file.lower()
-
-
-def test_ids_of_different_charts_do_not_meet(drawn: dict[str, Chart]) -> None:
-    ids = [found for chart in drawn.values() for found in re.findall(r'\bid="([^"]*)"', chart.inline)]
-    assert ids
-    assert len(ids) == len(set(ids))
-    for chart in drawn.values():
-        used = set(re.findall(r'(?:url\(#|href="#)([^")]*)', chart.inline))
-        assert used <= set(re.findall(r'\bid="([^"]*)"', chart.inline))
-
-
-def test_hangul_stays_text(drawn: dict[str, Chart]) -> None:
-    assert ">도서관 (6)<" in drawn["topic"].inline
+        assert "Noto Sans KR" in chart.light
+        assert "DejaVu" not in chart.light
+    assert ">도서관 (6)<" in drawn["topic"].light
 
 
 @pytest.mark.parametrize(
@@ -68,7 +66,7 @@ def test_a_topic_is_shown_as_it_is_and_cut_where_it_is_long(make_project: Projec
     csv = root / "evaluation/dialogues.csv"
     csv.write_text(csv.read_text(encoding="utf-8").replace(",도서관,", f",{topic},"), encoding="utf-8")
     view = read_view(root, alone(root))
-    assert shown in charts.draw(view)["topic"].inline
+    assert shown in charts.draw_charts(view)["topic"].light
 
 
 @pytest.mark.parametrize(("last", "title"), [(0.5, "Training loss (log scale)"), (4.0, "Training loss")])
@@ -76,4 +74,4 @@ def test_a_loss_that_falls_far_is_drawn_on_a_log_scale(scored: Path, last: float
     view = read_view(scored, alone(scored))
     curve = Curve(member="bart", series=0, points=((0.0, 8.0), (1.0, last)))
     fields = {name: getattr(view, name) for name in view.__slots__} | {"curves": {"loss": (curve,)}}
-    assert charts.draw(type(view)(**fields))["loss"].title == title
+    assert charts.draw_charts(type(view)(**fields))["loss"].title == title

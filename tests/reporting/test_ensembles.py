@@ -53,7 +53,7 @@ def test_the_section_has_conclusion_scores_gains_and_what_was_possible(root: Pat
             score = strategy["score"]
             cells = f"{name} {found['strategies'][name]['type']} {score['mean']:.3f} ({score['low']:.3f}–"
             assert cells in words
-    assert f"best candidate with references {found['splits']['test']['all']['oracle']['mean']:.3f}" in words
+    assert f"best candidate by references {found['splits']['test']['all']['oracle']['mean']:.3f}" in words
 
 
 def test_the_page_is_whole_and_the_markdown_has_the_same_figures(out: Path, page: Page) -> None:
@@ -78,21 +78,17 @@ def test_ensembles_are_among_the_systems_and_the_best_one_beside_the_dialogues(r
     assert sum(attributes.get("class") == "output" for attributes in page.all("div")) == 6 * 4
 
 
-def test_charts_follow_the_page_and_say_what_they_show(root: Path) -> None:
+def test_charts_say_what_they_show(root: Path) -> None:
     view = read_view(root, params.load(ReportParams, root / "params.yaml", env={}))
     assert view.ensembles
     colours = {system.name: system.series for system in view.systems if system.series is not None}
-    drawn = ensemble_charts.draw(view.ensembles.analysis, "test", "all", colours)
+    drawn = ensemble_charts.draw_charts(view.ensembles.analysis, "test", "all", colours)
     assert list(drawn) == CHARTS
-    for chart in drawn.values():
-        assert f'aria-label="{chart.description}"' in chart.inline
-        assert "var(--series-" in chart.inline
-        assert not re.search(r"(?:fill|stroke): #", chart.inline)
-        assert "var(" not in chart.file
-    assert ">soup<" not in drawn["contributions"].inline
-    assert ">soup<" in drawn["gain_length"].inline
-    change = view.ensembles.analysis["splits"]["test"]["all"]["strategies"]["vote"]["contributions"]["t5"]["change"]
-    assert f"t5 {change['difference']:+.3f}" in drawn["contributions"].description
+    assert ">soup<" not in drawn["contributions"].light
+    assert ">soup<" in drawn["gain_length"].light
+    change = view.ensembles.analysis.splits["test"]["all"].strategies["vote"].contributions["t5"].change
+    assert change
+    assert f"t5 {change.difference:+.3f}" in drawn["contributions"].description
 
 
 def test_without_ensembles_nothing_is_said_of_them(scored: Path, tmp_path: Path) -> None:
@@ -126,9 +122,9 @@ def test_a_damaged_analysis_is_named(make_project: Project, tmp_path: Path) -> N
     root = make_project(strategies=("mbr",))
     path = root / "evaluation/ensembles.json"
     path.write_text(path.read_text(encoding="utf-8").replace('"captured"', '"caught"'), encoding="utf-8")
-    with pytest.raises(UserError, match=r"evaluation/ensembles\.json is not what the evaluate stage writes"):
+    with pytest.raises(UserError, match=r"evaluation/ensembles\.json .*captured"):
         build(root, tmp_path / "out")
     (root / "ensembles/mbr/test.jsonl").unlink()
     path.write_text(path.read_text(encoding="utf-8").replace('"caught"', '"captured"'), encoding="utf-8")
-    with pytest.raises(UserError, match=r"ensembles/mbr/test\.jsonl is missing: run the ensemble@mbr stage first"):
+    with pytest.raises(UserError, match=r"ensembles/mbr/test\.jsonl is missing.*ensemble@mbr"):
         build(root, tmp_path / "out")

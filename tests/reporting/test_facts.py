@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yoyak.reporting.facts import ROWS, as_yaml, cleaning, splits, tables, without_password
+from yoyak.reporting.facts import ROWS, cleaning_tables, registry_section, split_table, tables_of, to_yaml
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -17,29 +17,29 @@ JSON = st.recursive(
 
 @given(st.dictionaries(st.text(max_size=8), JSON, max_size=6))
 def test_any_report_becomes_whole_tables(report: dict[str, object]) -> None:
-    for table in (*tables(report), *cleaning(report)):
+    for table in (*tables_of(report), *cleaning_tables(report)):
         assert all(len(row) == len(table.columns) for row in table.rows)
         assert len(table.numeric) in (0, len(table.columns))
 
 
 def test_rows_in_and_out_duplicates_and_leakage() -> None:
-    found = cleaning(
+    tables = cleaning_tables(
         {
             "files": {"train": {"rows_in": 2010, "rows_kept": 2000, "dropped": {"empty_summary": 10}, "changed": {}}},
             "duplicates": {"train": {"rows_beyond_first": 4}, "dev": {"rows_beyond_first": 0}},
             "leakage": [{"between": ["train", "dev"], "dialogues": 2, "rows_removed_from_train": 3}],
         }
     )
-    assert found[0].rows == (
+    assert tables[0].rows == (
         ("train", "2,010", "2,000", "empty summary 10", "none", "4"),
         ("dev", "–", "–", "–", "–", "0"),
     )
-    assert found[1].rows == (("train and dev", "2", "3"),)
+    assert tables[1].rows == (("train and dev", "2", "3"),)
 
 
 def test_nested_mappings_become_rows_and_histograms_are_left_out() -> None:
     lengths = {"turns": {"median": 11.0, "counts": [0, 1, 2, 3, 4, 5, 6, 7]}}
-    table = tables({"lengths": {"train": {"dialogue": lengths}, "dev": {"dialogue": lengths}}})[0]
+    table = tables_of({"lengths": {"train": {"dialogue": lengths}, "dev": {"dialogue": lengths}}})[0]
     assert table.title == "lengths"
     assert table.columns == ("", "median")
     assert table.rows == (("train, dialogue, turns", "11"), ("dev, dialogue, turns", "11"))
@@ -47,13 +47,13 @@ def test_nested_mappings_become_rows_and_histograms_are_left_out() -> None:
 
 
 def test_a_long_table_is_cut_and_counted() -> None:
-    table = tables({"masks": {f"#Mask{number}#": number for number in range(ROWS + 5)}})[0]
+    table = tables_of({"masks": {f"#Mask{number}#": number for number in range(ROWS + 5)}})[0]
     assert len(table.rows) == ROWS + 1
     assert table.rows[-1] == ("5 more", "")
 
 
 def test_split_sizes(scored: Path) -> None:
-    table = splits(scored)
+    table = split_table(scored)
     assert [row[:4] for row in table.rows] == [
         ("dev", "12", "2", "4"),
         ("test", "24", "2", "4"),
@@ -69,11 +69,11 @@ def test_split_sizes(scored: Path) -> None:
         ("http://token@host/x", "http://host/x"),
     ],
 )
-def test_passwords_are_cut_out(uri: str, shown: str) -> None:
-    assert without_password(uri) == shown
+def test_credentials_are_not_shown(uri: str, shown: str) -> None:
+    assert registry_section({"tracking_uri": uri}).tracking_uri == shown
 
 
-def test_params_are_written_as_a_person_would() -> None:
-    assert as_yaml({"seed": 20, "data": {"files": {"train": "학습.csv"}}, "checkpoint": None}) == (
+def test_params_are_yaml_in_their_order() -> None:
+    assert to_yaml({"seed": 20, "data": {"files": {"train": "학습.csv"}}, "checkpoint": None}) == (
         "seed: 20\ndata:\n  files:\n    train: 학습.csv\ncheckpoint: null\n"
     )

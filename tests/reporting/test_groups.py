@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from yoyak.reporting.groups import TOPICS, groupings
+from yoyak.reporting.groups import TOPICS, make_groupings
 from yoyak.scoring.results import Part
 
 TEST = Part(split="test", slice="all", n=0)
@@ -33,7 +33,7 @@ def table(lengths: list[int], topics: list[str], chars: list[int] | None = None)
 
 def test_bins_hold_every_test_dialogue_once_and_do_not_overlap() -> None:
     lengths = [2, 3, 3, 3, 4, 5, 6, 7, 8, 20, 20, 21]
-    by_length = groupings(table(lengths, [""] * 12), TEST, "combined", ["up", "flat"], "up", 0.95)
+    by_length = make_groupings(table(lengths, [""] * 12), TEST, "combined", ["up", "flat"], "up", 0.95)
     assert len(by_length) == 1
     groups = by_length[0].groups
     assert sum(group.n for group in groups) == 12
@@ -43,7 +43,7 @@ def test_bins_hold_every_test_dialogue_once_and_do_not_overlap() -> None:
 
 
 def test_the_interval_is_the_normal_one_of_the_mean() -> None:
-    groups = groupings(table([10, 20, 30], ["여행"] * 3), TEST, "combined", ["up"], "up", 0.95)[1].groups
+    groups = make_groupings(table([10, 20, 30], ["여행"] * 3), TEST, "combined", ["up"], "up", 0.95)[1].groups
     score = groups[0].scores["up"]
     assert score.mean == pytest.approx(0.2)
     assert score.high - score.mean == pytest.approx(1.959964 * 0.1 / math.sqrt(3))
@@ -51,13 +51,13 @@ def test_the_interval_is_the_normal_one_of_the_mean() -> None:
 
 
 def test_characters_where_all_dialogues_have_as_many_turns() -> None:
-    found = groupings(table([4] * 10, [""] * 10, list(range(100, 110))), TEST, "combined", ["up"], "up", 0.95)
+    found = make_groupings(table([4] * 10, [""] * 10, list(range(100, 110))), TEST, "combined", ["up"], "up", 0.95)
     assert found[0].by == "characters"
     assert [group.n for group in found[0].groups] == [2] * 5
 
 
 def test_topics_are_sorted_by_the_best_member_and_single_ones_are_counted_only() -> None:
-    found = groupings(
+    found = make_groupings(
         table([10, 10, 30, 30, 20], ["은행", "은행", "여행", "여행", "하나"]),
         TEST,
         "combined",
@@ -71,13 +71,13 @@ def test_topics_are_sorted_by_the_best_member_and_single_ones_are_counted_only()
 
 def test_of_thousands_of_topics_the_most_frequent_are_shown() -> None:
     topics = [f"t{number % 100}" for number in range(250)]
-    found = groupings(table([5] * 250, topics), TEST, "combined", ["up"], "up", 0.95)[1]
+    found = make_groupings(table([5] * 250, topics), TEST, "combined", ["up"], "up", 0.95)[1]
     assert len(found.groups) == TOPICS
     assert found.hidden == 100 - TOPICS
     assert all(group.n == 3 for group in found.groups)
 
 
 def test_a_split_without_topics_has_none() -> None:
-    assert [found.by for found in groupings(table([3, 4], ["", ""]), TEST, "combined", ["up"], "up", 0.95)] == [
+    assert [found.by for found in make_groupings(table([3, 4], ["", ""]), TEST, "combined", ["up"], "up", 0.95)] == [
         "characters"
     ]

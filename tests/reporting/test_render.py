@@ -8,14 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yoyak.reporting.differences import compare
-from yoyak.reporting.render import count, duration, markdown, marked_html, marked_markdown, p_value, signed
+from yoyak.reporting.formats import format_count, format_duration, format_p_value, format_signed
+from yoyak.reporting.render import escape_markdown, mark_html, mark_markdown
 
 TEXTS = st.lists(st.sampled_from(["#Person1#은", "<b>", "a&b", "병원에", "*", "|", "세 시"]), max_size=8).map(" ".join)
 
 
 @given(TEXTS, TEXTS)
 def test_html_without_its_marks_is_the_summary(reference: str, summary: str) -> None:
-    marked = str(marked_html(compare(reference, summary)))
+    marked = str(mark_html(compare(reference, summary)))
     kept = re.sub(r"</?ins[^>]*>", "", re.sub(r"<del[^>]*>.*?</del>", "", marked, flags=re.DOTALL))
     assert html.unescape(kept) == summary
     assert not re.search(r"<(?!/?(?:ins|del)\b)", marked)
@@ -23,13 +24,13 @@ def test_html_without_its_marks_is_the_summary(reference: str, summary: str) -> 
 
 @given(TEXTS, TEXTS)
 def test_markdown_without_its_marks_is_the_summary_up_to_spaces(reference: str, summary: str) -> None:
-    kept = re.sub(r"</?ins>", "", re.sub(r"<del>.*?</del>", "", marked_markdown(compare(reference, summary))))
+    kept = re.sub(r"</?ins>", "", re.sub(r"<del>.*?</del>", "", mark_markdown(compare(reference, summary))))
     plain = html.unescape(re.sub(r"\\([\\`*_\[\]|~#+-])", r"\1", kept))
     assert "".join(plain.split()) == "".join(summary.split())
 
 
 def test_deleted_words_do_not_stick_to_their_neighbours() -> None:
-    assert marked_markdown(compare("세 시에 간다. 꼭.", "세 시에 간다.")) == "세 시에 간다. <del>꼭.</del>"
+    assert mark_markdown(compare("세 시에 간다. 꼭.", "세 시에 간다.")) == "세 시에 간다. <del>꼭.</del>"
 
 
 @pytest.mark.parametrize(
@@ -44,14 +45,14 @@ def test_deleted_words_do_not_stick_to_their_neighbours() -> None:
     ],
 )
 def test_markdown_shows_a_text_as_it_is(text: str, shown: str) -> None:
-    assert markdown(text) == shown
+    assert escape_markdown(text) == shown
 
 
 @pytest.mark.parametrize(
     ("value", "shown"), [(0.1234, "+0.123"), (-0.5, "−0.500"), (-0.0001, "0.000"), (0.0, "0.000"), (None, "–")]
 )
 def test_signed(value: float | None, shown: str) -> None:
-    assert signed(value) == shown
+    assert format_signed(value) == shown
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_signed(value: float | None, shown: str) -> None:
     [(0.0, "p ≤ 0.001"), (0.001, "p ≤ 0.001"), (0.0014, "p = 0.001"), (0.042, "p = 0.042"), (1.0, "p = 1.000")],
 )
 def test_p_value(value: float, shown: str) -> None:
-    assert p_value(value).replace("\u00a0", " ") == shown
+    assert format_p_value(value).replace("\u00a0", " ") == shown
 
 
 @pytest.mark.parametrize(
@@ -76,11 +77,11 @@ def test_p_value(value: float, shown: str) -> None:
     ],
 )
 def test_count(value: object, shown: str) -> None:
-    assert count(value) == shown
+    assert format_count(value) == shown
 
 
 @pytest.mark.parametrize(
     ("value", "shown"), [(None, "–"), (59.4, "59 s"), (59.6, "1 min 00 s"), (92.4, "1 min 32 s"), (7500, "2 h 05 min")]
 )
 def test_duration(value: object, shown: str) -> None:
-    assert duration(value) == shown
+    assert format_duration(value) == shown

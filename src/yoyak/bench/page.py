@@ -10,7 +10,7 @@ from yoyak.bench import charts
 from yoyak.bench.batch_size import LARGEST, PAYS
 from yoyak.bench.variants import EXPORTED, title
 from yoyak.reporting import render
-from yoyak.reporting.formats import p_value, score, signed, signed_interval
+from yoyak.reporting.formats import format_p_value, format_score, format_signed, format_signed_interval
 from yoyak.reporting.render import METRIC_NAMES
 from yoyak.reporting.view import Table
 from yoyak.scoring.bootstrap import Interval
@@ -22,7 +22,7 @@ TYPES = {"int8": "8-bit integers", "int4": "4-bit integers", "float": "float", "
 def write(figures: Mapping[str, Any], out: Path) -> None:
     """Write the pages and images of what `run.run_bench` returned into ``out``, which is made."""
     drawn = charts.draw(figures)
-    env = render.environment(HERE, render.HERE)
+    env = render.make_environment(HERE, render.HERE)
     values = {
         "figures": figures,
         "name": title(EXPORTED, figures["precision"]),
@@ -33,13 +33,11 @@ def write(figures: Mapping[str, Any], out: Path) -> None:
         "tables": tables(figures),
         "pays": f"{(PAYS - 1) * 100:g}\u00a0%",
         "largest": LARGEST,
-        "style": (render.HERE / "style.css").read_text(encoding="utf-8"),
+        "style": render.read_style(),
     }
-    (out / "images").mkdir(parents=True)
-    for chart in drawn.values():
-        render.write_page(out / "images" / f"{chart.name}.svg", chart.file)
-    render.write_page(out / "index.html", env.get_template("page.html.j2").render(values))
-    render.write_page(out / "report.md", env.get_template("page.md.j2").render(values))
+    render.write_images(drawn, out)
+    render.write_text_file(out / "index.html", env.get_template("page.html.j2").render(values))
+    render.write_text_file(out / "report.md", env.get_template("page.md.j2").render(values))
 
 
 def verdict(figures: Mapping[str, Any]) -> str:
@@ -137,11 +135,11 @@ def _rouge(quality: Mapping[str, Any]) -> Table:
         rows.append(
             (
                 METRIC_NAMES[name],
-                score(found["exported"]),
-                score(found["fp32"]),
-                signed(gain),
-                signed_interval(gain),
-                p_value(found["p_value"]),
+                format_score(found["exported"]),
+                format_score(found["fp32"]),
+                format_signed(gain),
+                format_signed_interval(gain),
+                format_p_value(found["p_value"]),
             )
         )
     columns = ("metric", "exported", "fp32", "difference", "interval", "p")

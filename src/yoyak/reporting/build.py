@@ -1,6 +1,6 @@
-"""Reads what the pipeline left behind into one `View` and has it written as HTML and Markdown.
+"""Builds the report: reads what the pipeline wrote into one `View`, and writes that as HTML and Markdown.
 
-The pages are a function of the files that are read and of the arguments: no clock, no random number and no
+The pages are a function of the files that are read and of the arguments: no clock, no random numbers and no
 environment beyond the overrides of params.yaml, so that the same inputs give the same bytes.
 """
 
@@ -9,33 +9,43 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from yoyak.errors import UserError, nearest
 from yoyak.files import atomic_path
 from yoyak.params import dump
 from yoyak.params.stages import ReportParams
-from yoyak.reporting import ensembles, examples, facts, groups, render
+from yoyak.reporting import examples, facts, groups, render
 from yoyak.reporting.curves import read_curves
-from yoyak.reporting.view import ScoreKey, System, View
+from yoyak.reporting.ensembles import make_section
+from yoyak.reporting.view import ScoreKey, System, Training, View
 from yoyak.scoring.bootstrap import Interval
+from yoyak.scoring.ensembles import read_analysis
 from yoyak.scoring.results import ALL, EvaluationSummary, Part, SystemScore, read_evaluation
 
-SERIES = 8
-"""Models that the charts draw in colour; the tables hold all."""
+MAX_SERIES = 8
+"""Models that the charts draw in colour; the tables have all."""
 KINDS = ("member", "ensemble", "baseline", "oracle")
+
+
+class Source(NamedTuple):
+    """Where the summaries of a member or an ensemble are, and the stage that writes them."""
+
+    folder: str
+    stage: str
 
 
 def build_report(root: Path, out: Path, settings: ReportParams) -> None:
     """Write ``out/index.html``, ``out/report.md`` and ``out/images`` from the outputs of the pipeline in ``root``.
 
-    The members of ``settings`` are those whose training and predictions are shown; every system that was scored is
-    in the tables. Raises UserError for an input that is missing or damaged.
+    Trainings and predictions are shown for the members of ``settings``; every system that was scored is in the
+    tables. Raises UserError if an input is missing or damaged.
     """
     view = read_view(root, settings)
     with atomic_path(out) as work:
-        render.write(view, work)
+        render.write_report(view, work)
 
 
 def read_view(root: Path, settings: ReportParams) -> View:
@@ -44,46 +54,65 @@ def read_view(root: Path, settings: ReportParams) -> View:
     summary = read_evaluation(root / "evaluation")
     prepared = read_json(root, "prepared/report.json", "prepare", optional=True)
     registered = read_json(root, "registry/registered.json", "register", optional=True)
-    scored = _scored(summary, members)
-    combined = ensembles.section(read_json(root, "evaluation/ensembles.json", "evaluate"), scored["parts"])
-    parts, best, metric = scored["parts"], scored["best_member"], scored["primary"][2]
-    series = {system.name: system.series for system in scored["systems"] if system.series is not None}
+    parts = _order_parts(summary.parts)
+    scores = {_key(score): score.interval for score in summary.scores}
+    systems = _systems(summary, scores, parts[0], members)
+    _check_members(members, systems)
+    section = make_section(read_analysis(root / "evaluation"), parts)
+    series = {system.name: system.series for system in systems if system.series is not None}
+    sources = {member: Source(f"predictions/{member}", f"predict@{member}") for member in members}
+    if section:
+        sources[section.best] = _ensemble_source(section.best, settings)
 
     table = groups.read_scores(root / "evaluation/dialogues.csv")
-    leading = {combined.best: _folder(combined.best, settings)} if combined else {}
-    compared = [*(name for name in series if name in members or name in leading), scored["best_baseline"]]
-    chosen = examples.choose(table, parts, best, settings.report.dialogues)
-    texts = examples.read_dialogues(root, chosen)
-    folders = {member: (f"predictions/{member}", f"predict@{member}") for member in members} | leading
-    outputs = {name: examples.read_summaries(root, *found, chosen) for name, found in folders.items()}
+    compared = [*(name for name in series if name in sources), summary.best_baseline]
+    chosen = examples.choose(table, parts, summary.best_member, settings.report.dialogues)
+    dialogues = examples.read_dialogues(root, chosen)
+    summaries = {
+        name: examples.read_summaries(root, source.folder, source.stage, chosen) for name, source in sources.items()
+    }
     curves, unit = read_curves(root, members, series)
     return View(
-        **scored,
         title=settings.report.title,
         folder=settings.data.folder,
         weights=settings.scoring.weights,
-        trainings=_trainings(root, members),
+        primary=summary.primary,
+        confidence=summary.confidence,
+        bootstrap_samples=summary.bootstrap_samples,
+        systems=systems,
+        parts=parts,
+        granularities=tuple(dict.fromkeys(score.granularity for score in summary.scores)),
+        scores=scores,
+        comparisons={
+            (each.system, each.against, each.part, each.metric): each
+            for each in summary.comparisons
+            if each.part in parts
+        },
+        best_member=summary.best_member,
+        best_baseline=summary.best_baseline,
+        trainings=_read_trainings(root, members),
         curves=curves,
         curves_by=unit,
-        groupings=groups.groupings(table, parts[0], metric, compared, best, scored["confidence"]),
-        ensembles=combined,
-        examples=examples.assemble(table, chosen, texts, outputs),
-        splits=facts.splits(root),
-        cleaning=facts.cleaning(prepared),
-        findings=facts.tables(prepared),
-        registry=facts.registry(registered) if registered else None,
-        params_text=facts.as_yaml(dump(settings)),
-        lineage=_lineage(root, members, [folder for folder, _ in folders.values()], summary, registered),
+        groupings=groups.make_groupings(
+            table, parts[0], summary.primary.metric, compared, summary.best_member, summary.confidence
+        ),
+        ensembles=section,
+        examples=examples.assemble(table, chosen, dialogues, summaries),
+        splits=facts.split_table(root),
+        cleaning=facts.cleaning_tables(prepared),
+        preparation=facts.tables_of(prepared),
+        registry=facts.registry_section(registered) if registered else None,
+        params_text=facts.to_yaml(dump(settings)),
+        lineage=_lineage(root, members, [source.folder for source in sources.values()], summary, registered),
     )
 
 
-def _folder(name: str, settings: ReportParams) -> tuple[str, str]:
-    """Return where the summaries of an ensemble are, and the stage that writes them."""
-    return f"ensembles/{name}", f"{'blend' if name in settings.ensemble.models else 'ensemble'}@{name}"
+def _ensemble_source(name: str, settings: ReportParams) -> Source:
+    return Source(f"ensembles/{name}", f"{'blend' if name in settings.ensemble.models else 'ensemble'}@{name}")
 
 
 def read_json(root: Path, name: str, stage: str, optional: bool = False) -> dict[str, Any]:
-    """Return the mapping in a JSON file; empty if the file is optional and not there."""
+    """Return the object in a JSON file; an empty one if the file is optional and missing."""
     path = root / name
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -96,31 +125,6 @@ def read_json(root: Path, name: str, stage: str, optional: bool = False) -> dict
     if not isinstance(value, dict):
         raise UserError(f"{name} must hold a JSON object: run the {stage} stage again.")
     return value
-
-
-def _scored(summary: EvaluationSummary, members: Sequence[str]) -> dict[str, Any]:
-    """Return the fields of the view that come from the evaluation."""
-    scores = {_key(score): score.interval for score in summary.scores}
-    parts = _order_parts(summary.parts)
-    primary = (summary.primary.granularity, summary.primary.multi_reference, summary.primary.metric)
-    systems = _systems(summary, scores, parts[0], members)
-    _check_members(members, systems)
-    return {
-        "primary": primary,
-        "confidence": summary.confidence,
-        "bootstrap_samples": summary.bootstrap_samples,
-        "systems": systems,
-        "parts": parts,
-        "granularities": tuple(dict.fromkeys(score.granularity for score in summary.scores)),
-        "scores": scores,
-        "comparisons": {
-            (each.system, each.against, each.part, each.metric): each
-            for each in summary.comparisons
-            if each.part in parts
-        },
-        "best_member": summary.best_member,
-        "best_baseline": summary.best_baseline,
-    }
 
 
 def _key(score: SystemScore) -> ScoreKey:
@@ -137,7 +141,7 @@ def _key(score: SystemScore) -> ScoreKey:
 def _order_parts(parts: Sequence[Part]) -> tuple[Part, ...]:
     """Return the test split whole, its slices, the further test sets, and dev last."""
     sizes = {part.split: part.n for part in parts if part.slice == ALL}
-    # A slice that is all of its split says nothing new.
+    # A slice that is its whole split adds nothing.
     kept = [part for part in parts if part.slice == ALL or (part.slice and part.n != sizes[part.split])]
     return tuple(sorted(kept, key=lambda part: {"test": 0, "dev": 2}.get(part.split, 1)))
 
@@ -154,11 +158,12 @@ def _systems(
         return KINDS.index(summary.systems[name]), -score.mean if score else 0.0, name
 
     ordered = sorted(summary.systems, key=rank)
-    written = [name for name in ordered if summary.systems[name] == "member"]
-    combined = [name for name in ordered if summary.systems[name] == "ensemble"]
-    combined.sort(key=lambda name: name != summary.best_ensemble)
-    kept = written[: SERIES - 1 if combined else SERIES]
-    drawn = [*sorted(kept, key=lambda name: members.index(name) if name in members else SERIES), *combined][:SERIES]
+    best_members = [name for name in ordered if summary.systems[name] == "member"]
+    ensembles = [name for name in ordered if summary.systems[name] == "ensemble"]
+    ensembles.sort(key=lambda name: name != summary.best_ensemble)
+    best_members = best_members[: MAX_SERIES - 1 if ensembles else MAX_SERIES]
+    best_members.sort(key=lambda name: members.index(name) if name in members else MAX_SERIES)
+    drawn = [*best_members, *ensembles][:MAX_SERIES]
     return tuple(
         System(name=name, kind=summary.systems[name], series=drawn.index(name) if name in drawn else None)
         for name in ordered
@@ -175,12 +180,15 @@ def _check_members(members: Sequence[str], systems: Sequence[System]) -> None:
             )
 
 
-def _trainings(root: Path, members: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _read_trainings(root: Path, members: Sequence[str]) -> dict[str, Training]:
     """Return the training metrics of the members that were trained."""
-    found = {
-        member: read_json(root, f"metrics/train_{member}.json", f"train@{member}", optional=True) for member in members
-    }
-    return {member: metrics for member, metrics in found.items() if metrics}
+    names = {field.name for field in fields(Training)}
+    trainings = {}
+    for member in members:
+        metrics = read_json(root, f"metrics/train_{member}.json", f"train@{member}", optional=True)
+        if metrics:
+            trainings[member] = Training(**{name: value for name, value in metrics.items() if name in names})
+    return trainings
 
 
 def _lineage(
@@ -190,20 +198,19 @@ def _lineage(
     summary: EvaluationSummary,
     registered: Mapping[str, Any],
 ) -> tuple[tuple[str, str], ...]:
-    """Return what the page was made from: digest of the inputs, MLflow run of the best member."""
+    """Return what the page was made from: a digest of the inputs, and the MLflow run of the best member."""
     digest = hashlib.sha256()
-    for path in _inputs(root, members, folders, {part.split: None for part in summary.parts}):
+    for path in _inputs(root, members, folders, dict.fromkeys(part.split for part in summary.parts)):
         if path.exists():
             digest.update(path.relative_to(root).as_posix().encode() + b"\0")
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
-    found: list[tuple[str, str]] = []
-    found.append(("inputs", f"sha256 {digest.hexdigest()[:12]}"))
+    lineage = [("inputs", f"sha256 {digest.hexdigest()[:12]}")]
     for entry in registered.get("registered") or ():
         if entry.get("member") == summary.best_member and entry.get("run_id"):
-            found.append(("run of the best member", str(entry["run_id"])))
+            lineage.append(("run of the best member", str(entry["run_id"])))
             break
-    return tuple(found)
+    return tuple(lineage)
 
 
 def _inputs(root: Path, members: Sequence[str], folders: Iterable[str], splits: Iterable[str]) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Learning curves: plots/curves_<member>.csv thinned to what a chart can show."""
+"""Learning curves: plots/curves_<member>.csv, reduced to as many points as a chart can show."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from yoyak.reporting.view import Curve
 
 QUANTITIES = ("loss", "eval_loss", "eval_combined")
 POINTS = 300
-"""Points kept of a curve: more cannot be told apart at the width of a chart."""
+"""Points kept of a curve; more cannot be distinguished at the width of a chart."""
 
 
 def read_curves(
@@ -20,30 +20,29 @@ def read_curves(
 ) -> tuple[dict[str, tuple[Curve, ...]], str]:
     """Return the curves by quantity of the members that have a series, and the unit of their first coordinate.
 
-    The unit is ``epoch`` where every row of every member has one, because members differ in batch size; else
-    ``step``. A member without a file was not trained here and has no curve, nor has a quantity never logged.
-    Raises UserError for a cell that is no number.
+    The unit is ``epoch`` if every row of every member has one, because members differ in batch size, else ``step``.
+    A member without a file was not trained here and has no curve. Raises UserError for a cell that is not a number.
     """
-    logs = {member: _rows(root, f"plots/curves_{member}.csv") for member in members if member in series}
+    logs = {member: _read_rows(root, f"plots/curves_{member}.csv") for member in members if member in series}
     unit = "epoch" if all("epoch" in row for rows in logs.values() for row in rows) else "step"
-    found = {}
+    curves_by_quantity = {}
     for quantity in QUANTITIES:
         curves = []
         for member, rows in logs.items():
             points = [(row[unit], row[quantity]) for row in rows if unit in row and quantity in row]
             if points:
-                curves.append(Curve(member=member, series=series[member], points=_thinned(points)))
+                curves.append(Curve(member=member, series=series[member], points=_thin_out(points)))
         if curves:
-            found[quantity] = tuple(curves)
-    return found, unit
+            curves_by_quantity[quantity] = tuple(curves)
+    return curves_by_quantity, unit
 
 
-def _rows(root: Path, name: str) -> list[dict[str, float]]:
-    """Return the finite numbers of each row; a loss that overflowed is left out as an empty cell is."""
+def _read_rows(root: Path, name: str) -> list[dict[str, float]]:
+    """Return the finite numbers of each row; a loss that overflowed is left out like an empty cell."""
     path = root / name
     if not path.exists():
         return []
-    found = []
+    rows = []
     with path.open(encoding="utf-8", newline="") as file:
         for line, row in enumerate(csv.DictReader(file), start=2):
             numbers = {}
@@ -54,11 +53,11 @@ def _rows(root: Path, name: str) -> list[dict[str, float]]:
                     raise UserError(f"{name}, line {line}: {column} must be a number, not {row[column]!r}.") from None
                 if math.isfinite(value):
                     numbers[column] = value
-            found.append(numbers)
-    return found
+            rows.append(numbers)
+    return rows
 
 
-def _thinned(points: list[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+def _thin_out(points: list[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
     stride = -(-len(points) // POINTS)
     last = () if (len(points) - 1) % stride == 0 else (points[-1],)
     return (*points[::stride], *last)

@@ -1,4 +1,4 @@
-"""The dialogues that are shown whole: which ones, their texts, and what each member made of them."""
+"""The dialogues that are shown in full: which ones, their texts, and the members' summaries of them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from yoyak.scoring.results import Part
 
 METRICS = ("rouge1", "rouge2", "rougeL", "combined")
 SHOWN_CHARS = 4000
-"""A longer dialogue is cut at a turn's end, so that one giant does not make the page heavy."""
+"""A longer dialogue is cut after a turn, so that a huge one does not bloat the page."""
 SPEAKER = re.compile(rf"((?i:{MASK.pattern})|[^\s:#][^:#]{{0,24}}):\s*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """A dialogue that is to be shown, and why."""
+    """A dialogue to show, and its rank among those of its part."""
 
     part: Part
     fname: str
@@ -36,8 +36,8 @@ class Choice:
 def choose(table: pd.DataFrame, parts: Sequence[Part], best: str, count: int) -> tuple[Choice, ...]:
     """Return ``count`` dialogues, spread evenly over the test parts and, in each, over the best member's scores.
 
-    A part's best and worst dialogue and those at even distances between them are taken, so that nothing is
-    picked by hand. Dev is left out: models were chosen on it.
+    A part's best and worst dialogue and those at even distances between them are chosen, so that none is picked by
+    hand. Dev is left out, because models were chosen on it.
     """
     sliced = {part.split for part in parts if part.slice != "all"}
     wanted = [part for part in parts if part.split != "dev" and (part.slice == "all") != (part.split in sliced)]
@@ -45,13 +45,13 @@ def choose(table: pd.DataFrame, parts: Sequence[Part], best: str, count: int) ->
         wanted = [part for part in parts if part.slice == "all"]
     scores = table[table["system"] == best]
     rows = [scores[_inside(scores, part)] for part in wanted]
-    shares = _shares([len(found) for found in rows], count)
+    counts = _distribute(count, [len(part_rows) for part_rows in rows])
     choices: list[Choice] = []
-    for part, found, share in zip(wanted, rows, shares, strict=True):
-        ordered = found.sort_values(["combined", "fname"], ascending=[False, True], kind="stable")
+    for part, part_rows, part_count in zip(wanted, rows, counts, strict=True):
+        ordered = part_rows.sort_values(["combined", "fname"], ascending=[False, True], kind="stable")
         names = ordered["fname"].tolist()
-        for place in range(share):
-            index = 0 if share == 1 else round(place * (len(names) - 1) / (share - 1))
+        for number in range(part_count):
+            index = 0 if part_count == 1 else round(number * (len(names) - 1) / (part_count - 1))
             choices.append(Choice(part=part, fname=names[index], rank=_rank(index, len(names))))
     return tuple(choices)
 
@@ -61,15 +61,13 @@ def _inside(scores: pd.DataFrame, part: Part) -> pd.Series[bool]:
     return inside if part.slice == "all" else inside & (scores["slice"] == part.slice)
 
 
-def _shares(sizes: Sequence[int], count: int) -> list[int]:
-    """Deal ``count`` out one at a time, to parts that have dialogues left."""
-    shares = [0] * len(sizes)
+def _distribute(count: int, sizes: Sequence[int]) -> list[int]:
+    """Distribute ``count`` evenly over parts of these sizes."""
+    counts = [0] * len(sizes)
     for _ in range(min(count, sum(sizes))):
-        place = min(
-            (place for place, size in enumerate(sizes) if shares[place] < size), key=lambda place: shares[place]
-        )
-        shares[place] += 1
-    return shares
+        with_room = (part for part, size in enumerate(sizes) if counts[part] < size)
+        counts[min(with_room, key=counts.__getitem__)] += 1
+    return counts
 
 
 def _rank(index: int, n: int) -> str:
@@ -84,28 +82,29 @@ def _rank(index: int, n: int) -> str:
 
 def read_dialogues(root: Path, choices: Sequence[Choice]) -> dict[tuple[str, str], Dialogue]:
     """Return the chosen rows of prepared/<split>.jsonl by split and fname."""
-    found = {}
+    dialogues = {}
     for split, wanted in _by_split(choices).items():
-        for value in _lines(root, f"prepared/{split}.jsonl", "prepare"):
+        name = f"prepared/{split}.jsonl"
+        for value in _read_lines(root, name, "prepare"):
             if value["fname"] in wanted:
-                found[split, value["fname"]] = Dialogue(**{**value, "summaries": tuple(value["summaries"])})
-        _complete(wanted, {fname for where, fname in found if where == split}, f"prepared/{split}.jsonl")
-    return found
+                dialogues[split, value["fname"]] = Dialogue(**{**value, "summaries": tuple(value["summaries"])})
+        _check_complete(wanted, {fname for where, fname in dialogues if where == split}, name)
+    return dialogues
 
 
 def read_summaries(root: Path, folder: str, stage: str, choices: Sequence[Choice]) -> dict[tuple[str, str], str]:
     """Return the first candidate in a folder for each chosen dialogue by split and fname; empty where there is none.
 
-    ``folder`` is that of a member's predictions or of an ensemble, ``stage`` what writes it.
+    ``folder`` is that of a member's predictions or of an ensemble, ``stage`` the stage that writes it.
     """
-    found = {}
+    summaries = {}
     for split, wanted in _by_split(choices).items():
         name = f"{folder}/{split}.jsonl"
-        for value in _lines(root, name, stage):
+        for value in _read_lines(root, name, stage):
             if value["fname"] in wanted:
-                found[split, value["fname"]] = value["candidates"][0]["text"] if value["candidates"] else ""
-        _complete(wanted, {fname for where, fname in found if where == split}, name)
-    return found
+                summaries[split, value["fname"]] = value["candidates"][0]["text"] if value["candidates"] else ""
+        _check_complete(wanted, {fname for where, fname in summaries if where == split}, name)
+    return summaries
 
 
 def assemble(
@@ -114,18 +113,18 @@ def assemble(
     texts: Mapping[tuple[str, str], Dialogue],
     outputs: Mapping[str, Mapping[tuple[str, str], str]],
 ) -> tuple[Example, ...]:
-    """Return the examples with every output set against its nearest reference."""
+    """Return the examples, every output compared with its nearest reference."""
     wanted = {choice.fname for choice in choices}
     rows = table[table["fname"].isin(wanted) & table["system"].isin(set(outputs))]
     scores = {
         (str(row["split"]), str(row["fname"]), str(row["system"])): {name: float(row[name]) for name in METRICS}
         for row in rows.to_dict("records")
     }
-    found = []
+    assembled = []
     for choice in choices:
         row = texts[choice.part.split, choice.fname]
         turns, more = _turns(row.dialogue)
-        found.append(
+        assembled.append(
             Example(
                 part=choice.part,
                 fname=choice.fname,
@@ -145,17 +144,17 @@ def assemble(
                 ),
             )
         )
-    return tuple(found)
+    return tuple(assembled)
 
 
 def _output(member: str, references: Sequence[str], summary: str, scores: Mapping[str, float]) -> Output:
-    place = nearest_reference(references, summary)
-    segments = compare(references[place], summary) if place >= 0 else (Segment(kind="same", text=summary),)
-    return Output(member=member, segments=segments, reference=place, scores=scores)
+    nearest = nearest_reference(references, summary)
+    segments = compare(references[nearest], summary) if nearest >= 0 else (Segment(kind="same", text=summary),)
+    return Output(member=member, segments=segments, reference=nearest, scores=scores)
 
 
 def _turns(dialogue: str) -> tuple[tuple[tuple[str, str], ...], int]:
-    """Return the turns to show as (speaker, words), and how many more there are."""
+    """Return the turns to show as (speaker, words), and the number of further ones."""
     lines = dialogue.split("\n")
     shown: list[tuple[str, str]] = []
     chars = 0
@@ -171,13 +170,13 @@ def _turns(dialogue: str) -> tuple[tuple[tuple[str, str], ...], int]:
 
 
 def _by_split(choices: Sequence[Choice]) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
+    by_split: dict[str, set[str]] = {}
     for choice in choices:
-        found.setdefault(choice.part.split, set()).add(choice.fname)
-    return found
+        by_split.setdefault(choice.part.split, set()).add(choice.fname)
+    return by_split
 
 
-def _lines(root: Path, name: str, stage: str) -> Iterator[dict[str, Any]]:
+def _read_lines(root: Path, name: str, stage: str) -> Iterator[dict[str, Any]]:
     try:
         with (root / name).open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
@@ -191,8 +190,8 @@ def _lines(root: Path, name: str, stage: str) -> Iterator[dict[str, Any]]:
         raise UserError(f"{name} is missing: run the {stage} stage first (dvc repro {stage}).") from None
 
 
-def _complete(wanted: set[str], found: set[str], name: str) -> None:
-    missing = sorted(wanted - found)
+def _check_complete(wanted: set[str], present: set[str], name: str) -> None:
+    missing = sorted(wanted - present)
     if missing:
         raise UserError(
             f"{name} has no line for dialogue '{missing[0]}', which evaluation/dialogues.csv scores: "

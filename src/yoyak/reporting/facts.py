@@ -1,4 +1,4 @@
-"""Tables of plain facts: the splits as they are on disk, what `prepare` found, what was registered, the params."""
+"""Tables of plain facts: the splits on disk, what `prepare` reported, what was registered, the params."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from yoyak.errors import UserError
-from yoyak.reporting.view import Table
+from yoyak.reporting.view import Registry, Table
+from yoyak.tracking.client import redact_credentials
 
 ROWS = 40
-"""Rows of a table that `prepare` gave; more are counted."""
+"""Rows shown of a table that `prepare` reported; the others are counted."""
 ITEMS = 6
 
 
-def splits(root: Path) -> Table:
+def split_table(root: Path) -> Table:
     """Return the size of each prepared split: rows, references, topics, turns, characters."""
     rows = []
     order = {"train": 0, "dev": 1, "test": 2}
     paths = sorted((root / "prepared").glob("*.jsonl"), key=lambda path: (order.get(path.stem, len(order)), path.stem))
     for path in paths:
-        turns, chars, written, references, topics = [], [], [], set(), set()
+        turns, chars, summary_chars, references, topics = [], [], [], set(), set()
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
                 try:
@@ -33,29 +33,30 @@ def splits(root: Path) -> Table:
                     raise UserError(f"prepared/{path.name}, line {number}: not valid JSON ({error}).") from error
                 turns.append(value["dialogue"].count("\n") + 1)
                 chars.append(len(value["dialogue"]))
-                written += [len(summary) for summary in value["summaries"]]
+                summary_chars += [len(summary) for summary in value["summaries"]]
                 references.add(len(value["summaries"]))
                 topics.add(value["topic"])
-        cells = (_spread(references), f"{len(topics - {''}):,}", _middle(turns), _middle(chars), _middle(written))
+        lengths = (_median_and_range(turns), _median_and_range(chars), _median_and_range(summary_chars))
+        cells = (_range(references), f"{len(topics - {''}):,}", *lengths)
         rows.append((path.stem, f"{len(turns):,}", *cells))
     columns = ("split", "dialogues", "references each", "topics", "turns", "characters", "summary characters")
     return Table(title="Prepared splits", columns=columns, rows=tuple(rows))
 
 
-def _spread(values: set[int]) -> str:
+def _range(values: set[int]) -> str:
     if not values:
         return "–"
     low, high = min(values), max(values)
     return str(low) if low == high else f"{low}–{high}"
 
 
-def _middle(values: Sequence[int]) -> str:
+def _median_and_range(values: Sequence[int]) -> str:
     return f"{median(values):,.0f} ({min(values):,}–{max(values):,})" if values else "–"
 
 
-def cleaning(report: Mapping[str, Any]) -> tuple[Table, ...]:
-    """Return what happened to the rows on their way in, and what splits share, as far as `prepare` says it."""
-    found = []
+def cleaning_tables(report: Mapping[str, Any]) -> tuple[Table, ...]:
+    """Return what happened to the rows of the data files, and what splits share, as far as `prepare` reports it."""
+    tables = []
     files, repeated = _mapping(report.get("files")), _mapping(report.get("duplicates"))
     rows = [
         (
@@ -67,7 +68,7 @@ def cleaning(report: Mapping[str, Any]) -> tuple[Table, ...]:
     ]
     if rows:
         names = ("split", "rows in", "rows kept", "dropped", "changed", "repeated dialogues")
-        found.append(Table(title="Rows in and out", columns=names, rows=tuple(rows)))
+        tables.append(Table(title="Rows in and out", columns=names, rows=tuple(rows)))
     shared = report.get("leakage")
     pairs = [entry for entry in shared if isinstance(entry, Mapping)] if isinstance(shared, list) else []
     if pairs:
@@ -80,30 +81,30 @@ def cleaning(report: Mapping[str, Any]) -> tuple[Table, ...]:
             for entry in pairs
         ]
         pair = ("between", "shared dialogues", "removed from train")
-        found.append(Table(title="Leakage between splits", columns=pair, rows=tuple(between)))
-    return tuple(found)
+        tables.append(Table(title="Leakage between splits", columns=pair, rows=tuple(between)))
+    return tuple(tables)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def tables(report: Mapping[str, Any]) -> tuple[Table, ...]:
-    """Return all that a free-form report says: a table of its single values, then those of each mapping or list."""
+def tables_of(report: Mapping[str, Any]) -> tuple[Table, ...]:
+    """Return a free-form report as tables: one of its single values, then those of each mapping or list."""
     single = {key: value for key, value in report.items() if not isinstance(value, dict | list)}
-    found = [_table("Values", single)] if single else []
+    tables = [_table("Values", single)] if single else []
     for key, given in report.items():
         value = dict(enumerate(given, start=1)) if isinstance(given, list) else given
         if not isinstance(value, dict) or not value:
             continue
         inner = {name: entry for name, entry in value.items() if _nested(entry)}
         if inner == value:
-            found.append(_table(_words(key), dict(_records(value))))
+            tables.append(_table(_words(key), dict(_records(value))))
             continue
-        found += [_table(f"{_words(key)}: {_words(name)}", entry) for name, entry in inner.items()]
+        tables += [_table(f"{_words(key)}: {_words(name)}", entry) for name, entry in inner.items()]
         rest = {name: entry for name, entry in value.items() if name not in inner}
-        found += [_table(_words(key), rest)] if rest else []
-    return tuple(found)
+        tables += [_table(_words(key), rest)] if rest else []
+    return tuple(tables)
 
 
 def _nested(value: object) -> bool:
@@ -111,13 +112,13 @@ def _nested(value: object) -> bool:
 
 
 def _records(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the innermost mappings that are not made of mappings, each with its path of keys."""
+    """Yield the innermost mappings that hold no mappings, each with its path of keys."""
     for name, entry in value.items():
-        here = f"{path}, {_words(name)}" if path else str(name)
+        entry_path = f"{path}, {_words(name)}" if path else str(name)
         if _nested(entry):
-            yield from _records(entry, here)
+            yield from _records(entry, entry_path)
         else:
-            yield here, entry
+            yield entry_path, entry
 
 
 def _table(title: str, entries: Mapping[str, Any]) -> Table:
@@ -126,7 +127,7 @@ def _table(title: str, entries: Mapping[str, Any]) -> Table:
         columns = tuple(
             name
             for name in dict.fromkeys(name for entry in entries.values() for name in entry)
-            if not all(_numbers(entry.get(name)) for entry in entries.values())
+            if not all(_is_histogram(entry.get(name)) for entry in entries.values())
         )
         rows = [(str(name), *(_text(entry.get(key)) for key in columns)) for name, entry in entries.items()]
     else:
@@ -136,8 +137,8 @@ def _table(title: str, entries: Mapping[str, Any]) -> Table:
     return Table(title=title, columns=("", *map(_words, columns)), rows=tuple(rows))
 
 
-def _numbers(value: object) -> bool:
-    """Say whether a value is a row of numbers, such as a histogram: nothing for a cell."""
+def _is_histogram(value: object) -> bool:
+    """Return whether a value is a long list of numbers, which does not fit in a cell."""
     return isinstance(value, list) and len(value) > ITEMS and all(isinstance(entry, int | float) for entry in value)
 
 
@@ -146,7 +147,7 @@ def _words(key: object) -> str:
 
 
 def _text(value: Any) -> str:
-    """Return a value as a person would write it; long lists and mappings are cut and counted."""
+    """Return a value in words; long lists and mappings are cut and the rest counted."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -167,8 +168,8 @@ def _text(value: Any) -> str:
     return ", ".join(parts[:ITEMS]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
-def registry(registered: Mapping[str, Any]) -> dict[str, object]:
-    """Return the versions as a table, the decision, and the tracking address without its password."""
+def registry_section(registered: Mapping[str, Any]) -> Registry:
+    """Return the registered versions as a table, the decision, and the address of MLflow without its password."""
     rows = [
         (
             str(entry.get("name", "")),
@@ -181,28 +182,20 @@ def registry(registered: Mapping[str, Any]) -> dict[str, object]:
         for entry in registered.get("registered") or ()
     ]
     columns = ("model", "version", "member", "aliases", "run", "restored")
-    return {
-        "table": Table(title="Registered versions", columns=columns, rows=tuple(rows)),
-        "decision": str(registered.get("decision") or ""),
-        "tracking_uri": without_password(str(registered.get("tracking_uri") or "")),
-    }
+    return Registry(
+        versions=Table(title="Registered versions", columns=columns, rows=tuple(rows)),
+        decision=str(registered.get("decision") or ""),
+        tracking_uri=redact_credentials(str(registered.get("tracking_uri") or "")),
+    )
 
 
-def without_password(uri: str) -> str:
-    """Return an address with the user and password cut out: a report is passed around."""
-    address = urlsplit(uri)
-    if "@" not in address.netloc:
-        return uri
-    return urlunsplit(address._replace(netloc=address.netloc.rpartition("@")[2]))
-
-
-def as_yaml(tree: Mapping[str, Any]) -> str:
-    """Return params as YAML text in the order of their models, nothing written ``null``."""
+def to_yaml(tree: Mapping[str, Any]) -> str:
+    """Return params as YAML text in the order of their models, with None written as ``null``."""
     from ruamel.yaml import YAML
     from ruamel.yaml.representer import RoundTripRepresenter
 
     class Representer(RoundTripRepresenter):
-        """One of its own, because a representer is registered with its class."""
+        """A class of its own, because representers are registered with the class."""
 
     Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
     yaml = YAML()

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from yoyak.scoring.bootstrap import Interval
+from yoyak.scoring.bootstrap import Comparison, Interval
 from yoyak.scoring.results import SystemComparison
 
+NBSP = "\u00a0"
 
-def score(value: float | Interval | None) -> str:
-    """Return a score with three decimals; a dash for none."""
+
+def format_score(value: float | Interval | None) -> str:
+    """Return a score with three decimals; a dash for None."""
     if value is None:
         return "–"
     return f"{value.mean if isinstance(value, Interval) else value:.3f}"
 
 
-def signed(value: float | Interval | SystemComparison | None) -> str:
-    """Return a difference with its sign, a true minus."""
+def format_signed(value: float | Interval | SystemComparison | None) -> str:
+    """Return a difference with its sign, a true minus; a dash for None."""
     if value is None:
         return "–"
     if isinstance(value, SystemComparison):
@@ -23,26 +25,41 @@ def signed(value: float | Interval | SystemComparison | None) -> str:
     return "0.000" if text in ("+0.000", "-0.000") else text.replace("-", "−")
 
 
-def interval(value: Interval | None) -> str:
-    """Return ``low–high``."""
+def format_interval(value: Interval | None) -> str:
+    """Return ``low–high``; nothing for None."""
     return "" if value is None else f"{value.low:.3f}–{value.high:.3f}"
 
 
-def signed_interval(value: Interval | SystemComparison | None) -> str:
-    """Return ``low to high`` with signs, where a dash would be read as a minus."""
+def format_signed_interval(value: Interval | Comparison | SystemComparison | None) -> str:
+    """Return ``low to high`` with signs, because a dash would look like a minus; nothing for None."""
     if value is None:
         return ""
-    found = value.gain if isinstance(value, SystemComparison) else value
-    return f"{signed(found.low)} to {signed(found.high)}"
+    ends = value.gain if isinstance(value, SystemComparison) else value
+    return f"{format_signed(ends.low)} to {format_signed(ends.high)}"
 
 
-def p_value(value: float) -> str:
-    """Return ``p ≤ 0.001``, which is about the least that 2,000 resamples can say, or ``p = 0.042``."""
-    return "p\u00a0≤\u00a00.001" if value <= 0.001 else f"p\u00a0=\u00a0{value:.3f}"
+def format_score_with_interval(value: Interval) -> str:
+    """Return ``mean (low–high)``."""
+    return f"{format_score(value)} ({format_interval(value)})"
 
 
-def count(value: object) -> str:
-    """Return a number with thousands apart, millions as ``1.2 M``; a dash for none."""
+def format_comparison(value: Comparison) -> str:
+    """Return ``difference (low to high)`` with signs."""
+    return f"{format_signed(value.difference)} ({format_signed_interval(value)})"
+
+
+def format_p_value(value: float) -> str:
+    """Return ``p ≤ 0.001``, about the smallest that 2,000 resamples can show, or ``p = 0.042``."""
+    return f"p{NBSP}≤{NBSP}0.001" if value <= 0.001 else f"p{NBSP}={NBSP}{value:.3f}"
+
+
+def format_p_cell(value: float) -> str:
+    """Return a p-value for a column that is named p: ``≤ 0.001`` or ``0.042``."""
+    return format_p_value(value).removeprefix(f"p{NBSP}").removeprefix(f"={NBSP}")
+
+
+def format_count(value: object) -> str:
+    """Return a number with thousands separators, millions as ``1.2 M``; a dash for None."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return "–" if value is None or value == "" else str(value)
     if value >= 1e9:
@@ -52,8 +69,8 @@ def count(value: object) -> str:
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
 
 
-def duration(value: object) -> str:
-    """Return seconds as ``48 s``, ``1 min 32 s`` or ``2 h 05 min``."""
+def format_duration(value: object) -> str:
+    """Return seconds as ``48 s``, ``1 min 32 s`` or ``2 h 05 min``; a dash for what is not a number."""
     if not isinstance(value, int | float):
         return "–"
     seconds = round(value)
@@ -64,6 +81,6 @@ def duration(value: object) -> str:
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
-def share(value: float | None) -> str:
-    """Return a part of one as ``16 %``; a dash for none."""
-    return "–" if value is None else f"{value * 100:.0f}\u00a0%".replace("-", "−")
+def format_share(value: float | None) -> str:
+    """Return a fraction as ``16 %``; a dash for None."""
+    return "–" if value is None else f"{value * 100:.0f}{NBSP}%".replace("-", "−")

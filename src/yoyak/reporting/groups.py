@@ -30,7 +30,7 @@ COLUMNS = {
 }
 TOPICS = 24
 SMALLEST = 2
-"""Dialogues that a topic must have to be shown: one has no spread."""
+"""Dialogues that a topic must have to be shown, because a single one has no spread."""
 
 
 def read_scores(path: Path) -> pd.DataFrame:
@@ -45,39 +45,39 @@ def read_scores(path: Path) -> pd.DataFrame:
         raise UserError(f"evaluation/dialogues.csv cannot be read: {' '.join(str(error).split())}.") from error
 
 
-def groupings(
+def make_groupings(
     table: pd.DataFrame, part: Part, metric: str, systems: Sequence[str], best: str, confidence: float
 ) -> tuple[Grouping, ...]:
     """Return the dialogues of the headline's part by length and, where they have topics, by topic."""
     rows = table[(table["split"] == part.split) & table["system"].isin(systems)]
-    found = [_by_length(rows, metric, systems, confidence), _by_topic(rows, metric, systems, best, confidence)]
-    return tuple(grouping for grouping in found if grouping.groups)
+    both = [_by_length(rows, metric, systems, confidence), _by_topic(rows, metric, systems, best, confidence)]
+    return tuple(grouping for grouping in both if grouping.groups)
 
 
 def _by_length(rows: pd.DataFrame, metric: str, systems: Sequence[str], confidence: float) -> Grouping:
     lengths = rows.drop_duplicates("fname")
     bins = length_bins(lengths["turns"].tolist(), lengths["dialogue_chars"].tolist())
-    places = rows["fname"].map(dict(zip(lengths["fname"], bins.indices, strict=True)))
-    found = [
-        _group(label, rows[places == place], metric, systems, confidence) for place, label in enumerate(bins.labels)
+    row_bins = rows["fname"].map(dict(zip(lengths["fname"], bins.indices, strict=True)))
+    groups = [
+        _group(label, rows[row_bins == index], metric, systems, confidence) for index, label in enumerate(bins.labels)
     ]
-    return Grouping(by=bins.by, groups=tuple(found), hidden=0)
+    return Grouping(by=bins.by, groups=tuple(groups), hidden=0)
 
 
 def _by_topic(rows: pd.DataFrame, metric: str, systems: Sequence[str], best: str, confidence: float) -> Grouping:
-    """Return the most frequent topics, the one that the best member does best on first."""
+    """Return the most frequent topics, in the order of the best member's scores on them."""
     sizes = rows.drop_duplicates("fname")["topic"].value_counts()
     sizes = sizes[sizes.index != ""]
     known = sorted(((-int(n), str(topic)) for topic, n in sizes.items() if n >= SMALLEST))
     shown = {topic for _, topic in known[:TOPICS]}
     inside = rows[rows["topic"].isin(shown)]
-    found = [_group(str(topic), part, metric, systems, confidence) for topic, part in inside.groupby("topic")]
-    found.sort(key=lambda group: (-group.scores[best].mean if best in group.scores else 0.0, group.label))
-    return Grouping(by="topic", groups=tuple(found), hidden=len(sizes) - len(found))
+    groups = [_group(str(topic), part, metric, systems, confidence) for topic, part in inside.groupby("topic")]
+    groups.sort(key=lambda group: (-group.scores[best].mean if best in group.scores else 0.0, group.label))
+    return Grouping(by="topic", groups=tuple(groups), hidden=len(sizes) - len(groups))
 
 
 def _group(label: str, rows: pd.DataFrame, metric: str, systems: Sequence[str], confidence: float) -> Group:
-    """Return each system's mean with a normal interval: a bootstrap per group would say no more."""
+    """Return each system's mean with a normal interval; a bootstrap per group would show no more."""
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     scores = {}
     for system, values in rows.groupby("system")[metric]:

@@ -1,21 +1,28 @@
-"""A matplotlib figure as SVG in two forms.
+"""A chart as two SVG files, one for light pages and one for dark ones: each matplotlib's own, and complete in itself.
 
-The inline one takes its colours from the page's CSS variables, so that it follows the reader's light or dark scheme,
-and its font from the page. The file for Markdown carries the colours it was drawn in and a white ground of its own.
-Text is left as text, because matplotlib's own font has no Hangul and the reader's browser has.
+HTML shows them as images in data URIs, Markdown the light one as a file. Text is left as text, because matplotlib's
+own font has no Hangul and the reader's browser has.
 """
 
 from __future__ import annotations
 
+import base64
 import io
-import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import matplotlib as mpl
 from matplotlib.figure import Figure
 
-FONTS = "Pretendard, 'Apple SD Gothic Neo', 'Malgun Gothic', 'Noto Sans KR', 'Noto Sans CJK KR', sans-serif"
+from yoyak.reporting.palette import DARK, LIGHT, Palette
+
+MEASURED_FONT = "'DejaVu Sans'"
+"""The font that comes with matplotlib. Texts are measured in it on every machine, so that a chart is the same there."""
+SHOWN_FONTS = "Pretendard, 'Apple SD Gothic Neo', 'Malgun Gothic', 'Noto Sans KR', 'Noto Sans CJK KR', sans-serif"
+
+Draw = Callable[[Palette], Figure]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,53 +32,60 @@ class Chart:
     name: str
     title: str
     description: str
-    """What is to be seen, for those who do not see it."""
-    inline: str
-    file: str
+    """What it shows, for readers who cannot see it."""
+    light: str
+    """An SVG document on white."""
+    dark: str
 
 
-def to_chart(figure: Figure, variables: Mapping[str, str], name: str, title: str, description: str) -> Chart:
-    """Return a figure as SVG without what differs from run to run or would leak into a page around it.
+def render_chart(name: str, title: str, description: str, draw: Draw) -> Chart:
+    """Draw a figure in both palettes; the same figure gives the same bytes."""
+    light, dark = (_render(draw, palette, title, description) for palette in (LIGHT, DARK))
+    return Chart(name=name, title=title, description=description, light=light, dark=dark)
 
-    ``variables`` gives the CSS variable of each colour, written ``#rrggbb``. To be called in the rc_context that
-    the figure was made in, with ``svg.fonttype: none`` and a fixed ``svg.hashsalt``.
-    """
-    out = io.StringIO()
-    with warnings.catch_warnings():
+
+def data_uri(svg: str) -> str:
+    """Return an SVG document as the address of an image, so that a page needs no file beside it."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+
+
+def _render(draw: Draw, palette: Palette, title: str, description: str) -> str:
+    file = io.StringIO()
+    metadata = {"Title": title, "Description": description, "Date": None, "Creator": None}
+    with mpl.rc_context(_settings(palette)), warnings.catch_warnings():
         # matplotlib's own font has no Hangul; the reader's browser, which sets the text, does.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    svg = out.getvalue()
-    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
-    assert box, "matplotlib writes a viewBox"
-    body = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index(">", svg.index("<svg")) + 1 :], flags=re.DOTALL)
-    body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)
-    body = re.sub(r"<!--.*?-->\s*", "", body, flags=re.DOTALL)
-    body = re.sub(r"font-family: [^;\"]*;? ?", "", body)
-    body = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", body)
-    body = re.sub(r'\bid="(?![mp][0-9a-f]{10}")[^"]*"', "", body)
-    body = re.sub(r'((?:\bid="|url\(#|href="#)[mp])(?=[0-9a-f]{10})', rf"\g<1>-{name}-", body)
-    body = re.sub(r"(?<=\d\.\d{3})\d+", "", body).replace(" >", ">")
-    body = re.sub(r"\s*\n\s*", "\n", body)
-    size = f'viewBox="0 0 {box[1]} {box[2]}"'
-    shape = "stroke-linejoin: round; stroke-linecap: butt"
-    inline = body
-    for colour, variable in variables.items():
-        inline = inline.replace(colour, f"var({variable})")
-    label = _escape(description)
-    return Chart(
-        name=name,
-        title=title,
-        description=description,
-        inline=f'<svg {size} role="img" aria-label="{label}" style="{shape}">{inline}',
-        file=(
-            '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-            f'{size} width="{box[1]}" height="{box[2]}" role="img" aria-label="{label}" '
-            f'style="{shape}; font-family: {FONTS}">'
-            f'<rect width="100%" height="100%" fill="#ffffff"/>{body}'
-        ),
-    )
+        draw(palette).savefig(file, format="svg", metadata=metadata)
+    return file.getvalue().replace(MEASURED_FONT, SHOWN_FONTS)
 
 
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+def _settings(palette: Palette) -> dict[Any, Any]:
+    return {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "yoyak",
+        "text.parse_math": False,
+        "font.family": "DejaVu Sans",
+        "font.size": 10,
+        "figure.facecolor": palette.paper,
+        "axes.facecolor": "none",
+        "axes.edgecolor": palette.muted,
+        "axes.labelcolor": palette.muted,
+        "axes.titlecolor": palette.ink,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.spines.left": False,
+        "axes.linewidth": 0.8,
+        "grid.color": palette.grid,
+        "grid.linewidth": 0.8,
+        "xtick.color": palette.muted,
+        "ytick.color": palette.muted,
+        "xtick.major.size": 3,
+        "ytick.major.size": 0,
+        "text.color": palette.ink,
+        "legend.frameon": False,
+        "legend.fontsize": 9.5,
+        "legend.handlelength": 1.6,
+        "legend.columnspacing": 1.2,
+    }

@@ -1,15 +1,15 @@
-"""What the report shows: small frozen values between the files that are read and the pages that are written."""
+"""The content of the report: small frozen values between the files that are read and the pages that are written."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from yoyak.reporting.differences import Segment
 from yoyak.scoring.bootstrap import Interval
-from yoyak.scoring.results import Part, SystemComparison
+from yoyak.scoring.ensembles import EnsembleAnalysis
+from yoyak.scoring.results import Part, PrimaryScore, SystemComparison
 
 ScoreKey = tuple[str, str, str, str, str, str]
 """System, split, slice, granularity, multi-reference protocol, metric."""
@@ -22,12 +22,12 @@ class System:
     name: str
     kind: str
     series: int | None
-    """Place in the palette of the charts, or None for what they do not draw in colour."""
+    """Index in the palette of the charts; None if they do not draw it in colour."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """One logged quantity of one training: (epoch or step, value) in order."""
+    """One logged quantity of one training, as pairs of epoch or step and value, in order."""
 
     member: str
     series: int
@@ -36,7 +36,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Dialogues of one length or topic, and the mean score of each system on them."""
+    """Dialogues of similar length or of one topic, and the mean score of each system on them."""
 
     label: str
     n: int
@@ -45,12 +45,12 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grouping:
-    """The test dialogues cut into groups."""
+    """The test dialogues, cut into groups by length or by topic."""
 
     by: str
     groups: tuple[Group, ...]
     hidden: int
-    """Further groups that are too small or too many to show."""
+    """Number of further groups, which are too small or too many to show."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class Output:
     member: str
     segments: tuple[Segment, ...]
     reference: int
-    """Index of the nearest reference, which the segments are relative to; -1 where there is none."""
+    """Index of the nearest reference, which the segments are relative to; -1 if there is none."""
     scores: Mapping[str, float]
 
     @property
@@ -70,7 +70,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """A dialogue that is shown whole."""
+    """A dialogue that is shown in full."""
 
     part: Part
     fname: str
@@ -85,7 +85,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A plain table of ready strings; the first cell of a row names it."""
+    """A plain table of formatted cells; the first cell of a row names it."""
 
     title: str
     columns: tuple[str, ...]
@@ -93,7 +93,7 @@ class Table:
 
     @property
     def numeric(self) -> tuple[bool, ...]:
-        """Say of each column whether its cells are figures, to be set flush right."""
+        """For each column, whether its cells are figures, to be aligned right."""
         return tuple(
             all(re.match(r"(≤\s)?([+−]?[\d,.–]+|none|)(\s|$)", cell) for cell in cells)
             for cells in zip(*self.rows, strict=True)
@@ -102,17 +102,43 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ensembles:
-    """What the page says of ensembles."""
+    """What the page says about ensembles."""
 
     conclusion: str
     best: str
     """The ensemble that is best on dev."""
     results: tuple[Table, ...]
-    """The strategies of each part, the headline's first."""
+    """The strategies on each part, the headline's first."""
     contributions: Table
     agreement: Table | None
     lengths: Table
-    analysis: Mapping[str, Any]
+    analysis: EnsembleAnalysis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """What a training took, and how it ended; what was not logged is None."""
+
+    parameters: float | None = None
+    seconds: float | None = None
+    steps: float | None = None
+    samples_per_second: float | None = None
+    peak_memory_mb: float | None = None
+    device: str | None = None
+    train_loss: float | None = None
+    eval_loss: float | None = None
+    eval_combined: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registry:
+    """What was registered."""
+
+    versions: Table
+    decision: str
+    """The decision about the champion, in words; may be empty."""
+    tracking_uri: str
+    """Address of MLflow without its password; may be empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,37 +148,37 @@ class View:
     title: str
     folder: str
     weights: tuple[float, float, float]
-    primary: tuple[str, str, str]
-    """Granularity, multi-reference protocol and metric that models are chosen by."""
+    primary: PrimaryScore
     confidence: float
     bootstrap_samples: int
     systems: tuple[System, ...]
     parts: tuple[Part, ...]
-    """The part of the headline first, dev last."""
+    """The headline's part first, dev last."""
     granularities: tuple[str, ...]
     scores: Mapping[ScoreKey, Interval]
     comparisons: Mapping[tuple[str, str, Part, str], SystemComparison]
     """By system, against, part and metric."""
     best_member: str
     best_baseline: str
-    trainings: Mapping[str, Mapping[str, object]]
+    trainings: Mapping[str, Training]
+    """By member; those that were not trained here are absent."""
     curves: Mapping[str, tuple[Curve, ...]]
-    """``loss``, ``eval_loss`` and ``eval_combined``; a quantity that nobody logged has no curves."""
+    """By quantity: ``loss``, ``eval_loss`` and ``eval_combined``, as far as any member logged it."""
     curves_by: str
     """Unit of the curves' first coordinate: ``epoch`` or ``step``."""
     groupings: tuple[Grouping, ...]
     ensembles: Ensembles | None
-    """None where there are none."""
+    """None if there are none."""
     examples: tuple[Example, ...]
     splits: Table
     cleaning: tuple[Table, ...]
-    """What happened to the rows of the data files, by what `prepare` reported."""
-    findings: tuple[Table, ...]
-    """All of what `prepare` reported."""
-    registry: Mapping[str, object] | None
+    """What happened to the rows of the data files, according to `prepare`."""
+    preparation: tuple[Table, ...]
+    """Everything that `prepare` reported."""
+    registry: Registry | None
     params_text: str
     lineage: tuple[tuple[str, str], ...]
-    """Label and value of what this page was made from."""
+    """What this page was made from, as labels and values."""
 
     @property
     def headline(self) -> Part:
@@ -167,7 +193,8 @@ class View:
         return tuple(system for system in self.systems if system.kind == "member")
 
     @property
-    def yardsticks(self) -> tuple[System, ...]:
+    def baselines(self) -> tuple[System, ...]:
+        """The extractive baselines and the oracle."""
         return tuple(system for system in self.systems if system.kind in ("baseline", "oracle"))
 
     def score(
@@ -178,21 +205,21 @@ class View:
         granularity: str | None = None,
         protocol: str | None = None,
     ) -> Interval | None:
-        """Return a score, by the primary granularity and protocol unless told; None where there is none."""
+        """Return a score, by default of the primary granularity and protocol; None if there is none."""
         key = (
             system,
             part.split,
             part.slice,
-            granularity or self.primary[0],
-            protocol or self.primary[1],
+            granularity or self.primary.granularity,
+            protocol or self.primary.multi_reference,
             metric,
         )
         return self.scores.get(key)
 
     def comparison(self, system: str, against: str, part: Part, metric: str) -> SystemComparison | None:
-        """Return the paired difference of two systems, whichever way round it was written."""
-        found = self.comparisons.get((system, against, part, metric))
-        if found:
-            return found
-        turned = self.comparisons.get((against, system, part, metric))
-        return turned.swapped() if turned else None
+        """Return the paired difference of two systems, in whichever order they were compared; None if they were not."""
+        comparison = self.comparisons.get((system, against, part, metric))
+        if comparison:
+            return comparison
+        opposite = self.comparisons.get((against, system, part, metric))
+        return opposite.swapped() if opposite else None

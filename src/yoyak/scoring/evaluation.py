@@ -17,10 +17,11 @@ import numpy as np
 
 from yoyak.data.records import Dialogue
 from yoyak.errors import UserError, nearest
-from yoyak.files import atomic_path, write_json
+from yoyak.files import atomic_path
 from yoyak.params import Scoring
 from yoyak.scoring.baselines import BASELINES, extract_baseline, extract_oracle, split_turns
 from yoyak.scoring.bootstrap import Interval, bootstrap_intervals, paired_bootstraps
+from yoyak.scoring.ensembles import EnsembleAnalysis, write_analysis
 from yoyak.scoring.results import (
     ALL,
     DIALOGUES_FILE,
@@ -129,12 +130,15 @@ def evaluate_systems(
     )
 
 
-def write_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str], analysis: Mapping[str, Any]) -> None:
+def write_evaluation(
+    evaluation: Evaluation, folder: str | os.PathLike[str], analysis: EnsembleAnalysis | None = None
+) -> None:
     """Write summary.json, dialogues.csv and ensembles.json into ``folder``, which is replaced as a whole."""
     with atomic_path(folder) as work:
         work.mkdir()
         write_summary(evaluation.summary, work)
-        write_json(work / "ensembles.json", analysis)
+        if analysis is not None:
+            write_analysis(analysis, work)
         write_dialogue_scores(evaluation.dialogues, work / DIALOGUES_FILE)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from yoyak.data.records import Dialogue
     from yoyak.params import Scoring
     from yoyak.params.ensemble import Strategy
+    from yoyak.scoring.ensembles import EnsembleAnalysis
     from yoyak.scoring.evaluation import Predictions
 
 PREPARED, OUT = Path("prepared"), Path("evaluation")
@@ -32,9 +33,7 @@ class Scored:
     """Dialogues of each split."""
     best_member: str
     metrics: dict[str, dict[str, dict[str, float]]]
-    figures: dict[str, float | None]
-    """Those of the ensembles."""
-    analysis: dict[str, Any]
+    analysis: EnsembleAnalysis
     samples: list[dict[str, str]]
 
 
@@ -59,23 +58,23 @@ def run() -> None:
                 for split, values in parts.items()
                 for metric, value in values.items()
             }
-            run.log_metrics({**scores, **found.figures})
+            run.log_metrics({**scores, **found.analysis.headline_metrics()})
             run.log_table(found.samples)
             run.log_artifact(OUT)
             with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
-                for chart in ensemble_charts.draw(found.analysis).values():
-                    write_text(Path(temporary, f"{chart.name}.svg"), chart.file)
+                for chart in ensemble_charts.draw_charts(found.analysis).values():
+                    write_text(Path(temporary, f"{chart.name}.svg"), chart.light)
                 run.log_artifacts(temporary, "plots")
     best = found.best_member
     print(f"best member: {best}, combined ROUGE {found.metrics[best]['dev']['combined']:.4f} on dev")
-    print(found.analysis["conclusion"])
+    print(found.analysis.conclusion)
 
 
 def score(members: Sequence[str], strategies: Mapping[str, Strategy], scoring: Scoring, seed: int) -> Scored:
     """Write evaluation/ and metrics/evaluate.json, and return what is to be logged of them."""
     from yoyak.data.records import read_jsonl
     from yoyak.decoding.candidates import read_candidates
-    from yoyak.ensemble.analysis import analyse, figures
+    from yoyak.ensemble.analysis import analyse
     from yoyak.ensemble.splits import read_choices
     from yoyak.scoring.evaluation import evaluate_systems, headline_metrics, write_evaluation
 
@@ -93,7 +92,6 @@ def score(members: Sequence[str], strategies: Mapping[str, Strategy], scoring: S
         sizes={split: len(rows) for split, rows in splits.items()},
         best_member=evaluation.summary.best_member,
         metrics=found,
-        figures=figures(analysis),
         analysis=analysis,
         samples=samples(splits, {**predictions, **ensembles}, scoring.samples),
     )

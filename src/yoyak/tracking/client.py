@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
 
 from yoyak.errors import UserError
 from yoyak.tracking.uri import VARIABLE, sqlite_file, tracking_uri
@@ -149,7 +150,10 @@ def translate_mlflow_errors() -> Iterator[None]:
 
 def redact_credentials(uri: str) -> str:
     """Return a URI without the user name and password that it may contain."""
-    return re.sub(r"//[^/@]*@", "//", uri)
+    address = urlsplit(uri)
+    if "@" not in address.netloc:
+        return uri
+    return urlunsplit(address._replace(netloc=address.netloc.rpartition("@")[2]))
 
 
 def _sentence(error: Exception, uri: str) -> str:
