@@ -19,6 +19,7 @@ from yoyak import process
 from yoyak.tracking import lineage, runs
 from yoyak.tracking.client import connect, translate_mlflow_errors
 from yoyak.tracking.stage_run import StageRun
+from yoyak.tracking.sync import sync_runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,8 +38,12 @@ class TrainingRun:
 
 
 def find_training(receipt: lineage.Receipt) -> TrainingRun | None:
-    """Return the run that a receipt names, or the one that was rebuilt from it, or None."""
+    """Return the run that a receipt names, or the one that was rebuilt from it, or None.
+
+    What its training could not send while the tracking store was away is sent first.
+    """
     client = connect()
+    sync_runs()
     with translate_mlflow_errors():
         if _active_run(client, receipt.run_id):
             return TrainingRun(run_id=receipt.run_id, restored=False)

@@ -1,0 +1,77 @@
+"""`yoyak train` as a stage: its outputs, its run, and a tracking server that goes away in the middle of it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from mlflow_helpers import free_port, tracking_server
+from tiny_training import MASKS, ROWS, TEXTS, member
+from yoyak.data.records import write_jsonl
+from yoyak.models.tokenizers import train_tokenizer
+from yoyak.params import Tokenizer
+from yoyak.stages import train
+from yoyak.tracking import client, lineage
+from yoyak.tracking.sync import sync_runs
+
+
+@pytest.fixture
+def prepared(store, project: Path) -> Path:
+    """A project that `yoyak prepare` has run in, with a member that is evaluated after each of 16 updates."""
+    values = member("bart", num_epochs=4, evaluations=16, early_stopping_patience=16).model_dump()
+    tree = {"seed": 7, "tokenizers": {"bpe": {"type": "bpe", "vocab_size": 600}}, "members": {"bart": values}}
+    with (project / "params.yaml").open("w", encoding="utf-8") as out:
+        YAML().dump(tree, out)
+    folder = project / "prepared"
+    train_tokenizer(TEXTS, MASKS, Tokenizer(type="bpe", vocab_size=600)).save_pretrained(folder / "tokenizers" / "bpe")
+    (folder / "masks.txt").write_text("\n".join(MASKS), encoding="utf-8")
+    write_jsonl(folder / "train.jsonl", ROWS[:32])
+    write_jsonl(folder / "dev.jsonl", ROWS[32:])
+    return project
+
+
+@pytest.mark.slow
+def test_a_server_that_goes_away_during_a_training_costs_nothing(prepared: Path, monkeypatch, capsys) -> None:
+    port = free_port()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "by server")
+    with ExitStack() as server:
+        server.enter_context(tracking_server(port))
+
+        def stop_after_a_checkpoint() -> None:
+            while not list(prepared.glob("checkpoints/bart/checkpoint-*")):
+                time.sleep(0.01)
+            server.close()
+
+        stopping = threading.Thread(target=stop_after_a_checkpoint)
+        stopping.start()
+        train.run("bart")
+        stopping.join()
+    assert "run `yoyak sync`" in capsys.readouterr().err.splitlines()[-1]
+    assert (prepared / "models/bart/model.safetensors").is_file()
+    assert not (prepared / "checkpoints/bart").exists()
+    metrics = json.loads((prepared / "metrics/train_bart.json").read_text())
+    receipt = lineage.read_receipt(prepared / "receipts/bart.json")
+    with (prepared / "plots/curves_bart.csv").open(newline="") as file:
+        curves = [row for row in csv.DictReader(file) if row["eval_combined"]]
+    assert len(curves) == metrics["steps"] == 16
+
+    with tracking_server(port):
+        assert [result.problem for result in sync_runs()] == [None]
+        run = client.connect().get_run(receipt.run_id)
+        history = client.connect().get_metric_history(receipt.run_id, "eval_combined")
+        files = client.connect().list_artifacts(receipt.run_id, "plots")
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["truncated_summaries"] > 0
+    assert [file.path for file in files] == ["plots/curves_bart.csv"]
+    # The last one is the headline figure, logged without a step.
+    by_step = {metric.step: metric.value for metric in history if metric.step}
+    assert by_step == {int(row["step"]): pytest.approx(float(row["eval_combined"])) for row in curves}
