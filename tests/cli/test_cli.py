@@ -45,6 +45,14 @@ def test_the_command_line_is_frozen() -> None:
     assert command_line.describe() == command_line.FILE.read_text(encoding="utf-8"), said
 
 
+def test_the_help_of_no_verb_imports_anything_heavy() -> None:
+    heavy = [name for name in HEAVY if name != "pydantic"]
+    code = f"import sys, command_line; command_line.describe(); print([n for n in {heavy} if n in sys.modules])"
+    folder = Path(__file__).parent
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize("columns", [80, 120])
 def test_help_fits_the_terminal_and_has_no_colours_when_it_is_piped(
     columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

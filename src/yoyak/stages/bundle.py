@@ -20,7 +20,7 @@ def run(
     if out.is_dir():
         raise UserError(f"{output} is a folder: name a file in it.")
     if out.suffix.lower() != ".zip":
-        raise UserError(f"{output} does not end in .zip: name the file so that others know what it is.")
+        raise UserError(f"{output} does not end in .zip: give the file that ending so that others know what it is.")
     from yoyak.bundles.archive import write_bundle
 
     metadata = write_bundle(model, out)

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from yoyak import params
 from yoyak.errors import UserError
+from yoyak.models.spec import ONNX_FILE
 from yoyak.stages.arguments import ModelUri
 
 
@@ -24,7 +25,7 @@ def run(
 ) -> None:
     """Export a folder, or a model of MLflow, with the settings of params.yaml where there is one."""
     out = Path(output)
-    if out.exists() and not (out / "onnx.json").is_file():
+    if out.exists() and not (out / ONNX_FILE).is_file():
         raise UserError(f"{out} exists and does not hold an exported model: name a new folder.")
     settings = params.load_or_default().export
     if precision is not None:

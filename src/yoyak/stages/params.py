@@ -1,4 +1,4 @@
-"""yoyak params: the effective params and where each comes from."""
+"""yoyak params: every value in effect and where it comes from."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ def run(*, file: Annotated[str, Parameter(help="A params file.")] = PARAMS_FILE)
     """Print one line for each value: key, value, and default, the file's name or the variable behind it."""
     tree, sources = effective(file, os.environ, Params)
     rows = list(_rows(validate(tree, file), tree, (), file, sources))
-    width = max(len(key) for key, _, _ in rows)
-    values = min(60, max(len(value) for _, value, _ in rows))
+    key_width = max(len(key) for key, _, _ in rows)
+    value_width = min(60, max(len(value) for _, value, _ in rows))
     for key, value, source in rows:
-        print(f"{key:{width}}  {value:{values}}  {source}")
+        print(f"{key:{key_width}}  {value:{value_width}}  {source}")
 
 
 def _rows(
     value: Any, given: Any, path: tuple[str, ...], file: str, sources: dict[tuple[str, ...], str]
 ) -> Iterator[tuple[str, str, str]]:
-    """Walk the typed values beside the tree that was given."""
-    inner = dict(value) if isinstance(value, BaseModel) else value
-    if isinstance(inner, dict) and inner:
-        for key, below in inner.items():
-            yield from _rows(below, given.get(key) if isinstance(given, dict) else None, (*path, key), file, sources)
+    """Yield key, value and source of every typed value; ``given`` is what the file and the environment say there."""
+    plain = dict(value) if isinstance(value, BaseModel) else value
+    if isinstance(plain, dict) and plain:
+        for key, child in plain.items():
+            given_child = given.get(key) if isinstance(given, dict) else None
+            yield from _rows(child, given_child, (*path, key), file, sources)
         return
     source = sources.get(path, "default" if given is None else file)
-    plain = isinstance(inner, str) and inner.strip() == inner != "" and inner.isprintable()
-    yield ".".join(path), inner if plain else json.dumps(inner, ensure_ascii=False), source
+    is_word = isinstance(plain, str) and plain.strip() == plain != "" and plain.isprintable()
+    yield ".".join(path), plain if is_word else json.dumps(plain, ensure_ascii=False), source

@@ -1,4 +1,4 @@
-"""yoyak preset: put one of presets/ in the place of params.yaml."""
+"""yoyak preset: replace params.yaml with one of presets/."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""yoyak serve: answer requests over HTTP, with one process that has all cores unless more are asked for."""
+"""yoyak serve: answer HTTP requests with a model, in one process that uses all cores unless --workers says more."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ def run(
 
     port = launch.check_port(host, port)
     with (
-        target.open_target(model) as what,
-        launch.running_server(what, host=host, port=port, workers=workers) as server,
+        target.open_target(model) as opened,
+        launch.running_server(opened, host=host, port=port, workers=workers) as server,
     ):
         processes = f"{workers} process{'es' if workers > 1 else ''} of {server.threads} thread"
-        print(f"{what.name} answers at {server.url} ({what.variant}; {processes}{'s' if server.threads > 1 else ''})")
-        limits = what.serving
+        processes += "s" if server.threads > 1 else ""
+        print(f"{opened.name} answers at {server.url} ({opened.variant}; {processes})")
+        limits = opened.serving
         print(
             f"A request has at most {limits.max_rows} dialogues of {limits.max_chars} characters; {limits.queue_size} "
-            f"may wait, {what.batch_size} are summarized at once."
+            f"may wait, {opened.batch_size} are summarized at once."
         )
         print(launch.exposure_warning(host, port), end="")
         print(f"Log: {server.log}. Ctrl-C ends it. Try it in another terminal:\n")
