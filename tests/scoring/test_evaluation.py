@@ -14,8 +14,9 @@ from yoyak.errors import UserError
 from yoyak.params import Scoring
 from yoyak.scoring.baselines import BASELINES
 from yoyak.scoring.evaluation import Evaluation, evaluate_systems, headline_metrics, write_evaluation
+from yoyak.scoring.metrics import METRICS
 from yoyak.scoring.results import Part, PrimaryScore, read_evaluation
-from yoyak.scoring.rouge import METRICS, Protocol, rouge
+from yoyak.scoring.rouge import Protocol, rouge
 
 SCORING = Scoring(granularities=["syllable", "eojeol"], bootstrap_samples=200)
 WORDS = "저녁에 영화를 보고 극장 앞에서 만나 표를 예매하고 일곱 시에 친구와 커피를 마신다"

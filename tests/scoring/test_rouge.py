@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 
 from yoyak.korean.masks import MASK
-from yoyak.scoring.rouge import METRICS, f1, reference_scores, rouge
+from yoyak.scoring.metrics import METRICS
+from yoyak.scoring.rouge import f1, reference_scores, rouge
 
 KOREAN = ["eojeol", "morpheme", "syllable"]
 WEIGHTS = (0.33, 0.33, 0.34)

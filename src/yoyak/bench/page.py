@@ -11,9 +11,9 @@ from yoyak.bench.batch_size import LARGEST, PAYS
 from yoyak.bench.variants import EXPORTED, title
 from yoyak.reporting import render
 from yoyak.reporting.formats import format_p_value, format_score, format_signed, format_signed_interval
-from yoyak.reporting.render import METRIC_NAMES
 from yoyak.reporting.view import Table
 from yoyak.scoring.bootstrap import Interval
+from yoyak.scoring.metrics import METRIC_LABELS
 
 HERE = Path(__file__).parent
 TYPES = {"int8": "8-bit integers", "int4": "4-bit integers", "float": "float", "int64": "other"}
@@ -134,7 +134,7 @@ def _rouge(quality: Mapping[str, Any]) -> Table:
         gain = Interval(mean=found["difference"], low=found["low"], high=found["high"], n=found["n"])
         rows.append(
             (
-                METRIC_NAMES[name],
+                METRIC_LABELS[name],
                 format_score(found["exported"]),
                 format_score(found["fp32"]),
                 format_signed(gain),

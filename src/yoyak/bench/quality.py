@@ -50,7 +50,8 @@ def compare(
 ) -> dict[str, Any]:
     """Return mean ROUGE of both and the paired difference, exported less fp32, by metric, and how many texts differ."""
     from yoyak.scoring.bootstrap import paired_bootstrap
-    from yoyak.scoring.rouge import METRICS, rouge
+    from yoyak.scoring.metrics import METRICS
+    from yoyak.scoring.rouge import rouge
 
     def score(texts: Sequence[str]) -> dict[str, Any]:
         return rouge(

@@ -109,7 +109,8 @@ def score_texts(
     if not indices:
         return None
     from yoyak.scoring.bootstrap import bootstrap_intervals, paired_bootstrap
-    from yoyak.scoring.rouge import METRICS, rouge
+    from yoyak.scoring.metrics import METRICS
+    from yoyak.scoring.rouge import rouge
 
     bootstrap: dict[str, Any] = {
         "samples": scoring.bootstrap_samples,

@@ -41,8 +41,9 @@ from yoyak.scoring.ensembles import (
     StrategyResult,
 )
 from yoyak.scoring.evaluation import DEV, Evaluation, index_parts
+from yoyak.scoring.metrics import METRICS
 from yoyak.scoring.results import DIGITS, rounded
-from yoyak.scoring.rouge import METRICS, reference_scores
+from yoyak.scoring.rouge import reference_scores
 from yoyak.scoring.tokenize import tokenizer
 
 Scores = np.ndarray

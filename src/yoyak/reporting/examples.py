@@ -16,9 +16,9 @@ from yoyak.errors import UserError
 from yoyak.korean.masks import MASK
 from yoyak.reporting.differences import Segment, compare, nearest_reference
 from yoyak.reporting.view import Example, Output
+from yoyak.scoring.metrics import METRICS
 from yoyak.scoring.results import Part
 
-METRICS = ("rouge1", "rouge2", "rougeL", "combined")
 SHOWN_CHARS = 4000
 """A longer dialogue is cut after a turn, so that a huge one does not bloat the page."""
 SPEAKER = re.compile(rf"((?i:{MASK.pattern})|[^\s:#][^:#]{{0,24}}):\s*")

@@ -13,6 +13,7 @@ from yoyak.errors import UserError
 from yoyak.reporting.view import Group, Grouping
 from yoyak.scoring.bins import length_bins
 from yoyak.scoring.bootstrap import Interval
+from yoyak.scoring.metrics import METRICS
 from yoyak.scoring.results import Part
 
 COLUMNS = {
@@ -23,10 +24,7 @@ COLUMNS = {
     "turns": int,
     "dialogue_chars": int,
     "system": str,
-    "rouge1": float,
-    "rouge2": float,
-    "rougeL": float,
-    "combined": float,
+    **dict.fromkeys(METRICS, float),
 }
 TOPICS = 24
 SMALLEST = 2

@@ -26,11 +26,10 @@ from yoyak.reporting.palette import GLYPHS, css_variables
 from yoyak.reporting.svg import Chart, data_uri
 from yoyak.reporting.view import View
 from yoyak.scoring.bootstrap import Interval
+from yoyak.scoring.metrics import COMPARED_METRICS, METRIC_LABELS, METRICS
 from yoyak.scoring.results import Part, SystemComparison
 
 HERE = Path(__file__).parent
-METRIC_NAMES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "combined": "combined"}
-COMPARED_METRICS = ("combined", "rouge1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +62,7 @@ def write_report(view: View, out: Path) -> None:
     env = make_environment(HERE)
     values = {
         "view": view,
+        "metrics": METRICS,
         "charts": drawn,
         "verdict": _verdict(view),
         "glance": [_glance(view, part) for part in view.parts],
@@ -112,7 +112,7 @@ def make_environment(*folders: Path) -> Environment:
         "count": format_count,
         "duration": format_duration,
         "glyph": lambda series: "○" if series is None else GLYPHS[series],
-        "metric": lambda name: METRIC_NAMES.get(name, name),
+        "metric": lambda name: METRIC_LABELS.get(name, name),
         "lang": lang_attribute,
         "md": escape_markdown,
         "marked": mark_html,

@@ -75,7 +75,7 @@ def extract_oracle(
         @cache
         def score(indices: TurnIndices) -> float:
             joined = [token for index in indices for token in tokens[index]]
-            return float(reduce([np.dot(weights, f1(joined, target)) for target in targets]))
+            return float(reduce([np.dot(weights, f1(joined, target)[: len(weights)]) for target in targets]))
 
         greedy = _search_greedily(len(turns), score)
         return _join(turns, max([greedy, *(pick(turns) for pick in BASELINES.values())], key=score))

@@ -22,6 +22,7 @@ from yoyak.params import Scoring
 from yoyak.scoring.baselines import BASELINES, extract_baseline, extract_oracle, split_turns
 from yoyak.scoring.bootstrap import Interval, bootstrap_intervals, paired_bootstraps
 from yoyak.scoring.ensembles import EnsembleAnalysis, write_analysis
+from yoyak.scoring.metrics import COMPARED_METRICS, METRICS
 from yoyak.scoring.results import (
     ALL,
     DIALOGUES_FILE,
@@ -37,7 +38,7 @@ from yoyak.scoring.results import (
     write_dialogue_scores,
     write_summary,
 )
-from yoyak.scoring.rouge import METRICS, PROTOCOLS, reference_scores
+from yoyak.scoring.rouge import PROTOCOLS, reference_scores
 
 Predictions = Mapping[str, Mapping[str, Mapping[str, str]]]
 """Summaries by system, split and fname."""
@@ -46,7 +47,6 @@ DEV = "dev"
 ORACLE = "oracle"
 BEST_BASELINE = "best_baseline"
 COMBINED = METRICS.index("combined")
-COMPARED_METRICS = ("combined", "rouge1")
 MAX_PAIRED_MEMBERS = 9
 """Up to so many members are all compared with each other; of more, each is compared with the best one."""
 
@@ -295,5 +295,5 @@ def _score_dialogues(
     for dialogue, (split, row) in enumerate(rows):
         metadata = (split, row.fname, row.slice, row.topic, len(split_turns(row.dialogue)), len(row.dialogue))
         for index, system in enumerate(systems):
-            scores = (round(float(value), DIGITS) for value in primary[:, index, dialogue])
-            yield DialogueScores(*metadata, system, *scores)
+            scores = tuple(round(float(value), DIGITS) for value in primary[:, index, dialogue])
+            yield DialogueScores(*metadata, system, scores)

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from yoyak.errors import UserError
 from yoyak.files import write_json
 from yoyak.scoring.bootstrap import Comparison, Interval
+from yoyak.scoring.metrics import METRICS
 
 SUMMARY_FILE, DIALOGUES_FILE = "summary.json", "dialogues.csv"
 ALL = "all"
@@ -116,10 +117,12 @@ class DialogueScores(NamedTuple):
     turns: int
     dialogue_chars: int
     system: str
-    rouge1: float
-    rouge2: float
-    rougeL: float  # noqa: N815
-    combined: float
+    scores: tuple[float, ...]
+    """By `METRICS`."""
+
+    @property
+    def combined(self) -> float:
+        return self.scores[METRICS.index("combined")]
 
 
 def write_summary(summary: EvaluationSummary, folder: str | os.PathLike[str]) -> None:
@@ -150,8 +153,8 @@ def write_dialogue_scores(dialogues: Iterable[DialogueScores], path: str | os.Pa
     """Write one CSV row for each dialogue and system."""
     with Path(path).open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(DialogueScores._fields)
-        writer.writerows(dialogues)
+        writer.writerow([*DialogueScores._fields[:-1], *METRICS])
+        writer.writerows([*row[:-1], *row.scores] for row in dialogues)
 
 
 def rounded(value: Figures) -> Figures:

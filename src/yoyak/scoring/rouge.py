@@ -28,9 +28,9 @@ from rapidfuzz.distance import LCSseq
 from rouge_score import scoring
 from tqdm import tqdm
 
+from yoyak.scoring.metrics import METRICS
 from yoyak.scoring.tokenize import tokenizer
 
-METRICS = ("rouge1", "rouge2", "rougeL", "combined")
 CHUNK = 500
 
 Protocol = Literal["mean", "max"]
@@ -97,14 +97,14 @@ def reference_scores(
     predicted = [next(tokens) for _ in predictions]
     work = [(prediction, [next(tokens) for _ in row]) for prediction, row in zip(predicted, references, strict=True)]
     values = np.empty((sum(len(row) for row in references), len(METRICS)))
-    values[:, :3] = np.reshape(list(_scores(work, processes, f"{granularity} ROUGE")), (-1, 3))
-    values[:, 3] = sum(weight * values[:, column] for column, weight in enumerate(weights))
+    values[:, :-1] = np.reshape(list(_scores(work, processes, f"{granularity} ROUGE")), (-1, len(METRICS) - 1))
+    values[:, -1] = sum(weight * values[:, column] for column, weight in enumerate(weights))
     starts = np.cumsum([0, *(len(row) for row in references)], dtype=int)[:-1]
     return ReferenceScores(values=values, starts=starts)
 
 
-def f1(prediction: Tokens, reference: Tokens) -> tuple[float, float, float]:
-    """Return the F1 of ROUGE-1, ROUGE-2 and ROUGE-L between two lists of tokens."""
+def f1(prediction: Tokens, reference: Tokens) -> tuple[float, ...]:
+    """Return the F1 of two lists of tokens by each of `METRICS` but ``combined``."""
     predicted, expected = _ngrams(tuple(prediction)), _ngrams(tuple(reference))
     rouge1, rouge2 = (_ngram_f1(*pair) for pair in zip(predicted, expected, strict=True))
     common = LCSseq.similarity(reference, prediction)
@@ -139,10 +139,10 @@ def lcs_lengths(tokens: Sequence[Sequence[str]]) -> np.ndarray:
 Work = list[tuple[Tokens, list[Tokens]]]
 
 
-def _scores(work: Work, processes: int, name: str) -> Iterator[tuple[float, float, float]]:
+def _scores(work: Work, processes: int, name: str) -> Iterator[tuple[float, ...]]:
     chunks = [work[start : start + CHUNK] for start in range(0, len(work), CHUNK)]
     with ExitStack() as stack:
-        scores: Iterable[list[tuple[float, float, float]]] = map(_score_chunk, chunks)
+        scores: Iterable[list[tuple[float, ...]]] = map(_score_chunk, chunks)
         if processes > 1:
             # A forked child would inherit locks that Kiwi's and torch's threads hold.
             context = multiprocessing.get_context("spawn")
@@ -154,5 +154,5 @@ def _scores(work: Work, processes: int, name: str) -> Iterator[tuple[float, floa
             progress.update(len(chunk))
 
 
-def _score_chunk(work: Work) -> list[tuple[float, float, float]]:
+def _score_chunk(work: Work) -> list[tuple[float, ...]]:
     return [f1(prediction, reference) for prediction, references in work for reference in references]

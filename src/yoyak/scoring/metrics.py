@@ -1,0 +1,9 @@
+"""The metrics that every system is scored by; `yoyak.scoring.rouge` computes them."""
+
+from __future__ import annotations
+
+METRIC_LABELS = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "combined": "combined"}
+"""Names in files, and labels in the report; ``combined``, the weighted sum of the first three, is last."""
+METRICS = tuple(METRIC_LABELS)
+COMPARED_METRICS = ("combined", "rouge1")
+"""Metrics by which systems are compared pairwise."""
