@@ -41,4 +41,4 @@ lock: $(STAMP) ## resolve requirements.lock anew
 	sed -i 's/^\(torch==[^+]*\)+.*/\1/' requirements.lock
 
 clean: ## remove what the pipeline and the tests made, but neither data, runs nor the environment
-	rm -rf prepared models predictions ensembles/*/ evaluation exports bench report receipts registry checkpoints logs .pytest_cache .ruff_cache .mypy_cache
+	rm -rf prepared bases models training predictions ensembles evaluation exports bench report receipts registry checkpoints logs .pytest_cache .ruff_cache .mypy_cache

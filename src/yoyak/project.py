@@ -1,4 +1,4 @@
-"""Where the project is, and where its pipeline keeps what it reads and writes."""
+"""Where the project is, and every path that its pipeline reads and writes, relative to it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,107 @@ import os
 from pathlib import Path
 
 MARKERS = ("dvc.yaml", "params.yaml")
+
+PREPARED = Path("prepared")
+TRAIN_SPLIT = PREPARED / "train.jsonl"
+EVAL_SPLITS = PREPARED / "eval"
+"""A folder with a file for each split but train: dev, test and any further test sets."""
+DEV_SPLIT = EVAL_SPLITS / "dev.jsonl"
+MASKS = PREPARED / "masks.txt"
+TOKENIZERS = PREPARED / "tokenizers"
+PREPARE_REPORT = PREPARED / "report.json"
+
+PRETRAINED = Path("pretrained")
+"""Local checkpoints that members start from."""
+BASES = Path("bases")
+BASE_TOKENIZER = "tokenizer"
+"""Folder of a member's own tokenizer, in that of its base."""
+MODELS = Path("models")
+PREDICTIONS = Path("predictions")
+ENSEMBLES = Path("ensembles")
+ENSEMBLES_README = ENSEMBLES / "README.md"
+EVALUATION = Path("evaluation")
+RECEIPTS = Path("receipts")
+TRAINING = Path("training")
+METRICS = Path("metrics")
+SCORES = METRICS / "scores"
+"""A file for each system: its headline scores."""
+PLOTS = Path("plots")
+REGISTERED = Path("registry", "registered.json")
+REPORT = Path("report")
+EXPORTS = Path("exports")
+BENCH = Path("bench")
+CHECKPOINTS = Path("checkpoints")
+"""Where a training that was interrupted goes on from."""
+LOGS = Path("logs")
+DVC_LOCK = Path("dvc.lock")
+REQUIREMENTS = Path("requirements.lock")
+
+
+def split_file(split: str) -> Path:
+    """Return the file of a prepared split."""
+    return TRAIN_SPLIT if split == "train" else EVAL_SPLITS / f"{split}.jsonl"
+
+
+def eval_splits() -> dict[str, Path]:
+    """Return the files of all prepared splits but train, by name."""
+    return {path.stem: path for path in sorted(EVAL_SPLITS.glob("*.jsonl"))}
+
+
+def base_folder(member: str) -> Path:
+    """Return the folder with what a member's training starts from."""
+    return BASES / member
+
+
+def model_folder(member: str) -> Path:
+    """Return the folder of a trained member."""
+    return MODELS / member
+
+
+def predictions_folder(member: str) -> Path:
+    """Return the folder of a member's candidates, a file for each split."""
+    return PREDICTIONS / member
+
+
+def ensemble_folder(strategy: str) -> Path:
+    """Return the folder of a strategy's summaries, a file for each split."""
+    return ENSEMBLES / strategy
+
+
+def soup_folder(strategy: str) -> Path:
+    """Return the folder of the model that a soup is."""
+    return ensemble_folder(strategy) / "model"
+
+
+def export_folder(model: str) -> Path:
+    """Return the folder of an exported model."""
+    return EXPORTS / model
+
+
+def receipt_file(member: str) -> Path:
+    """Return the receipt of a member's training."""
+    return RECEIPTS / f"{member}.json"
+
+
+def training_file(member: str) -> Path:
+    """Return what was measured of a member's training; `training_metrics_file` has the few figures that DVC shows."""
+    return TRAINING / f"{member}.json"
+
+
+def training_metrics_file(member: str) -> Path:
+    """Return the headline figures of a member's training."""
+    return METRICS / f"train_{member}.json"
+
+
+def training_curves_file(member: str) -> Path:
+    """Return the curves of a member's training."""
+    return PLOTS / f"curves_{member}.csv"
+
+
+def checkpoints_folder(member: str) -> Path:
+    """Return the folder of the checkpoints of a member's training, which are deleted when it has ended."""
+    return CHECKPOINTS / member
+
 
 _EXPERIMENTS = (".dvc", "tmp", "exps")
 

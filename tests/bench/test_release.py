@@ -34,7 +34,7 @@ def made(store: Any, project: Path, subject: Subject) -> Any:
     shutil.copytree(subject.folder, "exports/bart")
     for member in ("bart", "other"):
         shutil.copytree(subject.source, Path("models", member))
-    write_jsonl("prepared/dev.jsonl", [Dialogue(fname="a", dialogue=TEXTS[0], summaries=("b",))])
+    write_jsonl("prepared/eval/dev.jsonl", [Dialogue(fname="a", dialogue=TEXTS[0], summaries=("b",))])
     rows = []
     for member in ("bart", "other"):
         with tracking.stage_run("train", member=member, params={}, inputs={}) as run:

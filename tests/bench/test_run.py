@@ -135,7 +135,7 @@ def test_quality_is_paired() -> None:
 def evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Dialogue], Generation]:
     """A member's predictions, and the lock file that says how they were made."""
     monkeypatch.chdir(tmp_path)
-    for folder in ("models/bart", "prepared"):
+    for folder in ("models/bart", "prepared/eval"):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "file").write_text(folder)
     dev = [Dialogue(fname=name, dialogue="x", summaries=("y",)) for name in "ab"]
@@ -153,7 +153,7 @@ def lock(generation: Generation) -> None:
         return {"path": path, "md5": lineage.digest(path)}
 
     stage = {
-        "deps": [entry("models/bart"), entry("prepared")],
+        "deps": [entry("models/bart"), entry("prepared/eval")],
         "params": {"params.yaml": {"generation": generation.model_dump(exclude_defaults=True)}},
         "outs": [entry("predictions/bart")],
     }
@@ -167,7 +167,7 @@ def test_what_was_evaluated_is_what_fp32_wrote(evaluated: tuple[list[Dialogue], 
     assert quality.evaluated_texts("soup", dev, generation) is None
 
 
-@pytest.mark.parametrize("changed", ["models/bart/file", "prepared/file", "predictions/bart/dev.jsonl"])
+@pytest.mark.parametrize("changed", ["models/bart/file", "prepared/eval/file", "predictions/bart/dev.jsonl"])
 def test_predictions_of_something_else_are_not_taken(
     changed: str, evaluated: tuple[list[Dialogue], Generation]
 ) -> None:

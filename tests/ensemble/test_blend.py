@@ -69,9 +69,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Dialogue(fname=f"s{number}", dialogue=row.dialogue[:80], summaries=(row.summaries[0][:30],))
         for number, row in enumerate(generate(18, 1, split="train"))
     ]
-    (folder / "prepared").mkdir()
-    for split, part in {"train": rows[:6], "dev": rows[6:12], "test": rows[12:]}.items():
-        write_jsonl(folder / "prepared" / f"{split}.jsonl", part)
+    (folder / "prepared/eval").mkdir(parents=True)
+    for split, part in {"dev": rows[6:12], "test": rows[12:]}.items():
+        write_jsonl(folder / "prepared/eval" / f"{split}.jsonl", part)
     texts = [text for row in rows for text in (row.dialogue, *row.summaries)]
     for number, (name, value) in enumerate(MEMBERS.items()):
         member = Member.model_validate(value)
@@ -111,7 +111,7 @@ def member(name: str) -> TorchSummarizer:
 
 
 def texts(summarizer: TorchSummarizer, split: str) -> list[list[str]]:
-    rows = read_jsonl(Path("prepared", f"{split}.jsonl"))
+    rows = read_jsonl(Path("prepared/eval", f"{split}.jsonl"))
     found = summarizer.summarize(
         [row.dialogue for row in rows], generation=params.load(params.Params).generation
     ).candidates
@@ -129,7 +129,7 @@ def test_soft_writes_what_the_members_write_together(store: Any) -> None:
     assert {path.name for path in Path("ensembles/soft").iterdir()} == {"dev.jsonl", "test.jsonl", "info.json"}
     together = SoftSummarizer([member("bart"), member("gpt2"), member("bart-b")], [1 / 3] * 3)
     for split in ("dev", "test"):
-        rows = read_jsonl(Path("prepared", f"{split}.jsonl"))
+        rows = read_jsonl(Path("prepared/eval", f"{split}.jsonl"))
         choices = read_choices(Path("ensembles/soft", f"{split}.jsonl"))
         assert [*choices] == [row.fname for row in rows]
         assert {(choice.member, choice.rank, len(choice.without)) for choice in choices.values()} == {("", 0, 0)}
@@ -146,7 +146,7 @@ def test_soft_writes_what_the_members_write_together(store: Any) -> None:
     assert [(run.info.status, run.data.tags["yoyak.member"]) for run in runs] == [("FINISHED", "soft")]
     assert runs[0].data.metrics["weight_bart"] == pytest.approx(1 / 3)
     assert runs[0].data.params["ensemble.models.soft.type"] == "soft"
-    assert {"input.prepared", "input.models/bart"} <= runs[0].data.tags.keys()
+    assert {"input.prepared/eval", "input.models/bart"} <= runs[0].data.tags.keys()
     logged = {file.path for file in store.list_artifacts(runs[0].info.run_id, "ensembles/soft")}
     assert logged == {f"ensembles/soft/{name}" for name in ("dev.jsonl", "test.jsonl", "info.json")}
 
@@ -158,7 +158,7 @@ def test_weights_are_given_or_found_on_dev() -> None:
     assert written("given", "test") == texts(SoftSummarizer([member("bart"), member("gpt2")], [0.75, 0.25]), "test")
 
     blend.run("dev")
-    dev, p = read_jsonl(Path("prepared/dev.jsonl")), params.load(params.Params)
+    dev, p = read_jsonl(Path("prepared/eval/dev.jsonl")), params.load(params.Params)
     scores = {name: dev_score(member(name), dev, p.generation, "syllable") for name in ("bart", "gpt2")}
     assert info("dev")["dev"] == pytest.approx(scores, abs=1e-6)
     total = sum(scores.values())
@@ -171,7 +171,7 @@ def test_fitted_weights_write_dev_without_having_seen_it() -> None:
 
     blend.run("fit")
     used = {name: member(name) for name in ("gpt2", "bart")}
-    dev = read_jsonl(Path("prepared/dev.jsonl"))
+    dev = read_jsonl(Path("prepared/eval/dev.jsonl"))
     weights, parts = fit_weights(used, dev, 5)
     assert info("fit")["weights"] == pytest.approx(weights)
     assert written("fit", "test") == texts(SoftSummarizer(list(used.values()), list(weights.values())), "test")
@@ -201,7 +201,7 @@ def test_a_soup_is_a_model_of_its_own() -> None:
 def test_the_greedy_soup_says_what_it_took_and_why(store: Any) -> None:
     blend.run("soup")
     about = info("soup")
-    dev, p = read_jsonl(Path("prepared/dev.jsonl")), params.load(params.Params)
+    dev, p = read_jsonl(Path("prepared/eval/dev.jsonl")), params.load(params.Params)
     scores = {name: dev_score(member(name), dev, p.generation, "syllable") for name in ("bart", "bart-b")}
     steps = about["steps"]
     assert {step["member"]: step["alone"] for step in steps} == pytest.approx(scores, abs=1e-6)
@@ -260,12 +260,13 @@ def test_what_is_wrong_elsewhere_is_said(made: Path) -> None:
         blend.run("soft")
     write(TREE)
     Path("prepared").unlink()
-    Path("prepared").mkdir()
-    (Path("prepared") / "test.jsonl").symlink_to(made / "prepared" / "test.jsonl")
+    splits = Path("prepared/eval")
+    splits.mkdir(parents=True)
+    (splits / "test.jsonl").symlink_to(made / splits / "test.jsonl")
     with pytest.raises(UserError, match="dev split"):
         blend.run("soft")
     Path("models").unlink()
-    (Path("prepared") / "dev.jsonl").symlink_to(made / "prepared" / "dev.jsonl")
+    (splits / "dev.jsonl").symlink_to(made / splits / "dev.jsonl")
     with pytest.raises((UserError, FileNotFoundError)):
         blend.run("soft")
 

@@ -84,13 +84,13 @@ def shrink(tree: dict[str, Any]) -> None:
 
 def make_project(folder: Path) -> Path:
     """Fill a folder with what a clone has, the default params shrunk, and 32 dialogues for data."""
-    for name in ("dvc.yaml", "params.yaml", "MLproject", ".gitignore", ".dvcignore"):
+    for name in ("dvc.yaml", "params.yaml", "requirements.lock", "MLproject", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, folder / name)
     (folder / "export").mkdir()
     shutil.copy(ROOT / "export/dvc.yaml", folder / "export/dvc.yaml")
     shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    (folder / "ensembles").mkdir()
-    (folder / "ensembles/.gitkeep").touch()
+    (folder / "pretrained").mkdir()
+    (folder / "pretrained/.gitkeep").touch()
     write_corpus(folder / "data", train=32, dev=8, test=10, seed=1)
     shutil.copy(folder / "data/dev.csv", folder / "data/handwritten.csv")
     edit(folder, shrink)

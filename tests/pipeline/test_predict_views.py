@@ -34,7 +34,7 @@ ROWS = [
 def member(store, project: Path, tiny_bart: Path) -> Path:
     shutil.copytree(tiny_bart, project / "models/bart")
     for split, rows in {"train": ROWS, "dev": ROWS, "test": ROWS[::-1]}.items():
-        write_jsonl(project / f"prepared/{split}.jsonl", rows)
+        write_jsonl(project / f"prepared/eval/{split}.jsonl", rows)
     return project
 
 
@@ -94,6 +94,6 @@ def test_views_do_not_depend_on_the_order_of_rows(member: Path) -> None:
 
 def test_truncation_is_counted_for_the_dialogues_and_not_for_their_views(member: Path, store) -> None:
     long = Dialogue(fname="cut", dialogue="\n".join([DIALOGUE] * 30))
-    write_jsonl(member / "prepared/dev.jsonl", [long, *ROWS])
+    write_jsonl(member / "prepared/eval/dev.jsonl", [long, *ROWS])
     predicted(member, 2)
     assert metrics(store)["dev_truncated"] == 1

@@ -20,7 +20,7 @@ from yoyak.data.samples import write_corpus
 from yoyak.decoding.candidates import read_candidates
 from yoyak.ensemble.splits import read_choices
 from yoyak.models.text import decode, encode_targets
-from yoyak.stages import blend, ensemble, evaluate, predict, prepare, register, report, train
+from yoyak.stages import base, blend, ensemble, evaluate, predict, prepare, register, report, train
 
 PRESETS = sorted(path.stem for path in (ROOT / "presets").glob("*.yaml"))
 ROWS = {"train": 32, "dev": 8, "test": 8}
@@ -71,7 +71,7 @@ def shrink_preset(tree: dict[str, Any], texts: list[str], folder: Path) -> None:
     shrink(tree)
     for member in tree["members"].values():
         if "checkpoint" in member:
-            checkpoint = folder / member["checkpoint"]
+            checkpoint = folder / "pretrained" / member["checkpoint"]
             CHECKPOINTS[member["checkpoint"]](texts, checkpoint)
             member["checkpoint"] = str(checkpoint)
 
@@ -87,6 +87,7 @@ def test_a_preset_runs(preset: str, project: Path, tmp_path: Path) -> None:
 
     prepare.run()
     for member in tree["members"]:
+        base.run(member)
         train.run(member)
         predict.run(member)
     strategies, models = tree["ensemble"]["strategies"], tree["ensemble"]["models"]
@@ -98,7 +99,7 @@ def test_a_preset_runs(preset: str, project: Path, tmp_path: Path) -> None:
     register.run()
     report.run()
 
-    splits = {path.stem: read_jsonl(path) for path in Path("prepared").glob("*.jsonl")}
+    splits = {path.stem: read_jsonl(path) for path in Path("prepared").rglob("*.jsonl")}
     references = [text for rows in splits.values() for row in rows for text in row.summaries]
     for member in tree["members"]:
         tokenizer = AutoTokenizer.from_pretrained(Path("models", member))

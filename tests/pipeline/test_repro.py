@@ -59,7 +59,7 @@ def test_runs_are_one_tree_with_lineage(finished: Path) -> None:
     assert train.info.status == "FINISHED"
     assert train.data.tags["mlflow.parentRunId"] == parents[0].info.run_id
     assert train.data.params["members.bart.learning_rate"] == "0.0015"
-    assert {"git.commit", "git.dirty", "seed", "device", "version.torch", "input.prepared"} <= set(train.data.tags)
+    assert {"git.commit", "git.dirty", "seed", "device", "version.torch", "input.bases/bart"} <= set(train.data.tags)
     assert {entry.dataset.name for entry in train.inputs.dataset_inputs} == {"train", "dev"}
     assert len(client(finished).get_metric_history(train.info.run_id, "loss")) > 1
     evaluate = next(run for run in found if run.info.run_name == "evaluate")

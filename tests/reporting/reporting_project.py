@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from yoyak import params
+from yoyak import params, project
 from yoyak.data.records import Dialogue, write_jsonl
 from yoyak.decoding.candidates import Candidate
 from yoyak.ensemble.analysis import analyse
@@ -124,12 +124,12 @@ def write_project(
             "peak_memory_mb": 812.0,
             "device": "cpu",
         }
-        write_json(root / f"metrics/train_{name}.json", metrics)
+        write_json(root / f"training/{name}.json", metrics)
         write_curves(
             root / f"plots/curves_{name}.csv", [(step, step / 20, 8 / step, step % 20 == 0) for step in range(5, 45, 5)]
         )
     for split, rows in splits.items():
-        write_jsonl(root / f"prepared/{split}.jsonl", rows)
+        write_jsonl(root / project.split_file(split), rows)
     report: dict[str, Any] = {
         "seed": 20,
         "files": {

@@ -137,7 +137,7 @@ def test_another_input_gives_another_digest(make_project: Project, tmp_path: Pat
     digest = re.compile(r"sha256 [0-9a-f]{12}")
     build(root, tmp_path / "out")
     before = digest.search((tmp_path / "out/report.md").read_text(encoding="utf-8"))
-    with (root / "metrics/train_t5.json").open("a", encoding="utf-8") as file:
+    with (root / "training/t5.json").open("a", encoding="utf-8") as file:
         file.write("\n")
     build(root, tmp_path / "out")
     after = digest.search((tmp_path / "out/report.md").read_text(encoding="utf-8"))
@@ -174,7 +174,7 @@ def test_one_member_and_no_extra_split(make_project: Project, tmp_path: Path) ->
     for name in (
         "registry/registered.json",
         "prepared/report.json",
-        "metrics/train_bart.json",
+        "training/bart.json",
         "plots/curves_bart.csv",
     ):
         (root / name).unlink()
@@ -212,7 +212,7 @@ def test_many_members_are_all_in_the_tables_and_few_in_the_charts(make_project: 
         ("evaluation/dialogues.csv", r"evaluation/dialogues\.csv is missing.*evaluate"),
         ("evaluation/ensembles.json", r"evaluation/ensembles\.json is missing.*evaluate"),
         ("predictions/t5/test.jsonl", r"predictions/t5/test\.jsonl is missing.*predict@t5"),
-        ("prepared/test.jsonl", r"prepared/test\.jsonl is missing.*prepare"),
+        ("prepared/eval/test.jsonl", r"prepared/eval/test\.jsonl is missing.*prepare"),
         ("params.yaml", r"params\.yaml is missing"),
     ],
 )
@@ -266,7 +266,7 @@ def test_numbers_like_names_stay_names(make_project: Project, tmp_path: Path) ->
     root = make_project()
     for path in [
         *root.glob("predictions/*/*.jsonl"),
-        *root.glob("prepared/*.jsonl"),
+        *root.glob("prepared/**/*.jsonl"),
         root / "evaluation/dialogues.csv",
     ]:
         path.write_text(path.read_text(encoding="utf-8").replace("test_", "00"), encoding="utf-8")

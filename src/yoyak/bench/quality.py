@@ -8,12 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from yoyak import project
 from yoyak.data.records import Dialogue
 from yoyak.decoding.candidates import read_candidates
 from yoyak.params import Generation, Scoring
 from yoyak.tracking import lineage
-
-LOCK = Path("dvc.lock")
 
 
 def evaluated_texts(member: str, dev: Sequence[Dialogue], generation: Generation) -> list[str] | None:
@@ -22,16 +21,16 @@ def evaluated_texts(member: str, dev: Sequence[Dialogue], generation: Generation
     None where that model is no member of the pipeline, or dvc.lock does not say that these predictions are of this
     model, these dialogues and this way of writing.
     """
-    folder = Path("predictions", member)
-    if not (folder / "dev.jsonl").is_file() or not LOCK.is_file():
+    folder = project.predictions_folder(member)
+    if not (folder / "dev.jsonl").is_file() or not project.DVC_LOCK.is_file():
         return None
     from ruamel.yaml import YAML
 
-    entry = YAML(typ="safe").load(LOCK).get("stages", {}).get(f"predict@{member}", {})
+    entry = YAML(typ="safe").load(project.DVC_LOCK).get("stages", {}).get(f"predict@{member}", {})
     locked = {row["path"]: row["md5"] for row in (*entry.get("deps", ()), *entry.get("outs", ())) if "md5" in row}
     # DVC notes the values that params.yaml holds; the others were the defaults.
     written = Generation(**entry.get("params", {}).get("params.yaml", {}).get("generation", {}))
-    wanted = (folder, Path("models", member), Path("prepared"))
+    wanted = (folder, project.model_folder(member), project.EVAL_SPLITS)
     if written != generation or any(locked.get(str(path)) != lineage.digest(path) for path in wanted):
         return None
     rows = read_candidates(folder / "dev.jsonl")

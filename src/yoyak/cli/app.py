@@ -19,8 +19,9 @@ from yoyak import __version__
 from yoyak.cli.help_text import HelpText
 from yoyak.cli.verbs import FLAGS, GROUPS, OPTIONS, RENAMED, VERBS
 from yoyak.errors import UserError, nearest
+from yoyak.project import LOGS
 
-LOG = Path("logs") / "yoyak.log"
+LOG = LOGS / "yoyak.log"
 
 
 def build_app() -> App:

@@ -29,6 +29,12 @@ VERBS = (
         examples=("yoyak prepare",),
     ),
     Verb(
+        name="base",
+        group=PIPELINE,
+        help="Gather what a member's training starts from.",
+        examples=("yoyak base bart",),
+    ),
+    Verb(
         name="train",
         group=PIPELINE,
         help="Train one member of params.yaml.",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import get_args
 
+from yoyak import project
 from yoyak.combining.sources import Source
 from yoyak.ensemble import combine, weights
 from yoyak.ensemble.combine import Combiner
@@ -27,7 +27,7 @@ def choose_strategy(name: str, settings: Ensemble) -> OfCandidates:
 
 def load_fitted(strategy: str) -> Combiner | None:
     """Return what the pipeline fitted for a strategy of params.yaml in this folder, if it did."""
-    folder = Path("ensembles", strategy)
+    folder = project.ensemble_folder(strategy)
     return combine.load(folder) if (folder / combine.FILE).is_file() else None
 
 

@@ -43,6 +43,12 @@ class PrepareParams(Section):
     tokenizers: dict[Name, Tokenizer]
 
 
+class BaseParams(Section):
+    """Params of `yoyak base <member>`."""
+
+    member: Annotated[Member, At("members.{key}")]
+
+
 class TrainParams(Section):
     """Params of `yoyak train <member>`."""
 

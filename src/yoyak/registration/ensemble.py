@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from yoyak import project
 from yoyak.params.ensemble import Soft, Soup
 from yoyak.params.stages import RegisterParams
 from yoyak.registration.packaging import log_member, log_model, writing
@@ -32,10 +33,10 @@ def register_ensemble(
         example: A dialogue.
     """
     name = str(p.registry.ensemble)
-    strategy, folder = p.ensemble.every[name], Path("ensembles", name)
+    strategy, folder = p.ensemble.every[name], project.ensemble_folder(name)
     info: dict[str, Any] = json.loads((folder / "info.json").read_text(encoding="utf-8"))
     members = [str(member) for member in info["members"]]
-    parts = [lineage.digest(path) for path in (folder, *(Path("models", member) for member in members))]
+    parts = [lineage.digest(path) for path in (folder, *(project.model_folder(member) for member in members))]
     md5 = hashlib.md5(" ".join([*parts, p.generation.model_dump_json()]).encode()).hexdigest()
     tags = {
         "git.commit": lineage.git().commit,
@@ -47,7 +48,7 @@ def register_ensemble(
     if known is not None:
         model_id, run_id = known.model_id, known.run_id
     else:
-        inputs = lineage.digests([folder, *(Path("models", member) for member in members)])
+        inputs = lineage.digests([folder, *(project.model_folder(member) for member in members)])
         params = {"ensemble": strategy, "generation": p.generation}
         with runs.stage_run("register", member=name, params=params, inputs=inputs) as run:
             model_id, run_id = _log(run, name, strategy, folder, info, p, versions, example), run.run_id
@@ -72,13 +73,13 @@ def _log(
     example: str,
 ) -> str:
     if isinstance(strategy, Soup):
-        with writing(folder / "model", p.generation) as view:
+        with writing(project.soup_folder(name), p.generation) as view:
             return log_member(run, view, example=example)
     from yoyak.ensemble import combine
     from yoyak.ensemble.summarizer import save_ensemble
 
     weights: Mapping[str, float] = info["weights"]
-    used = {member: Path("models", member) for member in info["members"]}
+    used = {member: project.model_folder(member) for member in info["members"]}
     shown = {
         member: {"name": versions[member].name, "version": versions[member].version, "run_id": versions[member].run_id}
         for member in used

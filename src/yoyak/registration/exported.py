@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from yoyak import project
 from yoyak.data.records import read_jsonl
 from yoyak.errors import UserError
 from yoyak.params.stages import ReleaseParams
@@ -25,7 +26,7 @@ from yoyak.tracking.stage_run import flatten
 MD5, SOURCE_MD5 = "yoyak.export_md5", "dvc.models_md5"
 """Tags of a version: what an exported model is made of and how it writes and serves; DVC's md5 of one in fp32."""
 VARIANTS = {"int8": "int8", "int4": "int4", "fp32": "onnx_fp32"}
-BENCH, REGISTERED = Path("bench", "serving.json"), Path("registry", "registered.json")
+BENCH = project.BENCH / "serving.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,7 @@ def release(p: ReleaseParams, mark: str) -> Release:
     """
     bench = _bench()
     name = str(bench["model"])
-    folder = Path("exports", name)
+    folder = project.export_folder(name)
     exported_md5 = lineage.digest(folder)
     if exported_md5 != bench["export_md5"]:
         raise UserError(f"{BENCH} is of another export than {folder}: run `yoyak bench`.")
@@ -61,7 +62,7 @@ def release(p: ReleaseParams, mark: str) -> Release:
     if settings["batch_size"] == "bench":
         settings["batch_size"] = bench["batch_size"]
     source_folder = _source(name)
-    example = read_jsonl("prepared/dev.jsonl")[0].dialogue
+    example = read_jsonl(project.DEV_SPLIT)[0].dialogue
     source = _fp32(name, source_folder, p, example)
     exported = _exported(bench, folder, source, settings, p, example)
     before = deployment.serving_version(p.registry_name)
@@ -89,8 +90,8 @@ def _bench() -> dict[str, Any]:
 
 
 def _source(name: str) -> Path:
-    folder = Path("models", name)
-    return folder if folder.is_dir() else Path("ensembles", name, "model")
+    folder = project.model_folder(name)
+    return folder if folder.is_dir() else project.soup_folder(name)
 
 
 def _exported(
@@ -129,9 +130,9 @@ def _fp32(name: str, folder: Path, p: ReleaseParams, example: str) -> Version:
     gets a version here too. A soup that `register` was not told to register is logged.
     """
     try:
-        rows = json.loads(REGISTERED.read_text(encoding="utf-8"))["registered"]
+        rows = json.loads(project.REGISTERED.read_text(encoding="utf-8"))["registered"]
     except (OSError, ValueError, KeyError):
-        raise UserError(f"{REGISTERED} is missing or damaged: run `yoyak register` first.") from None
+        raise UserError(f"{project.REGISTERED} is missing or damaged: run `yoyak register` first.") from None
     versions = {row["name"]: int(row["version"]) for row in rows if row["member"] == name}
     if p.registry_name in versions:
         return deployment.get_version(p.registry_name, versions[p.registry_name])

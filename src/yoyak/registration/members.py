@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from yoyak import project
 from yoyak.data.records import Dialogue, read_jsonl
 from yoyak.files import write_json
 from yoyak.params import Generation, Registry, Scoring, dump
@@ -30,7 +31,6 @@ from yoyak.tracking.stage_run import MODEL
 from yoyak.tracking.uri import tracking_uri
 
 MODEL_MD5 = "yoyak.model_md5"
-PREPARED, EVALUATION, OUT = Path("prepared"), Path("evaluation"), Path("registry", "registered.json")
 
 
 def register(p: RegisterParams, mark: str) -> dict[str, Any]:
@@ -39,21 +39,22 @@ def register(p: RegisterParams, mark: str) -> dict[str, Any]:
     A training that the tracking store does not know, because DVC took its outputs from the cache, gets its run
     rebuilt. Doing it twice changes nothing. ``mark`` is left as a tag on the best version once all is done.
     """
-    summary = read_evaluation(EVALUATION)
-    dev = read_jsonl(PREPARED / "dev.jsonl")
-    dev_md5 = lineage.digest(PREPARED / "dev.jsonl")
+    summary = read_evaluation(project.EVALUATION)
+    dev = read_jsonl(project.DEV_SPLIT)
+    dev_md5 = lineage.digest(project.DEV_SPLIT)
     git = lineage.git()
     versions: dict[str, Version] = {}
     rows = []
     for member in p.members:
         training = _training(member, p)
-        model_id = _model(training, Path("models", member), p.generation, dev[0].dialogue)
-        runs.attach_predictions(training.run_id, Path("predictions", member, "dev.jsonl"), dev_md5, model_id=model_id)
+        model_id = _model(training, project.model_folder(member), p.generation, dev[0].dialogue)
+        dev_predictions = project.predictions_folder(member) / "dev.jsonl"
+        runs.attach_predictions(training.run_id, dev_predictions, dev_md5, model_id=model_id)
         tags = {
             "git.commit": git.commit,
-            "dvc.models_md5": lineage.digest(Path("models", member)),
+            "dvc.models_md5": lineage.digest(project.model_folder(member)),
             **{f"score.{key}": str(value) for key, value in _scores(summary, member).items()},
-            **runs.input_tags({PREPARED.as_posix(): lineage.digest(PREPARED)}),
+            **runs.input_tags({project.PREPARED.as_posix(): lineage.digest(project.PREPARED)}),
         }
         versions[member] = promotion.register_member(
             f"{p.registry.name}-{member}", model_id=model_id, run_id=training.run_id, tags={**tags, "member": member}
@@ -68,7 +69,7 @@ def register(p: RegisterParams, mark: str) -> dict[str, Any]:
         model_id=found.model_id,
         run_id=found.run_id,
         scores=_scores(summary, best),
-        tags={"git.commit": git.commit, "dvc.models_md5": lineage.digest(Path("models", best))},
+        tags={"git.commit": git.commit, "dvc.models_md5": lineage.digest(project.model_folder(best))},
         gate=gate,
     )
     rows.append(_row(version, best, rows[list(p.members).index(best)]["restored"]))
@@ -82,18 +83,18 @@ def register(p: RegisterParams, mark: str) -> dict[str, Any]:
         "tracking_uri": _shown_uri(),
         "fingerprint": mark,
     }
-    write_json(OUT, value)
+    write_json(project.REGISTERED, value)
     return value
 
 
 def _training(member: str, p: RegisterParams) -> restore.TrainingRun:
-    receipt = lineage.read_receipt(Path("receipts", f"{member}.json"))
+    receipt = lineage.read_receipt(project.receipt_file(member))
     known = restore.find_training(receipt)
     if known is not None:
         return known
-    metrics = json.loads(Path("metrics", f"train_{member}.json").read_text(encoding="utf-8"))
+    metrics = json.loads(project.training_file(member).read_text(encoding="utf-8"))
     params = dump(p.training(member), member)
-    curves = Path("plots", f"curves_{member}.csv")
+    curves = project.training_curves_file(member)
     with restore.restore_run(receipt, params=params, metrics=metrics, curves=curves) as run:
         return restore.TrainingRun(run_id=run.run_id, restored=True)
 
@@ -145,7 +146,7 @@ def _gate(
 
 def _dev_scores(member: str, dev: Sequence[Dialogue]) -> np.ndarray:
     """Return the member's primary score of each dev dialogue, as evaluate wrote them."""
-    with (EVALUATION / "dialogues.csv").open(encoding="utf-8", newline="") as file:
+    with (project.EVALUATION / "dialogues.csv").open(encoding="utf-8", newline="") as file:
         found = {
             row["fname"]: float(row["combined"])
             for row in csv.DictReader(file)

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
+from yoyak import project
 from yoyak.tracking.uri import sqlite_file, tracking_uri
 
 RELEASE = "yoyak.release"
@@ -37,21 +38,21 @@ _RELEASED = f"""{_QUERY}
 
 def fingerprint() -> str:
     """Return the md5 of all that decides what is registered: params, evaluation, dev set, receipts, ensembles."""
-    fixed = (Path("params.yaml"), Path("evaluation", "summary.json"), Path("prepared", "dev.jsonl"))
-    learned = (path for name in ("combiner.json", "info.json") for path in Path("ensembles").glob(f"*/{name}"))
-    return _md5((*fixed, *sorted(Path("receipts").glob("*.json")), *sorted(learned)))
+    fixed = (Path("params.yaml"), project.EVALUATION / "summary.json", project.DEV_SPLIT)
+    learned = (path for name in ("combiner.json", "info.json") for path in project.ENSEMBLES.glob(f"*/{name}"))
+    return _md5((*fixed, *sorted(project.RECEIPTS.glob("*.json")), *sorted(learned)))
 
 
 def release_fingerprint() -> str:
     """Return the md5 of all that decides what is released: params, the bench, the versions in fp32."""
-    names = ("params.yaml", "bench/bench.json", "bench/serving.json", "registry/registered.json")
-    return _md5([Path(name) for name in names])
+    bench = (project.BENCH / name for name in ("bench.json", "serving.json"))
+    return _md5([Path("params.yaml"), *bench, project.REGISTERED])
 
 
 def was_last(fingerprint: str) -> bool:
     """Return whether this result is the one that was registered last: of another, aliases and report would speak."""
     try:
-        value = json.loads(Path("registry", "registered.json").read_text(encoding="utf-8"))
+        value = json.loads(project.REGISTERED.read_text(encoding="utf-8"))
         return bool(value["fingerprint"] == fingerprint)
     except (OSError, ValueError, KeyError, TypeError):
         return False

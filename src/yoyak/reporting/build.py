@@ -13,6 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from yoyak import project
 from yoyak.errors import UserError, nearest
 from yoyak.files import atomic_path
 from yoyak.params import dump
@@ -51,16 +52,18 @@ def build_report(root: Path, out: Path, settings: ReportParams) -> None:
 def read_view(root: Path, settings: ReportParams) -> View:
     """Return everything that the pages show; see `build_report`."""
     members = list(settings.members)
-    summary = read_evaluation(root / "evaluation")
-    prepared = read_json(root, "prepared/report.json", "prepare", optional=True)
-    registered = read_json(root, "registry/registered.json", "register", optional=True)
+    summary = read_evaluation(root / project.EVALUATION)
+    prepared = read_json(root, project.PREPARE_REPORT.as_posix(), "prepare", optional=True)
+    registered = read_json(root, project.REGISTERED.as_posix(), "register", optional=True)
     parts = _order_parts(summary.parts)
     scores = {_key(score): score.interval for score in summary.scores}
     systems = _systems(summary, scores, parts[0], members)
     _check_members(members, systems)
-    section = make_section(read_analysis(root / "evaluation"), parts)
+    section = make_section(read_analysis(root / project.EVALUATION), parts)
     series = {system.name: system.series for system in systems if system.series is not None}
-    sources = {member: Source(f"predictions/{member}", f"predict@{member}") for member in members}
+    sources = {
+        member: Source(project.predictions_folder(member).as_posix(), f"predict@{member}") for member in members
+    }
     if section:
         sources[section.best] = _ensemble_source(section.best, settings)
 
@@ -108,7 +111,8 @@ def read_view(root: Path, settings: ReportParams) -> View:
 
 
 def _ensemble_source(name: str, settings: ReportParams) -> Source:
-    return Source(f"ensembles/{name}", f"{'blend' if name in settings.ensemble.models else 'ensemble'}@{name}")
+    stage = "blend" if name in settings.ensemble.models else "ensemble"
+    return Source(project.ensemble_folder(name).as_posix(), f"{stage}@{name}")
 
 
 def read_json(root: Path, name: str, stage: str, optional: bool = False) -> dict[str, Any]:
@@ -185,7 +189,7 @@ def _read_trainings(root: Path, members: Sequence[str]) -> dict[str, Training]:
     names = {field.name for field in fields(Training)}
     trainings = {}
     for member in members:
-        metrics = read_json(root, f"metrics/train_{member}.json", f"train@{member}", optional=True)
+        metrics = read_json(root, project.training_file(member).as_posix(), f"train@{member}", optional=True)
         if metrics:
             trainings[member] = Training(**{name: value for name, value in metrics.items() if name in names})
     return trainings
@@ -215,9 +219,9 @@ def _lineage(
 
 def _inputs(root: Path, members: Sequence[str], folders: Iterable[str], splits: Iterable[str]) -> list[Path]:
     names = ["params.yaml", "evaluation/summary.json", "evaluation/dialogues.csv", "evaluation/ensembles.json"]
-    names += ["prepared/report.json", "registry/registered.json"]
+    names += [project.PREPARE_REPORT.as_posix(), project.REGISTERED.as_posix()]
     names += [f"{folder}/{split}.jsonl" for folder in folders for split in splits]
-    names += [f"metrics/train_{member}.json" for member in members]
-    names += [f"plots/curves_{member}.csv" for member in members]
-    prepared = sorted(path.name for path in (root / "prepared").glob("*.jsonl"))
-    return [root / name for name in names] + [root / "prepared" / name for name in prepared]
+    names += [project.training_file(member).as_posix() for member in members]
+    names += [project.training_curves_file(member).as_posix() for member in members]
+    names += [path.relative_to(root).as_posix() for path in sorted((root / project.PREPARED).rglob("*.jsonl"))]
+    return [root / name for name in names]

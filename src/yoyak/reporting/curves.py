@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from yoyak import project
 from yoyak.errors import UserError
 from yoyak.reporting.view import Curve
 
@@ -23,7 +24,8 @@ def read_curves(
     The unit is ``epoch`` if every row of every member has one, because members differ in batch size, else ``step``.
     A member without a file was not trained here and has no curve. Raises UserError for a cell that is not a number.
     """
-    logs = {member: _read_rows(root, f"plots/curves_{member}.csv") for member in members if member in series}
+    files = {member: project.training_curves_file(member).as_posix() for member in members if member in series}
+    logs = {member: _read_rows(root, file) for member, file in files.items()}
     unit = "epoch" if all("epoch" in row for rows in logs.values() for row in rows) else "step"
     curves_by_quantity = {}
     for quantity in QUANTITIES:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from yoyak import project
 from yoyak.data.records import Dialogue
 from yoyak.errors import UserError
 from yoyak.korean.masks import MASK
@@ -81,10 +82,10 @@ def _rank(index: int, n: int) -> str:
 
 
 def read_dialogues(root: Path, choices: Sequence[Choice]) -> dict[tuple[str, str], Dialogue]:
-    """Return the chosen rows of prepared/<split>.jsonl by split and fname."""
+    """Return the chosen rows of the prepared splits by split and fname."""
     dialogues = {}
     for split, wanted in _by_split(choices).items():
-        name = f"prepared/{split}.jsonl"
+        name = project.split_file(split).as_posix()
         for value in _read_lines(root, name, "prepare"):
             if value["fname"] in wanted:
                 dialogues[split, value["fname"]] = Dialogue(**{**value, "summaries": tuple(value["summaries"])})

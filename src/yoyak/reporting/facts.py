@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from yoyak import project
 from yoyak.errors import UserError
 from yoyak.reporting.view import Registry, Table
 from yoyak.tracking.client import redact_credentials
@@ -22,7 +23,8 @@ def split_table(root: Path) -> Table:
     """Return the size of each prepared split: rows, references, topics, turns, characters."""
     rows = []
     order = {"train": 0, "dev": 1, "test": 2}
-    paths = sorted((root / "prepared").glob("*.jsonl"), key=lambda path: (order.get(path.stem, len(order)), path.stem))
+    paths = [*(root / project.PREPARED).glob("*.jsonl"), *(root / project.EVAL_SPLITS).glob("*.jsonl")]
+    paths.sort(key=lambda path: (order.get(path.stem, len(order)), path.stem))
     for path in paths:
         turns, chars, summary_chars, references, topics = [], [], [], set(), set()
         with path.open(encoding="utf-8") as lines:
@@ -30,7 +32,7 @@ def split_table(root: Path) -> Table:
                 try:
                     value = json.loads(line)
                 except json.JSONDecodeError as error:
-                    raise UserError(f"prepared/{path.name}, line {number}: not valid JSON ({error}).") from error
+                    raise UserError(f"{path.relative_to(root)}, line {number}: not valid JSON ({error}).") from error
                 turns.append(value["dialogue"].count("\n") + 1)
                 chars.append(len(value["dialogue"]))
                 summary_chars += [len(summary) for summary in value["summaries"]]

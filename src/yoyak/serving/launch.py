@@ -23,6 +23,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from yoyak import project
 from yoyak.cpu import cores
 from yoyak.errors import UserError
 from yoyak.process import exit_on_sigterm
@@ -216,7 +217,7 @@ def _said(log: Path) -> str:
 
 def _log(port: int) -> Path:
     """Return where the server's words go: logs/, or the folder for temporary files where that cannot be written."""
-    log = Path("logs", f"serve-{port}.log")
+    log = project.LOGS / f"serve-{port}.log"
     try:
         log.parent.mkdir(exist_ok=True)
         log.touch()

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from yoyak import params
-from yoyak.errors import UserError
+from yoyak import params, project
 from yoyak.files import atomic_path, write_json
 from yoyak.params.stages import BenchParams
-
-OUT = Path("bench")
 
 
 def run() -> None:
@@ -19,36 +15,27 @@ def run() -> None:
     from yoyak.bench import page
     from yoyak.bench.run import Subject, run_bench
     from yoyak.data.records import read_jsonl
-    from yoyak.stages.export import find
+    from yoyak.export.source import find_export, find_source
     from yoyak.tracking import lineage, runs
 
     folder = find_export()
-    name, source = find(folder.name)
+    name, source = folder.name, find_source(folder.name)
     subject = Subject(name=name, folder=folder, source=source)
-    inputs = lineage.digests([folder, source, "prepared"])
+    inputs = lineage.digests([folder, source, project.DEV_SPLIT])
     with runs.stage_run("bench", member=name, params=params.dump(p), inputs=inputs) as run:
-        figures = run_bench(subject, read_jsonl("prepared/dev.jsonl"), p)
-        with atomic_path(OUT) as work:
+        figures = run_bench(subject, read_jsonl(project.DEV_SPLIT), p)
+        with atomic_path(project.BENCH) as work:
             page.write(figures, work)
             write_json(work / "figures.json", figures)
             write_json(work / "serving.json", served(figures))
             write_json(work / "bench.json", metrics(figures))
         run.log_metrics(logged(figures))
-        run.log_artifacts(OUT, "bench")
+        run.log_artifacts(project.BENCH, project.BENCH.name)
         run.log_artifact(folder / "ops.json", "export")
     for condition in figures["gate"]["conditions"]:
         print(f"{'passed' if condition['passed'] else 'failed'}: {condition['sentence']}")
     print(f"batch size to serve with: {figures['search']['batch_size']}")
-    print(f"bench: {(OUT / 'index.html').absolute().as_uri()}")
-
-
-def find_export() -> Path:
-    """Return the folder of the exported model."""
-    found = [path.parent for path in sorted(Path("exports").glob("*/onnx.json"))]
-    if len(found) != 1:
-        said = "holds no exported model" if not found else f"holds {len(found)} exported models"
-        raise UserError(f"exports/ {said}, and one is measured: run `yoyak export`.")
-    return found[0]
+    print(f"bench: {(project.BENCH / 'index.html').absolute().as_uri()}")
 
 
 def served(figures: dict[str, Any]) -> dict[str, Any]:

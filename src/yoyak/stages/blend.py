@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoyak import params
+from yoyak import params, project
 from yoyak.data.records import Dialogue, read_jsonl
 from yoyak.errors import UserError
 from yoyak.files import atomic_path, write_json
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from yoyak.decoding.torch import TorchSummarizer
 
 DEV = "dev"
-MODEL = "model"
-"""Folder of a soup's model, in that of its summaries."""
 FOLDS = 5
 """Parts of dev whose summaries are written with weights that were fitted to the others."""
 
@@ -51,23 +49,23 @@ def run(name: BlendName, /) -> None:
             f"{where} has {len(strategy.members)} member ({', '.join(strategy.members)}), and ensemble.min_members "
             f"asks for {wanted}: name more, or set min_members to 1 to pass one member through."
         )
-    prepared = Path("prepared")
-    splits = {path.stem: read_jsonl(path) for path in sorted(prepared.glob("*.jsonl")) if path.stem != "train"}
+    splits = {split: read_jsonl(path) for split, path in project.eval_splits().items()}
     if DEV not in splits:
         raise UserError("ensembles are fitted on the dev split, and there is none: see data.files and data.split.")
-    folders = {member: Path("models", member) for member in strategy.members}
-    inputs = lineage.digests([prepared, *folders.values()])
+    folders = {member: project.model_folder(member) for member in strategy.members}
+    inputs = lineage.digests([project.EVAL_SPLITS, *folders.values()])
     with runs.stage_run("blend", member=name, params=params.dump(p, name), inputs=inputs) as run:
         from yoyak.ensemble.blending import load_members
 
         members = load_members(folders, where, p.generation.max_new_tokens)
-        out = Path("ensembles", name)
+        out = project.ensemble_folder(name)
         with atomic_path(out) as work:
             work.mkdir()
             if isinstance(strategy, Soft):
                 blend = _soft(strategy, members, splits[DEV], p.generation, p.granularity)
             else:
-                blend = _soup(name, strategy, members, splits[DEV], p.generation, p.granularity, work / MODEL)
+                model = work / project.soup_folder(name).name
+                blend = _soup(name, strategy, members, splits[DEV], p.generation, p.granularity, model)
             info = {"type": strategy.type, "members": strategy.members, **blend.info, "truncated": {}}
             for split, rows in splits.items():
                 found, info["truncated"][split] = _summarize(blend, split, rows, p.generation)
@@ -75,7 +73,7 @@ def run(name: BlendName, /) -> None:
             write_json(work / "info.json", info)
         run.log_metrics({f"weight_{member}": weight for member, weight in info["weights"].items()})
         for path in sorted(path for path in out.iterdir() if path.is_file()):
-            run.log_artifact(path, f"ensembles/{name}")
+            run.log_artifact(path, out.as_posix())
     print(json.dumps(info, ensure_ascii=False))
 
 

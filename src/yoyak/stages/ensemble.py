@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 
-from yoyak import params
+from yoyak import params, project
 from yoyak.errors import UserError
 from yoyak.files import atomic_path
 from yoyak.params.stages import EnsembleParams
@@ -23,18 +22,17 @@ def run(name: StrategyName, /) -> None:
             f"ensemble.strategies.{name} has {len(members)} member ({', '.join(members)}), and ensemble.min_members "
             f"asks for {p.min_members}: name more, or set min_members to 1 to pass one member through."
         )
-    prepared = Path("prepared")
-    folders = {member: Path("predictions", member) for member in members}
-    inputs = lineage.digests([prepared, *folders.values()])
+    folders = {member: project.predictions_folder(member) for member in members}
+    inputs = lineage.digests([project.EVAL_SPLITS, *folders.values()])
     with runs.stage_run("ensemble", member=name, params=params.dump(p, name), inputs=inputs) as run:
         from yoyak.ensemble.splits import combine_splits
 
-        out = Path("ensembles", name)
+        out = project.ensemble_folder(name)
         with atomic_path(out) as work:
             work.mkdir()
             result = combine_splits(
                 p.strategy,
-                prepared,
+                project.EVAL_SPLITS,
                 folders,
                 work,
                 granularity=p.granularity,
@@ -42,5 +40,5 @@ def run(name: StrategyName, /) -> None:
                 seed=p.seed,
             )
         run.log_metrics({f"weight_{member}": weight for member, weight in result.combiner.weights.items()})
-        run.log_artifact(out, "ensembles")
+        run.log_artifact(out, project.ENSEMBLES.name)
     print(json.dumps(asdict(result.info), ensure_ascii=False))

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoyak import params
-from yoyak.files import write_json, write_text
+from yoyak import params, project
+from yoyak.files import atomic_path, write_json, write_text
 from yoyak.params.stages import EvaluateParams
 from yoyak.tracking import lineage, runs
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from yoyak.params.ensemble import Strategy
     from yoyak.scoring.ensembles import EnsembleAnalysis
     from yoyak.scoring.evaluation import Predictions
-
-PREPARED, OUT = Path("prepared"), Path("evaluation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +36,11 @@ class Scored:
 
 
 def run() -> None:
-    """Write evaluation/ and metrics/evaluate.json from predictions/ and ensembles/, and log them as a run in MLflow."""
+    """Write evaluation/ and metrics/scores/ from predictions/ and ensembles/, and log them as a run in MLflow."""
     p = params.load(EvaluateParams)
-    folders = [Path("predictions", member) for member in p.members]
-    folders += [Path("ensembles", name) for name in p.ensemble.every]
-    inputs = lineage.digests([PREPARED, *folders])
+    folders = [project.predictions_folder(member) for member in p.members]
+    folders += [project.ensemble_folder(name) for name in p.ensemble.every]
+    inputs = lineage.digests([project.EVAL_SPLITS, *folders])
     # A process of its own scores while this one waits for MLflow; a forked one would inherit the locks of threads.
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         scoring = pool.submit(score, list(p.members), p.ensemble.every, p.scoring, p.seed)
@@ -51,7 +49,7 @@ def run() -> None:
 
             found = scoring.result()
             for split, rows in found.sizes.items():
-                run.log_dataset(PREPARED / f"{split}.jsonl", context=split, rows=rows)
+                run.log_dataset(project.split_file(split), context=split, rows=rows)
             scores = {
                 f"{system}/{split}/{metric}": value
                 for system, parts in found.metrics.items()
@@ -60,7 +58,7 @@ def run() -> None:
             }
             run.log_metrics({**scores, **found.analysis.headline_metrics()})
             run.log_table(found.samples)
-            run.log_artifact(OUT)
+            run.log_artifact(project.EVALUATION)
             with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
                 for chart in ensemble_charts.draw_charts(found.analysis).values():
                     write_text(Path(temporary, f"{chart.name}.svg"), chart.light)
@@ -71,23 +69,25 @@ def run() -> None:
 
 
 def score(members: Sequence[str], strategies: Mapping[str, Strategy], scoring: Scoring, seed: int) -> Scored:
-    """Write evaluation/ and metrics/evaluate.json, and return what is to be logged of them."""
+    """Write evaluation/ and metrics/scores/, and return what is to be logged of them."""
     from yoyak.data.records import read_jsonl
     from yoyak.decoding.candidates import read_candidates
     from yoyak.ensemble.analysis import analyse
     from yoyak.ensemble.splits import read_choices
     from yoyak.scoring.evaluation import evaluate_systems, headline_metrics, write_evaluation
 
-    splits = {path.stem: read_jsonl(path) for path in sorted(PREPARED.glob("*.jsonl")) if path.stem != "train"}
-    candidates = {member: _read(read_candidates, Path("predictions", member), splits) for member in members}
-    choices = {name: _read(read_choices, Path("ensembles", name), splits) for name in strategies}
+    splits = {split: read_jsonl(path) for split, path in project.eval_splits().items()}
+    candidates = {member: _read(read_candidates, project.predictions_folder(member), splits) for member in members}
+    choices = {name: _read(read_choices, project.ensemble_folder(name), splits) for name in strategies}
     predictions = {member: _texts(found, lambda best: best[0].text) for member, found in candidates.items()}
     ensembles = {name: _texts(found, lambda choice: choice.text) for name, found in choices.items()}
     evaluation = evaluate_systems(splits, predictions, scoring, seed, ensembles)
     analysis = analyse(splits, evaluation, strategies, candidates, choices, scoring, seed)
     found = headline_metrics(evaluation.summary)
-    write_evaluation(evaluation, OUT, analysis)
-    write_json(Path("metrics", "evaluate.json"), found)
+    write_evaluation(evaluation, project.EVALUATION, analysis)
+    with atomic_path(project.SCORES) as work:
+        for system, means in found.items():
+            write_json(work / f"{system}.json", {split: values["combined"] for split, values in means.items()})
     return Scored(
         sizes={split: len(rows) for split, rows in splits.items()},
         best_member=evaluation.summary.best_member,

@@ -5,10 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yoyak import params
+from yoyak import params, project
 from yoyak.files import atomic_path
 from yoyak.params.stages import PredictParams
 from yoyak.stages.arguments import MemberName
@@ -25,21 +24,19 @@ def run(member: MemberName, /) -> None:
     from yoyak.decoding.candidates import write_candidates
     from yoyak.tracking import lineage, runs
 
-    folder = Path("models", member)
+    folder = project.model_folder(member)
     with runs.stage_run(
-        "predict", member=member, params=params.dump(p), inputs=lineage.digests(["prepared", folder])
+        "predict", member=member, params=params.dump(p), inputs=lineage.digests([project.EVAL_SPLITS, folder])
     ) as run:
         from yoyak.decoding.summarizer import check_new_tokens
         from yoyak.decoding.torch import TorchSummarizer
 
         summarizer = TorchSummarizer.load(folder)
         check_new_tokens(summarizer, member, p.generation.max_new_tokens)
-        out = Path("predictions", member)
+        out = project.predictions_folder(member)
         with atomic_path(out) as work:
             work.mkdir()
-            for path in sorted(Path("prepared").glob("*.jsonl")):
-                if path.stem == "train":
-                    continue
+            for path in project.eval_splits().values():
                 rows = read_jsonl(path)
                 summaries = summarizer.summarize([row.dialogue for row in rows], generation=p.generation, progress=True)
                 found = summaries.candidates
@@ -51,7 +48,7 @@ def run(member: MemberName, /) -> None:
                     print(f"{path.stem}: {made} views{short}", file=sys.stderr)
                 write_candidates(work / path.name, zip([row.fname for row in rows], found, strict=True))
                 run.log_metrics({f"{path.stem}_dialogues": len(rows), f"{path.stem}_truncated": summaries.truncated})
-        run.log_artifact(out, "predictions")
+        run.log_artifact(out, project.PREDICTIONS.name)
 
 
 def _with_views(

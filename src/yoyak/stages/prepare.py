@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from yoyak import params
+from yoyak import params, project
 from yoyak.errors import UserError
 from yoyak.files import atomic_path, write_json, write_text
 from yoyak.params.stages import PrepareParams
 
-OUT = Path("prepared")
+ENSEMBLES_README = """\
+# Ensembles
+
+One folder for each strategy of params.yaml. This file keeps the folder where there is none.
+"""
 
 
 def run() -> None:
@@ -30,20 +33,21 @@ def run() -> None:
     texts = [text for row in train for text in (row.dialogue, *row.summaries)]
     masks = distinct_masks(texts)
     report = prepared.report
-    with atomic_path(OUT) as work:
-        work.mkdir()
+    with atomic_path(project.PREPARED) as work:
+        (work / project.EVAL_SPLITS.name).mkdir(parents=True)
         for name, rows in prepared.splits.items():
-            write_jsonl(work / f"{name}.jsonl", rows)
-        write_text(work / "masks.txt", "".join(f"{mask}\n" for mask in masks))
+            write_jsonl(work / project.split_file(name).relative_to(project.PREPARED), rows)
+        write_text(work / project.MASKS.name, "".join(f"{mask}\n" for mask in masks))
         for name, settings in tqdm(p.tokenizers.items(), desc="training tokenizers"):
             try:
                 tokenizer = train_tokenizer(texts, masks, settings)
             except UserError as error:
                 raise UserError(f"tokenizers.{name}: {error}") from error
-            tokenizer.save_pretrained(work / "tokenizers" / name)
+            tokenizer.save_pretrained(work / project.TOKENIZERS.name / name)
             add_token_histograms(report, prepared.splits, partial(_token_lengths, tokenizer), name)
-        write_json(work / "report.json", report)
-    write_length_plots(report, Path("plots"))
+        write_json(work / project.PREPARE_REPORT.name, report)
+    write_length_plots(report, project.PLOTS)
+    write_text(project.ENSEMBLES_README, ENSEMBLES_README)
     for name, rows in prepared.splits.items():
         print(f"{name}: {len(rows)} dialogues")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from yoyak import params
+from yoyak import params, project
 from yoyak.params.stages import ReportParams
 
 
@@ -12,5 +12,5 @@ def run() -> None:
     """Build the report from what the stages before it wrote."""
     from yoyak.reporting.build import build_report
 
-    build_report(Path(), Path("report"), params.load(ReportParams))
-    print(f"report: {Path('report', 'index.html').absolute().as_uri()}")
+    build_report(Path(), project.REPORT, params.load(ReportParams))
+    print(f"report: {(project.REPORT / 'index.html').absolute().as_uri()}")

@@ -64,7 +64,7 @@ def restore_run(
 ) -> Iterator[StageRun]:
     """Rebuild a training's run and yield it, so that its model can be logged again with it.
 
-    ``metrics`` is what metrics/train_<member>.json holds and ``curves`` is plots/curves_<member>.csv. The run has
+    ``metrics`` is what training/<member>.json holds and ``curves`` is plots/curves_<member>.csv. The run has
     the original's start and duration as far as they are known, and is tagged ``restored``. Its commit is the one that
     restored it.
     """

@@ -1,0 +1,35 @@
+"""yoyak base <member>: gather what a member's training starts from, so that DVC retrains for no other reason."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from yoyak import params, project
+from yoyak.errors import UserError
+from yoyak.files import atomic_path, write_json
+from yoyak.params.stages import BaseParams
+from yoyak.stages.arguments import MemberName
+
+
+def run(member: MemberName) -> None:
+    """Write bases/<member>/: the member's own tokenizer, and its checkpoint with a digest where that is a folder.
+
+    A folder must be below pretrained/, which DVC watches; a symbolic link does not count, DVC does not follow it.
+    """
+    settings = params.load(BaseParams, key=member).member
+    from yoyak.tracking import lineage
+
+    name = settings.checkpoint
+    folder = Path(name) if name and Path(name).is_dir() else None
+    if folder is not None and not folder.resolve().is_relative_to(project.PRETRAINED.resolve()):
+        raise UserError(
+            f"members.{member}.checkpoint is the folder '{name}', and DVC would not notice when it changes: "
+            f"copy it below {project.PRETRAINED}/."
+        )
+    with atomic_path(project.base_folder(member)) as work:
+        work.mkdir()
+        if settings.tokenizer:
+            shutil.copytree(project.TOKENIZERS / settings.tokenizer, work / project.BASE_TOKENIZER)
+        digest = lineage.digest(folder) if folder is not None else None
+        write_json(work / "checkpoint.json", {"checkpoint": name, "revision": settings.revision, "md5": digest})
