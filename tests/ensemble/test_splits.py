@@ -56,16 +56,15 @@ def split_of(count: int, seed: int, split: str) -> tuple[list[Dialogue], list[Ro
 
 
 def fill(folder: Path) -> dict[str, list[Row]]:
-    """Write prepared/ and predictions/ of train (not predicted), dev and test; `bad` has its lines in another order."""
+    """Write prepared/ and predictions/ of dev and test; `bad` has its lines in another order."""
     found = {}
-    for seed, (split, count) in enumerate({"train": 2, "dev": 20, "test": 9}.items(), 1):
+    for seed, (split, count) in enumerate({"dev": 20, "test": 9}.items(), 2):
         dialogues, rows = split_of(count, seed, split)
-        write_jsonl(folder / f"prepared/{split}.jsonl", dialogues)
-        if split != "train":
-            write_members(folder / "predictions", split, rows)
-            backwards = [(one.fname, one.candidates["bad"]) for one in rows[::-1]]
-            write_candidates(folder / f"predictions/bad/{split}.jsonl", backwards)
-            found[split] = rows
+        write_jsonl(folder / f"prepared/eval/{split}.jsonl", dialogues)
+        write_members(folder / "predictions", split, rows)
+        backwards = [(one.fname, one.candidates["bad"]) for one in rows[::-1]]
+        write_candidates(folder / f"predictions/bad/{split}.jsonl", backwards)
+        found[split] = rows
     return found
 
 
@@ -92,7 +91,7 @@ def made(folder: Path, strategy: OfCandidates, members=MEMBERS, processes: int =
     out.mkdir()
     combine_splits(
         strategy,
-        folder / "prepared",
+        folder / "prepared/eval",
         {member: folder / "predictions" / member for member in members},
         out,
         granularity="eojeol",
@@ -141,7 +140,7 @@ def test_the_stage_writes_every_split_a_combiner_and_a_run(name: str, rows, stor
 )
 def test_without_a_member_is_what_the_others_make_by_themselves(name: str, rows, project: Path) -> None:
     ensemble.run(name)
-    dev = [one.summaries for one in read_jsonl(project / "prepared/dev.jsonl")]
+    dev = [one.summaries for one in read_jsonl(project / "prepared/eval/dev.jsonl")]
     strategy = params.load(params.Params).ensemble.strategies[name]
     choices = {split: read_choices(project / f"ensembles/{name}/{split}.jsonl") for split in ("dev", "test")}
     for left in MEMBERS:
@@ -157,7 +156,7 @@ def test_dev_is_combined_by_rerankers_that_did_not_see_the_dialogue(rows, projec
     ensemble.run("stack")
     dev = rows["dev"]
     texts = [choice.text for choice in read_choices(project / "ensembles/stack/dev.jsonl").values()]
-    references = [one.summaries for one in read_jsonl(project / "prepared/dev.jsonl")]
+    references = [one.summaries for one in read_jsonl(project / "prepared/eval/dev.jsonl")]
     described = stack.describe(dev, MEMBERS, "eojeol")
     pool = [dev[index].candidates[member][rank].text for index, member, rank in described.origins]
     scores = score_texts(pool, [references[index] for index, _, _ in described.origins], "eojeol")
@@ -217,7 +216,7 @@ def test_what_is_missing_is_named(rows, project: Path) -> None:
     with pytest.raises(UserError, match="predictions/bad is missing"):
         ensemble.run("vote")
     fill(project)
-    (project / "prepared/dev.jsonl").unlink()
+    (project / "prepared/eval/dev.jsonl").unlink()
     with pytest.raises(UserError, match="fitted on the dev split, and there is none"):
         ensemble.run("vote")
     with pytest.raises(UserError, match=r"has no 'vot' \(did you mean 'vote'"):
@@ -237,7 +236,7 @@ def test_odd_predictions(strategy: OfCandidates, tmp_path: Path) -> None:
     }
     odd = [make_row(dialogue, candidates) for dialogue in dialogues]
     for split in ("dev", "test"):
-        write_jsonl(tmp_path / f"prepared/{split}.jsonl", dialogues)
+        write_jsonl(tmp_path / f"prepared/eval/{split}.jsonl", dialogues)
         write_members(tmp_path / "predictions", split, odd)
         for member, found in candidates.items():
             write_candidates(tmp_path / f"predictions/{member}/{split}.jsonl", [(str(n), found) for n in range(6)])
@@ -265,7 +264,7 @@ def test_fifty_members_keep_few_files_open(tmp_path: Path) -> None:
     texts = {f"m{number}": ["가 나 다", f"가 나 {number}"] for number in range(50)}
     many = [row(one.fname, one.dialogue, **texts) for one in dialogues]
     for split in ("dev", "test"):
-        write_jsonl(tmp_path / f"prepared/{split}.jsonl", dialogues)
+        write_jsonl(tmp_path / f"prepared/eval/{split}.jsonl", dialogues)
         write_members(tmp_path / "predictions", split, many)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (512, limits[1]))
@@ -280,4 +279,4 @@ def test_fifty_members_keep_few_files_open(tmp_path: Path) -> None:
 def test_rows_of_the_project_are_those_that_were_written(tmp_path: Path) -> None:
     written = fill(tmp_path)
     files = {member: tmp_path / f"predictions/{member}/test.jsonl" for member in MEMBERS}
-    assert list(read_rows(tmp_path / "prepared/test.jsonl", files)) == written["test"]
+    assert list(read_rows(tmp_path / "prepared/eval/test.jsonl", files)) == written["test"]

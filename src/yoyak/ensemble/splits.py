@@ -60,7 +60,7 @@ class _Counts:
 
 def combine_splits(
     strategy: OfCandidates,
-    prepared: Path,
+    splits: Path,
     predictions: Mapping[str, Path],
     out: Path,
     *,
@@ -71,13 +71,13 @@ def combine_splits(
     """Fit a strategy on dev, and write its summaries of every split, the combiner and info.json into ``out``.
 
     Args:
-        prepared: Folder with the splits' dialogues.
+        splits: Folder with the dialogues of dev and of every other split to combine.
         predictions: Folder of each member's candidates.
         out: An existing folder.
 
     Raises UserError if there is no dev split or a prediction is missing.
     """
-    dev_path = prepared / f"{DEV}.jsonl"
+    dev_path = splits / f"{DEV}.jsonl"
     dev = read_jsonl(dev_path) if dev_path.is_file() else []
     if not dev:
         problem = "it is empty" if dev_path.is_file() else "there is none"
@@ -94,9 +94,7 @@ def combine_splits(
     if len(members) > 1:
         fits |= {left_out: fit_members([m for m in members if m != left_out]) for left_out in members}
     counts = _Counts()
-    for path in sorted(prepared.glob("*.jsonl")):
-        if path.stem == "train":
-            continue
+    for path in sorted(splits.glob("*.jsonl")):
         split_rows, counted_rows = tee(read_rows(path, _files(predictions, path.stem)))
         outcomes: Iterable[tuple[Outcome, ...]] = (
             zip(*(fitted.outcomes for fitted in fits.values()), strict=True)
