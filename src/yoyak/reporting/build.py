@@ -61,9 +61,7 @@ def read_view(root: Path, settings: ReportParams) -> View:
     _check_members(members, systems)
     section = make_section(read_analysis(root / project.EVALUATION), parts)
     series = {system.name: system.series for system in systems if system.series is not None}
-    sources = {
-        member: Source(project.predictions_folder(member).as_posix(), f"predict@{member}") for member in members
-    }
+    sources = {member: Source(project.predictions_folder(member).as_posix(), f"predict@{member}") for member in members}
     if section:
         sources[section.best] = _ensemble_source(section.best, settings)
 
