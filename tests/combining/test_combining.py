@@ -19,7 +19,6 @@ from filelock import FileLock
 from mlflow_helpers import DIALOGUE, make_bart
 from yoyak.combining.jobs import ROWS
 from yoyak.combining.run import LOCK
-from yoyak.combining.sources import list_models
 from yoyak.decoding.torch import TorchSummarizer
 from yoyak.ensemble.combine import Combiner, combine
 from yoyak.ensemble.pool import Row
@@ -213,14 +212,6 @@ def test_what_can_be_known_is_told_before_a_model_runs(
     assert message in done.stderr
     assert "summarizing" not in done.stderr
     assert not (folder / "ensemble_results").exists()
-
-
-def test_all_finds_bundles_above(store: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "models/inner/.hidden").mkdir(parents=True)
-    for name in ("models/a.zip", "models/inner/b.zip", "models/inner/.hidden/c.zip"):
-        (tmp_path / name).touch()
-    monkeypatch.chdir(tmp_path / "models/inner")
-    assert list_models("yoyak", Path("..")) == ["../a.zip", "../inner/b.zip"]
 
 
 def test_the_same_model_is_taken_once(folder: Path, models: Path) -> None:
