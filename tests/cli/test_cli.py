@@ -108,7 +108,7 @@ def test_a_wrong_command_line_is_one_sentence_and_exits_with_2(
     assert error.startswith("yoyak")
     assert said.lower() in error.lower()
     assert error.count("\n") == 1
-    assert "--help`)" in error
+    assert "--help`" in error
 
 
 def test_no_verb_prints_the_help_and_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,9 @@ from yoyak.decoding.torch import TorchSummarizer
 from yoyak.ensemble.combine import Combiner, combine
 from yoyak.ensemble.pool import Row
 from yoyak.ensemble.weights import equal
+from yoyak.export.folder import export_model
 from yoyak.params import Generation
+from yoyak.params.deploy import Export
 from yoyak.params.ensemble import Vote
 
 YOYAK = [sys.executable, "-c", "import sys; from yoyak.cli import main; sys.exit(main())"]
@@ -132,6 +134,17 @@ def test_all_at_once_gives_the_same(folder: Path, models: Path) -> None:
     combiner = Combiner(strategy=Vote(type="vote"), granularity="morpheme", weights=equal(["a", "b"]))
     expected = [outcome.text for outcome in combine(combiner, rows)]
     assert read(folder / done.stdout.strip()) == list(zip(IDS, expected, strict=True))
+
+
+@pytest.mark.slow
+def test_an_exported_model_is_combined_with_one_in_torch(folder: Path, models: Path) -> None:
+    export_model(models / "b", folder / "exported", Export(precision="fp32"))
+    done = run_combine(folder, models / "a", folder / "exported", "--input", "in.csv", "--strategy", "vote")
+    assert done.returncode == 0, done.stderr
+    assert metadata(folder)["combiner"]["members"] == ["a", "exported"]
+    alone = TorchSummarizer.load(models / "b", "cpu").summarize(DIALOGUES, generation=SETTINGS)
+    [written] = (folder / "ensemble_results").glob("individual_model_2_*.csv")
+    assert read(written) == list(zip(IDS, alone.texts, strict=True))
 
 
 @pytest.mark.slow

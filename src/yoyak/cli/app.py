@@ -30,7 +30,8 @@ def build_app() -> App:
         name="yoyak",
         help="Train, score, register and serve dialogue summarizers, Korean first.",
         help_epilogue="The whole pipeline: dvc repro. Runs and models: mlflow ui. Values: params.yaml.\n"
-        "More about a verb: yoyak <verb> --help",
+        "More about a verb: yoyak VERB --help",
+        usage="yoyak VERB [OPTIONS] [ARGUMENTS]",
         help_format="plaintext",
         help_formatter=HelpText(),
         group_parameters=Group(OPTIONS),
@@ -72,11 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
         wrong = check_verb(tokens)
         if wrong:
-            _say(f"yoyak: {wrong} (see `yoyak --help`)")
+            _say(f"yoyak: {wrong}; see `yoyak --help`")
             return 2
         app(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        _say(f"{name}: {usage_error(error)} (see `{name} --help`)")
+        _say(f"{name}: {usage_error(error)}; see `{name} --help`")
         return 2
     except UserError as error:
         _log_traceback()

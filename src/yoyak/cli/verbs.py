@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 GROUPS = PIPELINE, MODELS, SERVERS, PROJECT = "Pipeline", "Models", "Servers", "Project"
 OPTIONS = "Options"
-"""The group of what stands in the place of a verb."""
+"""The group of `--help` and its like."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +183,7 @@ VERBS = (
 )
 
 FLAGS = ("--help", "-h", "--version", "--install-completion")
-"""What may stand in the place of a verb."""
+"""What may be given instead of a verb."""
 
 RENAMED = {
     ("predict", "--model"): "yoyak summarize",
@@ -195,4 +195,4 @@ RENAMED = {
     ("release", "--undo"): "yoyak rollback serving",
     ("samples", "--corpus"): "yoyak corpus",
 }
-"""What used to be an option of another verb, and its verb of today."""
+"""Former options by verb, and the command that replaces each."""

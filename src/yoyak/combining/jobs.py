@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import resource
 import sys
 import time
@@ -18,6 +17,7 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from yoyak.cpu import cores
 from yoyak.errors import UserError
 from yoyak.files import read_result, write_json, write_result
 from yoyak.params import Generation
@@ -33,7 +33,7 @@ class Job:
 
     name: str
     folder: Path
-    """Hugging Face folder with yoyak.json."""
+    """With yoyak.json: a Hugging Face folder or an export."""
     key: str
     """What its files are called; the same model and dialogues have the same."""
 
@@ -118,17 +118,14 @@ def _run_job(job: Job, work: Path, generation: Generation, workers: int) -> None
 
 
 def _write_candidates(job: Job, work: Path, generation: Generation, workers: int) -> None:
-    import torch
-
     from yoyak.data.records import read_jsonl
     from yoyak.decoding.candidates import write_candidates
     from yoyak.decoding.summarizer import check_new_tokens
-    from yoyak.decoding.torch import TorchSummarizer
+    from yoyak.serving.loading import load_summarizer
 
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
     started = time.perf_counter()
     rows = read_jsonl(work / ROWS)
-    summarizer = TorchSummarizer.load(job.folder)
+    summarizer = load_summarizer(job.folder, threads=max(1, cores() // workers))
     check_new_tokens(summarizer, job.name, generation.max_new_tokens)
     print(job.name, file=sys.stderr)
     summaries = summarizer.summarize([row.dialogue for row in rows], generation=generation, progress=True)
