@@ -41,7 +41,7 @@ from yoyak.decoding.onnx.runtime import OnnxSummarizer
 from yoyak.export.folder import export_model
 from yoyak.models.spec import ModelSpec, save_spec
 from yoyak.params import Generation
-from yoyak.params.deploy import Export
+from yoyak.params.deploy import Export, Serving
 from yoyak.serving.saving import save_exported
 
 SHAPES = {
@@ -292,7 +292,7 @@ def main() -> None:
             expected[text] = {"summary": summaries.texts[0], "truncated": summaries.cut[0]}
         exact, name = summarizer.about.precision == "fp32", f"{model} ({summarizer.about.precision})"
         del summarizer
-        serving = {"batch_size": chosen.batch_size, "max_wait_ms": chosen.max_wait_ms}
+        serving = Serving(batch_size=chosen.batch_size, max_wait_ms=chosen.max_wait_ms)
         save_exported(folder / "served", model, serving=serving, example=texts[0])
         if chosen.cold:
             cold_starts(folder / "served", folder, texts[0], chosen.cold)

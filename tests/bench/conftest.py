@@ -1,4 +1,4 @@
-"""A tiny model with its export, and what a bench of it found."""
+"""A tiny model with its export, and the result of a bench of it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from onnx_models import save_model
+from yoyak.bench.results import BenchResult
 from yoyak.bench.run import Subject, run_bench
 from yoyak.data.records import Dialogue
 from yoyak.export.folder import export_model
@@ -45,13 +46,13 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
 @pytest.fixture(scope="session")
 def dev() -> list[Dialogue]:
     return [
-        Dialogue(fname=f"dev_{place}", dialogue=text, summaries=["내일 만난다."]) for place, text in enumerate(TEXTS)
+        Dialogue(fname=f"dev_{number}", dialogue=text, summaries=("내일 만난다.",)) for number, text in enumerate(TEXTS)
     ]
 
 
 @pytest.fixture(scope="session")
-def figures(subject: Subject, dev: list[Dialogue]) -> dict[str, Any]:
-    """What a bench of it found."""
+def result(subject: Subject, dev: list[Dialogue]) -> BenchResult:
+    """The result of a bench."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(subject.source.parent)
         return run_bench(subject, dev, bench_params(SETTINGS))

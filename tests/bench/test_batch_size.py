@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from yoyak.bench import memory
-from yoyak.bench.batch_size import LARGEST, Tried, chosen, cut, try_batch_sizes
-from yoyak.bench.measure import search
+from yoyak.bench.batch_size import MAX_BATCH_SIZE, choose_batch_size, make_batches, try_batch_sizes
+from yoyak.bench.measure import search_batch_size
 from yoyak.bench.processes import Worker
+from yoyak.bench.results import BatchSizeResult
 from yoyak.bench.run import Subject
 from yoyak.decoding.onnx.runtime import OnnxSummarizer
 from yoyak.params import Generation
@@ -40,25 +41,25 @@ class Scripted:
         held[:: os.sysconf("SC_PAGE_SIZE")] = b"x" * len(range(0, len(held), os.sysconf("SC_PAGE_SIZE")))
 
 
-def try_all(summarizer: Any, limit: float = 1e9) -> list[Tried]:
+def try_all(summarizer: Any, limit: float = 1e9) -> list[BatchSizeResult]:
     return list(try_batch_sizes(summarizer, LETTERS, GREEDY, repeats=2, memory_limit_mb=limit))
 
 
-def verdicts(tried: Sequence[Tried]) -> list[tuple[int, str]]:
-    return [(one.batch_size, one.verdict) for one in tried]
+def verdicts(tried: Sequence[BatchSizeResult]) -> list[tuple[int, str]]:
+    return [(result.batch_size, result.verdict) for result in tried]
 
 
-def test_it_ends_with_the_first_that_does_not_pay() -> None:
+def test_it_ends_with_the_first_that_is_not_faster() -> None:
     summarizer = Scripted({1: 20, 2: 24, 4: 30, 8: 66, 16: 1})
     tried = try_all(summarizer)
-    assert verdicts(tried) == [(1, "pays"), (2, "pays"), (4, "pays"), (8, "does not pay")]
-    assert chosen(tried) == tried[2]
+    assert verdicts(tried) == [(1, "faster"), (2, "faster"), (4, "faster"), (8, "not faster")]
+    assert choose_batch_size(tried) == tried[2]
     assert tried[0].samples_per_second == pytest.approx(50, rel=0.2)
-    # After a batch to warm up it had its repeats, and as many again in turns with the one before.
+    # After a batch to warm up it had its repeats, and as many again alternating with the one before.
     assert [len(batch) for batch in summarizer.batches][-9:] == [8, 8, 8, 4, 4, 8, 4, 4, 8]
 
 
-def test_one_that_was_measured_at_a_bad_time_is_measured_again() -> None:
+def test_one_that_was_measured_on_a_busy_machine_is_measured_again() -> None:
     class Disturbed(Scripted):
         """From the first batch of 4 on, something else takes half of the processor's time."""
 
@@ -68,59 +69,59 @@ def test_one_that_was_measured_at_a_bad_time_is_measured_again() -> None:
             super().summarize(dialogues, generation=generation)
 
     tried = try_all(Disturbed({1: 20, 2: 24, 4: 30}))
-    assert verdicts(tried) == [(1, "pays"), (2, "pays"), (4, "pays"), (8, "does not fit")]
+    assert verdicts(tried) == [(1, "faster"), (2, "faster"), (4, "faster"), (8, "out of memory")]
 
 
-def test_a_gain_that_is_too_small_does_not_pay() -> None:
-    assert verdicts(try_all(Scripted({1: 40, 2: 79}))) == [(1, "pays"), (2, "does not pay")]
+def test_a_small_gain_is_not_enough() -> None:
+    assert verdicts(try_all(Scripted({1: 40, 2: 79}))) == [(1, "faster"), (2, "not faster")]
 
 
 def test_it_ends_with_the_first_that_raises_memory_error() -> None:
     tried = try_all(Scripted({1: 20, 2: 20}))
-    assert verdicts(tried) == [(1, "pays"), (2, "pays"), (4, "does not fit")]
+    assert verdicts(tried) == [(1, "faster"), (2, "faster"), (4, "out of memory")]
     assert tried[-1].samples_per_second is None
-    assert chosen(tried) == tried[1]
+    assert choose_batch_size(tried) == tried[1]
 
 
 def test_it_ends_with_the_first_that_needs_more_than_the_limit() -> None:
     memory.forget_peak()
     limit = memory.peak_mb() + 150
     tried = try_all(Scripted({1: 20, 2: 20, 4: 20}, megabytes={2: 50, 4: 300}), limit)
-    assert verdicts(tried) == [(1, "pays"), (2, "pays"), (4, "does not fit")]
+    assert verdicts(tried) == [(1, "faster"), (2, "faster"), (4, "out of memory")]
     assert tried[1].peak_mb and tried[2].peak_mb
     assert tried[1].peak_mb < limit < tried[2].peak_mb
 
 
 def test_nothing_is_chosen_where_one_dialogue_does_not_fit() -> None:
-    assert chosen(try_all(Scripted({}))) is None
+    assert choose_batch_size(try_all(Scripted({}))) is None
 
 
 def test_batches_are_of_one_size() -> None:
-    assert cut(["a", "b", "c"], 2) == [["a", "b"], ["c", "a"]]
-    assert cut(["a", "b"], 5) == [["a", "b", "a", "b", "a"]]
+    assert make_batches(["a", "b", "c"], 2) == [["a", "b"], ["c", "a"]]
+    assert make_batches(["a", "b"], 5) == [["a", "b", "a", "b", "a"]]
 
 
 def test_a_real_model_is_tried_by_doubling(subject: Subject) -> None:
     summarizer = OnnxSummarizer.load(subject.folder, threads=1)
     tried = try_all(summarizer)
-    assert [one.batch_size for one in tried] == [2**place for place in range(len(tried))]
-    assert [one.verdict for one in tried[:-1]] == ["pays"] * (len(tried) - 1)
-    assert tried[-1].verdict == "does not pay" or tried[-1].batch_size == LARGEST
-    assert all(one.samples_per_second and one.peak_mb for one in tried)
+    assert [result.batch_size for result in tried] == [2**power for power in range(len(tried))]
+    assert [result.verdict for result in tried[:-1]] == ["faster"] * (len(tried) - 1)
+    assert tried[-1].verdict == "not faster" or tried[-1].batch_size == MAX_BATCH_SIZE
+    assert all(result.samples_per_second and result.peak_mb for result in tried)
 
 
 def test_the_end_of_the_process_is_a_batch_size_that_does_not_fit(subject: Subject) -> None:
     worker = Worker("exported", subject.folder, 1)
     try:
 
-        def kill(tried: Tried) -> None:
-            if tried.batch_size == 2:
+        def kill(result: BatchSizeResult) -> None:
+            if result.batch_size == 2:
                 os.kill(worker.process.pid, signal.SIGKILL)
                 worker.process.wait()
 
-        tried = search(worker, LETTERS, GREEDY, 1, 1e9, kill)
+        tried = search_batch_size(worker, LETTERS, GREEDY, repeats=1, memory_limit_mb=1e9, on_result=kill)
     finally:
         worker.close()
     # What it had answered before its end is still read.
-    assert tried[-1].verdict == "does not fit"
-    assert [one.verdict for one in tried[:2]] == ["pays", "pays"]
+    assert [result.verdict for result in tried[:2]] == ["faster", "faster"]
+    assert tried[-1].verdict == "out of memory"

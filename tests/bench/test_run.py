@@ -4,56 +4,66 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bench.conftest import SETTINGS, bench_params
 from yoyak.bench import page, quality
+from yoyak.bench.results import (
+    BenchResult,
+    GateDecision,
+    Quality,
+    ServingDecision,
+    dvc_metrics,
+    run_metrics,
+    serving_decision,
+)
 from yoyak.bench.run import Subject, run_bench
 from yoyak.data.records import Dialogue
 from yoyak.decoding.candidates import Candidate, write_candidates
 from yoyak.errors import UserError
+from yoyak.files import read_result, write_result
 from yoyak.params import Generation, Scoring
-from yoyak.stages.bench import logged, metrics, served
 from yoyak.tracking import lineage
 
 pytestmark = pytest.mark.slow
 
 
-def test_every_variant_is_measured_at_every_cell(figures: dict[str, Any]) -> None:
+def test_every_variant_is_measured_at_every_cell(result: BenchResult) -> None:
     names = ["torch_int8", "onnx_fp32", "exported"]
-    assert list(figures["variants"]) == names
-    assert [(row["variant"], row["batch_size"], row["beams"]) for row in figures["cells"]] == [
+    assert list(result.variants) == names
+    assert [(cell.variant, cell.batch_size, cell.beams) for cell in result.cells] == [
         (name, size, beams) for name in names for beams in (1, 2) for size in (1, 2)
     ]
-    assert set(figures["rounds"]) == {"onnx_fp32", "exported"}
-    assert {len(speeds) for speeds in figures["rounds"].values()} == {8}
-    sizes = {name: about["disk_mb"] for name, about in figures["variants"].items()}
-    assert sizes["exported"] < sizes["onnx_fp32"]
-    assert figures["gate"]["conditions"][0]["figures"]["batch_size"] == figures["search"]["batch_size"]
-    assert figures["quality"]["n"] == 6
-    assert figures["quality"]["fp32"] == "written by the bench"
-    json.dumps(figures, allow_nan=False)
+    assert set(result.rounds) == {"onnx_fp32", "exported"}
+    assert {len(speeds) for speeds in result.rounds.values()} == {8}
+    assert result.variants["exported"].disk_mb < result.variants["onnx_fp32"].disk_mb
+    assert result.gate.speed.comparison
+    assert result.gate.speed.comparison.batch_size == result.search.batch_size
+    assert result.quality.n == 6
+    assert result.quality.fp32_source == "written by the bench"
 
 
-def test_small_files_hold_what_they_are_for(figures: dict[str, Any]) -> None:
-    small = served(figures)
-    assert small["model"] == "bart"
-    assert small["batch_size"] == figures["search"]["batch_size"]
-    assert small["gate"]["passed"] is figures["gate"]["passed"]
-    assert len(small["gate"]["sentences"]) == 2
-    shown = metrics(figures)
-    assert all(isinstance(value, int | float) for value in shown.values())
-    assert shown["samples_per_second"] > 0
-    assert logged(figures)["exported.batch_2.beams_1.samples_per_second"]
+def test_results_are_read_back_as_they_were_written(result: BenchResult, tmp_path: Path) -> None:
+    write_result(tmp_path / "figures.json", result)
+    assert read_result(tmp_path / "figures.json", BenchResult, command="yoyak bench") == result
+    write_result(tmp_path / "serving.json", serving_decision(result))
+    assert read_result(tmp_path / "serving.json", ServingDecision, command="yoyak bench") == serving_decision(result)
 
 
-def test_a_memory_that_not_one_dialogue_fits_into_is_one_sentence(subject: Subject, dev: list[Dialogue]) -> None:
+def test_metrics_are_numbers(result: BenchResult) -> None:
+    metrics = dvc_metrics(result)
+    assert all(isinstance(value, int | float) for value in metrics.values())
+    assert metrics["samples_per_second"] > 0
+    assert run_metrics(result)["exported.batch_2.beams_1.samples_per_second"]
+
+
+def test_a_memory_limit_that_is_too_low_for_one_dialogue_is_an_error(subject: Subject, dev: list[Dialogue]) -> None:
     settings = {**SETTINGS, "bench": {**SETTINGS["bench"], "memory_limit_mb": 1}}
-    with pytest.raises(UserError, match=r"^bench.memory_limit_mb is 1, and one dialogue at a time needs \d+ MB: raise"):
+    with pytest.raises(UserError, match=r"bench\.memory_limit_mb is 1,.* needs \d+ MB"):
         run_bench(subject, dev, bench_params(settings))
 
 
@@ -86,49 +96,68 @@ def read(path: Path) -> tuple[str, list[str]]:
     return " ".join(parser.words), parser.loaded
 
 
-def test_the_pages_say_it_all_and_load_nothing(figures: dict[str, Any], tmp_path: Path) -> None:
-    page.write(figures, tmp_path / "out")
+def test_the_pages_show_everything_and_load_nothing(result: BenchResult, tmp_path: Path) -> None:
+    page.write(result, tmp_path / "out")
     text, loaded = read(tmp_path / "out/index.html")
-    assert [name for name in loaded if not name.startswith("#")] == []
+    assert [name for name in loaded if not name.startswith(("#", "data:"))] == []
     for name in ("torch INT8", "ONNX fp32", "ONNX INT8"):
         assert name in text
-    for condition in figures["gate"]["conditions"]:
-        assert " ".join(condition["sentence"].split()) in text
+    for check in result.gate.checks:
+        assert " ".join(check.sentence.split()) in text
     for heading in ("Speed", "Size and memory", "Batch size", "ROUGE", "What stayed in float"):
         assert heading in text
-    assert f"up to {figures['search']['batch_size']} dialogues at once" in text
-    assert figures["machine"]["processor"] in text
+    assert f"up to {result.search.batch_size} dialogues at once" in text
+    assert result.machine.processor in text
     images = {path.name for path in (tmp_path / "out/images").iterdir()}
     assert images == {"frontier_1.svg", "frontier_2.svg", "search.svg"}
     markdown = (tmp_path / "out/report.md").read_text(encoding="utf-8")
     assert set(re.findall(r"\(images/([^)]+)\)", markdown)) == images
-    page.write(figures, tmp_path / "again")
+    page.write(result, tmp_path / "again")
     for path in (tmp_path / "out").rglob("*.*"):
         assert path.read_bytes() == (tmp_path / "again" / path.relative_to(tmp_path / "out")).read_bytes()
 
 
-def test_the_verdict_names_what_failed(figures: dict[str, Any], tmp_path: Path) -> None:
-    def judged(speed: bool, rouge: bool) -> str:
-        conditions = [
-            {**one, "passed": passed} for one, passed in zip(figures["gate"]["conditions"], (speed, rouge), strict=True)
-        ]
-        return page.verdict({**figures, "gate": {"passed": speed and rouge, "conditions": conditions}})
+@pytest.mark.parametrize(
+    ("speed", "rouge", "parts"),
+    [
+        (True, True, ["is the model to serve"]),
+        (False, True, ["fp32 stays", "not shown to be faster"]),
+        (True, False, ["fp32 stays", "ROUGE"]),
+        (False, False, ["fp32 stays", "not shown to be faster", "ROUGE"]),
+    ],
+)
+def test_the_verdict_names_what_failed(speed: bool, rouge: bool, parts: list[str], result: BenchResult) -> None:
+    gate = GateDecision(speed=replace(result.gate.speed, passed=speed), rouge=replace(result.gate.rouge, passed=rouge))
+    verdict = page.verdict(replace(result, gate=gate))
+    assert [
+        part for part in ("is the model to serve", "fp32 stays", "not shown to be faster", "ROUGE") if part in verdict
+    ] == parts
+    assert "ONNX INT8 of bart" in verdict
 
-    assert judged(True, True).startswith("ONNX INT8 of bart is the model to serve")
-    assert judged(False, True) == "fp32 is kept, and not ONNX INT8 of bart: it is not shown to be faster"
-    assert judged(False, False).endswith("it is not shown to be faster and it may lose more ROUGE than is allowed")
+
+def compare(exported: list[str], fp32: list[str]) -> Quality:
+    dev = [Dialogue(fname=str(number), dialogue="x", summaries=("하나 둘 셋",)) for number in range(len(exported))]
+    scoring = Scoring(granularities=("eojeol",), bootstrap_samples=100)
+    return quality.compare(exported, fp32, dev, scoring, fp32_source="written by the bench", confidence=0.9, seed=1)
 
 
-def test_quality_is_paired() -> None:
-    dev = [Dialogue(fname=str(place), dialogue="x", summaries=("하나 둘 셋",)) for place in range(8)]
-    scoring = Scoring(granularities=["eojeol"], bootstrap_samples=100)
-    same = quality.compare(["하나 둘"] * 8, ["하나 둘"] * 8, dev, scoring, confidence=0.9, seed=1)
-    assert same["different_texts"] == 0
-    assert (same["metrics"]["combined"]["low"], same["metrics"]["combined"]["high"]) == (0, 0)
-    worse = quality.compare(["하나"] * 8, ["하나 둘"] * 8, dev, scoring, confidence=0.9, seed=1)
-    assert worse["different_texts"] == 8
-    assert worse["metrics"]["rouge1"]["exported"] == pytest.approx(0.5)
-    assert worse["metrics"]["rouge1"]["high"] < 0
+def test_equal_texts_have_no_difference() -> None:
+    same = compare(["하나 둘"] * 8, ["하나 둘"] * 8)
+    assert same.different_texts == 0
+    assert (same.metrics["combined"].low, same.metrics["combined"].high) == (0, 0)
+
+
+def test_differences_are_paired() -> None:
+    """Four texts lose a word and four gain one: the interval covers both signs, and its mean is the real difference."""
+    mixed = compare(["하나", "하나 둘 셋"] * 4, ["하나 둘"] * 8)
+    assert mixed.different_texts == 8
+    rouge1 = mixed.metrics["rouge1"]
+    assert rouge1.exported == pytest.approx((0.5 + 1) / 2)
+    assert rouge1.fp32 == pytest.approx(0.8)
+    assert rouge1.difference == pytest.approx(-0.05)
+    assert rouge1.low < rouge1.difference < rouge1.high
+    worse = compare(["하나"] * 8, ["하나 둘"] * 8)
+    assert worse.metrics["rouge1"].high < 0
 
 
 @pytest.fixture

@@ -75,14 +75,14 @@ def test_int8_has_every_weight_but_vectors_in_eight_bits(
     cpu: str, per_channel: bool, bart: Path, tmp_path: Path
 ) -> None:
     settings = Export.model_validate({"cpu": cpu, "per_channel": per_channel})
-    made = export_model(bart, tmp_path / "out", settings)
+    result = export_model(bart, tmp_path / "out", settings)
     ops = json.loads((tmp_path / "out/ops.json").read_text())
     assert all(len(row["shape"]) < 2 or 1 in row["shape"] for row in ops["float_weights"])
-    assert sum(row["bytes"] for row in ops["float_weights"]) == made["bytes_by_type"]["float"]
+    assert sum(row["bytes"] for row in ops["float_weights"]) == ops["bytes_by_type"]["float"]
     # Two products of activations in each self-attention, and no other product in float.
     assert len(ops["float_products_of_activations"]) == 2 * (1 + 2)
     stored = (tmp_path / "out" / WEIGHTS).stat().st_size
-    assert stored < made["torch_bytes"] / 3
+    assert stored < result.torch_bytes / 3
     assert json.loads((tmp_path / "out/onnx.json").read_text())["cpu"] == cpu
 
 

@@ -10,51 +10,48 @@ import pytest
 from onnx_models import save_model
 from yoyak.decoding.onnx.runtime import OnnxSummarizer
 from yoyak.errors import UserError
-from yoyak.scoring.results import EvaluationSummary, Part, PrimaryScore, write_summary
-from yoyak.stages import convert, export, summarize
-
-SUMMARY = EvaluationSummary(
-    primary=PrimaryScore(granularity="morpheme", multi_reference="mean", metric="combined"),
-    confidence=0.95,
-    bootstrap_samples=200,
-    systems={"bart": "member", "t5": "member", "lead3": "baseline"},
-    parts=(Part(split="dev", slice="all", n=1),),
-    scores=(),
-    comparisons=(),
-    best_member="t5",
-    best_ensemble=None,
-    best_baseline="lead3",
-)
+from yoyak.export.source import find_export, find_source
+from yoyak.stages import convert, summarize
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with two members and a soup, of which only the files that name them are there."""
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with two members and a soup, as far as their names are concerned."""
     monkeypatch.chdir(tmp_path)
-    for place in ("models/bart", "models/t5", "ensembles/soup/model", "ensembles/vote"):
-        (tmp_path / place).mkdir(parents=True)
-        if place != "ensembles/vote":
-            (tmp_path / place / "yoyak.json").touch()
-    (tmp_path / "evaluation").mkdir()
-    write_summary(SUMMARY, tmp_path / "evaluation")
+    for folder in ("models/bart", "models/t5", "ensembles/soup/model", "ensembles/vote"):
+        (tmp_path / folder).mkdir(parents=True)
+        if folder != "ensembles/vote":
+            (tmp_path / folder / "yoyak.json").touch()
     return tmp_path
 
 
 @pytest.mark.parametrize(
-    ("wanted", "found"),
+    ("name", "path"),
     [
-        ("best", ("t5", "models/t5")),
-        ("bart", ("bart", "models/bart")),
-        ("soup", ("soup", "ensembles/soup/model")),
+        ("bart", "models/bart"),
+        ("soup", "ensembles/soup/model"),
     ],
 )
-def test_a_model_is_found_by_its_name(wanted: str, found: tuple[str, str], folder: Path) -> None:
-    assert export.find(wanted) == (found[0], Path(found[1]))
+def test_a_model_is_found_by_its_name(name: str, path: str, project: Path) -> None:
+    assert find_source(name) == Path(path)
 
 
-def test_a_name_that_is_none_is_one_sentence(folder: Path) -> None:
-    with pytest.raises(UserError, match=r"export.model is 'brat', and no model is named so \(did you mean 'bart'\?\)"):
-        export.find("brat")
+def test_a_model_that_does_not_exist_is_named_with_the_nearest(project: Path) -> None:
+    with pytest.raises(UserError, match=r"'brat'.*'bart'"):
+        find_source("brat")
+
+
+def test_exactly_one_exported_model_is_expected(project: Path) -> None:
+    with pytest.raises(UserError, match="no exported model"):
+        find_export()
+    for name in ("bart", "t5"):
+        folder = project / "exports" / name
+        folder.mkdir(parents=True)
+        (folder / "onnx.json").touch()
+        if name == "bart":
+            assert find_export() == Path("exports/bart")
+    with pytest.raises(UserError, match="2 exported models"):
+        find_export()
 
 
 def test_a_folder_of_something_else_is_not_overwritten(tmp_path: Path) -> None:

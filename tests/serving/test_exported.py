@@ -42,7 +42,7 @@ def test_it_is_logged_with_its_settings_and_without_torch(store, bart):
     import mlflow
 
     with runs.stage_run("export", params={}, inputs={}) as run:
-        model_id = log_exported(run, bart, serving=Serving(batch_size=8).model_dump(), example=DIALOGUE)
+        model_id = log_exported(run, bart, serving=Serving(batch_size=8), example=DIALOGUE)
     logged = store.get_logged_model(model_id)
     folder = Path(logged.artifact_location)
     assert (logged.name, logged.source_run_id) == ("bart", run.run_id)
@@ -62,15 +62,13 @@ def test_it_is_logged_with_its_settings_and_without_torch(store, bart):
     assert not any(path.is_symlink() for path in folder.rglob("*"))
 
 
-def test_what_is_no_export_or_no_setting_is_one_sentence(tiny_bart, bart, tmp_path):
-    with pytest.raises(UserError, match=r"is no exported model: it has no onnx\.json"):
-        save_exported(tmp_path / "out", tiny_bart, serving={}, example=DIALOGUE)
-    with pytest.raises(UserError, match=r"queue_size is 0"):
-        save_exported(tmp_path / "out", bart, serving={"queue_size": 0}, example=DIALOGUE)
+def test_a_folder_without_an_export_is_an_error(tiny_bart, tmp_path):
+    with pytest.raises(UserError, match=r"is not an exported model.*onnx\.json"):
+        save_exported(tmp_path / "out", tiny_bart, serving=Serving(), example=DIALOGUE)
 
 
 def test_a_new_process_answers_without_torch(bart, expected, tmp_path):
-    save_exported(tmp_path / "model", bart, serving={"batch_size": 4}, example=DIALOGUE)
+    save_exported(tmp_path / "model", bart, serving=Serving(batch_size=4), example=DIALOGUE)
     code = f"""
 import json, sys
 import mlflow, pandas
@@ -93,7 +91,7 @@ print(json.dumps([answers.to_dict("list"), sorted(heavy), yoyak.__file__]))
 @pytest.mark.slow
 def test_many_clients_get_their_own_answers_and_errors(bart, expected, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    save_exported(tmp_path / "model", bart, serving={"batch_size": 8, "max_wait_ms": 20}, example=DIALOGUE)
+    save_exported(tmp_path / "model", bart, serving=Serving(batch_size=8, max_wait_ms=20), example=DIALOGUE)
     with serve("model", YOYAK_SERVING_QUEUE_SIZE="24", YOYAK_SERVING_MAX_ROWS="3") as post:
 
         def patient(body):

@@ -209,7 +209,7 @@ def test_an_ensemble_says_what_was_cut_for_any_of_its_members(kind, tiny_bart, t
     generation = load_spec(tiny_bart).generation
     (tmp_path / "folder").mkdir()
     save_ensemble(tmp_path / "folder", members, generation, {}, **how)
-    save_model(tmp_path / "model", tmp_path / "folder", generation=generation, example=DIALOGUE, about={})
+    save_model(tmp_path / "model", tmp_path / "folder", generation=generation, example=DIALOGUE, metadata={})
     model = mlflow.pyfunc.load_model(str(tmp_path / "model"))
     answers = model.predict(pd.DataFrame({"dialogue": ["네", "네 " * 20, "네 " * 60]}))
     assert list(answers["truncated"]) == [False, True, True]

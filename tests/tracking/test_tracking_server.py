@@ -9,7 +9,7 @@ from mlflow_helpers import DIALOGUE, free_port, tracking_server
 from yoyak.errors import UserError
 from yoyak.registration.packaging import log_member
 from yoyak.registry import promotion
-from yoyak.registry.check import quick_check
+from yoyak.registry.check import is_registered
 from yoyak.registry.resolve import resolve_model
 from yoyak.tracking import client, restore, runs
 
@@ -55,7 +55,7 @@ def test_the_ui_shows_local_runs_and_takes_new_ones(server, local_run, tiny_bart
             "yoyak", member="bart", model_id=model_id, run_id=run.run_id, scores={}, tags={promotion.FINGERPRINT: "f"}
         )
         assert (best.version, best.aliases, best.model_id) == (1, ("champion",), model_id)
-    assert not quick_check("f"), "only a local file is looked into"
+    assert not is_registered("f"), "only a local file is looked into"
     for uri in ("models:/yoyak@champion", f"runs:/{run.run_id}/bart"):
         folder = resolve_model(uri)
         assert folder.is_relative_to(tmp_path / "cache" / "yoyak" / "models")

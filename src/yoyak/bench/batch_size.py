@@ -1,78 +1,65 @@
-"""The batch size to serve with: found by doubling it for as long as that pays and fits into memory.
+"""The batch size to serve with: doubled for as long as that makes it faster and fits into memory.
 
-Everything happens in one process with one loaded model, so that memory is what a server would hold.
+Everything happens in one process with one loaded model, so that memory is what a server would need.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import cycle, islice
-from typing import Any, Literal
+from typing import Any
 
 from yoyak.bench.memory import peak_mb
+from yoyak.bench.results import BatchSizeResult, Verdict
 
-PAYS = 1.05
-"""A doubled batch size is taken when it gives more samples a second than the best so far by this factor."""
-LARGEST = 64
-"""No more is tried: what a server still gains is lost by those who wait for so long a batch."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
-    """A batch size that was tried."""
-
-    batch_size: int
-    verdict: Literal["pays", "does not pay", "does not fit"]
-    samples_per_second: float | None = None
-    """None where it could not be measured."""
-    peak_mb: float | None = None
+MIN_SPEEDUP = 1.05
+"""A doubled batch size is taken when it summarizes more samples a second than the one before by this factor."""
+MAX_BATCH_SIZE = 64
+"""Beyond this, what the server still gains is lost by those who wait for the batch."""
 
 
 def try_batch_sizes(
     summarizer: Any, dialogues: Sequence[str], generation: Any, *, repeats: int, memory_limit_mb: float
-) -> Iterator[Tried]:
-    """Yield what each batch size gives, from 1 to `LARGEST` by doubling; the first that does not pay or fit ends it.
+) -> Iterator[BatchSizeResult]:
+    """Yield the result of each batch size from 1 to `MAX_BATCH_SIZE` by doubling, up to the first that fails.
 
-    Each is measured on all dialogues, or on one batch where that is more, and has its best of ``repeats`` times. One
-    that does not pay is measured again in turns with the one before, since the machine may have been busier. A batch
-    that a summarizer has to halve for want of memory is no faster than the one before, and ends the search as well.
+    Each is measured on all dialogues, or on one batch if that is more, and its best of ``repeats`` times counts. One
+    that is not faster is measured again, alternating with the one before, since the machine may have been busier. A
+    batch that a summarizer has to halve for lack of memory is no faster than the one before, and so ends the search
+    as well.
     """
     best, size = 0.0, 1
-    before: tuple[list[list[str]], Any] = ([], generation)
-    while size <= LARGEST:
-        batches = cut(dialogues, size)
+    previous: tuple[list[list[str]], Any] = ([], generation)
+    while size <= MAX_BATCH_SIZE:
+        batches = make_batches(dialogues, size)
         settings = generation.model_copy(update={"batch_size": size})
         try:
             summarizer.summarize(batches[0], generation=settings)
             speed = max(_speed(summarizer, batches, settings) for _ in range(repeats))
-            pays = speed >= best * PAYS
-            if not pays:
-                again = [(_speed(summarizer, *before), _speed(summarizer, batches, settings)) for _ in range(repeats)]
-                speed = max(speed, *(own for _, own in again))
-                pays = max(own for _, own in again) >= max(other for other, _ in again) * PAYS
+            faster = speed >= best * MIN_SPEEDUP
+            if not faster:
+                pairs = [(_speed(summarizer, *previous), _speed(summarizer, batches, settings)) for _ in range(repeats)]
+                speed = max(speed, *(current for _, current in pairs))
+                faster = max(current for _, current in pairs) >= max(before for before, _ in pairs) * MIN_SPEEDUP
         except MemoryError:
-            yield Tried(batch_size=size, verdict="does not fit")
+            yield BatchSizeResult(batch_size=size, verdict="out of memory")
             return
-        found: dict[str, Any] = {"batch_size": size, "samples_per_second": speed, "peak_mb": peak_mb()}
-        if found["peak_mb"] > memory_limit_mb:
-            yield Tried(**found, verdict="does not fit")
+        peak = peak_mb()
+        verdict: Verdict = "out of memory" if peak > memory_limit_mb else "faster" if faster else "not faster"
+        yield BatchSizeResult(batch_size=size, verdict=verdict, samples_per_second=speed, peak_mb=peak)
+        if verdict != "faster":
             return
-        if not pays:
-            yield Tried(**found, verdict="does not pay")
-            return
-        yield Tried(**found, verdict="pays")
-        best, before, size = speed, (batches, settings), size * 2
+        best, previous, size = speed, (batches, settings), size * 2
 
 
-def chosen(tried: Sequence[Tried]) -> Tried | None:
-    """Return the largest batch size that pays; None where not even one dialogue fits."""
-    return next((one for one in reversed(tried) if one.verdict == "pays"), None)
+def choose_batch_size(tried: Sequence[BatchSizeResult]) -> BatchSizeResult | None:
+    """Return the largest batch size that was faster than the one before; None where not even one dialogue fits."""
+    return next((result for result in reversed(tried) if result.verdict == "faster"), None)
 
 
-def cut(dialogues: Sequence[str], size: int) -> list[list[str]]:
-    """Return the dialogues in batches of one size, the first ones once more where the last would not be full."""
+def make_batches(dialogues: Sequence[str], size: int) -> list[list[str]]:
+    """Return the dialogues in full batches; the first dialogues are used again to fill the last batch."""
     count = -(-len(dialogues) // size)
     texts = cycle(dialogues)
     return [list(islice(texts, size)) for _ in range(count)]

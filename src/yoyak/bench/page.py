@@ -1,13 +1,12 @@
-"""Writes what was measured as index.html (one file, nothing loaded from anywhere) and as report.md with its images."""
+"""Writes what was measured as index.html (one file that loads nothing) and as report.md with its images."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from yoyak.bench import charts
-from yoyak.bench.batch_size import LARGEST, PAYS
+from yoyak.bench.batch_size import MAX_BATCH_SIZE, MIN_SPEEDUP
+from yoyak.bench.results import BatchSizeSearch, BenchResult, FloatOperators, Quality
 from yoyak.bench.variants import EXPORTED, title
 from yoyak.reporting import render
 from yoyak.reporting.formats import format_p_value, format_score, format_signed, format_signed_interval
@@ -16,23 +15,27 @@ from yoyak.scoring.bootstrap import Interval
 from yoyak.scoring.metrics import METRIC_LABELS
 
 HERE = Path(__file__).parent
-TYPES = {"int8": "8-bit integers", "int4": "4-bit integers", "float": "float", "int64": "other"}
+NUMBER_TYPES = {"int8": "8-bit integers", "int4": "4-bit integers", "float": "float", "int64": "other"}
 
 
-def write(figures: Mapping[str, Any], out: Path) -> None:
-    """Write the pages and images of what `run.run_bench` returned into ``out``, which is made."""
-    drawn = charts.draw(figures)
+def write(result: BenchResult, out: Path) -> None:
+    """Write the pages and images into the folder ``out``, which is created."""
+    drawn = charts.draw(result)
     env = render.make_environment(HERE, render.HERE)
     values = {
-        "figures": figures,
-        "name": title(EXPORTED, figures["precision"]),
-        "verdict": verdict(figures),
-        "conditions": figures["gate"]["conditions"],
+        "result": result,
+        "name": title(EXPORTED, result.precision),
+        "verdict": verdict(result),
         "charts": drawn,
         "frontiers": [chart for name, chart in drawn.items() if name.startswith("frontier")],
-        "tables": tables(figures),
-        "pays": f"{(PAYS - 1) * 100:g}\u00a0%",
-        "largest": LARGEST,
+        "cell_tables": [_cells(result, beams) for beams in result.beams],
+        "rounds_table": _rounds(result),
+        "variants_table": _variants(result),
+        "search_table": _search(result.search),
+        "rouge_table": _rouge(result.quality),
+        "float_tables": _float_tables(result.float_operators),
+        "min_speedup": f"{(MIN_SPEEDUP - 1) * 100:g}\u00a0%",
+        "max_batch_size": MAX_BATCH_SIZE,
         "style": render.read_style(),
     }
     render.write_images(drawn, out)
@@ -40,63 +43,54 @@ def write(figures: Mapping[str, Any], out: Path) -> None:
     render.write_text_file(out / "report.md", env.get_template("page.md.j2").render(values))
 
 
-def verdict(figures: Mapping[str, Any]) -> str:
-    """Return the sentence that the page begins with."""
-    what = f"{title(EXPORTED, figures['precision'])} of {figures['model']}"
-    if figures["gate"]["passed"]:
-        return f"{what} is the model to serve: it is faster than fp32 on this machine, and as good within the bound"
-    failed = [one["name"] for one in figures["gate"]["conditions"] if not one["passed"]]
-    reasons = {"speed": "it is not shown to be faster", "rouge": "it may lose more ROUGE than is allowed"}
-    return f"fp32 is kept, and not {what}: {' and '.join(reasons[name] for name in failed)}"
+def verdict(result: BenchResult) -> str:
+    """Return the page's first sentence."""
+    name = f"{title(EXPORTED, result.precision)} of {result.model}"
+    if result.gate.passed:
+        return f"{name} is the model to serve: it is faster than fp32 on this machine, and as good within the bound"
+    reasons = []
+    if not result.gate.speed.passed:
+        reasons.append("it is not shown to be faster")
+    if not result.gate.rouge.passed:
+        reasons.append("it may lose more ROUGE than allowed")
+    return f"fp32 stays the model to serve instead of {name}: {' and '.join(reasons)}"
 
 
-def tables(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the page's tables, by what they are of; those of the cells are a list, one for each number of beams."""
-    beams = dict.fromkeys(row["beams"] for row in figures["cells"])
-    return {
-        "variants": _variants(figures),
-        "cells": [_cells(figures, count) for count in beams],
-        "rounds": _rounds(figures),
-        "search": _search(figures["search"]),
-        "rouge": _rouge(figures["quality"]),
-        "float": _float(figures["ops"]),
-    }
-
-
-def _variants(figures: Mapping[str, Any]) -> Table:
+def _variants(result: BenchResult) -> Table:
     rows = []
-    for name, about in figures["variants"].items():
-        peak = max(row["peak_mb"] for row in figures["cells"] if row["variant"] == name)
+    for name, startup in result.variants.items():
+        peak = max(cell.peak_mb for cell in result.cells if cell.variant == name)
         rows.append(
             (
-                title(name, figures["precision"]),
-                _number(about["disk_mb"]),
-                f"{about['load_seconds']:.2f}",
-                f"{about['start_seconds']:.1f}",
-                _number(about["loaded_mb"]),
+                title(name, result.precision),
+                _number(startup.disk_mb),
+                f"{startup.load_seconds:.2f}",
+                f"{startup.start_seconds:.1f}",
+                _number(startup.loaded_mb),
                 _number(peak),
-                about["device"],
+                startup.device,
             )
         )
     columns = ("model", "on disk, MB", "loading, s", "with imports, s", "loaded, MB", "peak, MB", "device")
     return Table(title="Files and processes", columns=columns, rows=tuple(rows))
 
 
-def _cells(figures: Mapping[str, Any], beams: int) -> Table:
+def _cells(result: BenchResult, beams: int) -> Table:
+    cells = sorted((cell for cell in result.cells if cell.beams == beams), key=lambda cell: cell.batch_size)
     rows = [
         (
-            title(row["variant"], figures["precision"]),
-            str(row["batch_size"]),
-            _number(row["samples_per_second"]),
-            f"{row['ratio']:.2f}" if row["ratio"] is not None else "–",
-            _number(row["p50_ms"]),
-            _number(row["p95_ms"]),
-            str(row["batches"]),
-            f"{row['tokens_per_sample']:.1f}",
-            _number(row["peak_mb"]),
-            str(row["threads"] or "–"),
+            title(cell.variant, result.precision),
+            str(cell.batch_size),
+            _number(cell.samples_per_second),
+            f"{cell.ratio:.2f}" if cell.ratio is not None else "–",
+            _number(cell.p50_ms),
+            _number(cell.p95_ms),
+            str(cell.batches),
+            f"{cell.tokens_per_sample:.1f}",
+            _number(cell.peak_mb),
+            str(cell.threads or "–"),
         )
-        for row in sorted((row for row in figures["cells"] if row["beams"] == beams), key=lambda row: row["batch_size"])
+        for cell in cells
     ]
     columns = (
         "model", "batch", "samples/s", "times torch fp32", "p50, ms", "p95, ms", "batches", "tokens each", "peak, MB",
@@ -105,62 +99,55 @@ def _cells(figures: Mapping[str, Any], beams: int) -> Table:
     return Table(title=f"{beams} {'beam' if beams == 1 else 'beams'}", columns=columns, rows=tuple(rows))
 
 
-def _rounds(figures: Mapping[str, Any]) -> Table:
+def _rounds(result: BenchResult) -> Table:
     rows = tuple(
-        (title(name, figures["precision"]), *(_number(speed) for speed in speeds))
-        for name, speeds in figures["rounds"].items()
+        (title(name, result.precision), *(_number(speed) for speed in speeds)) for name, speeds in result.rounds.items()
     )
-    count = len(rows[0]) - 1
-    columns = ("samples/s in round", *(str(number) for number in range(1, count + 1)))
+    columns = ("samples/s in round", *(str(number) for number in range(1, len(rows[0]))))
     return Table(title="Each round at the serving batch", columns=columns, rows=rows)
 
 
-def _search(search: Mapping[str, Any]) -> Table:
+def _search(search: BatchSizeSearch) -> Table:
     rows = tuple(
-        (
-            str(one["batch_size"]),
-            _number(one["samples_per_second"]),
-            _number(one["peak_mb"]),
-            one["verdict"],
-        )
-        for one in search["tried"]
+        (str(tried.batch_size), _number(tried.samples_per_second), _number(tried.peak_mb), tried.verdict)
+        for tried in search.tried
     )
-    return Table(title="Batch sizes that were tried", columns=("batch", "samples/s", "peak, MB", "verdict"), rows=rows)
+    return Table(title="Batch sizes tried", columns=("batch", "samples/s", "peak, MB", "verdict"), rows=rows)
 
 
-def _rouge(quality: Mapping[str, Any]) -> Table:
+def _rouge(quality: Quality) -> Table:
     rows = []
-    for name, found in quality["metrics"].items():
-        gain = Interval(mean=found["difference"], low=found["low"], high=found["high"], n=found["n"])
+    for metric, comparison in quality.metrics.items():
+        gain = Interval(mean=comparison.difference, low=comparison.low, high=comparison.high, n=comparison.n)
         rows.append(
             (
-                METRIC_LABELS[name],
-                format_score(found["exported"]),
-                format_score(found["fp32"]),
+                METRIC_LABELS[metric],
+                format_score(comparison.exported),
+                format_score(comparison.fp32),
                 format_signed(gain),
                 format_signed_interval(gain),
-                format_p_value(found["p_value"]),
+                format_p_value(comparison.p_value),
             )
         )
     columns = ("metric", "exported", "fp32", "difference", "interval", "p")
     return Table(title="Exported model and fp32", columns=columns, rows=tuple(rows))
 
 
-def _float(ops: Mapping[str, Any]) -> list[Table]:
-    total = sum(ops["bytes_by_type"].values()) or 1
-    kinds = tuple(
-        (TYPES.get(name, name), _number(size / 1e6, 3), f"{100 * size / total:.1f}\u00a0%")
-        for name, size in ops["bytes_by_type"].items()
+def _float_tables(operators: FloatOperators) -> list[Table]:
+    total = sum(operators.bytes_by_type.values()) or 1
+    types = tuple(
+        (NUMBER_TYPES.get(name, name), _number(size / 1e6, 3), f"{100 * size / total:.1f}\u00a0%")
+        for name, size in operators.bytes_by_type.items()
     )
-    found = tuple((name, _number(size / 1e6, 3)) for name, size in ops["float_bytes_by_op"].items())
+    by_operator = tuple((name, _number(size / 1e6, 3)) for name, size in operators.float_bytes_by_op.items())
     return [
-        Table(title="Weights by type", columns=("numbers", "MB", "share"), rows=kinds),
-        Table(title="Float weights by operator", columns=("operator", "MB"), rows=found),
+        Table(title="Weights by type", columns=("numbers", "MB", "share"), rows=types),
+        Table(title="Float weights by operator", columns=("operator", "MB"), rows=by_operator),
     ]
 
 
 def _number(value: float | None, digits: int = 1) -> str:
-    """Return three figures or more; a dash for none."""
+    """Return a number with three digits or more; a dash for none."""
     if value is None:
         return "–"
     return f"{value:,.0f}" if value >= 100 else f"{value:,.{digits}f}"

@@ -1,4 +1,4 @@
-"""What the exported model's summaries lose against those of the same model in fp32, on all of dev."""
+"""What the exported model's summaries of the whole dev set lose against those of the same model in fp32."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from yoyak import project
+from yoyak.bench.results import FloatOperators, Fp32Source, Quality, RougeComparison
 from yoyak.data.records import Dialogue
 from yoyak.decoding.candidates import read_candidates
 from yoyak.params import Generation, Scoring
@@ -16,10 +18,10 @@ from yoyak.tracking import lineage
 
 
 def evaluated_texts(member: str, dev: Sequence[Dialogue], generation: Generation) -> list[str] | None:
-    """Return the best summary of each dev dialogue that `predict` wrote, which are those that were evaluated.
+    """Return the best summary that `predict` wrote of each dev dialogue, which is the one that was evaluated.
 
-    None where that model is no member of the pipeline, or dvc.lock does not say that these predictions are of this
-    model, these dialogues and this way of writing.
+    None where the model is not a member of the pipeline, or where dvc.lock does not say that these predictions are
+    those of this model for these dialogues with these generation settings.
     """
     folder = project.predictions_folder(member)
     if not (folder / "dev.jsonl").is_file() or not project.DVC_LOCK.is_file():
@@ -28,14 +30,14 @@ def evaluated_texts(member: str, dev: Sequence[Dialogue], generation: Generation
 
     entry = YAML(typ="safe").load(project.DVC_LOCK).get("stages", {}).get(f"predict@{member}", {})
     locked = {row["path"]: row["md5"] for row in (*entry.get("deps", ()), *entry.get("outs", ())) if "md5" in row}
-    # DVC notes the values that params.yaml holds; the others were the defaults.
-    written = Generation(**entry.get("params", {}).get("params.yaml", {}).get("generation", {}))
-    wanted = (folder, project.model_folder(member), project.EVAL_SPLITS)
-    if written != generation or any(locked.get(str(path)) != lineage.digest(path) for path in wanted):
+    # DVC records the values in params.yaml; all others were the defaults.
+    recorded = Generation(**entry.get("params", {}).get("params.yaml", {}).get("generation", {}))
+    paths = (folder, project.model_folder(member), project.EVAL_SPLITS)
+    if recorded != generation or any(locked.get(str(path)) != lineage.digest(path) for path in paths):
         return None
     rows = read_candidates(folder / "dev.jsonl")
-    # Of a dialogue that was read in several versions (ensemble.tta), the summary of it as it is.
-    return [next(one.text for one in rows[row.fname] if one.view == 0) for row in dev]
+    # With test-time augmentation (ensemble.tta), only summaries of the unchanged dialogue.
+    return [next(candidate.text for candidate in rows[row.fname] if candidate.view == 0) for row in dev]
 
 
 def compare(
@@ -44,15 +46,16 @@ def compare(
     dev: Sequence[Dialogue],
     scoring: Scoring,
     *,
+    fp32_source: Fp32Source,
     confidence: float,
     seed: int,
-) -> dict[str, Any]:
-    """Return mean ROUGE of both and the paired difference, exported less fp32, by metric, and how many texts differ."""
+) -> Quality:
+    """Return the mean ROUGE of both, the paired differences by metric, and how many summaries differ."""
     from yoyak.scoring.bootstrap import paired_bootstrap
     from yoyak.scoring.metrics import METRICS
     from yoyak.scoring.rouge import rouge
 
-    def score(texts: Sequence[str]) -> dict[str, Any]:
+    def score(texts: Sequence[str]) -> dict[str, np.ndarray]:
         return rouge(
             texts,
             [row.summaries for row in dev],
@@ -61,32 +64,30 @@ def compare(
             weights=scoring.weights,
         )
 
-    own, other = score(exported), score(fp32)
+    exported_scores, fp32_scores = score(exported), score(fp32)
     metrics = {}
-    for name in METRICS:
-        found = paired_bootstrap(
-            own[name], other[name], samples=scoring.bootstrap_samples, confidence=confidence, seed=seed
+    for metric in METRICS:
+        first, second = exported_scores[metric], fp32_scores[metric]
+        difference = paired_bootstrap(
+            first, second, samples=scoring.bootstrap_samples, confidence=confidence, seed=seed
         )
-        metrics[name] = {
-            "exported": float(own[name].mean()),
-            "fp32": float(other[name].mean()),
-            **asdict(found),
-        }
-    return {
-        "granularity": scoring.granularities[0],
-        "n": len(dev),
-        "confidence": confidence,
-        "different_texts": sum(one != two for one, two in zip(exported, fp32, strict=True)),
-        "metrics": metrics,
-    }
+        metrics[metric] = RougeComparison(exported=float(first.mean()), fp32=float(second.mean()), **asdict(difference))
+    return Quality(
+        fp32_source=fp32_source,
+        granularity=scoring.granularities[0],
+        n=len(dev),
+        confidence=confidence,
+        different_texts=sum(a != b for a, b in zip(exported, fp32, strict=True)),
+        metrics=metrics,
+    )
 
 
-def read_ops(folder: Path) -> dict[str, Any]:
-    """Return what stayed in float, in short: bytes by type of number, by operator, and products of activations."""
-    ops: dict[str, Any] = json.loads((folder / "ops.json").read_text(encoding="utf-8"))
-    return {
-        "bytes_by_type": ops["bytes_by_type"],
-        "float_bytes_by_op": ops["float_bytes_by_op"],
-        "float_weights": len(ops["float_weights"]),
-        "products_of_activations": len(ops["float_products_of_activations"]),
-    }
+def read_float_operators(folder: Path) -> FloatOperators:
+    """Return what stayed in float in an exported folder, from its ops.json."""
+    ops = json.loads((folder / "ops.json").read_text(encoding="utf-8"))
+    return FloatOperators(
+        bytes_by_type=ops["bytes_by_type"],
+        float_bytes_by_op=ops["float_bytes_by_op"],
+        float_weights=len(ops["float_weights"]),
+        products_of_activations=len(ops["float_products_of_activations"]),
+    )

@@ -2,8 +2,8 @@
 
     python -m yoyak.bench.worker exported exports/bart 0
 
-It says what loading took, then answers each ``{"do": …}`` until its input ends. Between requests it waits for input,
-and nothing of it runs. A process for an ONNX model imports neither torch nor transformers.
+It reports what loading took, then answers each ``{"command": …}`` until its input ends. Between requests it waits for
+input, and no thread of it runs. A process for an ONNX model imports neither torch nor transformers.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ _STARTED = time.perf_counter()
 
 
 def main(arguments: list[str]) -> None:
-    """Serve one variant: its name, its folder, and the most threads that it may have."""
+    """Serve one variant, given by its name, its folder and its maximum number of threads."""
     variant, folder, threads = arguments
-    out = _channel()
+    out = _redirect_stdout()
     try:
-        loaded, first = _load(variant, Path(folder), int(threads))
-    except Exception as error:  # Whatever a library cannot do with this model is told, and the others go on.
+        loaded, startup = _load(variant, Path(folder), int(threads))
+    except Exception as error:  # Whatever a library cannot do with this model is reported; the other variants go on.
         _send(out, {"error": " ".join(str(error).split()) or type(error).__name__})
         return
-    _send(out, first)
+    _send(out, startup)
     for line in sys.stdin:
         request = json.loads(line)
-        for reply in _ANSWERS[request["do"]](loaded, request):
-            _send(out, reply)
+        for answer in _COMMANDS[request["command"]](loaded, request):
+            _send(out, answer)
 
 
 def _load(variant: str, folder: Path, threads: int) -> tuple[Any, dict[str, Any]]:
-    # The libraries first: what they take to be imported is no part of loading the model.
+    # The libraries first: importing them is not part of loading the model.
     if variant.startswith("torch"):
         import yoyak.decoding.torch
     else:
@@ -57,7 +57,7 @@ def _load(variant: str, folder: Path, threads: int) -> tuple[Any, dict[str, Any]
 
 
 def _measure(loaded: Any, request: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-    """Summarize batches one after the other; each is a request of its own, as a server sees it."""
+    """Summarize batches one after the other; each is a request of its own, as for a server."""
     from yoyak.bench import memory
     from yoyak.params import Generation
 
@@ -84,31 +84,31 @@ def _summarize(loaded: Any, request: Mapping[str, Any]) -> Iterable[dict[str, An
     yield {"texts": found.texts}
 
 
-def _search(loaded: Any, request: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-    """Tell each batch size as it is tried: one that does not fit may be the end of this process."""
+def _try_batch_sizes(loaded: Any, request: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    """Report each batch size as it is tried: one that does not fit may end this process."""
     from yoyak.bench.batch_size import try_batch_sizes
     from yoyak.params import Generation
 
-    for tried in try_batch_sizes(
+    for result in try_batch_sizes(
         loaded.summarizer,
         request["dialogues"],
         Generation(**request["generation"]),
         repeats=request["repeats"],
         memory_limit_mb=request["memory_limit_mb"],
     ):
-        yield {"tried": asdict(tried)}
+        yield {"result": asdict(result)}
     yield {"done": True}
 
 
-_ANSWERS: dict[str, Callable[[Any, Mapping[str, Any]], Iterable[dict[str, Any]]]] = {
+_COMMANDS: dict[str, Callable[[Any, Mapping[str, Any]], Iterable[dict[str, Any]]]] = {
     "measure": _measure,
     "summarize": _summarize,
-    "search": _search,
+    "try_batch_sizes": _try_batch_sizes,
 }
 
 
-def _channel() -> TextIO:
-    """Return the real stdout, and let what libraries print go to stderr."""
+def _redirect_stdout() -> TextIO:
+    """Return the real stdout; what libraries print goes to stderr from here on."""
     sys.stdout.flush()
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

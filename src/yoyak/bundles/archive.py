@@ -37,7 +37,7 @@ from yoyak.bundles.zip_reading import Archive, opened
 from yoyak.errors import UserError
 from yoyak.files import atomic_path, cached_folder
 from yoyak.models.spec import SPEC_FILE, ModelSpec, load_spec, save_spec
-from yoyak.registry.resolve import Located, cache_folder, folder_of, locate
+from yoyak.registry.resolve import LocatedModel, cache_folder, fetch_model, locate
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -89,7 +89,7 @@ def write_bundle(uri: str, out: Path) -> Metadata:
     if Path(uri).exists():
         raise UserError(f"{uri} is a file or folder, of whose training nothing is known: name a model of MLflow.")
     model = locate(uri)
-    folder = folder_of(model)
+    folder = fetch_model(model)
     if not (folder / "config.json").is_file():
         raise UserError(f"{uri} is an ensemble, and a bundle holds one model: bundle each of its members.")
     params, metadata = _known(model, load_spec(folder).member)
@@ -210,7 +210,7 @@ def _check_index(path: Path, where: str) -> None:
             raise UserError(f"{where} names {ascii(shard)[:80]}, which the bundle does not hold: make it again.")
 
 
-def _known(model: Located, member: str) -> tuple[dict[str, Any], Metadata]:
+def _known(model: LocatedModel, member: str) -> tuple[dict[str, Any], Metadata]:
     """Return the params of a model's training and its metadata, as far as MLflow knows them."""
     from yoyak.tracking.client import connect, translate_mlflow_errors
 
@@ -228,7 +228,7 @@ def _known(model: Located, member: str) -> tuple[dict[str, Any], Metadata]:
         run_id=model.run_id,
         model_id=model.model_id,
         name=model.version.name if model.version else None,
-        version=int(model.version.version) if model.version else None,
+        version=model.version.version if model.version else None,
         metrics=metrics,
         lineage=Lineage.of(model.run_id or "", tags),
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from yoyak.errors import UserError
 from yoyak.export.beams import BIAS
@@ -16,11 +16,33 @@ from yoyak.params.deploy import Export
 TOKENIZER, OPS = "tokenizer.json", "ops.json"
 
 
-def export_model(source: Path, out: Path, settings: Export) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportResult:
+    """An exported model and its size."""
+
+    folder: Path
+    bytes: int
+    """Of all files."""
+    torch_bytes: int
+    """Of the same weights in torch, in fp32."""
+
+    @property
+    def ratio(self) -> float:
+        """How many times smaller the export is than the weights in torch."""
+        return self.torch_bytes / self.bytes
+
+    def describe(self, folder: Path | None = None) -> str:
+        """Return one line with the sizes; ``folder`` is where the export is now, if it was moved."""
+        return (
+            f"{folder or self.folder}: {self.bytes / 1e6:.1f} MB, of {self.torch_bytes / 1e6:.1f} MB in torch "
+            f"({self.ratio:.2f} to 1)"
+        )
+
+
+def export_model(source: Path, out: Path, settings: Export) -> ExportResult:
     """Export the model in ``source``, which `yoyak train` saved, to the folder ``out``.
 
-    Returns its size: bytes of all files, of the weights in memory as torch has them, and by type of number. Raises
-    UserError where the model cannot be exported.
+    Raises UserError where the model cannot be exported.
     """
     from yoyak.models.load import load_trained
     from yoyak.models.spec import ONNX_FILE, load_spec, save_spec
@@ -48,7 +70,7 @@ def export_model(source: Path, out: Path, settings: Export) -> dict[str, Any]:
             "cpu": find_cpu() if settings.cpu == "auto" else settings.cpu,
             "per_channel": settings.per_channel,
         }
-    weights = sum(parameter.numel() * 4 for parameter in model.parameters())
+    torch_bytes = sum(parameter.numel() * 4 for parameter in model.parameters())
     graphs = export_graphs(model, spec.family)
     del model
     # A cache that all texts of a dialogue share has no rows that change places.
@@ -63,11 +85,4 @@ def export_model(source: Path, out: Path, settings: Export) -> dict[str, Any]:
         write_json(work / ONNX_FILE, about)
         write_json(work / OPS, ops)
     size = sum(path.stat().st_size for path in out.iterdir())
-    return {"bytes": size, "torch_bytes": weights, "bytes_by_type": ops["bytes_by_type"]}
-
-
-def describe_export(folder: Path, sizes: dict[str, Any]) -> str:
-    """Return the sentence that says where an export is and how its size compares with torch's."""
-    megabytes, torch_megabytes = sizes["bytes"] / 1e6, sizes["torch_bytes"] / 1e6
-    ratio = torch_megabytes / megabytes
-    return f"{folder}: {megabytes:.1f} MB, of {torch_megabytes:.1f} MB in torch ({ratio:.2f} to 1)"
+    return ExportResult(folder=out, bytes=size, torch_bytes=torch_bytes)

@@ -1,99 +1,116 @@
-"""Registering an ensemble of a pipeline's members as one model, which says of which versions it is made."""
+"""Registering an ensemble of a pipeline's members as one model, which says which versions it consists of."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from yoyak import project
-from yoyak.params.ensemble import Soft, Soup
-from yoyak.params.stages import RegisterParams
-from yoyak.registration.packaging import log_member, log_model, writing
+from yoyak.params import Generation
+from yoyak.params.ensemble import OfCandidates, OfModels, Soft, Soup
+from yoyak.registration.packaging import log_member, log_model, with_generation
 from yoyak.registry import promotion
-from yoyak.registry.promotion import Version
+from yoyak.registry.versions import Version
 from yoyak.tracking import lineage, runs
 from yoyak.tracking.stage_run import StageRun
 
 MD5 = "yoyak.ensemble_md5"
-"""Tag of a version: what it is made of and how it writes."""
+"""Tag of a version: what it consists of and how it writes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ensemble:
+    """An ensemble of the pipeline."""
+
+    name: str
+    strategy: OfCandidates | OfModels
+    members: Mapping[str, Version]
+    """The versions of those members that it uses."""
+    weights: Mapping[str, float]
+
+    @property
+    def folder(self) -> Path:
+        return project.ensemble_folder(self.name)
+
+    @property
+    def inputs(self) -> Sequence[Path]:
+        return [self.folder, *(project.model_folder(member) for member in self.members)]
 
 
 def register_ensemble(
-    p: RegisterParams, versions: Mapping[str, Version], scores: Mapping[str, float], example: str
+    registered_name: str,
+    name: str,
+    strategy: OfCandidates | OfModels,
+    *,
+    generation: Generation,
+    members: Mapping[str, Version],
+    scores: Mapping[str, Mapping[str, float]],
+    example: str,
 ) -> Version:
-    """Return the version of ``p.registry.name`` that is the ensemble ``p.registry.ensemble``; made if there is none.
+    """Return the version of the registered model that is the ensemble ``name``; created if there is none.
 
     Args:
-        versions: The members' versions, by member.
-        scores: The ensemble's scores, kept as tags.
+        members: The versions of all members.
+        scores: The ensemble's means by split and metric, kept as tags.
         example: A dialogue.
     """
-    name = str(p.registry.ensemble)
-    strategy, folder = p.ensemble.every[name], project.ensemble_folder(name)
-    info: dict[str, Any] = json.loads((folder / "info.json").read_text(encoding="utf-8"))
-    members = [str(member) for member in info["members"]]
-    parts = [lineage.digest(path) for path in (folder, *(project.model_folder(member) for member in members))]
-    md5 = hashlib.md5(" ".join([*parts, p.generation.model_dump_json()]).encode()).hexdigest()
-    tags = {
-        "git.commit": lineage.git().commit,
-        "strategy": strategy.type,
-        MD5: md5,
-        **{f"member.{member}": f"{versions[member].name}/{versions[member].version}" for member in members},
-    }
-    known = promotion.find_version(p.registry.name, MD5, md5)
-    if known is not None:
-        model_id, run_id = known.model_id, known.run_id
+    info = json.loads((project.ensemble_folder(name) / "info.json").read_text(encoding="utf-8"))
+    ensemble = _Ensemble(
+        name=name,
+        strategy=strategy,
+        members={member: members[member] for member in info["members"]},
+        weights=info["weights"],
+    )
+    inputs = lineage.digests(ensemble.inputs)
+    md5 = hashlib.md5(" ".join([*inputs.values(), generation.model_dump_json()]).encode()).hexdigest()
+    existing = promotion.find_version(registered_name, MD5, md5)
+    if existing is not None:
+        model_id, run_id = existing.model_id, existing.run_id
     else:
-        inputs = lineage.digests([folder, *(project.model_folder(member) for member in members)])
-        params = {"ensemble": strategy, "generation": p.generation}
+        params = {"ensemble": strategy, "generation": generation}
         with runs.stage_run("register", member=name, params=params, inputs=inputs) as run:
-            model_id, run_id = _log(run, name, strategy, folder, info, p, versions, example), run.run_id
+            model_id, run_id = _log(run, ensemble, generation, example), run.run_id
     return promotion.register_ensemble(
-        p.registry.name,
+        registered_name,
         variant="soup" if isinstance(strategy, Soup) else "ensemble",
         model_id=model_id,
         run_id=run_id,
         scores=scores,
-        tags=tags,
+        tags={
+            "git.commit": lineage.git().commit,
+            "strategy": strategy.type,
+            MD5: md5,
+            **{f"member.{member}": f"{used.name}/{used.version}" for member, used in ensemble.members.items()},
+        },
     )
 
 
-def _log(
-    run: StageRun,
-    name: str,
-    strategy: Any,
-    folder: Path,
-    info: Mapping[str, Any],
-    p: RegisterParams,
-    versions: Mapping[str, Version],
-    example: str,
-) -> str:
-    if isinstance(strategy, Soup):
-        with writing(project.soup_folder(name), p.generation) as view:
+def _log(run: StageRun, ensemble: _Ensemble, generation: Generation, example: str) -> str:
+    """Log a soup as the single model that it is, and everything else with all its members."""
+    if isinstance(ensemble.strategy, Soup):
+        with with_generation(project.soup_folder(ensemble.name), generation) as view:
             return log_member(run, view, example=example)
     from yoyak.ensemble import combine
     from yoyak.ensemble.summarizer import save_ensemble
 
-    weights: Mapping[str, float] = info["weights"]
-    used = {member: project.model_folder(member) for member in info["members"]}
-    shown = {
-        member: {"name": versions[member].name, "version": versions[member].version, "run_id": versions[member].run_id}
-        for member in used
+    versions = {
+        member: {"name": version.name, "version": version.version, "run_id": version.run_id}
+        for member, version in ensemble.members.items()
     }
-    soft = isinstance(strategy, Soft)
+    soft = isinstance(ensemble.strategy, Soft)
     with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
-        made = Path(temporary, "ensemble")
+        folder = Path(temporary, "ensemble")
         save_ensemble(
-            made,
-            used,
-            p.generation,
-            shown,
-            combiner=None if soft else combine.load(folder),
-            soft=weights if soft else None,
+            folder,
+            {member: project.model_folder(member) for member in ensemble.members},
+            generation,
+            versions,
+            combiner=None if soft else combine.load(ensemble.folder),
+            soft=ensemble.weights if soft else None,
         )
-        about = {"ensemble": name, "strategy": strategy.type, "members": shown}
-        return log_model(run, made, name=name, generation=p.generation, example=example, about=about)
+        metadata = {"ensemble": ensemble.name, "strategy": ensemble.strategy.type, "members": versions}
+        return log_model(run, folder, name=ensemble.name, generation=generation, example=example, metadata=metadata)

@@ -1,4 +1,4 @@
-"""Logging a member or an ensemble with its run as an MLflow model."""
+"""Logging a member, an ensemble or an exported model with its run as an MLflow model."""
 
 from __future__ import annotations
 
@@ -7,17 +7,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from yoyak.errors import UserError
 from yoyak.models.spec import SPEC_FILE, load_spec, save_spec
-from yoyak.params import Generation
-from yoyak.serving.saving import about_exported, save_model, view_of, with_serving
+from yoyak.params import Generation, Serving
+from yoyak.serving.saving import exported_metadata, save_model, temporary_copy, with_serving
 from yoyak.tracking.client import translate_mlflow_errors
 from yoyak.tracking.stage_run import MODEL, StageRun
-
-if TYPE_CHECKING:
-    pass
 
 WEIGHTS = "model.safetensors"
 
@@ -26,24 +23,25 @@ def log_member(run: StageRun, folder: Path, *, example: str) -> str:
     """Log a trained member with its run and return the model's id.
 
     ``folder`` is what `yoyak train` saved: a Hugging Face model with yoyak.json beside it; ``example`` is a dialogue.
-    Raises UserError where the folder is no such model.
+    Raises UserError where the folder does not hold such a model.
     """
     spec = load_spec(folder)
     if not any(folder.glob("*.safetensors")):
         raise UserError(f"{folder} holds no {WEIGHTS}: run `yoyak train` for '{spec.member}' again.")
-    about = {"member": spec.member, "family": spec.family, "spec": SPEC_FILE}
-    return log_model(run, folder, name=spec.member, generation=spec.generation, example=example, about=about)
+    metadata = {"member": spec.member, "family": spec.family, "spec": SPEC_FILE}
+    return log_model(run, folder, name=spec.member, generation=spec.generation, example=example, metadata=metadata)
 
 
-def log_exported(run: StageRun, folder: Path, *, serving: Mapping[str, Any], example: str) -> str:
+def log_exported(run: StageRun, folder: Path, *, serving: Serving, example: str) -> str:
     """Log an exported model, which is served without torch, with its run and return the model's id.
 
     ``folder`` is what `yoyak export` wrote; ``serving`` is the section of params.yaml, which the model carries with
-    it. A ``batch_size`` that is no number means that of the model's generation. Raises UserError for wrong ones.
+    it. If its ``batch_size`` is not a number, that of the model's generation settings is used. Raises UserError where
+    the folder does not hold an exported model.
     """
-    spec, about = load_spec(folder), about_exported(folder)
+    spec, metadata = load_spec(folder), exported_metadata(folder)
     with with_serving(folder, serving) as view:
-        return log_model(run, view, name=spec.member, generation=spec.generation, example=example, about=about)
+        return log_model(run, view, name=spec.member, generation=spec.generation, example=example, metadata=metadata)
 
 
 def log_model(
@@ -53,7 +51,7 @@ def log_model(
     name: str,
     generation: Generation,
     example: str,
-    about: Mapping[str, Any],
+    metadata: Mapping[str, Any],
 ) -> str:
     """Log the folder of a model or an ensemble with its run and return the model's id.
 
@@ -76,7 +74,7 @@ def log_model(
                     model_uuid=logged.model_id,
                     model_id=logged.model_id,
                 )
-                save_model(path, folder, generation=generation, example=example, about=about, model=model)
+                save_model(path, folder, generation=generation, example=example, metadata=metadata, model=model)
                 run.client.log_model_artifacts(logged.model_id, str(path))
         except BaseException:
             run.client.finalize_logged_model(logged.model_id, "FAILED")
@@ -88,8 +86,8 @@ def log_model(
 
 
 @contextmanager
-def writing(folder: Path, generation: Generation) -> Iterator[Path]:
-    """Yield a view of a model's folder whose spec says how the evaluated summaries were written."""
-    with view_of(folder) as view:
+def with_generation(folder: Path, generation: Generation) -> Iterator[Path]:
+    """Yield a view of a model's folder whose spec has the generation settings of the evaluated summaries."""
+    with temporary_copy(folder) as view:
         save_spec(view, replace(load_spec(folder), generation=generation))
         yield view

@@ -1,1 +1,1 @@
-"""Versions and aliases in the MLflow Model Registry, and from a model's URI to its files."""
+"""The MLflow Model Registry: versions and aliases, promotion, deployment, and from a model's URI to its files."""

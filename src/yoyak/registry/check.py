@@ -1,31 +1,32 @@
 """The quick question before `register` and `release` do their work: does the registry have this very result already?
 
-Standard library only, so that the answer costs milliseconds where importing MLflow costs seconds. It can only be
-yes for a SQLite store; any doubt is a no, and the whole path follows.
+It is answered from MLflow's SQLite file, without importing MLflow: milliseconds instead of seconds. For any other
+store, and whenever there is doubt, the answer is no and the whole path follows.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
 from yoyak import project
+from yoyak.errors import UserError
+from yoyak.tracking.registered import read_registered
 from yoyak.tracking.uri import sqlite_file, tracking_uri
 
 RELEASE = "yoyak.release"
 """Tag of an exported version, and of its registered model: what it was released from; the model has the last one."""
 
-_QUERY = """
+_TAGGED_VERSIONS = """
     SELECT version.storage_location
     FROM model_version_tags AS tag
     JOIN model_versions AS version ON version.name = tag.name AND version.version = tag.version
     WHERE tag.name = ? AND tag.key = ? AND tag.value = ?
       AND version.current_stage != 'Deleted_Internal'
 """
-_RELEASED = f"""{_QUERY}
+_RELEASED_VERSIONS = f"""{_TAGGED_VERSIONS}
       AND EXISTS (
         SELECT 1 FROM registered_model_tags AS last
         WHERE last.name = tag.name AND last.key = tag.key AND last.value = tag.value
@@ -36,39 +37,38 @@ _RELEASED = f"""{_QUERY}
 """
 
 
-def fingerprint() -> str:
+def registration_fingerprint() -> str:
     """Return the md5 of all that decides what is registered: params, evaluation, dev set, receipts, ensembles."""
     fixed = (Path("params.yaml"), project.EVALUATION / "summary.json", project.DEV_SPLIT)
-    learned = (path for name in ("combiner.json", "info.json") for path in project.ENSEMBLES.glob(f"*/{name}"))
-    return _md5((*fixed, *sorted(project.RECEIPTS.glob("*.json")), *sorted(learned)))
+    ensembles = (path for name in ("combiner.json", "info.json") for path in project.ENSEMBLES.glob(f"*/{name}"))
+    return _md5((*fixed, *sorted(project.RECEIPTS.glob("*.json")), *sorted(ensembles)))
 
 
 def release_fingerprint() -> str:
-    """Return the md5 of all that decides what is released: params, the bench, the versions in fp32."""
+    """Return the md5 of everything that decides what is released: params, the bench, the versions in fp32."""
     bench = (project.BENCH / name for name in ("bench.json", "serving.json"))
     return _md5([Path("params.yaml"), *bench, project.REGISTERED])
 
 
-def was_last(fingerprint: str) -> bool:
-    """Return whether this result is the one that was registered last: of another, aliases and report would speak."""
+def was_registered_last(fingerprint: str) -> bool:
+    """Return whether this is the result that was registered last; if not, aliases and the report are of another."""
     try:
-        value = json.loads(project.REGISTERED.read_text(encoding="utf-8"))
-        return bool(value["fingerprint"] == fingerprint)
-    except (OSError, ValueError, KeyError, TypeError):
+        return read_registered().fingerprint == fingerprint
+    except UserError:
         return False
 
 
-def quick_check(fingerprint: str, name: str = "yoyak") -> bool:
-    """Return whether a version of the registered model carries the fingerprint, its files being there too."""
-    return _is_there(_QUERY, name, "yoyak.fingerprint", fingerprint)
+def is_registered(fingerprint: str, name: str = "yoyak") -> bool:
+    """Return whether a version of the registered model carries the fingerprint, and its files exist."""
+    return _has_files(_TAGGED_VERSIONS, name, "yoyak.fingerprint", fingerprint)
 
 
-def quick_release_check(fingerprint: str, name: str = "yoyak") -> bool:
-    """Return whether what was released last carries the fingerprint, its files being there too."""
-    return _is_there(_RELEASED, name, RELEASE, fingerprint)
+def is_released(fingerprint: str, name: str = "yoyak") -> bool:
+    """Return whether the last release carries the fingerprint, and its files exist."""
+    return _has_files(_RELEASED_VERSIONS, name, RELEASE, fingerprint)
 
 
-def _is_there(query: str, *values: str) -> bool:
+def _has_files(query: str, *values: str) -> bool:
     file = sqlite_file(tracking_uri())
     if file is None or not file.is_file():
         return False

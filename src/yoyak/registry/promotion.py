@@ -1,4 +1,4 @@
-"""The MLflow Model Registry: a version for each training, and who is champion.
+"""Promotion in the MLflow Model Registry: a version for each training, and which one is champion.
 
 ``<name>-<member>`` has a version for every training of a member, and its champion is the one with the best dev score.
 ``<name>`` has those that were the best of their pipeline, and ensembles. Of the best ones the first is ``champion``. A
@@ -13,7 +13,7 @@ import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,15 +24,16 @@ from yoyak.registry.versions import (
     CHAMPION,
     ENSEMBLE,
     PREVIOUS,
+    Version,
     add_version,
-    aliases_of,
-    existing,
-    model_names,
+    find_by_alias,
+    get_aliases,
+    get_version,
+    list_models,
     move_aliases,
-    now,
+    timestamp,
     to_version,
 )
-from yoyak.registry.versions import Version as Version
 from yoyak.scoring.bootstrap import paired_bootstrap
 from yoyak.tracking.client import connect, store_lock, translate_mlflow_errors
 from yoyak.tracking.runs import PREDICTIONS, PREDICTIONS_MD5
@@ -54,7 +55,7 @@ class GateResult:
 
     passed: bool
     difference: float
-    """Challenger's mean score less the champion's."""
+    """The challenger's mean score less the champion's."""
     low: float
     high: float
     p_value: float
@@ -63,10 +64,10 @@ class GateResult:
 
 
 def gate(challenger: np.ndarray, champion: np.ndarray, *, significance: float, samples: int, seed: int) -> GateResult:
-    """Compare the scores of each dev dialogue [dialogues]: it takes a gain with a paired p-value under significance."""
-    found = paired_bootstrap(challenger, champion, samples=samples, confidence=1 - significance, seed=seed)
-    passed = found.difference > 0 and found.p_value < significance
-    return GateResult(passed=passed, significance=significance, **asdict(found))
+    """Compare the scores of each dev dialogue [dialogues]: a gain with a paired p-value below significance passes."""
+    comparison = paired_bootstrap(challenger, champion, samples=samples, confidence=1 - significance, seed=seed)
+    passed = comparison.difference > 0 and comparison.p_value < significance
+    return GateResult(passed=passed, significance=significance, **asdict(comparison))
 
 
 def register_member(name: str, *, model_id: str, run_id: str, tags: Mapping[str, str]) -> Version:
@@ -78,18 +79,14 @@ def register_member(name: str, *, model_id: str, run_id: str, tags: Mapping[str,
     client = connect()
     with store_lock(), translate_mlflow_errors():
         version = add_version(client, name, model_id, run_id, tags)
-        aliases = aliases_of(client, name)
+        aliases = get_aliases(client, name)
         if CHAMPION not in aliases:
             return move_aliases(client, version, {**aliases, CHAMPION: version.version}, None)
         if aliases[CHAMPION] == version.version or _UNDONE in version.tags:
             return version
-        if _rank(version) > _rank(existing(client, name, aliases[CHAMPION])):
+        if _dev_rank(version) > _dev_rank(get_version(client, name, aliases[CHAMPION])):
             return _promote(client, version, None)
         return move_aliases(client, version, {**aliases, CHALLENGER: version.version}, None)
-
-
-def _rank(version: Version) -> tuple[float, int]:
-    return float(version.tags.get(DEV_SCORE, "-inf")), version.version
 
 
 def register_best(
@@ -98,112 +95,112 @@ def register_best(
     member: str,
     model_id: str,
     run_id: str,
-    scores: Mapping[str, float],
+    scores: Mapping[str, Mapping[str, float]],
     tags: Mapping[str, str],
     gate: GateResult | None = None,
 ) -> Version:
     """Return the version of ``name`` that is this model, with the alias that it has earned.
 
-    ``gate`` compares it with the champion, and may be missing while there is none. A version whose promotion was
-    undone by a person is not promoted again by this. Doing it twice changes nothing but the tags.
+    ``scores`` are means by split and metric. ``gate`` compares the model with the champion, and may be missing while
+    there is none. A version whose promotion somebody has undone is not promoted again by this. Doing it twice changes
+    nothing but the tags.
     """
     client = connect()
-    described = {
-        **tags,
-        **{f"score.{key}": value for key, value in flatten(scores).items()},
-        "member": member,
-        "variant": "fp32",
-    }
+    tags = {**tags, **flatten({"score": scores}), "member": member, "variant": "fp32"}
     with store_lock(), translate_mlflow_errors():
-        version = add_version(client, name, model_id, run_id, described)
-        aliases = aliases_of(client, name)
+        version = add_version(client, name, model_id, run_id, tags)
+        aliases = get_aliases(client, name)
+        figures = asdict(gate) if gate else None
         if CHAMPION not in aliases:
             others = {alias: number for alias, number in aliases.items() if number != version.version}
-            return move_aliases(client, version, {**others, CHAMPION: version.version}, _figures(gate))
+            return move_aliases(client, version, {**others, CHAMPION: version.version}, figures)
         if aliases[CHAMPION] == version.version:
             return version
         if gate is not None and gate.passed and _UNDONE not in version.tags:
             return _promote(client, version, gate)
-        return move_aliases(client, version, {**aliases, CHALLENGER: version.version}, _figures(gate))
+        return move_aliases(client, version, {**aliases, CHALLENGER: version.version}, figures)
 
 
 def register_ensemble(
-    name: str, *, variant: str, model_id: str, run_id: str, scores: Mapping[str, float], tags: Mapping[str, str]
+    name: str,
+    *,
+    variant: str,
+    model_id: str,
+    run_id: str,
+    scores: Mapping[str, Mapping[str, float]],
+    tags: Mapping[str, str],
 ) -> Version:
     """Return the version of ``name`` that is this ensemble or soup, with the alias ``ensemble``."""
     client = connect()
-    described = {
-        **tags,
-        **{f"score.{key}": value for key, value in flatten(scores).items()},
-        "variant": variant,
-    }
+    tags = {**tags, **flatten({"score": scores}), "variant": variant}
     with store_lock(), translate_mlflow_errors():
-        version = add_version(client, name, model_id, run_id, described)
-        return move_aliases(client, version, {**aliases_of(client, name), ENSEMBLE: version.version}, None)
+        version = add_version(client, name, model_id, run_id, tags)
+        return move_aliases(client, version, {**get_aliases(client, name), ENSEMBLE: version.version}, None)
 
 
 def find_version(name: str, tag: str, value: str) -> Version | None:
     """Return the newest version of a registered model that has a tag, or None."""
     with translate_mlflow_errors():
         query = f"name = '{name}' AND tags.`{tag}` = '{value}'"
-        found = connect().search_model_versions(query, order_by=["version_number DESC"], max_results=1)
-        return to_version(found[0]) if found else None
+        matches = connect().search_model_versions(query, order_by=["version_number DESC"], max_results=1)
+        return to_version(matches[0]) if matches else None
 
 
 def champion(name: str) -> Version | None:
     """Return the champion of a registered model, or None where there is no such model or champion."""
     client = connect()
     with translate_mlflow_errors():
-        number = aliases_of(client, name).get(CHAMPION)
-        return to_version(client.get_model_version(name, str(number))) if number else None
+        return find_by_alias(client, name, CHAMPION)
 
 
 def promote(name: str, version: int, *, gate: GateResult | None = None) -> Version:
     """Make a version champion, whatever the gate would say; the champion so far becomes ``previous``."""
     client = connect()
     with store_lock(), translate_mlflow_errors():
-        found = existing(client, name, version)
-        if CHAMPION in found.aliases:
+        current = get_version(client, name, version)
+        if CHAMPION in current.aliases:
             raise UserError(f"Version {version} of {name} is the champion already.")
-        return _promote(client, found, gate)
+        return _promote(client, current, gate)
 
 
-def mark(version: Version, fingerprint: str) -> None:
-    """Tag a version with what it was registered from, which `registry.check.quick_check` looks for."""
+def tag_fingerprint(version: Version, fingerprint: str) -> None:
+    """Tag a version with the fingerprint of its results, which `registry.check.is_registered` looks for."""
     with translate_mlflow_errors():
         connect().set_model_version_tag(version.name, str(version.version), FINGERPRINT, fingerprint)
 
 
 def undo_promotion(name: str) -> Version:
-    """Take the last promotion back and return the champion that this brings again.
+    """Undo the last promotion and return the version that is champion again.
 
-    The version that loses the title becomes challenger unless there is another; only `promote` makes it champion
+    The version that loses the alias becomes challenger unless there is another; only `promote` makes it champion
     again.
     """
     client = connect()
     with store_lock(), translate_mlflow_errors():
-        aliases = aliases_of(client, name)
+        aliases = get_aliases(client, name)
         if CHAMPION not in aliases:
             raise UserError(
-                f"{name} has no champion{nearest(name, model_names(client))}: there is no promotion to undo."
+                f"{name} has no champion{nearest(name, list_models(client))}: there is no promotion to undo."
             )
-        loser = existing(client, name, aliases[CHAMPION])
-        before: dict[str, int] = json.loads(loser.tags.get(_BEFORE, "{}"))
+        current = get_version(client, name, aliases[CHAMPION])
+        before: dict[str, int] = json.loads(current.tags.get(_BEFORE, "{}"))
         if CHAMPION not in before:
-            raise UserError(f"Version {loser.version} of {name} was the first champion: there is no promotion to undo.")
-        winner = existing(client, name, before[CHAMPION])
-        back = {CHAMPION: winner.version, CHALLENGER: aliases.get(CHALLENGER, loser.version)}
-        client.set_model_version_tag(name, str(loser.version), _UNDONE, now())
-        client.delete_model_version_tag(name, str(loser.version), _BEFORE)
-        return move_aliases(
-            client, winner, {**({PREVIOUS: before[PREVIOUS]} if PREVIOUS in before else {}), **back}, None
-        )
+            raise UserError(
+                f"Version {current.version} of {name} was the first champion: there is no promotion to undo."
+            )
+        earlier = get_version(client, name, before[CHAMPION])
+        client.set_model_version_tag(name, str(current.version), _UNDONE, timestamp())
+        client.delete_model_version_tag(name, str(current.version), _BEFORE)
+        after = {CHAMPION: earlier.version, CHALLENGER: aliases.get(CHALLENGER, current.version)}
+        if PREVIOUS in before:
+            after[PREVIOUS] = before[PREVIOUS]
+        return move_aliases(client, earlier, after, None)
 
 
 def champion_predictions(version: Version, dataset_md5: str) -> dict[str, str] | None:
-    """Return a champion's best summary of each dev dialogue, by fname, as `tracking.attach_predictions` kept them.
+    """Return a champion's best summary of each dev dialogue, by fname, as `tracking.runs.attach_predictions` kept them.
 
-    None where none were kept, or where they are of another dev set than the one with this md5.
+    None where none were kept, or where they belong to another dev set than the one with this md5.
     """
     from mlflow.exceptions import MlflowException
 
@@ -218,8 +215,12 @@ def champion_predictions(version: Version, dataset_md5: str) -> dict[str, str] |
     return {fname: candidates[0].text for fname, candidates in rows.items() if candidates}
 
 
+def _dev_rank(version: Version) -> tuple[float, int]:
+    return float(version.tags.get(DEV_SCORE, "-inf")), version.version
+
+
 def _promote(client: MlflowClient, version: Version, gate: GateResult | None) -> Version:
-    before = aliases_of(client, version.name)
+    before = get_aliases(client, version.name)
     after = {alias: number for alias, number in before.items() if number != version.version}
     if CHAMPION in before:
         after[PREVIOUS] = before[CHAMPION]
@@ -227,8 +228,4 @@ def _promote(client: MlflowClient, version: Version, gate: GateResult | None) ->
     client.set_model_version_tag(version.name, number, _BEFORE, json.dumps(before))
     if _UNDONE in version.tags:
         client.delete_model_version_tag(version.name, number, _UNDONE)
-    return move_aliases(client, version, {**after, CHAMPION: version.version}, _figures(gate))
-
-
-def _figures(gate: GateResult | None) -> dict[str, Any] | None:
-    return asdict(gate) if gate else None
+    return move_aliases(client, version, {**after, CHAMPION: version.version}, asdict(gate) if gate else None)

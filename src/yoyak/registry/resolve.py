@@ -1,4 +1,4 @@
-"""From what a person calls a model to the Hugging Face folder on this disk."""
+"""From the name of a model, in any of its forms, to its Hugging Face folder on this disk."""
 
 from __future__ import annotations
 
@@ -12,26 +12,29 @@ from urllib.request import url2pathname
 
 from yoyak.errors import UserError, nearest
 from yoyak.files import cached_folder
+from yoyak.models.spec import ENSEMBLE_FILE, ONNX_FILE
+from yoyak.registry.versions import Version, get_version, list_models, resolve_alias
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
-    from mlflow.entities.model_registry import ModelVersion
 
 PROGRESS = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
 FORMS = "a folder, models:/<name>@<alias>, models:/<name>/<version>, runs:/<run id>/<model's name> or a bundle's .zip"
+"""How a model can be named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Located:
-    """A model of MLflow: where its files are, and what is known of it."""
+class LocatedModel:
+    """A model in MLflow: where its files are, and what is known of it."""
 
     uri: str
     location: str
+    """Of its artifacts."""
     model_id: str | None
     run_id: str | None
-    version: ModelVersion | None = None
-    """The registered version, where that is what was asked for."""
+    version: Version | None = None
+    """The registered version, if that is what was asked for."""
 
 
 def resolve_model(uri: str) -> Path:
@@ -42,35 +45,35 @@ def resolve_model(uri: str) -> Path:
     downloaded once and kept in the user's cache folder. Raises UserError that names the nearest model or alias.
     """
     if Path(uri).is_dir():
-        return _inner(Path(uri), uri)
-    return folder_of(locate(uri))
+        return _model_folder(Path(uri), uri)
+    return fetch_model(locate(uri))
 
 
-def locate(uri: str) -> Located:
+def locate(uri: str) -> LocatedModel:
     """Return where MLflow has the model of one of its URIs; UserError that names the nearest model or alias."""
-    kind, _, rest = uri.partition(":/")
-    rest = rest.strip("/")
-    if kind not in ("models", "runs") or not rest:
+    scheme, _, path = uri.partition(":/")
+    path = path.strip("/")
+    if scheme not in ("models", "runs") or not path:
         raise UserError(f"There is no model at '{uri}': give {FORMS}.")
 
     from yoyak.tracking.client import connect, translate_mlflow_errors
 
     client = connect()
     with translate_mlflow_errors():
-        return _of_run(client, rest, uri) if kind == "runs" else _of_registry(client, rest, uri)
+        return _locate_in_run(client, path, uri) if scheme == "runs" else _locate_in_registry(client, path, uri)
 
 
-def files_of(model: Located) -> Path:
-    """Return MLflow's own folder of a model, the one with MLmodel, downloaded where it is not on this disk."""
+def fetch_mlflow_folder(model: LocatedModel) -> Path:
+    """Return MLflow's own folder of a model, the one with MLmodel, downloaded if it is not on this disk."""
     from yoyak.tracking.client import translate_mlflow_errors
 
     with translate_mlflow_errors():
-        return _local(model.location, model.uri)
+        return _fetch(model.location, model.uri)
 
 
-def folder_of(model: Located) -> Path:
-    """Return the Hugging Face folder of a model of MLflow, downloaded where it is not on this disk."""
-    return _inner(files_of(model), model.uri)
+def fetch_model(model: LocatedModel) -> Path:
+    """Return the Hugging Face folder of a model in MLflow, downloaded if it is not on this disk."""
+    return _model_folder(fetch_mlflow_folder(model), model.uri)
 
 
 def cache_folder() -> Path:
@@ -78,70 +81,60 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "yoyak"
 
 
-def _of_registry(client: MlflowClient, rest: str, uri: str) -> Located:
+def _locate_in_registry(client: MlflowClient, path: str, uri: str) -> LocatedModel:
     """Return the model of ``name@alias``, ``name/version`` or a logged model's id."""
-    from mlflow.exceptions import MlflowException
-
-    name, at, alias = rest.partition("@")
-    if not at:
-        name, _, version = rest.partition("/")
-        if not version:
-            return _of_model(client, name, uri)
-    try:
-        model = client.get_registered_model(name)
-    except MlflowException as error:
-        names = [known.name for known in client.search_registered_models()]
-        raise UserError(f"No registered model is named '{name}'{nearest(name, names)}.") from error
+    name, at, alias = path.partition("@")
     if at:
-        if alias not in model.aliases:
-            raise UserError(f"The registered model {name} has no alias '{alias}'{nearest(alias, model.aliases)}.")
-        version = str(model.aliases[alias])
-    try:
-        found = client.get_model_version(name, version)
-        location = str(client.get_model_version_download_uri(name, version))
-    except MlflowException as error:
-        known = [str(found.version) for found in client.search_model_versions(f"name = '{name}'")]
-        raise UserError(f"The registered model {name} has no version '{version}'{nearest(version, known)}.") from error
-    source = str(found.source or "").removeprefix("models:/")
-    model_id = source if source.startswith("m-") else None
-    return Located(uri=uri, location=location, model_id=model_id, run_id=found.run_id or None, version=found)
+        version = resolve_alias(client, name, alias)
+    else:
+        name, slash, number = path.partition("/")
+        if not slash:
+            return _locate_by_id(client, name, uri)
+        version = get_version(client, name, number)
+    return LocatedModel(
+        uri=uri,
+        location=str(client.get_model_version_download_uri(name, str(version.version))),
+        model_id=version.model_id or None,
+        run_id=version.run_id or None,
+        version=version,
+    )
 
 
-def _of_model(client: MlflowClient, model_id: str, uri: str) -> Located:
-    """Return a logged model; what is no id of one is taken for a name without an alias."""
+def _locate_by_id(client: MlflowClient, model_id: str, uri: str) -> LocatedModel:
+    """Return a logged model; what is not the id of one is taken for a name without an alias."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return _logged(client.get_logged_model(model_id), uri)
+        return _locate_logged(client.get_logged_model(model_id), uri)
     except MlflowException as error:
         if model_id.startswith("m-"):
             raise UserError(f"MLflow has no model with the id '{model_id}': copy it from `mlflow ui`.") from error
-        names = [known.name for known in client.search_registered_models()]
+        names = list_models(client)
         hint = "" if model_id in names else nearest(model_id, names)
         raise UserError(
             f"models:/{model_id}{hint} needs an alias or a version, such as models:/yoyak@champion."
         ) from error
 
 
-def _of_run(client: MlflowClient, rest: str, uri: str) -> Located:
+def _locate_in_run(client: MlflowClient, path: str, uri: str) -> LocatedModel:
     from mlflow.exceptions import MlflowException
 
-    run_id, _, name = rest.partition("/")
+    run_id, _, name = path.partition("/")
     try:
         run = client.get_run(run_id)
     except MlflowException as error:
         raise UserError(f"MLflow has no run '{run_id}': copy the run's id from `mlflow ui`.") from error
     outputs = run.outputs.model_outputs if run.outputs else []
-    models = {found.name: found for found in (client.get_logged_model(output.model_id) for output in outputs)}
+    models = {model.name: model for model in (client.get_logged_model(output.model_id) for output in outputs)}
     if not name and len(models) == 1:
         name = next(iter(models))
     if name not in models:
         raise UserError(f"The run {run_id} logged no model named '{name}'{nearest(name, models)}.")
-    return _logged(models[name], uri)
+    return _locate_logged(models[name], uri)
 
 
-def _logged(model: LoggedModel, uri: str) -> Located:
-    return Located(
+def _locate_logged(model: LoggedModel, uri: str) -> LocatedModel:
+    return LocatedModel(
         uri=uri,
         location=str(model.artifact_location),
         model_id=model.model_id,
@@ -149,8 +142,8 @@ def _logged(model: LoggedModel, uri: str) -> Located:
     )
 
 
-def _local(location: str, uri: str) -> Path:
-    """Return the folder at an artifact location, downloaded where it is not on this disk."""
+def _fetch(location: str, uri: str) -> Path:
+    """Return the folder at an artifact location, downloaded if it is not on this disk."""
     parsed = urlparse(location)
     if parsed.scheme in ("", "file"):
         folder = Path(url2pathname(parsed.path) if parsed.scheme else location)
@@ -175,12 +168,12 @@ def _download(location: str, folder: Path) -> None:
             os.environ[PROGRESS] = hidden
 
 
-def _inner(folder: Path, uri: str) -> Path:
-    """Return the folder of a model or an ensemble that is ``folder``, or is within the MLflow model there."""
+def _model_folder(folder: Path, uri: str) -> Path:
+    """Return ``folder`` if it is a model's or an ensemble's, else the one within the MLflow model there."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
-    if _usable(folder):
+    if _is_model(folder):
         return folder
     if not (folder / "MLmodel").is_file():
         raise UserError(f"There is no model in '{uri}': it has neither config.json nor MLmodel.")
@@ -189,10 +182,10 @@ def _inner(folder: Path, uri: str) -> Path:
         inside = flavor.get("artifacts", {}).get("model", {}).get("path")
     except (YAMLError, KeyError, TypeError, AttributeError):
         inside = None
-    if not inside or not _usable(folder / inside):
+    if not inside or not _is_model(folder / inside):
         raise UserError(f"The MLflow model at '{uri}' was not made by Yoyak: it has no Hugging Face model in it.")
     return folder / Path(inside)
 
 
-def _usable(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in ("config.json", "ensemble.json", "onnx.json"))
+def _is_model(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("config.json", ENSEMBLE_FILE, ONNX_FILE))

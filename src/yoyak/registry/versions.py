@@ -1,6 +1,6 @@
-"""What every module of the registry does with MLflow: find, make and tag a version, move aliases.
+"""Versions and aliases of registered models: looking them up, adding a version, moving aliases.
 
-It is for `registry` and `registry_serving`, which say what is to be done; nothing else writes the registry.
+`promotion` and `deployment` decide what is to be done; nothing else writes to the registry.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Version:
     name: str
     version: int
     model_id: str
+    """Id of the logged model that it is; empty for a version that was registered from a path."""
     run_id: str
     tags: Mapping[str, str]
     aliases: tuple[str, ...]
@@ -38,9 +39,63 @@ class Version:
         """What `mlflow models serve -m` and `yoyak summarize` take."""
         return f"models:/{self.name}/{self.version}"
 
+    @property
+    def label(self) -> str:
+        """Name, version and aliases, as they are printed."""
+        aliases = f" ({', '.join(sorted(self.aliases))})" if self.aliases else ""
+        return f"{self.name} version {self.version}{aliases}"
+
+
+def list_models(client: MlflowClient) -> list[str]:
+    """Return the names of all registered models."""
+    return [model.name for model in client.search_registered_models()]
+
+
+def get_aliases(client: MlflowClient, name: str) -> dict[str, int]:
+    """Return the version behind each alias; none for a model that does not exist."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return {alias: int(version) for alias, version in client.get_registered_model(name).aliases.items()}
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return {}
+
+
+def resolve_alias(client: MlflowClient, name: str, alias: str) -> Version:
+    """Return the version behind an alias; UserError that names the nearest model or alias where there is none."""
+    aliases = get_aliases(client, name)
+    if alias not in aliases:
+        _check_model(client, name)
+        raise UserError(f"The registered model {name} has no alias '{alias}'{nearest(alias, aliases)}.")
+    return get_version(client, name, aliases[alias])
+
+
+def find_by_alias(client: MlflowClient, name: str, alias: str) -> Version | None:
+    """Return the version behind an alias, or None where there is no such model or alias."""
+    version = get_aliases(client, name).get(alias)
+    return get_version(client, name, version) if version else None
+
+
+def get_version(client: MlflowClient, name: str, version: int | str) -> Version:
+    """Return a version; UserError that names the nearest model or version where there is none."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return to_version(client.get_model_version(name, str(version)))
+    except MlflowException as error:
+        _check_model(client, name)
+        existing = [str(found.version) for found in client.search_model_versions(f"name = '{name}'")]
+        hint = nearest(str(version), existing)
+        raise UserError(f"The registered model {name} has no version '{version}'{hint}.") from error
+
 
 def add_version(client: MlflowClient, name: str, model_id: str, run_id: str, tags: Mapping[str, str]) -> Version:
-    """Return the version that is this model, with these tags; made, with the commit as tags too, if there is none."""
+    """Return the version that is this model, with these tags.
+
+    A new version is created if there is none yet; it has the commit as tags too.
+    """
     from mlflow.exceptions import MlflowException
 
     source = f"models:/{model_id}"
@@ -49,26 +104,17 @@ def add_version(client: MlflowClient, name: str, model_id: str, run_id: str, tag
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    known = client.search_model_versions(f"name = '{name}' AND source_path = '{source}'", max_results=1)
-    if not known:
+    existing = client.search_model_versions(f"name = '{name}' AND source_path = '{source}'", max_results=1)
+    if not existing:
         git = lineage.git()
-        state = {"git.commit": git.commit or "none", "git.dirty": str(git.dirty).lower()}
-        made = client.create_model_version(name, source, run_id, tags={**state, **tags}, model_id=model_id)
-        _link(client, model_id, name, made.version)
-        return to_version(made)
+        commit = {"git.commit": git.commit or "none", "git.dirty": str(git.dirty).lower()}
+        created = client.create_model_version(name, source, run_id, tags={**commit, **tags}, model_id=model_id)
+        _link_to_model(client, model_id, name, created.version)
+        return to_version(created)
     for key, value in tags.items():
-        if known[0].tags.get(key) != value:
-            client.set_model_version_tag(name, known[0].version, key, value)
-    return to_version(client.get_model_version(name, known[0].version))
-
-
-def _link(client: MlflowClient, model_id: str, name: str, version: str) -> None:
-    """Let MLflow's page of the model show the version, as `mlflow.register_model` does (which writes to stderr)."""
-    from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
-
-    shown = json.loads(client.get_logged_model(model_id).tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
-    links = json.dumps([*shown, {"name": name, "version": version}])
-    client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: links})
+        if existing[0].tags.get(key) != value:
+            client.set_model_version_tag(name, existing[0].version, key, value)
+    return to_version(client.get_model_version(name, existing[0].version))
 
 
 def move_aliases(
@@ -76,21 +122,21 @@ def move_aliases(
 ) -> Version:
     """Bring the aliases to ``after`` and tag each version that gains one; the figures ``gate`` belong to ``version``.
 
-    The tags come first: a move that breaks off in the middle is then told by the tags, and can be made again.
+    The tags come first, so that a move that is interrupted shows in the tags and can be repeated.
     """
-    name, before = version.name, aliases_of(client, version.name)
+    name, before = version.name, get_aliases(client, version.name)
     changed = {alias: number for alias, number in after.items() if before.get(alias) != number}
     for alias, number in changed.items():
-        facts = {
+        tags = {
             "who": lineage.person(),
-            "when": now(),
+            "when": timestamp(),
             "from": str(before.get(alias, "none")),
             "to": str(number),
             "commit": lineage.git().commit or "none",
         }
         if gate is not None and number == version.version:
-            facts |= {f"gate.{key}": value for key, value in flatten(gate).items()}
-        for key, value in facts.items():
+            tags |= {f"gate.{key}": value for key, value in flatten(gate).items()}
+        for key, value in tags.items():
             client.set_model_version_tag(name, str(number), f"alias.{alias}.{key}", value)
     for alias in sorted(changed, key=CHAMPION.__eq__):
         client.set_registered_model_alias(name, alias, str(after[alias]))
@@ -100,48 +146,34 @@ def move_aliases(
     return to_version(client.get_model_version(name, str(version.version)))
 
 
-def existing(client: MlflowClient, name: str, version: int) -> Version:
-    """Return a version; UserError that names the nearest one where there is none."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return to_version(client.get_model_version(name, str(version)))
-    except MlflowException as error:
-        if name not in (known := model_names(client)):
-            raise UserError(f"No registered model is named '{name}'{nearest(name, known)}.") from error
-        numbers = [str(found.version) for found in client.search_model_versions(f"name = '{name}'")]
-        raise UserError(f"{name} has no version {version}{nearest(str(version), numbers)}.") from error
-
-
-def model_names(client: MlflowClient) -> list[str]:
-    """Return the names of all registered models."""
-    return [model.name for model in client.search_registered_models()]
-
-
-def aliases_of(client: MlflowClient, name: str) -> dict[str, int]:
-    """Return the version behind each alias; none for a model that does not exist."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return {alias: int(number) for alias, number in client.get_registered_model(name).aliases.items()}
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return {}
-
-
-def to_version(found: ModelVersion) -> Version:
-    """Return MLflow's version as ours."""
+def to_version(version: ModelVersion) -> Version:
+    """Convert MLflow's version to ours."""
+    source = version.source or ""
     return Version(
-        name=found.name,
-        version=int(found.version),
-        model_id=(found.source or "").removeprefix("models:/"),
-        run_id=found.run_id or "",
-        tags=found.tags,
-        aliases=tuple(found.aliases),
+        name=version.name,
+        version=int(version.version),
+        model_id=source.removeprefix("models:/") if source.startswith("models:/m-") else "",
+        run_id=version.run_id or "",
+        tags=version.tags,
+        aliases=tuple(version.aliases),
     )
 
 
-def now() -> str:
-    """Return the time as tags have it."""
+def timestamp() -> str:
+    """Return the current time as it is written in tags."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _check_model(client: MlflowClient, name: str) -> None:
+    names = list_models(client)
+    if name not in names:
+        raise UserError(f"No registered model is named '{name}'{nearest(name, names)}.")
+
+
+def _link_to_model(client: MlflowClient, model_id: str, name: str, version: str) -> None:
+    """Show the version on MLflow's page of the model, as `mlflow.register_model` does (which writes to stderr)."""
+    from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
+
+    links = json.loads(client.get_logged_model(model_id).tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
+    links.append({"name": name, "version": version})
+    client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: json.dumps(links)})

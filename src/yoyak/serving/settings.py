@@ -1,6 +1,6 @@
-"""How a served model gathers requests, and what it lets in: ``serving.json`` in the model's folder.
+"""How a served model batches requests, and their limits: ``serving.json`` in the model's folder.
 
-``YOYAK_SERVING_BATCH_SIZE=1`` and the like take the place of one of its values when the server starts.
+Environment variables such as ``YOYAK_SERVING_BATCH_SIZE=1`` override its values when the server starts.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ FILE = "serving.json"
 PREFIX = "YOYAK_SERVING_"
 
 
-def save_serving(folder: Path, values: Mapping[str, Any]) -> None:
-    """Write the settings beside the model's files. Raises UserError for a value that does not fit."""
-    write_json(folder / FILE, _check(values, FILE).model_dump())
+def save_serving(folder: Path, settings: Serving) -> None:
+    """Write the settings beside the model's files."""
+    write_json(folder / FILE, settings.model_dump())
 
 
 def load_serving(folder: Path, environment: Mapping[str, str] | None = None) -> Serving:
-    """Return the settings of a model's folder, or the usual ones, with those of the environment in their place.
+    """Return the settings of a model's folder, or the defaults, with the overrides of the environment.
 
-    Raises UserError for a damaged file, and for a variable that names no setting or does not fit.
+    Raises UserError for a damaged file, and for a variable that names an unknown setting or has a wrong value.
     """
     values: dict[str, Any] = {}
     path = folder / FILE
@@ -38,18 +38,18 @@ def load_serving(folder: Path, environment: Mapping[str, str] | None = None) -> 
             values = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise UserError(f"{path} is damaged ({error}): register the model again.") from error
-    found = _check(values, str(path)).model_dump()
+    settings = _validate(values, str(path)).model_dump()
     for variable, text in (os.environ if environment is None else environment).items():
         if variable.startswith(PREFIX):
             name = variable.removeprefix(PREFIX).lower()
             if name not in Serving.model_fields:
                 known = [PREFIX + key.upper() for key in Serving.model_fields]
-                raise UserError(f"{variable} names no setting of serving{nearest(variable, known)}.")
-            found = _check({**found, name: text}, variable).model_dump()
-    return Serving(**found)
+                raise UserError(f"{variable} is not a setting of serving{nearest(variable, known)}.")
+            settings = _validate({**settings, name: text}, variable).model_dump()
+    return Serving(**settings)
 
 
-def _check(values: Any, where: str) -> Serving:
+def _validate(values: Any, where: str) -> Serving:
     try:
         return Serving.model_validate(values)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""From what a person calls a model to the folder that `mlflow models serve` takes, and a word on what is in it."""
+"""From the name of a model to the folder that `mlflow models serve` takes, and a description of what is in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from yoyak import params
 from yoyak.bundles.resolve import resolve_model
@@ -16,15 +15,13 @@ from yoyak.errors import UserError
 from yoyak.models.spec import ENSEMBLE_FILE, ONNX_FILE, load_spec
 from yoyak.params import Generation
 from yoyak.params.deploy import Serving
-from yoyak.registry.resolve import FORMS, files_of, locate
+from yoyak.registry.resolve import FORMS, fetch_mlflow_folder, locate
+from yoyak.registry.versions import CHAMPION, SERVING, get_aliases
 from yoyak.serving.settings import load_serving
 from yoyak.tracking.client import configure
 
-if TYPE_CHECKING:
-    from yoyak.registry.resolve import Located
-
-ALIASES = ("serving", "champion")
-"""Which version is served where nobody names one: the first alias that there is."""
+ALIASES = (SERVING, CHAMPION)
+"""Which version is served if none is named: the first alias that exists."""
 EXAMPLE = "#Person1#: 토요일 저녁 일곱 시에 네 명 자리 있나요?\n#Person2#: 네, 예약해 드릴게요. 성함이 어떻게 되세요?"
 """A dialogue to try a model with."""
 
@@ -34,15 +31,15 @@ class Target:
     """A model that can be served."""
 
     folder: Path
-    """MLflow's folder of it, with MLmodel."""
+    """The MLflow model, with MLmodel."""
     name: str
-    """What is served, as a person calls it: a registered version or a path."""
+    """The display name: a registered version or a path."""
     variant: str
-    """How it writes: in torch, exported, or an ensemble of which members."""
+    """What runs it: torch, an export, or an ensemble and its members."""
     uses_torch: bool
     """Whether its process loads torch."""
     generation: Generation
-    """How it writes unless a request says otherwise."""
+    """Generation settings, unless a request changes them."""
     serving: Serving
     """Its limits on requests, and how it batches them."""
 
@@ -55,19 +52,12 @@ class Target:
 
 def default_model_uri() -> str:
     """Return the URI of this project's model to serve; UserError where none is registered."""
-    from mlflow.exceptions import MlflowException
-
     from yoyak.tracking.client import connect, translate_mlflow_errors
 
     name = params.load_or_default().registry.name
     client = connect()
     with translate_mlflow_errors():
-        try:
-            aliases = client.get_registered_model(name).aliases
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            aliases = {}
+        aliases = get_aliases(client, name)
     alias = next((alias for alias in ALIASES if alias in aliases), None)
     if alias is None:
         raise UserError(f"No champion is registered as '{name}' here: run `dvc repro`, or name a model ({FORMS}).")
@@ -76,10 +66,10 @@ def default_model_uri() -> str:
 
 @contextmanager
 def open_target(uri: str | None = None) -> Iterator[Target]:
-    """Yield the model that ``uri`` names in any form that `yoyak predict` takes; by default `default_model_uri`.
+    """Yield the model that ``uri`` names, in any form that `yoyak summarize` takes; by default `default_model_uri`.
 
-    What is no model of MLflow is made one for as long as the block lasts. Raises UserError that names the nearest
-    model or alias before anything is loaded.
+    A model that is not an MLflow model is packaged as one for the duration of the block. Raises UserError that names
+    the nearest model or alias before anything is loaded.
     """
     configure()
     uri = uri or default_model_uri()
@@ -87,64 +77,57 @@ def open_target(uri: str | None = None) -> Iterator[Target]:
     if (path / "MLmodel").is_file():
         yield _describe(path, resolve_model(uri), uri)
     elif path.exists():
-        inner = resolve_model(uri)
+        model_folder = resolve_model(uri)
         with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
             folder = Path(temporary) / "model"
-            _package(inner, folder)
+            _package(model_folder, folder)
             yield _describe(folder, resolve_model(str(folder)), uri)
     else:
         model = locate(uri)
-        folder = files_of(model)
-        yield _describe(folder, resolve_model(str(folder)), _name(model))
+        folder = fetch_mlflow_folder(model)
+        yield _describe(folder, resolve_model(str(folder)), model.version.label if model.version else model.uri)
 
 
-def _package(inner: Path, folder: Path) -> None:
+def _package(model_folder: Path, folder: Path) -> None:
     from yoyak.serving.saving import save_exported, save_model
 
-    if (inner / ONNX_FILE).is_file():
+    if (model_folder / ONNX_FILE).is_file():
         settings = params.load_or_default().serving
-        save_exported(folder, inner, serving=settings.model_dump(), example=EXAMPLE)
+        save_exported(folder, model_folder, serving=settings, example=EXAMPLE)
     else:
-        save_model(folder, inner, generation=_generation(inner), example=EXAMPLE, about={})
+        save_model(folder, model_folder, generation=_generation(model_folder), example=EXAMPLE, metadata={})
 
 
-def _describe(folder: Path, inner: Path, name: str) -> Target:
-    exported = (inner / ONNX_FILE).is_file()
+def _describe(folder: Path, model_folder: Path, name: str) -> Target:
+    exported = (model_folder / ONNX_FILE).is_file()
     return Target(
         folder=folder.absolute(),
         name=name,
-        variant=_variant(inner),
+        variant=_variant(model_folder),
         uses_torch=not exported,
-        generation=_generation(inner),
-        serving=load_serving(inner),
+        generation=_generation(model_folder),
+        serving=load_serving(model_folder),
     )
 
 
-def _name(model: Located) -> str:
-    if model.version is None:
-        return model.uri
-    aliases = ", ".join(model.version.aliases)
-    return f"{model.version.name} version {model.version.version}{f' ({aliases})' if aliases else ''}"
-
-
-def _variant(inner: Path) -> str:
-    if (inner / ENSEMBLE_FILE).is_file():
-        return f"ensemble of {', '.join(_read(inner / ENSEMBLE_FILE)['members'])}"
-    member = load_spec(inner).member
-    if (inner / ONNX_FILE).is_file():
-        return f"{member}, exported in {_read(inner / ONNX_FILE)['precision']}, without torch"
+def _variant(model_folder: Path) -> str:
+    if (model_folder / ENSEMBLE_FILE).is_file():
+        return f"ensemble of {', '.join(_read(model_folder / ENSEMBLE_FILE)['members'])}"
+    member = load_spec(model_folder).member
+    if (model_folder / ONNX_FILE).is_file():
+        return f"{member}, exported in {_read(model_folder / ONNX_FILE)['precision']}, without torch"
     return f"{member}, in torch"
 
 
-def _generation(inner: Path) -> Generation:
-    if (inner / ENSEMBLE_FILE).is_file():
-        return Generation(**_read(inner / ENSEMBLE_FILE)["generation"])
-    return load_spec(inner).generation
+def _generation(model_folder: Path) -> Generation:
+    if (model_folder / ENSEMBLE_FILE).is_file():
+        return Generation(**_read(model_folder / ENSEMBLE_FILE)["generation"])
+    return load_spec(model_folder).generation
 
 
 def _read(path: Path) -> dict:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}): make the model again.") from error
+        raise UserError(f"{path} is damaged ({error}): export or register the model again.") from error
     return dict(value)

@@ -31,6 +31,6 @@ def run(
     if precision is not None:
         settings = settings.model_copy(update={"precision": precision})
     from yoyak.bundles.resolve import resolve_model
-    from yoyak.export.folder import describe_export, export_model
+    from yoyak.export.folder import export_model
 
-    print(describe_export(out, export_model(resolve_model(model), out, settings)))
+    print(export_model(resolve_model(model), out, settings).describe())

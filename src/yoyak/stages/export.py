@@ -12,7 +12,7 @@ BEST = "best"
 def run() -> None:
     """Export the model that ``export.model`` names."""
     settings = params.load(ExportParams).export
-    from yoyak.export.folder import describe_export, export_model
+    from yoyak.export.folder import export_model
     from yoyak.export.source import find_source
     from yoyak.scoring.results import read_evaluation
     from yoyak.tracking import lineage, runs
@@ -23,7 +23,7 @@ def run() -> None:
     with runs.stage_run("export", params={"export": settings, "model": name}, inputs=inputs) as run:
         with atomic_path(project.EXPORTS) as work:
             work.mkdir()
-            made = export_model(folder, work / name, settings)
-        run.log_metrics({"megabytes": made["bytes"] / 1e6, "ratio": made["torch_bytes"] / made["bytes"]})
+            result = export_model(folder, work / name, settings)
+        run.log_metrics({"megabytes": result.bytes / 1e6, "ratio": result.ratio})
         run.log_artifact(project.export_folder(name) / "ops.json", "export")
-    print(describe_export(project.export_folder(name), made))
+    print(result.describe(project.export_folder(name)))

@@ -10,14 +10,14 @@ from yoyak.registry import check
 def run() -> None:
     """Register this commit's models."""
     p = params.load(RegisterParams)
-    mark = check.fingerprint()
-    if check.was_last(mark) and check.quick_check(mark, p.registry.name):
+    fingerprint = check.registration_fingerprint()
+    if check.was_registered_last(fingerprint) and check.is_registered(fingerprint, p.registry.name):
         print("nothing changed: the registry has this result")
         return
-    from yoyak.registration.members import register
+    from yoyak.registration.register import register
 
-    found = register(p, mark)
-    for row in found["registered"]:
-        aliases = f" ({', '.join(row['aliases'])})" if row["aliases"] else ""
-        print(f"{row['name']} version {row['version']}{aliases}{' restored' if row['restored'] else ''}")
-    print(found["decision"])
+    result = register(p, fingerprint)
+    for model in result.registered:
+        aliases = f" ({', '.join(model.aliases)})" if model.aliases else ""
+        print(f"{model.name} version {model.version}{aliases}{' restored' if model.restored else ''}")
+    print(result.decision)

@@ -1,0 +1,161 @@
+"""Registering the exported model, and letting `serving` point to it, or to the same model in fp32.
+
+Which of them is served is what bench/serving.json says: the gate has decided there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from yoyak import project
+from yoyak.bench.results import ServingDecision
+from yoyak.data.records import read_jsonl
+from yoyak.errors import UserError
+from yoyak.files import read_result
+from yoyak.params import Generation, Serving
+from yoyak.params.stages import ReleaseParams
+from yoyak.registration.packaging import log_exported, log_member, with_generation
+from yoyak.registry import deployment, promotion
+from yoyak.registry.versions import Version
+from yoyak.tracking import lineage, restore, runs
+from yoyak.tracking.client import connect
+from yoyak.tracking.registered import read_registered
+from yoyak.tracking.stage_run import flatten
+
+MD5, SOURCE_MD5 = "yoyak.export_md5", "dvc.models_md5"
+"""Tags of a version: what an exported model consists of, how it writes and serves; DVC's md5 of one in fp32."""
+VARIANTS = {"int8": "int8", "int4": "int4", "fp32": "onnx_fp32"}
+DECISION_FILE = project.BENCH / "serving.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """What `release` did."""
+
+    exported: Version
+    before: Version | None
+    """The version that was served before; None where none was."""
+    after: Version
+    """The version that is served now."""
+    sentences: tuple[str, ...]
+    """The gate's."""
+
+    def describe(self) -> list[str]:
+        """Return it line by line for the terminal."""
+        tags = self.exported.tags
+        served = f"served: {self.after.name} version {self.after.version} ({self.after.tags.get('variant', 'fp32')})"
+        if self.before and self.before.version != self.after.version:
+            served += f", before it version {self.before.version}"
+        return [
+            f"{self.exported.name} version {self.exported.version} is {tags['variant']} of {tags['member']}",
+            *self.sentences,
+            served,
+        ]
+
+
+def release(params: ReleaseParams, fingerprint: str) -> Release:
+    """Register the exported model and move the alias; doing it twice changes nothing.
+
+    ``fingerprint`` is left as a tag once all is done. Raises UserError where the bench has not run, or has measured
+    another export.
+    """
+    name, generation = params.registry_name, params.generation
+    decision = read_result(DECISION_FILE, ServingDecision, command="yoyak bench")
+    folder = project.export_folder(decision.model)
+    if lineage.digest(folder) != decision.export_md5:
+        raise UserError(f"{DECISION_FILE} is about another export than {folder}: run `yoyak bench`.")
+    serving = params.serving
+    if serving.batch_size == "bench":
+        serving = serving.model_copy(update={"batch_size": decision.batch_size})
+    example = read_jsonl(project.DEV_SPLIT)[0].dialogue
+
+    source = _register_source(name, decision.model, generation, example)
+    exported = _register_exported(name, folder, decision, source, generation, serving, example)
+
+    before = deployment.serving_version(name)
+    if before is None:
+        # What would have been served without an export is what undoing the first release comes back to.
+        deployment.serve(source, release=fingerprint)
+    chosen = exported if decision.gate.passed else source
+    deployment.serve(chosen, release=fingerprint, gate=decision.gate.tags())
+    after = deployment.serving_version(name)
+    assert after, "a version is served now"
+    deployment.tag_release(exported, fingerprint)
+    sentences = tuple(check.sentence for check in decision.gate.checks)
+    return Release(exported=exported, before=before, after=after, sentences=sentences)
+
+
+def _register_exported(
+    name: str,
+    folder: Path,
+    decision: ServingDecision,
+    source: Version,
+    generation: Generation,
+    serving: Serving,
+    example: str,
+) -> Version:
+    """Return the exported model's version, with the bench's figures as tags; its model is logged if it is not yet."""
+    settings = {"generation": generation.model_dump(), "serving": serving.model_dump()}
+    md5 = hashlib.md5(f"{decision.export_md5} {json.dumps(settings, sort_keys=True)}".encode()).hexdigest()
+    existing = _find_with_files(name, md5)
+    if existing is not None:
+        model_id, run_id = existing.model_id, existing.run_id
+    else:
+        inputs = {folder.as_posix(): decision.export_md5}
+        with runs.stage_run("release", member=decision.model, params=settings, inputs=inputs) as run:
+            with with_generation(folder, generation) as view:
+                model_id = log_exported(run, view, serving=serving, example=example)
+            run_id = run.run_id
+    figures = {key: value for key, value in asdict(decision.figures).items() if value is not None}
+    tags = {
+        "variant": VARIANTS[decision.precision],
+        "member": decision.model,
+        "git.commit": lineage.git().commit or "none",
+        "source.version": f"{source.name}/{source.version}",
+        "source.run_id": source.run_id,
+        MD5: md5,
+        **flatten({"bench": figures, "gate": decision.gate.tags(), "serving": serving}),
+        promotion.DEV_SCORE: str(decision.gate.rouge.comparison.exported),
+    }
+    return deployment.register_version(name, model_id=model_id, run_id=run_id, tags=tags)
+
+
+def _register_source(name: str, model: str, generation: Generation, example: str) -> Version:
+    """Return the version of ``name`` that is the same model in torch, which is served if the gate fails.
+
+    It is the one that `register` created; a member that was not the best has one under its own name only, whose model
+    gets a version here too. A soup that `register` was not told to register is logged.
+    """
+    registered = read_registered()
+    version = registered.find_version(name, model)
+    if version is not None:
+        return deployment.get_version(name, version)
+    folder = project.model_folder(model)
+    folder = folder if folder.is_dir() else project.soup_folder(model)
+    source_md5 = lineage.digest(folder)
+    tags = {"variant": "fp32", "member": model, SOURCE_MD5: source_md5}
+    own_name = f"{name}-{model}"
+    version = registered.find_version(own_name, model)
+    if version is not None:
+        own = deployment.get_version(own_name, version)
+        return deployment.register_version(name, model_id=own.model_id, run_id=own.run_id, tags=tags)
+    md5 = hashlib.md5((source_md5 + generation.model_dump_json()).encode()).hexdigest()
+    existing = _find_with_files(name, md5)
+    if existing is not None:
+        return existing
+    inputs = {folder.as_posix(): source_md5}
+    with runs.stage_run("release", member=model, params={"generation": generation}, inputs=inputs) as run:
+        with with_generation(folder, generation) as view:
+            model_id = log_member(run, view, example=example)
+        run_id = run.run_id
+    tags |= {"variant": "soup", MD5: md5}
+    return deployment.register_version(name, model_id=model_id, run_id=run_id, tags=tags)
+
+
+def _find_with_files(name: str, md5: str) -> Version | None:
+    """Return the version that was registered with this md5, if its files still exist."""
+    version = promotion.find_version(name, MD5, md5)
+    return version if version and restore.has_files(connect(), version.model_id) else None
