@@ -53,7 +53,7 @@ def project(tmp_path, monkeypatch):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     monkeypatch.setattr(client, "_clients", {})
-    monkeypatch.setattr(runs, "_given", [])
+    monkeypatch.setattr(runs, "_outer_run", [])
     monkeypatch.chdir(folder)
     git("init", "-q", "-b", "main")
     git("add", ".")

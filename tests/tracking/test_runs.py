@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import textwrap
-import time
 
 import pytest
 
@@ -83,17 +82,17 @@ def test_stages_of_one_pipeline_share_a_parent_and_other_params_have_another(sto
 
 
 def test_the_earliest_of_two_parents_is_taken(store, project):
-    place = mlflow_client.get_or_create_experiment(store, "yoyak").experiment_id
+    experiment = mlflow_client.get_or_create_experiment(store, "yoyak").experiment_id
     key = lineage.pipeline_key(lineage.git().commit)
     tags = {runs.PIPELINE: key, runs.STAGE: "pipeline"}
-    store.create_run(place, start_time=2000, tags=tags)
-    first = store.create_run(place, start_time=1000, tags=tags)
+    store.create_run(experiment, start_time=2000, tags=tags)
+    first = store.create_run(experiment, start_time=1000, tags=tags)
     with stage() as run:
         pass
     assert store.get_run(run.run_id).data.tags["mlflow.parentRunId"] == first.info.run_id
 
 
-def test_errors_and_interrupts_are_told(store):
+def test_errors_and_interrupts_are_tags_of_the_run(store):
     with pytest.raises(UserError), stage() as failed:
         raise UserError("train.csv has no rows:\n  add some.")
     with pytest.raises(KeyboardInterrupt), stage() as stopped:
@@ -160,11 +159,11 @@ def test_datasets_tables_and_artifacts_are_with_the_run(store, project, tmp_path
         run.log_dataset(tmp_path / "a.txt", context="notes", rows=1, name="note")
         run.log_table([{"input": "가", "prediction": "나", "reference": "다"}] * 2)
         run.log_artifact(tmp_path / "a.txt", "notes")
-    found = {entry.dataset.name: entry for entry in store.get_run(run.run_id).inputs.dataset_inputs}
-    assert found["train"].dataset.digest == "0" * 32 + ".dir"
-    assert [tag.value for tag in found["train"].tags] == ["training"]
-    assert json.loads(found["train"].dataset.profile)["num_rows"] == 7
-    assert found["note"].dataset.digest == lineage.digest(tmp_path / "a.txt")
+    datasets = {entry.dataset.name: entry for entry in store.get_run(run.run_id).inputs.dataset_inputs}
+    assert datasets["train"].dataset.digest == "0" * 32 + ".dir"
+    assert [tag.value for tag in datasets["train"].tags] == ["training"]
+    assert json.loads(datasets["train"].dataset.profile)["num_rows"] == 7
+    assert datasets["note"].dataset.digest == lineage.digest(tmp_path / "a.txt")
     files = project / "mlruns" / "yoyak" / run.run_id / "artifacts"
     table = json.loads((files / "samples.json").read_text())
     assert table["columns"] == ["input", "prediction", "reference"]
@@ -189,15 +188,15 @@ def test_the_run_of_mlflow_run_becomes_the_parent(store, monkeypatch):
 
 
 def test_children_of_mlflow_run_keep_their_files_where_no_server_is_needed(store, monkeypatch):
-    place = store.create_experiment("served", artifact_location="mlflow-artifacts:/9")
-    given = store.create_run(place)
+    experiment = store.create_experiment("served", artifact_location="mlflow-artifacts:/9")
+    given = store.create_run(experiment)
     monkeypatch.setenv("MLFLOW_RUN_ID", given.info.run_id)
     with stage() as run:
         run.log_table([{"input": "가"}])
     child = store.get_run(run.run_id)
     assert store.get_experiment(child.info.experiment_id).name == "yoyak"
     assert child.data.tags["mlflow.parentRunId"] == given.info.run_id
-    monkeypatch.setattr(runs, "_given", [])
+    monkeypatch.setattr(runs, "_outer_run", [])
     message = r"^MLflow's experiment 'served' keeps its files behind a tracking server"
     with pytest.raises(UserError, match=message), stage(experiment="served"):
         pass
@@ -249,36 +248,29 @@ def test_a_project_in_a_folder_with_spaces_and_hangul(tmp_path, project, empty_s
     assert not (folder / "mlruns" / "0").exists()
 
 
-def test_a_server_that_is_not_there_is_one_quick_sentence(project, monkeypatch):
+def test_a_server_that_is_not_there_is_one_sentence(project, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://name:secret@127.0.0.1:9")
-    started = time.monotonic()
-    with (
-        pytest.raises(UserError, match=r"^The tracking server at http://127\.0\.0\.1:9 does not answer") as caught,
-        stage(),
-    ):
+    with pytest.raises(UserError, match=r"http://127\.0\.0\.1:9 does not answer") as caught, stage():
         pass
-    assert time.monotonic() - started < 5
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.slow
-def test_a_server_that_never_answers_is_one_quick_sentence(project, monkeypatch):
+def test_a_server_that_never_answers_is_one_sentence(project, monkeypatch):
+    monkeypatch.setattr(mlflow_client, "PROBE_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.getsockname()[1]}")
-        started = time.monotonic()
         with pytest.raises(UserError, match="does not answer"), stage():
             pass
-        assert time.monotonic() - started < 10
 
 
-def test_what_is_no_database_is_one_sentence(project):
+def test_a_file_that_is_not_a_database_is_one_sentence(project):
     (project / "mlflow.db").write_text("not a database" * 100)
     with pytest.raises(UserError, match=r"mlflow\.db is not a SQLite database"), stage():
         pass
 
 
 @pytest.mark.parametrize(
-    ("uri", "said"),
+    ("uri", "message"),
     [
         ("./mlruns", "MLFLOW_TRACKING_URI is './mlruns', which is not a tracking URI"),
         ("ftp://me:secret@host", "MLFLOW_TRACKING_URI is 'ftp://host', which is not a tracking URI"),
@@ -288,11 +280,11 @@ def test_what_is_no_database_is_one_sentence(project):
         ),
     ],
 )
-def test_a_uri_that_cannot_be_used_is_one_sentence(project, monkeypatch, uri, said):
+def test_a_uri_that_cannot_be_used_is_one_sentence(project, monkeypatch, uri, message):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(UserError) as caught:
         mlflow_client.connect()
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_another_version_s_database_is_one_sentence(store, project):

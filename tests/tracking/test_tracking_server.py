@@ -35,8 +35,8 @@ def test_the_ui_shows_local_runs_and_takes_new_ones(server, local_run, tiny_bart
         with urllib.request.urlopen(f"{server}{path}", timeout=20) as answer:
             return json.load(answer)
 
-    shown = get(f"/api/2.0/mlflow/runs/get?run_id={local_run.run_id}")["run"]
-    assert shown["info"]["run_name"] == "train bart"
+    run = get(f"/api/2.0/mlflow/runs/get?run_id={local_run.run_id}")["run"]
+    assert run["info"]["run_name"] == "train bart"
     table = get(f"/get-artifact?run_uuid={local_run.run_id}&path=samples.json")
     assert table["data"] == [["가", "나", "다"]]
 
@@ -48,8 +48,7 @@ def test_the_ui_shows_local_runs_and_takes_new_ones(server, local_run, tiny_bart
         model_id = log_member(run, tiny_bart, example=DIALOGUE)
         receipt = run.receipt("bart", {})
     assert receipt.experiment == "by server"
-    found = restore.find_training(receipt)
-    assert (found.run_id, found.restored) == (run.run_id, False)
+    assert restore.find_training(receipt) == restore.TrainingRun(run_id=run.run_id, restored=False)
     for _ in range(2):
         best = promotion.register_best(
             "yoyak", member="bart", model_id=model_id, run_id=run.run_id, scores={}, tags={promotion.FINGERPRINT: "f"}

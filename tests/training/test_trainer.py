@@ -56,12 +56,12 @@ def test_a_few_rows_are_learned_by_heart(kind: str, tokenizer, tmp_path: Path) -
     train(kind, tokenizer, tmp_path, [*names, *names[:4]], **longer)
     summarizer = TorchSummarizer.load(tmp_path / "model", "cpu")
     beams = Generation(num_beams=2, num_return_sequences=2, max_new_tokens=64)
-    found = summarizer.summarize([row.dialogue for row in ROWS[:4]], generation=beams).candidates
-    texts, references = [best[0].text for best in found], [row.summaries for row in ROWS[:4]]
+    candidates = summarizer.summarize([row.dialogue for row in ROWS[:4]], generation=beams).candidates
+    texts, references = [best[0].text for best in candidates], [row.summaries for row in ROWS[:4]]
     weights = (0.33, 0.33, 0.34)
     scores = rouge(texts, references, granularity="syllable", multi_reference="mean", weights=weights)
     assert scores["combined"].mean() > 0.6
-    assert all(first.score >= second.score for first, second in found)
+    assert all(first.score >= second.score for first, second in candidates)
 
 
 def test_the_loss_of_a_decoder_only_model_is_on_the_target_alone(tokenizer) -> None:

@@ -1,1 +1,1 @@
-"""Runs in MLflow: the store, the runs of a pipeline, what they were made from, and rebuilding them."""
+"""Runs in MLflow: the store, the runs of a pipeline, where they come from, what is still to be sent to them."""

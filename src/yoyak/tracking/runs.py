@@ -45,7 +45,7 @@ PREDICTIONS_MD5, PREDICTIONS_MODEL = "yoyak.predictions.dev_md5", "yoyak.predict
 EXPERIMENT = "yoyak"
 """The experiment of runs where nobody names another."""
 
-_given: list[str] = []
+_outer_run: list[str] = []
 """The run that `mlflow run` created for this process, once it has been taken out of the environment."""
 
 
@@ -177,18 +177,18 @@ def parent_run(client: MlflowClient, experiment: str | None, key: str, git: line
     pipeline's key; the lock keeps processes of one machine from creating two, the order settles it for more machines.
     """
     if "MLFLOW_RUN_ID" in os.environ:
-        _given[:] = [os.environ.pop("MLFLOW_RUN_ID")]
-    if _given:
+        _outer_run[:] = [os.environ.pop("MLFLOW_RUN_ID")]
+    if _outer_run:
         from mlflow.exceptions import MlflowException
 
         try:
-            run = client.get_run(_given[0])
-            client.set_tag(_given[0], PIPELINE, key)
-            client.set_tag(_given[0], STAGE, "pipeline")
+            run = client.get_run(_outer_run[0])
+            client.set_tag(_outer_run[0], PIPELINE, key)
+            client.set_tag(_outer_run[0], STAGE, "pipeline")
         except MlflowException as error:
             raise UserError(
-                f"MLFLOW_RUN_ID names the run {_given[0]}, which {redact_credentials(tracking_uri())} does not have: "
-                f"unset it."
+                f"MLFLOW_RUN_ID names the run {_outer_run[0]}, which {redact_credentials(tracking_uri())} does not "
+                f"have: unset it."
             ) from error
         return run, False
     own = _own_experiment(client, experiment)
@@ -209,8 +209,8 @@ def parent_run(client: MlflowClient, experiment: str | None, key: str, git: line
 def child_experiment(client: MlflowClient, parent: Run, experiment: str | None) -> Experiment:
     """Return the experiment of a parent's children: the parent's, unless files cannot be written there.
 
-    That happens to `mlflow run` after `mlflow ui` was the first to use the store: the default experiment's files are
-    then the server's, and there is no server.
+    That happens to `mlflow run` after `mlflow ui` was the first to use the store: the default experiment's files belong
+    to the server then, and there is no server.
     """
     with translate_mlflow_errors():
         of_parent = client.get_experiment(str(parent.info.experiment_id))
@@ -224,7 +224,7 @@ def _own_experiment(client: MlflowClient, name: str | None) -> Experiment:
 def _close_stale_runs(
     client: MlflowClient, experiment: Experiment, parent_id: str, stage: str, member: str | None
 ) -> None:
-    """Close the runs of this stage whose process ended without closing them, as SIGKILL makes it."""
+    """Close the runs of this stage whose process ended without closing them, as after SIGKILL."""
     query = f"tags.mlflow.parentRunId = '{parent_id}' AND tags.`{STAGE}` = '{stage}' AND status = 'RUNNING'" + (
         f" AND tags.`{MEMBER}` = '{member}'" if member else ""
     )

@@ -1,7 +1,7 @@
 """Where MLflow keeps runs and models: what MLFLOW_TRACKING_URI says, else mlflow.db in the project's folder.
 
-Standard library only, because `yoyak.registry.check` asks before anything heavy is imported. The default is the
-one that `mlflow ui` takes in the project's folder when it is given no flags.
+Standard library only, because `yoyak.registry.check` asks before anything heavy is imported. The default is what
+`mlflow ui` uses in the project's folder without flags.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ VARIABLE = "MLFLOW_TRACKING_URI"
 
 
 def tracking_uri() -> str:
-    """Return the tracking URI in force."""
+    """Return the tracking URI in effect."""
     return os.environ.get(VARIABLE) or f"sqlite:///{project_root() / 'mlflow.db'}"
 
 

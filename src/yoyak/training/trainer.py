@@ -37,7 +37,7 @@ from yoyak.training.arguments import build_arguments, uses_bf16
 from yoyak.training.dataset import EncodedRows, EpochLengthGroupedSampler, encode, sample_rows
 from yoyak.training.launch import check_launch
 from yoyak.training.progress import Logger, Progress
-from yoyak.training.recovery import Checkpoint, find_checkpoint, fingerprint
+from yoyak.training.recovery import STATE_FILE, Checkpoint, find_checkpoint, fingerprint
 from yoyak.training.results import TrainingMetrics, TrainingResult, Truncation, training_curves
 
 MAX_TRUNCATED_SHARE = 0.05
@@ -96,6 +96,9 @@ def train_member(
     checkpoint = find_checkpoint(checkpoints, wanted)
     progress = Progress(log)
     trainer = SummaryTrainer(
+        summarizer=TorchSummarizer(model, tokenizer, spec),
+        sample=sample_rows(dev, member.evaluation_dialogues, seed),
+        scoring=scoring,
         model=model,
         args=build_arguments(member, seed, checkpoints, len(train)),
         train_dataset=rows.dataset,
@@ -105,9 +108,6 @@ def train_member(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
-    trainer.summarizer = TorchSummarizer(model, tokenizer, spec)
-    trainer.sample = sample_rows(dev, member.evaluation_dialogues, seed)
-    trainer.scoring = scoring
     steps_before = _fit(trainer, checkpoint, progress)
 
     with atomic_path(out) as work:
@@ -123,11 +123,20 @@ def train_member(
 
 
 class SummaryTrainer(Trainer):
-    """Trainer whose evaluation also writes summaries and scores them."""
+    """Trainer whose evaluation also writes summaries of a sample of dev and scores them."""
 
-    summarizer: TorchSummarizer
-    sample: list[Dialogue]
-    scoring: CheckpointScoring
+    def __init__(
+        self, *, summarizer: TorchSummarizer, sample: Sequence[Dialogue], scoring: CheckpointScoring, **arguments: Any
+    ) -> None:
+        super().__init__(**arguments)
+        self.summarizer = summarizer
+        self.sample = sample
+        self.scoring = scoring
+
+    def load_finished(self, checkpoint: Checkpoint) -> None:
+        """Take over the state and the best model of a training that ended with a checkpoint."""
+        self.state = TrainerState.load_from_json(str(checkpoint.path / STATE_FILE))
+        self._load_best_model()
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochLengthGroupedSampler:
         rows: Any = self.train_dataset if train_dataset is None else train_dataset
@@ -162,13 +171,12 @@ def _fit(trainer: SummaryTrainer, checkpoint: Checkpoint | None, progress: Progr
     """
     if checkpoint is not None and checkpoint.finished:
         # The Trainer would take one more step before it notices.
-        trainer.state = TrainerState.load_from_json(str(checkpoint.path / "trainer_state.json"))
+        trainer.load_finished(checkpoint)
         for row in trainer.state.log_history:
             progress.log_row(row)
-        trainer._load_best_model()
         return trainer.state.global_step
     with warnings.catch_warnings():
-        # Checkpoints are told apart by their step here, never by their files' times.
+        # Checkpoints are identified by their step here, never by the times of their files.
         warnings.filterwarnings("ignore", message="mtime may not be reliable")
         trainer.train(resume_from_checkpoint=str(checkpoint.path) if checkpoint else None)
     if not any("eval_combined" in row for row in trainer.state.log_history):
