@@ -14,8 +14,9 @@ from transformers import PreTrainedTokenizerFast
 from yoyak.data.records import Dialogue
 from yoyak.decoding.torch import TorchSummarizer
 from yoyak.ensemble import soft
-from yoyak.ensemble.blending import check_tokenizers
+from yoyak.ensemble.compatibility import check_same_tokenizer
 from yoyak.ensemble.soft import Averaged, SoftSummarizer
+from yoyak.ensemble.soft_weights import fit_weights, most_likely, reference_probabilities
 from yoyak.errors import UserError
 from yoyak.models.load import build_model
 from yoyak.models.spec import ModelSpec
@@ -280,11 +281,9 @@ def test_cut_dialogues_are_counted(members: dict[str, TorchSummarizer]) -> None:
 
 def test_different_tokenizers_are_said(members: dict[str, TorchSummarizer]) -> None:
     other = train_tokenizer(DIALOGUES * 20, MASKS, Tokenizer(type="unigram", vocab_size=360))
-    check_tokenizers({"a": members["bart1"], "b": members["gpt24"]}, "ensemble.models.soft")
-    with pytest.raises(
-        UserError, match=r"ensemble\.models\.soft: b and t5 have different tokenizers.*vote, weighted, mbr and"
-    ):
-        check_tokenizers(
+    check_same_tokenizer({"a": members["bart1"], "b": members["gpt24"]}, "ensemble.models.soft")
+    with pytest.raises(UserError, match="b and t5 have different tokenizers"):
+        check_same_tokenizer(
             {"a": members["bart1"], "b": members["gpt24"], "t5": make("t5", 1, other)}, "ensemble.models.soft"
         )
 
@@ -293,7 +292,7 @@ def test_probabilities_of_references_are_the_models(members: dict[str, TorchSumm
     texts = ["#Person1#은 예약한다.", "네.", "#Person2#는 모레 만나자고 한다. 감사합니다!"]
     rows = [Dialogue(fname=str(i), dialogue=DIALOGUES[i], summaries=(text,)) for i, text in enumerate(texts)]
     used = {name: members[name] for name in ("bart1", "gpt24", "t53", "llama6")}
-    found = soft.reference_probabilities(used, rows)
+    found = reference_probabilities(used, rows)
     for row, values in zip(rows, found, strict=True):
         target = encode_targets(used["bart1"].tokenizer, [row.summaries[0]], 16)[0]
         assert values.shape == (4, len(target))
@@ -306,13 +305,13 @@ def test_probabilities_of_references_are_the_models(members: dict[str, TorchSumm
 def test_fitted_weights_are_the_most_likely() -> None:
     chance = np.random.default_rng(1)
     rows = [chance.uniform(0.01, 1, (2, 20)) for _ in range(10)]
-    found = soft.most_likely(rows)
+    found = most_likely(rows)
     tokens = np.concatenate(rows, axis=1)
     grid = np.linspace(0, 1, 2001)
     likelihoods = [np.log(weight * tokens[0] + (1 - weight) * tokens[1]).sum() for weight in grid]
     assert sum(found) == pytest.approx(1)
     assert found[0] == pytest.approx(grid[int(np.argmax(likelihoods))], abs=1e-3)
-    assert soft.most_likely([np.array([[0.9, 0.8], [0.1, 0.2]])])[0] > 0.99
+    assert most_likely([np.array([[0.9, 0.8], [0.1, 0.2]])])[0] > 0.99
 
 
 def test_folds_are_fitted_to_the_other_rows(members: dict[str, TorchSummarizer]) -> None:
@@ -320,13 +319,13 @@ def test_folds_are_fitted_to_the_other_rows(members: dict[str, TorchSummarizer])
         Dialogue(fname=str(i), dialogue=text, summaries=("네, 모레가 좋아요.",)) for i, text in enumerate(DIALOGUES)
     ]
     used = {name: members[name] for name in ("bart1", "gpt24")}
-    whole, parts = soft.fit_weights(used, rows, 5)
+    whole, parts = fit_weights(used, rows)
     assert sorted(place for places, _ in parts for place in places) == list(range(5))
-    probabilities = soft.reference_probabilities(used, rows)
-    assert list(whole.values()) == soft.most_likely(probabilities)
+    probabilities = reference_probabilities(used, rows)
+    assert list(whole.values()) == most_likely(probabilities)
     for places, weights in parts:
         others = [values for place, values in enumerate(probabilities) if place not in places]
-        assert list(weights.values()) == soft.most_likely(others)
+        assert list(weights.values()) == most_likely(others)
         assert weights != whole
 
 

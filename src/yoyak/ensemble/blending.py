@@ -1,63 +1,232 @@
-"""Members as models: loaded, found to fit each other or not, and scored on dev."""
+"""Strategies that run models: `soft` lets several write together, `soup` makes one of them.
+
+info = blend_splits("soft", strategy, folders, splits, out, generation=…, granularity="morpheme")
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+
+from yoyak import project
 from yoyak.data.records import Dialogue
-from yoyak.decoding.summarizer import Summarizer, check_new_tokens
+from yoyak.decoding.candidates import Candidate
+from yoyak.decoding.summarizer import Summarizer
 from yoyak.decoding.torch import TorchSummarizer
+from yoyak.ensemble import soup, weights
+from yoyak.ensemble.compatibility import check_same_architecture, load_members
+from yoyak.ensemble.fitting import score_texts
+from yoyak.ensemble.folds import make_folds, mean_of
+from yoyak.ensemble.info import INFO_FILE
+from yoyak.ensemble.soft import SoftSummarizer
+from yoyak.ensemble.soft_weights import fit_weights
 from yoyak.errors import UserError
+from yoyak.files import write_json
 from yoyak.params import Generation
-from yoyak.params.base import ROUGE_WEIGHTS
-from yoyak.scoring.rouge import rouge
+from yoyak.params.ensemble import Soft, Soup
 
-ELSE = "vote, weighted, mbr and stack work for them"
+DEV = "dev"
 
 
-def load_members(folders: Mapping[str, Path], where: str, new_tokens: int) -> dict[str, TorchSummarizer]:
-    """Load models by name, all onto the same device.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlendInfo:
+    """ensembles/<name>/info.json: how a strategy that runs models was made, for a person to read."""
+
+    type: str
+    method: str
+    members: Sequence[str]
+    weights: Mapping[str, float]
+    """By member; they sum to one."""
+    pass_through: bool
+    """Whether a single member has all the weight."""
+    cross_fitted: bool
+    """Whether it learned from dev, so that dev is summarized by several fits that have not seen the dialogue."""
+    dev_scores: Mapping[str, float] | None = None
+    """For weights by dev score: each member's."""
+    steps: Sequence[soup.Step] = ()
+    """How a greedy soup was chosen on dev."""
+    truncated: Mapping[str, int]
+    """By split: dialogues that were cut at a model's window."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossFit:
+    """A fit to a part of dev, for rows that it has not seen."""
+
+    held_out: Sequence[int]
+    make_summarizer: Callable[[], Summarizer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blend:
+    """A summarizer made of several models."""
+
+    summarizer: Summarizer
+    method: str
+    weights: Mapping[str, float]
+    cross_fits: Sequence[CrossFit] = ()
+    """They summarize dev if something was learned there."""
+    dev_scores: Mapping[str, float] | None = None
+    steps: Sequence[soup.Step] = ()
+
+
+def blend_splits(
+    name: str,
+    strategy: Soft | Soup,
+    folders: Mapping[str, Path],
+    splits: Mapping[str, Sequence[Dialogue]],
+    out: Path,
+    *,
+    generation: Generation,
+    granularity: str,
+) -> BlendInfo:
+    """Write the summaries of every split, the model of a soup and info.json into ``out``.
 
     Args:
-        where: The key of params.yaml that names them, for errors.
-        new_tokens: How many tokens they will write.
+        folders: The members' models.
+        splits: Dialogues by split, ``dev`` among them.
+        out: An existing folder.
 
-    Raises UserError for one that cannot be loaded or is too short for ``new_tokens``, and for two with different
-    tokenizers.
+    Raises UserError if there is no dev split, or if the members do not fit each other.
     """
-    members = {name: TorchSummarizer.load(folder) for name, folder in folders.items()}
-    for name, member in members.items():
-        check_new_tokens(member, name, new_tokens)
-    check_tokenizers(members, where)
-    return members
+    if not splits.get(DEV):
+        raise UserError("ensembles are fitted on the dev split, and there is none: see data.files and data.split.")
+    where = f"ensemble.models.{name}"
+    members = load_members(folders, where, generation.max_new_tokens)
+
+    def score(summarizer: Summarizer) -> np.ndarray:
+        return score_dialogues(summarizer, splits[DEV], generation, granularity)
+
+    if isinstance(strategy, Soft):
+        blend = _make_soft(strategy, members, splits[DEV], score)
+    else:
+        check_same_architecture(members, where)
+        blend = _make_soup(name, strategy, members, splits[DEV], score, out / project.soup_folder(name).name)
+    truncated = {}
+    for split, rows in splits.items():
+        candidates, truncated[split] = _summarize(blend, rows, generation, cross_fit=split == DEV)
+        _write_candidates(out / f"{split}.jsonl", rows, candidates)
+    info = BlendInfo(
+        type=strategy.type,
+        method=blend.method,
+        members=strategy.members,
+        weights=blend.weights,
+        pass_through=sum(weight > 0 for weight in blend.weights.values()) == 1,
+        cross_fitted=bool(blend.cross_fits),
+        dev_scores=blend.dev_scores,
+        steps=blend.steps,
+        truncated=truncated,
+    )
+    write_json(out / INFO_FILE, asdict(info))
+    return info
 
 
-def check_tokenizers(members: Mapping[str, TorchSummarizer], where: str) -> None:
-    """Raise UserError that names two members of which the same token ids do not mean the same."""
-    for (first, one), (second, other) in pairwise(members.items()):
-        if _meaning(one) != _meaning(other):
-            raise UserError(
-                f"{where}: {first} and {second} have different tokenizers, and their tokens cannot be averaged: "
-                f"name members that share one ({ELSE})."
-            )
-
-
-def _meaning(member: TorchSummarizer) -> tuple[dict[str, int], int, int]:
-    tokenizer = member.tokenizer
-    return tokenizer.get_vocab(), tokenizer.eos_token_id, tokenizer.pad_token_id
-
-
-def dev_score(summarizer: Summarizer, dev: Sequence[Dialogue], generation: Generation, granularity: str) -> float:
-    """Return the mean combined ROUGE of greedy summaries, 0 to 1; of ``generation`` all but the beams is kept."""
+def score_dialogues(
+    summarizer: Summarizer, dialogues: Sequence[Dialogue], generation: Generation, granularity: str
+) -> np.ndarray:
+    """Return [dialogues]: the combined ROUGE of greedy summaries, 0 to 1; ``generation`` applies except its beams."""
     greedy = generation.model_copy(update={"num_beams": 1, "num_return_sequences": 1})
-    summaries = summarizer.summarize([row.dialogue for row in dev], generation=greedy, progress=True)
-    return combined(summaries.texts, dev, granularity)
+    summaries = summarizer.summarize([row.dialogue for row in dialogues], generation=greedy, progress=True)
+    return score_texts(summaries.texts, [row.summaries for row in dialogues], granularity)
 
 
-def combined(texts: Sequence[str], dev: Iterable[Dialogue], granularity: str) -> float:
-    """Return the mean combined ROUGE of texts against their dialogues' references."""
-    references = [row.summaries for row in dev]
-    scores = rouge(texts, references, granularity=granularity, multi_reference="mean", weights=ROUGE_WEIGHTS)
-    return float(scores["combined"].mean())
+def _make_soft(
+    strategy: Soft,
+    members: Mapping[str, TorchSummarizer],
+    dev: Sequence[Dialogue],
+    score: Callable[[Summarizer], np.ndarray],
+) -> Blend:
+    """Find the members' weights, and let them write together."""
+
+    def write_together(member_weights: Mapping[str, float]) -> Summarizer:
+        return SoftSummarizer([members[name] for name in member_weights], list(member_weights.values()))
+
+    fold_weights: list[tuple[Sequence[int], Mapping[str, float]]] = []
+    dev_scores = None
+    if isinstance(strategy.weights, dict):
+        found = weights.normalised(strategy.weights, list(members))
+    elif strategy.weights == "dev" and len(members) > 1:
+        scores = {name: score(member) for name, member in members.items()}
+
+        def by_score(rows: Sequence[int]) -> dict[str, float]:
+            return weights.by_score({name: mean_of(values, rows) for name, values in scores.items()})
+
+        found = by_score(range(len(dev)))
+        fold_weights = [(fold.held_out, by_score(fold.fitted_to)) for fold in make_folds([row.dialogue for row in dev])]
+        dev_scores = {name: round(float(values.mean()), 6) for name, values in scores.items()}
+    elif strategy.weights == "fit" and len(members) > 1:
+        found, fitted = fit_weights(members, dev)
+        fold_weights.extend(fitted)
+    else:
+        found = weights.equal(list(members))
+    return Blend(
+        summarizer=write_together(found),
+        method="weighted mean of the members' next-token probabilities",
+        weights=found,
+        cross_fits=[
+            CrossFit(held_out=held_out, make_summarizer=partial(write_together, others))
+            for held_out, others in fold_weights
+        ],
+        dev_scores=dev_scores,
+    )
+
+
+def _make_soup(
+    name: str,
+    strategy: Soup,
+    members: Mapping[str, TorchSummarizer],
+    dev: Sequence[Dialogue],
+    score: Callable[[Summarizer], np.ndarray],
+    out: Path,
+) -> Blend:
+    """Average the members' weights, and save the model at ``out`` as a member is saved."""
+    chosen = soup.choose_ingredients(members, strategy.method, [row.dialogue for row in dev], score)
+
+    def average(ingredients: soup.Ingredients) -> TorchSummarizer:
+        return soup.average(name, [members[member] for member in ingredients])
+
+    model = average(chosen.ingredients)
+    soup.save(model, out)
+    return Blend(
+        summarizer=model,
+        method=strategy.method,
+        weights={m: 1 / len(chosen.ingredients) if m in chosen.ingredients else 0.0 for m in members},
+        cross_fits=[
+            CrossFit(held_out=held_out, make_summarizer=partial(average, ingredients))
+            for ingredients, held_out in (chosen.cross_fits or {}).items()
+        ],
+        steps=chosen.steps,
+    )
+
+
+def _summarize(
+    blend: Blend, rows: Sequence[Dialogue], generation: Generation, *, cross_fit: bool
+) -> tuple[list[list[Candidate]], int]:
+    """Return the candidates of each row, and the number of dialogues that were cut at a model's window."""
+    parts = blend.cross_fits if cross_fit else ()
+    candidates: dict[int, list[Candidate]] = {}
+    truncated = 0
+    for part in parts or [CrossFit(held_out=range(len(rows)), make_summarizer=lambda: blend.summarizer)]:
+        dialogues = [rows[index].dialogue for index in part.held_out]
+        summaries = part.make_summarizer().summarize(dialogues, generation=generation, progress=True)
+        candidates |= zip(part.held_out, summaries.candidates, strict=True)
+        truncated += summaries.truncated
+    return [candidates[index] for index in range(len(rows))], truncated
+
+
+def _write_candidates(path: Path, rows: Sequence[Dialogue], candidates: Sequence[Sequence[Candidate]]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for row, nbest in zip(rows, candidates, strict=True):
+            line = {
+                "fname": row.fname,
+                "candidates": [{"text": candidate.text, "score": candidate.score} for candidate in nbest],
+                "member": "",
+                "rank": 0,
+                "without": {},
+            }
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -1,18 +1,17 @@
 """Soft voting: at every step of one search, the mean of the members' next-token probabilities.
 
-The first member's `generate` runs the search, with its beams and options. The others read each dialogue in their own
-way and follow, with key-value caches of their own, whatever is written.
+The first member's `generate` runs the search, with its beams and options. The others encode each dialogue in their
+own way and follow what is written, with key-value caches of their own.
 """
 
 from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch.nn import functional
 from transformers import GenerationConfig, LogitsProcessor
@@ -24,22 +23,14 @@ from transformers.generation import (
     RepetitionPenaltyLogitsProcessor,
 )
 
-from yoyak.data.records import Dialogue
 from yoyak.decoding.batches import Generated, summarize_in_batches
 from yoyak.decoding.summarizer import Summaries
 from yoyak.decoding.torch import TorchSummarizer, ran_out_of_memory
-from yoyak.ensemble.folds import make_folds, require_rows
-from yoyak.models.text import encode_targets
 from yoyak.params import Generation
-
-SCORED = 8
-"""References whose tokens' probabilities are found at once."""
-STEPS, CLOSE = 1000, 1e-7
-"""The fit of the weights ends after so many steps, or when a step changes none by more."""
 
 
 class SoftSummarizer:
-    """Several models that write as one; they must share a tokenizer (`blending.check_tokenizers`)."""
+    """Several models that write as one; they must share a tokenizer (`compatibility.check_same_tokenizer`)."""
 
     def __init__(self, members: Sequence[TorchSummarizer], weights: Sequence[float]) -> None:
         """Take models and their weights, which sum to one; a model whose weight is 0 is left out."""
@@ -93,44 +84,44 @@ class SoftSummarizer:
         start = 1 if first.spec.family == "seq2seq" else max(map(len, inputs[0]))
         readers = [Reader(member, ids) for member, ids in zip(others, inputs[1:], strict=True)]
         average = Averaged(readers, self.weights, start=start, beams=settings.num_beams)
-        rules = _take_rules(config, start, first.model.device)
-        return first.generate(inputs[0], config, [average, *rules, *processors])
+        constraints = _extract_constraints(config, start, first.model.device)
+        return first.generate(inputs[0], config, [average, *constraints, *processors])
 
 
-def _take_rules(config: GenerationConfig, start: int, device: torch.device) -> list[LogitsProcessor]:
-    """Turn a config's rules of what may be written into processors, in the library's order, and take them out of it.
+def _extract_constraints(config: GenerationConfig, start: int, device: torch.device) -> list[LogitsProcessor]:
+    """Turn a config's constraints on the output into processors, in the library's order, and remove them from it.
 
-    `generate` puts its own processors before those that it is given: the average would undo them.
+    `generate` runs its own processors before those that it is given, and the average would undo them.
     """
-    rules: list[LogitsProcessor] = []
+    constraints: list[LogitsProcessor] = []
     end = config.eos_token_id
     if config.repetition_penalty != 1.0:
-        rules.append(RepetitionPenaltyLogitsProcessor(config.repetition_penalty))
+        constraints.append(RepetitionPenaltyLogitsProcessor(config.repetition_penalty))
     if config.no_repeat_ngram_size:
-        rules.append(NoRepeatNGramLogitsProcessor(config.no_repeat_ngram_size))
+        constraints.append(NoRepeatNGramLogitsProcessor(config.no_repeat_ngram_size))
     if config.min_new_tokens:
-        rules.append(MinNewTokensLengthLogitsProcessor(start, config.min_new_tokens, end, device=str(device)))
+        constraints.append(MinNewTokensLengthLogitsProcessor(start, config.min_new_tokens, end, device=str(device)))
     if config.forced_bos_token_id is not None:
-        rules.append(ForcedBOSTokenLogitsProcessor(config.forced_bos_token_id))
+        constraints.append(ForcedBOSTokenLogitsProcessor(config.forced_bos_token_id))
     if config.forced_eos_token_id is not None:
         longest = start + config.max_new_tokens
-        rules.append(ForcedEOSTokenLogitsProcessor(longest, config.forced_eos_token_id, device=str(device)))
+        constraints.append(ForcedEOSTokenLogitsProcessor(longest, config.forced_eos_token_id, device=str(device)))
     config.repetition_penalty, config.no_repeat_ngram_size, config.min_new_tokens = 1.0, 0, 0
     config.forced_bos_token_id = config.forced_eos_token_id = None
-    return rules
+    return constraints
 
 
 class Averaged(LogitsProcessor):
-    """Puts, in the place of one model's scores, the logarithm of the weighted mean of all members' probabilities."""
+    """Replaces one model's scores by the logarithm of the weighted mean of all members' probabilities."""
 
     def __init__(self, readers: Sequence[Reader], weights: Sequence[float], *, start: int, beams: int) -> None:
-        """Take the other members and the weights of all, the searching one's first."""
+        """Take the other members, and the weights of all with the searching one's first."""
         self.readers, self.weights = readers, weights
         self.start, self.beams = start, beams
         self.written: torch.Tensor | None = None
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Let every member go on with the tokens that were written since the last step."""
+        """Let every member read the tokens that were written since the last step."""
         written = input_ids[:, self.start :]
         if self.written is None:
             rows = torch.arange(len(written), device=written.device) // self.beams
@@ -144,15 +135,15 @@ class Averaged(LogitsProcessor):
 
 
 def find_parents(before: torch.Tensor, now: torch.Tensor, beams: int) -> torch.Tensor:
-    """Return for each row the row of the step before that it goes on from, within the beams of its dialogue.
+    """Return for each row the row of the previous step that it continues, within the beams of its dialogue.
 
-    A search tells its processors nothing of that. Of several rows that say the same, the first will do: what a model
-    keeps of them is the same.
+    A search does not tell its processors. Of several rows with the same tokens the first will do, because a model's
+    cache is the same for all of them.
     """
     old, new = before.unflatten(0, (-1, beams)), now[:, :-1].unflatten(0, (-1, beams))
     same = (new[:, :, None] == old[:, None]).all(-1)
     if not bool(same.any(-1).all()):
-        raise RuntimeError("a beam goes on from none of the step before: the search is of a kind that is not known")
+        raise RuntimeError("a beam continues none of the previous step: this kind of search is not supported")
     firsts = torch.arange(0, len(now), beams, device=now.device)
     return (same.int().argmax(-1) + firsts[:, None]).flatten()
 
@@ -160,7 +151,7 @@ def find_parents(before: torch.Tensor, now: torch.Tensor, beams: int) -> torch.T
 def log_mean(logits: Sequence[torch.Tensor], weights: Sequence[float]) -> torch.Tensor:
     """Return the logarithm of the weighted mean of the probabilities, as wide as the first logits are.
 
-    Embeddings may have more rows than the tokenizer has tokens: only what all members know can be written.
+    Embeddings may have more rows than the tokenizer has tokens; only tokens that all members know can be written.
     """
     width = min(part.shape[-1] for part in logits)
     total = torch.full_like(logits[0][:, :width], -torch.inf)
@@ -170,33 +161,33 @@ def log_mean(logits: Sequence[torch.Tensor], weights: Sequence[float]) -> torch.
 
 
 class Reader:
-    """A model that reads a batch of dialogues and follows what is written of them, each token once."""
+    """A model that reads a batch of dialogues and follows what is written about them, each token once."""
 
     def __init__(self, member: TorchSummarizer, inputs: list[list[int]]) -> None:
         self.model = member.model
         self.seq2seq = member.spec.family == "seq2seq"
         self.tokens, self.mask = member.pad(inputs)
-        self.known = inspect.signature(self.model.forward).parameters
+        self.arguments = inspect.signature(self.model.forward).parameters
         self.cache: Any = None
-        self.read: Any = None
-        """What an encoder made of the dialogues."""
+        self.encoded: Any = None
+        """The encoder's output for the dialogues."""
         if self.seq2seq:
-            self.read = self.model.get_encoder()(input_ids=self.tokens, attention_mask=self.mask, return_dict=True)
+            self.encoded = self.model.get_encoder()(input_ids=self.tokens, attention_mask=self.mask, return_dict=True)
             own = self.model.generation_config
             first = own.bos_token_id if own.decoder_start_token_id is None else own.decoder_start_token_id
             self.tokens = torch.full_like(self.tokens[:, :1], first)
 
     def begin(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return the first token's logits for ``rows``: the place in the batch of each row's dialogue."""
+        """Return the first token's logits for ``rows``, which holds the index in the batch of each row's dialogue."""
         logits = self._forward(self.tokens, keep=1)[:, -1]
         self._reorder(rows)
         self.mask = self.mask[rows]
         if self.seq2seq:
-            self.read.last_hidden_state = self.read.last_hidden_state[rows]
+            self.encoded.last_hidden_state = self.encoded.last_hidden_state[rows]
         return logits[rows]
 
     def follow(self, parents: torch.Tensor | None, tokens: torch.Tensor) -> torch.Tensor:
-        """Return the logits behind each of ``tokens`` [rows, tokens], written after what the rows ``parents`` are."""
+        """Return the logits after each of ``tokens`` [rows, tokens], which continue the rows ``parents``."""
         if parents is not None:
             self._reorder(parents)
         if not self.seq2seq:
@@ -204,16 +195,16 @@ class Reader:
         return self._forward(tokens, keep=0)
 
     def _forward(self, tokens: torch.Tensor, keep: int) -> torch.Tensor:
-        """Let the model read on; ``keep`` last tokens' logits are enough where it can leave out others."""
+        """Let the model read more tokens; it may leave out the logits of all but the last ``keep`` of them."""
         options: dict[str, Any] = {"attention_mask": self.mask, "past_key_values": self.cache, "use_cache": True}
         if self.seq2seq:
-            options |= {"encoder_outputs": self.read, "decoder_input_ids": tokens}
+            options |= {"encoder_outputs": self.encoded, "decoder_input_ids": tokens}
         else:
             options["input_ids"] = tokens
-            if "position_ids" in self.known:
-                places = (self.mask.cumsum(1) - 1).masked_fill(self.mask == 0, 1)
-                options["position_ids"] = places[:, -tokens.shape[1] :]
-            if "logits_to_keep" in self.known:
+            if "position_ids" in self.arguments:
+                positions = (self.mask.cumsum(1) - 1).masked_fill(self.mask == 0, 1)
+                options["position_ids"] = positions[:, -tokens.shape[1] :]
+            if "logits_to_keep" in self.arguments:
                 options["logits_to_keep"] = keep
         output = self.model(**options, return_dict=True)
         self.cache = output.past_key_values
@@ -225,69 +216,3 @@ class Reader:
             self.cache = self.model._reorder_cache(self.cache, rows)
         else:
             self.cache.reorder_cache(rows)
-
-
-@torch.inference_mode()
-def reference_probabilities(members: Mapping[str, TorchSummarizer], rows: Sequence[Dialogue]) -> list[np.ndarray]:
-    """Return for each row [members, tokens]: what each member gives the tokens of the row's first reference.
-
-    A reference is cut where the member that writes least would end.
-    """
-    first = next(iter(members.values()))
-    limit = min(member.generation.max_new_tokens for member in members.values())
-    targets = encode_targets(first.tokenizer, [row.summaries[0] for row in rows], limit)
-    found: list[list[np.ndarray]] = [[] for _ in rows]
-    for member in members.values():
-        inputs = member.encode([row.dialogue for row in rows]).input_ids
-        for start in range(0, len(rows), SCORED):
-            places = range(start, min(start + SCORED, len(rows)))
-            part = _probabilities(member, [inputs[place] for place in places], [targets[place] for place in places])
-            for place, values in zip(places, part, strict=True):
-                found[place].append(values)
-    return [np.stack(values) for values in found]
-
-
-def _probabilities(member: TorchSummarizer, inputs: list[list[int]], targets: list[list[int]]) -> list[np.ndarray]:
-    reader = Reader(member, inputs)
-    width = max(map(len, targets))
-    ids = torch.tensor([[*target, *[target[-1]] * (width - len(target))] for target in targets]).to(member.model.device)
-    logits = reader.begin(torch.arange(len(inputs), device=ids.device))[:, None]
-    if width > 1:
-        logits = torch.cat([logits, reader.follow(None, ids[:, :-1])], 1)
-    values = logits.log_softmax(-1).gather(-1, ids[..., None])[..., 0].exp().cpu().double().numpy()
-    return [row[: len(target)] for row, target in zip(values, targets, strict=True)]
-
-
-def fit_weights(
-    members: Mapping[str, TorchSummarizer], dev: Sequence[Dialogue], folds: int
-) -> tuple[dict[str, float], list[tuple[list[int], dict[str, float]]]]:
-    """Return the weights with which the mean gives the references the highest likelihood.
-
-    Beside those of all of dev come those of its folds: the places of some rows, and what is fitted to the others.
-    """
-    probabilities = reference_probabilities(members, dev)
-
-    def weights(rows: Sequence[int]) -> dict[str, float]:
-        require_rows(rows)
-        return dict(zip(members, most_likely([probabilities[row] for row in rows]), strict=True))
-
-    parts = [(fold.held_out, weights(fold.fitted_to)) for fold in make_folds([row.dialogue for row in dev], folds)]
-    return weights(range(len(dev))), parts
-
-
-def most_likely(probabilities: Sequence[np.ndarray]) -> list[float]:
-    """Return the weights of the most likely mean of what members give some rows' tokens, each [members, tokens].
-
-    Expectation-maximisation, as for interpolated language models (Jelinek and Mercer 1980): the likelihood has one
-    maximum, so the result does not depend on where it begins.
-    """
-    tokens = np.concatenate(probabilities, axis=1) + np.finfo(float).tiny
-    weights = np.full(len(tokens), 1 / len(tokens))
-    for _ in range(STEPS):
-        shares = weights[:, None] * tokens
-        better = (shares / shares.sum(0)).mean(1)
-        moved = np.abs(better - weights).max()
-        weights = better
-        if moved < CLOSE:
-            break
-    return [float(weight) for weight in weights]

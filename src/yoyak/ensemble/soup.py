@@ -4,88 +4,99 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+import numpy as np
 import torch
 
 from yoyak.decoding.torch import TorchSummarizer
-from yoyak.ensemble.blending import ELSE
-from yoyak.errors import UserError
+from yoyak.ensemble.folds import make_folds, mean_of
 from yoyak.models.spec import save_spec
 
-FREE = {"_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "use_cache"}
-"""Values of a config that change nothing of what trained weights mean; so do those of dropout."""
-READING = ("family", "prefix", "separator")
-"""Values of a spec that say how a dialogue is put to the model."""
+Ingredients = tuple[str, ...]
+"""Members whose weights are averaged, in the order in which they were added."""
+Score = Callable[[TorchSummarizer], np.ndarray]
+"""Scores a model on each dialogue of dev."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A member that was tried in the greedy soup."""
+    """A member that the greedy soup tried."""
 
     member: str
     alone: float
-    """Its own dev score."""
+    """Its own score on dev."""
     together: float
     """Dev score of the soup with it."""
-    taken: bool
+    added: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Soup:
-    """A soup and what is in it."""
+    """Which members a soup is made of."""
 
-    summarizer: TorchSummarizer
-    taken: list[str]
-    steps: list[Step]
-    """In the order in which members were tried; none where nothing was measured."""
-
-    @property
-    def info(self) -> dict[str, Any]:
-        """What was tried, for a person to read."""
-        return {
-            "taken": self.taken,
-            "steps": [
-                {key: round(value, 6) if isinstance(value, float) else value for key, value in asdict(step).items()}
-                for step in self.steps
-            ],
-        }
+    ingredients: Ingredients
+    steps: tuple[Step, ...] = ()
+    """The members in the order in which the greedy soup tried them; none for a uniform one."""
+    cross_fits: Mapping[Ingredients, Sequence[int]] | None = None
+    """Greedy soups that were chosen without some rows of dev, and those rows; None if nothing was chosen on dev."""
 
 
-def make_soup(
-    name: str,
+def choose_ingredients(
     members: Mapping[str, TorchSummarizer],
     method: Literal["uniform", "greedy"],
-    measure: Callable[[TorchSummarizer], float],
+    dev_dialogues: Sequence[str],
+    score: Score,
 ) -> Soup:
-    """Average the weights of members that fit each other (`check_alike`).
+    """Choose which members to average; they must have the same architecture.
 
-    ``greedy`` measures each member, begins with the best and goes through the others, best first: one stays in the
-    soup if what ``measure`` says of it does not get less. ``uniform`` takes all and measures nothing.
+    ``greedy`` starts with the member that scores best and tries the others, best first: one is added if the score does
+    not get lower. ``uniform`` uses all and scores nothing.
     """
     if method == "uniform" or len(members) == 1:
-        return Soup(summarizer=average(name, list(members.values())), taken=list(members), steps=[])
-    alone = {member: measure(summarizer) for member, summarizer in members.items()}
-    order = sorted(members, key=lambda member: -alone[member])
-    taken, reached = order[:1], alone[order[0]]
-    steps = [Step(member=order[0], alone=reached, together=reached, taken=True)]
-    for member in order[1:]:
-        score = measure(average(name, [members[one] for one in (*taken, member)]))
-        steps.append(Step(member=member, alone=alone[member], together=score, taken=score >= reached))
-        if score >= reached:
-            taken, reached = [*taken, member], score
-    return Soup(summarizer=average(name, [members[one] for one in taken]), taken=taken, steps=steps)
+        return Soup(ingredients=tuple(members))
+    scores: dict[Ingredients, np.ndarray] = {}
+
+    def score_soup(ingredients: Ingredients) -> np.ndarray:
+        # Folds mostly try the same soups: each is scored once, on all rows.
+        if ingredients not in scores:
+            parts = [members[member] for member in ingredients]
+            scores[ingredients] = score(parts[0] if len(parts) == 1 else average("soup", parts))
+        return scores[ingredients]
+
+    ingredients, steps = _add_greedily(list(members), score_soup, range(len(dev_dialogues)))
+    cross_fits: dict[Ingredients, list[int]] = {}
+    for fold in make_folds(dev_dialogues):
+        chosen, _ = _add_greedily(list(members), score_soup, fold.fitted_to)
+        cross_fits.setdefault(chosen, []).extend(fold.held_out)
+    return Soup(ingredients=ingredients, steps=tuple(steps), cross_fits=cross_fits)
+
+
+def _add_greedily(
+    members: Sequence[str], score_soup: Callable[[Ingredients], np.ndarray], rows: Sequence[int]
+) -> tuple[Ingredients, list[Step]]:
+    """Return the ingredients that score best on some rows of dev, and how they were found."""
+    alone = {member: mean_of(score_soup((member,)), rows) for member in members}
+    first, *others = sorted(members, key=lambda member: -alone[member])
+    ingredients: Ingredients = (first,)
+    best = alone[first]
+    steps = [Step(member=first, alone=best, together=best, added=True)]
+    for member in others:
+        together = mean_of(score_soup((*ingredients, member)), rows)
+        steps.append(Step(member=member, alone=alone[member], together=together, added=together >= best))
+        if together >= best:
+            ingredients, best = (*ingredients, member), together
+    return ingredients, steps
 
 
 @torch.no_grad()
 def average(name: str, members: Sequence[TorchSummarizer]) -> TorchSummarizer:
-    """Return a new model with the mean weights, in fp32; the first member's whole numbers, tokenizer and spec."""
+    """Return a new model with the mean weights, in fp32; integers, tokenizer and spec are the first member's."""
     model = copy.deepcopy(members[0].model)
     states = [member.model.state_dict() for member in members]
-    # On the CPU and in fp64: the mean of equal weights is that weight, on every device.
+    # On the CPU and in fp64, so that the mean of equal weights is that weight on every device.
     mean = {
         key: torch.stack([state[key].cpu().double() for state in states]).mean(0).float()
         if value.is_floating_point()
@@ -104,35 +115,3 @@ def save(soup: TorchSummarizer, folder: Path) -> None:
     soup.model.save_pretrained(folder, safe_serialization=True)
     soup.tokenizer.save_pretrained(folder)
     save_spec(folder, soup.spec)
-
-
-def check_alike(members: Mapping[str, TorchSummarizer], where: str) -> None:
-    """Raise UserError for two members whose weights do not mean the same, with the first thing in which they differ."""
-    for (first, one), (second, other) in pairwise(members.items()):
-        problem = _difference(one, other)
-        if problem:
-            raise UserError(
-                f"{where}: the weights of {first} and {second} cannot be averaged, {problem}: name members that "
-                f"differ in their training only ({ELSE})."
-            )
-
-
-def _difference(one: TorchSummarizer, other: TorchSummarizer) -> str:
-    kinds = [member.model.config.model_type for member in (one, other)]
-    if kinds[0] != kinds[1]:
-        return f"their architectures are {kinds[0]} and {kinds[1]}"
-    shapes = [{key: tuple(value.shape) for key, value in member.model.state_dict().items()} for member in (one, other)]
-    for key in {**shapes[0], **shapes[1]}:
-        if shapes[0].get(key) != shapes[1].get(key):
-            found = " and ".join(str(shape.get(key, "missing")) for shape in shapes)
-            return f"the shapes of {key} are {found}"
-    configs = [member.model.config.to_dict() for member in (one, other)]
-    for key in sorted({**configs[0], **configs[1]}):
-        values = [config.get(key) for config in configs]
-        if values[0] != values[1] and key not in FREE and "drop" not in key:
-            return f"config.{key} is {values[0]} and {values[1]}"
-    for key in READING:
-        values = [getattr(member.spec, key) for member in (one, other)]
-        if values[0] != values[1]:
-            return f"they read dialogues with {key} {values[0]!r} and {values[1]!r}"
-    return ""

@@ -1,0 +1,92 @@
+"""Weights of soft voting that are fitted on dev: those with which the references are the most likely."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from yoyak.data.records import Dialogue
+from yoyak.decoding.torch import TorchSummarizer
+from yoyak.ensemble.folds import make_folds, require_rows
+from yoyak.ensemble.soft import Reader
+from yoyak.models.text import encode_targets
+
+BATCH = 8
+"""References whose token probabilities are computed at once."""
+MAX_STEPS = 1000
+TOLERANCE = 1e-7
+"""The fit ends when a step changes no weight by more."""
+
+
+@torch.inference_mode()
+def reference_probabilities(members: Mapping[str, TorchSummarizer], rows: Sequence[Dialogue]) -> list[np.ndarray]:
+    """Return for each row [members, tokens]: each member's probabilities of the tokens of the row's first reference.
+
+    References are cut at the lowest token limit of the members.
+    """
+    first = next(iter(members.values()))
+    limit = min(member.generation.max_new_tokens for member in members.values())
+    targets = encode_targets(first.tokenizer, [row.summaries[0] for row in rows], limit)
+    probabilities: list[list[np.ndarray]] = [[] for _ in rows]
+    for member in members.values():
+        inputs = member.encode([row.dialogue for row in rows]).input_ids
+        for start in range(0, len(rows), BATCH):
+            batch = slice(start, start + BATCH)
+            values = _token_probabilities(member, inputs[batch], targets[batch])
+            for row, row_values in zip(probabilities[batch], values, strict=True):
+                row.append(row_values)
+    return [np.stack(row) for row in probabilities]
+
+
+def _token_probabilities(
+    member: TorchSummarizer, inputs: list[list[int]], targets: list[list[int]]
+) -> list[np.ndarray]:
+    reader = Reader(member, inputs)
+    width = max(map(len, targets))
+    ids = torch.tensor([[*target, *[target[-1]] * (width - len(target))] for target in targets]).to(member.model.device)
+    logits = reader.begin(torch.arange(len(inputs), device=ids.device))[:, None]
+    if width > 1:
+        logits = torch.cat([logits, reader.follow(None, ids[:, :-1])], 1)
+    values = logits.log_softmax(-1).gather(-1, ids[..., None])[..., 0].exp().cpu().double().numpy()
+    return [row[: len(target)] for row, target in zip(values, targets, strict=True)]
+
+
+def fit_weights(
+    members: Mapping[str, TorchSummarizer], dev: Sequence[Dialogue]
+) -> tuple[dict[str, float], list[tuple[list[int], dict[str, float]]]]:
+    """Return the weights with which the mean gives the references the highest likelihood.
+
+    The second value holds the folds: indices of rows, and the weights that are fitted to the other rows. Raises
+    UserError if dev has fewer than two different dialogues.
+    """
+    probabilities = reference_probabilities(members, dev)
+
+    def weights(rows: Sequence[int]) -> dict[str, float]:
+        require_rows(rows)
+        return dict(zip(members, most_likely([probabilities[row] for row in rows]), strict=True))
+
+    parts = [(fold.held_out, weights(fold.fitted_to)) for fold in make_folds([row.dialogue for row in dev])]
+    return weights(range(len(dev))), parts
+
+
+def most_likely(probabilities: Sequence[np.ndarray]) -> list[float]:
+    """Return the members' weights with which the mean of their probabilities is the most likely.
+
+    Args:
+        probabilities: By row, [members, tokens].
+
+    Expectation-maximization as for interpolated language models (Jelinek and Mercer 1980): the likelihood has a single
+    maximum, so the result does not depend on the starting point.
+    """
+    tokens = np.concatenate(probabilities, axis=1) + np.finfo(float).tiny
+    weights = np.full(len(tokens), 1 / len(tokens))
+    for _ in range(MAX_STEPS):
+        shares = weights[:, None] * tokens
+        updated = (shares / shares.sum(0)).mean(1)
+        change = np.abs(updated - weights).max()
+        weights = updated
+        if change < TOLERANCE:
+            break
+    return [float(weight) for weight in weights]
