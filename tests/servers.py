@@ -31,7 +31,7 @@ class Started:
 
     @property
     def url(self) -> str:
-        return re.search(r"http://[\d.]+:\d+", self.out)[0]
+        return re.findall(r"http://[\d.]+:\d+", self.out)[0]
 
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)

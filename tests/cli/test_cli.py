@@ -112,7 +112,7 @@ def test_no_verb_prints_the_help_and_exits_with_2(capsys: pytest.CaptureFixture[
 
 def test_a_shell_completes_verbs_and_choices(tmp_path: Path) -> None:
     path = tmp_path / "completion"
-    install = [YOYAK, "--install-completion", "--shell", "bash", "--output", path]
+    install = [str(YOYAK), "--install-completion", "--shell", "bash", "--output", str(path)]
     subprocess.run(install, env={**os.environ, "HOME": str(tmp_path)}, check=True, capture_output=True)
     script = f"""
 source {path}

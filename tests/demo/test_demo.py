@@ -1,5 +1,7 @@
 """The page of `yoyak demo` in a real browser, and its server as others may call it."""
 
+from __future__ import annotations
+
 import http.client
 import json
 import re
@@ -7,10 +9,12 @@ import shutil
 import socket
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from email.message import Message
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from browser import chromium, find_chromium
 from onnx_models import save_model
@@ -25,20 +29,20 @@ SHORT = "#Person1#: 네"
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported")
     export_model(save_model("bart", folder / "torch"), folder / "onnx", Export(precision="fp32"))
     return folder / "onnx"
 
 
 @pytest.fixture
-def project(project):
+def project(project: Path) -> Path:
     shutil.copy(Path(__file__).parents[2] / "params.yaml", project)
     return project
 
 
 @pytest.fixture
-def alone():
+def alone() -> Iterator[str]:
     """A page whose model's server is gone."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         gone = free.getsockname()[1]
@@ -47,7 +51,7 @@ def alone():
         yield url
 
 
-def ask(url, body=None, kind="application/json"):
+def ask(url: str, body: bytes | None = None, kind: str = "application/json") -> tuple[int, Message, str]:
     """Return status, headers and text of an answer; a body is posted."""
     request = urllib.request.Request(url, body, {"Content-Type": kind} if body is not None else {})
     try:
@@ -57,9 +61,10 @@ def ask(url, body=None, kind="application/json"):
         return error.code, error.headers, error.read().decode()
 
 
-def watch(page, url):
+def watch(page: Page, url: str) -> tuple[list[str], list[str]]:
     """Open the page; return what it complains about and which addresses it asks."""
-    errors, requests = [], []
+    errors: list[str] = []
+    requests: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     # A request that is refused is no fault of the page; anything else in the console is.
     refused = "Failed to load resource"
@@ -70,18 +75,18 @@ def watch(page, url):
     return errors, requests
 
 
-def summarize(page, text=None, expected="#summary"):
+def summarize(page: Page, text: str | None = None, expected: str = "#summary") -> str:
     """Submit the form, wait for what it should show and return its text."""
     if text is not None:
         page.fill("#dialogue", text)
     page.click("#submit")
     expect(page.locator(expected)).to_be_visible(timeout=60_000)
-    return page.text_content(expected)
+    return page.text_content(expected) or ""
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(find_chromium() is None, reason="needs Chromium or Chrome on the PATH")
-def test_a_person_reads_summaries_on_the_page(project, exported):
+def test_a_person_reads_summaries_on_the_page(project: Path, exported: Path) -> None:
     with yoyak("demo", str(exported), "--port", "0", ready="Ctrl-C ends it") as started, chromium() as browser:
         page = browser.new_page(locale="ko-KR", viewport={"width": 1280, "height": 900})
         errors, requests = watch(page, started.url)
@@ -109,7 +114,7 @@ def test_a_person_reads_summaries_on_the_page(project, exported):
         assert re.search(r"num_beams.*99.*32", korean)
         expect(page.locator("#summary")).to_be_hidden()
         page.click("#language")
-        english = page.text_content("#error")
+        english = page.text_content("#error") or ""
         assert english != korean
         assert re.search(r"num_beams.*99.*32", english)
         expect(page.locator("#submit")).to_have_text("Summarize")
@@ -128,7 +133,7 @@ def test_a_person_reads_summaries_on_the_page(project, exported):
         assert errors + more_errors == []
 
 
-def test_the_page_uses_nothing_from_elsewhere(alone):
+def test_the_page_uses_nothing_from_elsewhere(alone: str) -> None:
     status, headers, text = ask(f"{alone}/")
     assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert headers["Content-Security-Policy"].startswith("default-src 'self'")
@@ -155,7 +160,7 @@ def test_the_page_uses_nothing_from_elsewhere(alone):
         ("/docs", None, "", 404, "nothing at this address"),
     ],
 )
-def test_a_wrong_request_is_told_why(alone, path, body, kind, status, said):
+def test_a_wrong_request_is_told_why(alone: str, path: str, body: object, kind: str, status: int, said: str) -> None:
     data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
     answered, headers, text = ask(alone + path, data, kind)
     assert answered == status
@@ -163,14 +168,14 @@ def test_a_wrong_request_is_told_why(alone, path, body, kind, status, said):
     assert headers["Content-Security-Policy"].startswith("default-src 'self'")
 
 
-def test_a_body_without_a_length_is_limited_too(alone):
+def test_a_body_without_a_length_is_limited_too(alone: str) -> None:
     connection = http.client.HTTPConnection(alone.removeprefix("http://"), timeout=60)
     chunks = (b"x" * (1 << 20) for _ in range(5))
     connection.request("POST", "/summarize", chunks, {"Content-Type": "application/json"}, encode_chunked=True)
     assert connection.getresponse().status == 413
 
 
-def test_the_schema_names_what_is_sent_and_answered(alone):
+def test_the_schema_names_what_is_sent_and_answered(alone: str) -> None:
     schema = json.loads(ask(f"{alone}/openapi.json")[2])
     assert set(schema["paths"]) == {"/model", "/summarize"}
     post = schema["paths"]["/summarize"]["post"]
@@ -180,7 +185,7 @@ def test_the_schema_names_what_is_sent_and_answered(alone):
     assert schema["components"]["schemas"]["SummaryRequest"]["required"] == ["dialogue"]
 
 
-def test_the_page_ends_at_once_though_a_summary_is_being_written():
+def test_the_page_ends_at_once_though_a_summary_is_being_written() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         model_url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with running_page("127.0.0.1", 0, model_url=model_url, model=ModelInfo(model="m")) as url:
@@ -206,7 +211,9 @@ def test_the_page_ends_at_once_though_a_summary_is_being_written():
         (["nowhere"], "There is no model at 'nowhere'"),
     ],
 )
-def test_what_cannot_be_shown_is_one_sentence(project, arguments, said, capsys):
+def test_what_cannot_be_shown_is_one_sentence(
+    project: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["demo", "--port", "0", *arguments]) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"yoyak demo: {said}")
