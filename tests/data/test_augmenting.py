@@ -53,7 +53,7 @@ def test_what_is_said_and_by_whom_stays(dialogue: str, seed: int) -> None:
     for view in make_views(dialogue, 3, seed):
         left = iter(lines)
         for turn in view.split("\n"):
-            # Turns keep their order: each is found behind the one before it.
+            # Turns keep their order: each one comes after the one before it.
             assert any(label(turn) == label(line) and content(turn) == content(line) for line in left), view
         assert {label(turn) for turn in view.split("\n")} == {label(line) for line in lines}
         assert view.strip() != "" or dialogue.strip() == ""
@@ -61,9 +61,9 @@ def test_what_is_said_and_by_whom_stays(dialogue: str, seed: int) -> None:
 
 def facts(dialogue: str) -> list[list[str]]:
     """Masks and numbers of each turn that has some."""
-    said = [turn.removeprefix(label(turn)) for turn in dialogue.split("\n")]
-    found = [[*find_masks(turn), *re.findall(r"\d+(?:[.,:]\d+)*", turn)] for turn in said]
-    return [each for each in found if each]
+    turns = [turn.removeprefix(label(turn)) for turn in dialogue.split("\n")]
+    by_turn = [[*find_masks(turn), *re.findall(r"\d+(?:[.,:]\d+)*", turn)] for turn in turns]
+    return [each for each in by_turn if each]
 
 
 @given(dialogues)
@@ -74,10 +74,10 @@ def test_no_number_and_no_mask_is_changed_lost_or_made_up(dialogue: str) -> None
 
 @given(dialogues, st.integers(0, 5), st.integers(0, 2**32 - 1))
 def test_views_differ_and_fewer_are_the_first_of_more(dialogue: str, count: int, seed: int) -> None:
-    found = make_views(dialogue, count, seed)
-    assert len(found) <= count
-    assert len({dialogue, *found}) == len(found) + 1
-    assert make_views(dialogue, count + 2, seed)[:count] == found
+    views = make_views(dialogue, count, seed)
+    assert len(views) <= count
+    assert len({dialogue, *views}) == len(views) + 1
+    assert make_views(dialogue, count + 2, seed)[:count] == views
 
 
 @pytest.mark.parametrize("dialogue", [CHAT, ENGLISH])
@@ -86,9 +86,9 @@ def test_there_are_as_many_as_asked_for_of_a_usual_dialogue(dialogue: str) -> No
 
 
 def test_what_changes() -> None:
-    found = "\n".join(make_views(CHAT, 40, 20))
-    assert "회의 중이었어요 4.5만 원" in found
-    assert "회의 중이었어요ㅎㅎ" in found
+    views = "\n".join(make_views(CHAT, 40, 20))
+    assert "회의 중이었어요 4.5만 원" in views
+    assert "회의 중이었어요ㅎㅎ" in views
     for spelling in (
         "전화했는데 못",
         "전화했는데… 못",
@@ -97,18 +97,18 @@ def test_what_changes() -> None:
         "보냈습니다\n",
         "보냈습니다.\n",
     ):
-        assert spelling in found, spelling
+        assert spelling in views, spelling
     counts = {view.count("\n") + 1 for view in make_views(CHAT, 40, 20)}
     assert min(counts) < 5
     assert all("지훈 씨, 3시 30분에 #PhoneNumber#로" in view for view in make_views(CHAT, 40, 20))
 
 
 @pytest.mark.parametrize(
-    "said", ["1ㅋㅋ2 갑니다", "3ㅋㅋ.3 갑니다", "#Aㅋㅋ# 갑니다", "#Person1#ㅋㅋ", "회의는 1...3 층에서 합니다"]
+    "words", ["1ㅋㅋ2 갑니다", "3ㅋㅋ.3 갑니다", "#Aㅋㅋ# 갑니다", "#Person1#ㅋㅋ", "회의는 1...3 층에서 합니다"]
 )
-def test_laughter_and_dots_that_keep_a_number_or_a_mask_apart_stay(said: str) -> None:
-    for view in make_views(f"#Person1#: {said}.\n#Person2#: 좋아요ㅋㅋ!!", 12, 1):
-        assert facts(view) == facts(f"#Person1#: {said}.")
+def test_laughter_and_dots_that_keep_a_number_or_a_mask_apart_stay(words: str) -> None:
+    for view in make_views(f"#Person1#: {words}.\n#Person2#: 좋아요ㅋㅋ!!", 12, 1):
+        assert facts(view) == facts(f"#Person1#: {words}.")
 
 
 def test_a_yes_to_a_question_stays_and_one_to_nothing_may_go() -> None:

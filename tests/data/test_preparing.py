@@ -83,9 +83,9 @@ def test_whole_repetitions_go_and_repeated_dialogues_stay(data_of: DataOf) -> No
     prepared = prepare_splits(data_of({"train.csv": more, "dev.csv": DEV, "test.csv": TEST}))
     [example] = prepared.report["files"]["train"]["dropped"]["repeats an earlier row"]["examples"]
     assert example["fname"] == "t10"
-    found = prepared.report["duplicates"]["train"]
-    assert (found["dialogues"], found["rows_beyond_first"]) == (1, 2)
-    assert [entry["fname"] for entry in found["examples"][0]] == ["t0", "t11", "t12"]
+    duplicates = prepared.report["duplicates"]["train"]
+    assert (duplicates["dialogues"], duplicates["rows_beyond_first"]) == (1, 2)
+    assert [entry["fname"] for entry in duplicates["examples"][0]] == ["t0", "t11", "t12"]
     assert {"t0", "t11", "t12"} <= set(fnames(prepared, "train"))
     assert balanced(prepared.report)
 
@@ -99,14 +99,14 @@ def test_dialogues_of_other_splits_leave_train(data_of: DataOf) -> None:
     both = TEST + 'e3,"#Person1#: 검증 2\n#Person2#: 네","요약"\n'
     prepared = prepare_splits(data_of({"train.csv": leaky, "dev.csv": DEV, "test.csv": both}))
     assert fnames(prepared, "train") == [f"t{i}" for i in range(10)]
-    found = {tuple(entry["between"]): entry for entry in prepared.report["leakage"]}
-    assert {pair: (entry["dialogues"], entry["rows_removed_from_train"]) for pair, entry in found.items()} == {
+    leakage = {tuple(entry["between"]): entry for entry in prepared.report["leakage"]}
+    assert {pair: (entry["dialogues"], entry["rows_removed_from_train"]) for pair, entry in leakage.items()} == {
         ("train", "dev"): (1, 2),
         ("train", "test"): (1, 1),
         ("dev", "test"): (1, 0),
     }
-    assert found["train", "test"]["examples"][0]["train"]["fname"] == "t12"
-    assert found["train", "test"]["examples"][0]["test"]["where"].endswith("test.csv, row 2 (line 4)")
+    assert leakage["train", "test"]["examples"][0]["train"]["fname"] == "t12"
+    assert leakage["train", "test"]["examples"][0]["test"]["where"].endswith("test.csv, row 2 (line 4)")
     dropped = prepared.report["files"]["train"]["dropped"]
     assert {reason: entry["rows"] for reason, entry in dropped.items()} == {"also in dev": 2, "also in test": 1}
     assert fnames(prepared, "test") == ["e0", "e1", "e2", "e3"]
@@ -170,7 +170,7 @@ def test_another_training_seed_gives_the_same_splits(
             "tokenizers: {}\nmembers: {bart: {family: seq2seq, checkpoint: somewhere, learning_rate: 0.001}}\n"
         )
         prepare.run()
-        written.append({path.name: path.read_bytes() for path in Path("prepared").iterdir() if path.is_file()})
+        written.append({path.name: path.read_bytes() for path in Path("prepared").rglob("*") if path.is_file()})
     assert {"train.jsonl", "dev.jsonl", "test.jsonl"} <= set(written[0])
     assert written[0] == written[1]
 

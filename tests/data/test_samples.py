@@ -164,8 +164,8 @@ def test_a_summary_has_the_corrected_value_and_not_the_first_one(every: list[Sam
 
 
 def test_masks_are_known_ones_and_all_of_them_occur(every: list[Sample]) -> None:
-    found = {mask for sample in every for mask in re.findall(r"#(\w+)#", sample.dialogue)}
-    assert found == MASKS | SPEAKERS
+    masks = {mask for sample in every for mask in re.findall(r"#(\w+)#", sample.dialogue)}
+    assert masks == MASKS | SPEAKERS
     reported = {mask for sample in every for text in sample.references for mask in re.findall(r"#(\w+)#", text)}
     assert reported <= MASKS | SPEAKERS
 
@@ -181,7 +181,7 @@ def test_particles_after_masks(every: list[Sample]) -> None:
 
 
 def test_particles_after_generated_values(every: list[Sample]) -> None:
-    """In the finished text, every value is followed by the shape of the particle that belongs to it."""
+    """In the finished text, every value is followed by the right form of the particle."""
     checked = 0
     for sample in every:
         for reported in sample.values.values():
@@ -233,9 +233,9 @@ def test_write_corpus_makes_three_files_that_read_back(tmp_path: Path) -> None:
 
 def test_train_uses_the_first_wording_most(corpus: dict[str, list[Sample]]) -> None:
     rows = generate(2000, 20, split="train")
-    places = [sample.references.index(row.summaries[0]) for row, sample in zip(rows, corpus["train"], strict=True)]
-    assert 0.75 < places.count(0) / 2000 < 0.85
-    assert min(places.count(1), places.count(2)) > 120
+    wordings = [sample.references.index(row.summaries[0]) for row, sample in zip(rows, corpus["train"], strict=True)]
+    assert 0.75 < wordings.count(0) / 2000 < 0.85
+    assert min(wordings.count(1), wordings.count(2)) > 120
 
 
 def test_the_default_train_file_is_small(tmp_path: Path) -> None:

@@ -71,11 +71,11 @@ def test_further_rows_move_no_old_one(new: list[str], seed: int, chance: random.
 def test_a_group_stays_together_whatever_its_dialogues_say(groups: list[int], seed: int) -> None:
     rows = make_rows([f"#Person1#: {i}" for i in range(len(groups))], [f"call {group}" for group in groups])
     split = split_rows(rows, {"dev": 0.2, "test": 0.2}, seed, file="f")
-    found: dict[str, set[str]] = {}
+    splits_by_group: dict[str, set[str]] = {}
     for name, part in split.rows.items():
         for row in part:
-            found.setdefault(row.group, set()).add(name)
-    assert all(len(names) == 1 for names in found.values())
+            splits_by_group.setdefault(row.group, set()).add(name)
+    assert all(len(names) == 1 for names in splits_by_group.values())
 
 
 def test_another_share_of_one_split_moves_nothing_in_the_other() -> None:

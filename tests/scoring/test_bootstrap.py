@@ -13,10 +13,10 @@ OPTIONS = {"samples": 1000, "confidence": 0.95, "seed": 7}
 def test_the_interval_covers_the_true_mean_about_as_often_as_it_says() -> None:
     generator = np.random.default_rng(1)
     sets = generator.beta(2, 3, size=(400, 80))
-    found = [bootstrap_interval(values, **OPTIONS) for values in sets]
-    covered = np.mean([row.low <= 0.4 <= row.high for row in found])
+    intervals = [bootstrap_interval(values, **OPTIONS) for values in sets]
+    covered = np.mean([row.low <= 0.4 <= row.high for row in intervals])
     assert 0.91 <= covered <= 0.98
-    width = np.mean([row.high - row.low for row in found])
+    width = np.mean([row.high - row.low for row in intervals])
     assert width == pytest.approx(2 * 1.96 * np.sqrt(0.04 / 80), rel=0.1)
 
 
@@ -38,8 +38,8 @@ def test_the_seed_fixes_the_result_and_rows_are_drawn_alike() -> None:
 
 def test_equal_systems_give_one() -> None:
     values = np.random.default_rng(3).random(40)
-    found = paired_bootstrap(values, values, **OPTIONS)
-    assert (found.difference, found.low, found.high, found.p_value, found.n) == (0, 0, 0, 1, 40)
+    result = paired_bootstrap(values, values, **OPTIONS)
+    assert (result.difference, result.low, result.high, result.p_value, result.n) == (0, 0, 0, 1, 40)
 
 
 def test_a_clear_difference_is_significant_in_both_directions() -> None:
@@ -73,16 +73,16 @@ def test_without_a_difference_few_p_values_are_small() -> None:
 def test_memory_is_bounded_for_big_test_sets() -> None:
     values = np.random.default_rng(8).random(20_000)
     tracemalloc.start()
-    found = bootstrap_interval(values, samples=1000, confidence=0.95, seed=0)
+    result = bootstrap_interval(values, samples=1000, confidence=0.95, seed=0)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 120e6
-    assert found.high - found.low == pytest.approx(2 * 1.96 * values.std() / np.sqrt(20_000), rel=0.1)
+    assert result.high - result.low == pytest.approx(2 * 1.96 * values.std() / np.sqrt(20_000), rel=0.1)
 
 
 def test_one_dialogue_has_no_width_and_none_is_an_error() -> None:
-    found = bootstrap_interval([0.3], **OPTIONS)
-    assert (found.low, found.high) == pytest.approx((0.3, 0.3))
+    result = bootstrap_interval([0.3], **OPTIONS)
+    assert (result.low, result.high) == pytest.approx((0.3, 0.3))
     with pytest.raises(ValueError, match="at least one"):
         bootstrap_interval([], **OPTIONS)
     with pytest.raises(ValueError, match="same dialogues"):

@@ -37,9 +37,11 @@ def test_evaluate_loads_the_folder_offline(tmp_path: Path) -> None:
         (several, {"granularity": "syllable", "multi_reference": "max", "weights": (0.33, 0.33, 0.34)}),
         ([row[:1] for row in several], {"granularity": "english", "multi_reference": "mean", "weights": (1, 0, 0)}),
     ]
-    for found, (references, options) in zip(json.loads(done.stdout.splitlines()[-1]), calls, strict=True):
-        assert found == {metric: float(values.mean()) for metric, values in rouge(texts, references, **options).items()}
+    for actual, (references, options) in zip(json.loads(done.stdout.splitlines()[-1]), calls, strict=True):
+        assert actual == {
+            metric: float(values.mean()) for metric, values in rouge(texts, references, **options).items()
+        }
 
 
-def test_the_module_lies_where_it_says() -> None:
+def test_the_module_is_where_module_path_says() -> None:
     assert (module_path() / f"{module_path().name}.py").is_file()

@@ -51,7 +51,7 @@ SPLITS, PREDICTIONS = corpus()
 ENSEMBLES = {
     "half": {
         split: {
-            row.fname: PREDICTIONS[("good", "poor")[place % 3 == 1]][split][row.fname] for place, row in enumerate(rows)
+            row.fname: PREDICTIONS[("good", "poor")[index % 3 == 1]][split][row.fname] for index, row in enumerate(rows)
         }
         for split, rows in SPLITS.items()
     },
@@ -88,14 +88,14 @@ def test_scores_are_the_means_of_rouge(evaluation: Evaluation, protocol: Protoco
         multi_reference=protocol,
         weights=SCORING.weights,
     )
-    found = {
+    intervals = {
         score.metric: score.interval
         for score in evaluation.summary.scores
         if (score.system, score.part, score.granularity, score.multi_reference)
         == ("poor", Part(split="test", slice="unseen", n=5), "eojeol", protocol)
     }
-    assert list(found) == list(METRICS)
-    for metric, interval in found.items():
+    assert list(intervals) == list(METRICS)
+    for metric, interval in intervals.items():
         assert (interval.mean, interval.n) == (pytest.approx(expected[metric].mean(), abs=1e-6), 5)
 
 
@@ -228,5 +228,5 @@ def test_evaluation_imports_no_framework() -> None:
         "import sys, yoyak.scoring.evaluation; "
         "print([m for m in ('torch', 'transformers', 'evaluate', 'mlflow', 'kiwipiepy') if m in sys.modules])"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -93,8 +93,8 @@ ENGLISH = st.lists(
 @given(ENGLISH, ENGLISH)
 def test_english_equals_rouge_score_to_the_last_digit(prediction: str, reference: str) -> None:
     expected = rouge_scorer.RougeScorer(list(METRICS[:3]), use_stemmer=True).score(reference, prediction)
-    found = score(prediction, reference, granularity="english")
-    assert [found[metric] for metric in METRICS[:3]] == [expected[metric].fmeasure for metric in METRICS[:3]]
+    actual = score(prediction, reference, granularity="english")
+    assert [actual[metric] for metric in METRICS[:3]] == [expected[metric].fmeasure for metric in METRICS[:3]]
 
 
 def test_known_values_mean_max_and_combined() -> None:

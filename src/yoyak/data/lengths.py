@@ -21,7 +21,7 @@ _BINS = 20
 def length_histogram(lengths: Sequence[int], bins: Sequence[int]) -> dict[str, Any]:
     """Return a histogram of lengths over the bins between the edges ``bins``, with summary statistics.
 
-    The edges ascend; bin i holds ``bins[i] <= length < bins[i + 1]``, and the last one its upper edge and what lies
+    The edges ascend; bin i holds ``bins[i] <= length < bins[i + 1]``, and the last one its upper edge and everything
     beyond. ``p95`` is the smallest length that 95 % do not exceed. Without lengths the statistics are None. Raises
     ValueError for fewer than two edges or for a length below the first.
     """

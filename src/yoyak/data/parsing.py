@@ -42,7 +42,7 @@ class JsonLines:
 
 def parse_csv(text: str, file: str) -> CsvRows:
     """Parse CSV text with a header. Raises UserError for a quote that is not closed or a column named twice."""
-    # The csv module refuses fields over 131,072 characters unless told otherwise, for the whole process.
+    # The csv module refuses fields over 131,072 characters; its limit is one for the whole process.
     limit = csv.field_size_limit(len(text) + 1)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[tuple[int, list[str]]] = []

@@ -1,7 +1,7 @@
 """Reading other people's data files, CSV or JSON lines, through the column mapping of params.
 
-What is read here is raw: `yoyak.data.cleaning` makes it fit for use. A file that cannot be understood as a whole is
-a UserError that names the file, the row and the line; nothing is guessed and nothing is skipped but blank lines.
+The rows read here are raw; `yoyak.data.cleaning` cleans them. A file that cannot be parsed completely is a UserError
+that names the file, the row and the line; nothing is guessed and only blank lines are skipped.
 """
 
 from __future__ import annotations

@@ -27,13 +27,13 @@ class Split:
     """The rows of one file, by split and in the file's order."""
 
     rows: dict[str, list[Row]]
-    """``train`` and every split that was asked for; none is empty."""
+    """``train`` and every split that was requested; none is empty."""
     overlaps: dict[str, list[Row]]
     """By split: rows left out because their dialogue is in that split too, in another group."""
 
 
 def check_shares(shares: Mapping[str, float]) -> None:
-    """Raise UserError unless every split that is to be made has a share and some rows are left for train."""
+    """Raise UserError unless every requested split has a share and some rows are left for train."""
     for name, share in shares.items():
         if share <= 0:
             raise UserError(

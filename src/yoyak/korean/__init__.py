@@ -1,1 +1,1 @@
-"""What is special about Korean text: masks, particles and the morphological analyser."""
+"""Korean text: masks, particles and the morphological analyser."""

@@ -1,4 +1,4 @@
-"""Kiwi, the morphological analyser, told to keep masks whole."""
+"""Kiwi, the morphological analyser, set up to keep masks whole."""
 
 from __future__ import annotations
 
