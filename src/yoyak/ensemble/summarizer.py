@@ -1,8 +1,8 @@
-"""An ensemble that summarizes as one model does.
+"""An ensemble that summarizes like a single model.
 
-Its folder has ``ensemble.json`` (how the members write, which versions they are), ``members/<name>/``, each a model's
-folder, and ``combiner.json``, the strategy and what it learned. One whose members write together (``soft``) has their
-weights in ``ensemble.json`` instead.
+Its folder has ``ensemble.json`` (generation settings, versions of the members), ``members/<name>/`` with each model,
+and ``combiner.json``, the strategy with what it learned. If the members write together (``soft``), ``ensemble.json``
+has their weights instead.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ MEMBERS = "members"
 
 
 class EnsembleSummarizer:
-    """Several models and the strategy that makes one summary of theirs; a `Summarizer` itself.
+    """Several models, and the strategy that combines their candidates into one summary; a `Summarizer` itself.
 
-    All members are in memory at once, since they are asked for every request.
+    All members stay in memory, since every request needs all of them.
     """
 
     def __init__(self, members: Mapping[str, Summarizer], combiner: combine.Combiner, generation: Generation) -> None:
@@ -74,11 +74,11 @@ class EnsembleSummarizer:
 
 
 def load_ensemble(folder: Path, device: str | None = None) -> Summarizer:
-    """Load an ensemble's folder. Raises UserError where it is damaged."""
+    """Load an ensemble from its folder. Raises UserError if the folder is damaged."""
     try:
-        about = json.loads((folder / ENSEMBLE_FILE).read_text(encoding="utf-8"))
-        generation = Generation(**about["generation"])
-        soft = about.get("soft")
+        value = json.loads((folder / ENSEMBLE_FILE).read_text(encoding="utf-8"))
+        generation = Generation(**value["generation"])
+        soft = value.get("soft")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder / ENSEMBLE_FILE} is damaged ({type(error).__name__}): register it again.") from error
     combiner = None if soft else combine.load(folder)
@@ -100,13 +100,13 @@ def save_ensemble(
     combiner: combine.Combiner | None = None,
     soft: Mapping[str, float] | None = None,
 ) -> None:
-    """Make an ensemble's folder. ``versions`` says which versions its members are."""
+    """Write an ensemble into ``folder``; ``versions`` are the registered versions of its members."""
     for name, path in members.items():
-        # MLflow takes no links out of a folder.
+        # Copied, because MLflow does not follow links out of a folder.
         shutil.copytree(path, folder / MEMBERS / name)
-    about: dict[str, Any] = {"generation": generation.model_dump(), "members": dict(versions)}
+    value: dict[str, Any] = {"generation": generation.model_dump(), "members": dict(versions)}
     if combiner is not None:
         combine.save(combiner, folder)
     if soft is not None:
-        about["soft"] = dict(soft)
-    write_json(folder / ENSEMBLE_FILE, about)
+        value["soft"] = dict(soft)
+    write_json(folder / ENSEMBLE_FILE, value)

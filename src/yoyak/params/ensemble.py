@@ -1,4 +1,4 @@
-"""The section ``ensemble`` of params.yaml: which strategies make one summary of the members' candidates, and how."""
+"""The section ``ensemble`` of params.yaml: the strategies that combine several members into one summary."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ Processes = Annotated[int, Field(gt=0)]
 
 
 class Strategy(Section):
-    """What every strategy has."""
+    """What all strategies have in common."""
 
     members: list[Name] | None = None
-    """Members that take part; null takes all."""
+    """Members that take part; null for all."""
 
     @model_validator(mode="after")
     def _members_once(self) -> Strategy:
         if self.members is not None and (not self.members or len(set(self.members)) < len(self.members)):
-            raise ValueError("members must name at least one, and none twice; leave it out to take all")
+            raise ValueError("members must name at least one, and none twice; leave it out for all members")
         weights = getattr(self, "weights", None)
         if isinstance(weights, dict) and not any(weights.values()):
-            raise ValueError("weights must hold one that is above 0")
+            raise ValueError("at least one of the weights must be above 0")
         return self
 
 
@@ -40,7 +40,7 @@ class Vote(Strategy):
 
 
 class VotePositional(Strategy):
-    """Hard voting position by position, with no alignment: right only for summaries of the same length."""
+    """Hard voting position by position, with no alignment: correct only for summaries of the same length."""
 
     type: Literal["vote_positional"]
     weights: Weights = "equal"
@@ -54,23 +54,23 @@ class Weighted(Strategy):
 
 
 class Mbr(Strategy):
-    """Minimum Bayes risk: of all members' candidates the one most like the others."""
+    """Minimum Bayes risk: of all members' candidates, the one that is most similar to the others."""
 
     type: Literal["mbr"]
     weights: Weights = "equal"
     utility: Literal["rouge", "chrf", "mix"] = "rouge"
-    """What "like" means: ROUGE at ``ensemble.granularity``, chrF, or a mix of both."""
+    """The measure of similarity: ROUGE at ``ensemble.granularity``, chrF, or a mix of both."""
     rouge_weights: RougeWeights = ROUGE_WEIGHTS
-    """Shares of ROUGE-1, ROUGE-2 and ROUGE-L."""
+    """Weights of ROUGE-1, ROUGE-2 and ROUGE-L."""
     chrf_share: Share = 0.5
     """Share of chrF in ``mix``."""
     candidates: Annotated[int, Field(gt=0)] | None = None
-    """Candidates taken of each member, best first; null takes all."""
+    """Candidates of each member to consider, best first; null for all."""
 
     @model_validator(mode="after")
     def _rouge_counts(self) -> Mbr:
         if self.utility != "chrf" and not any(self.rouge_weights):
-            raise ValueError("rouge_weights must hold one that is above 0")
+            raise ValueError("at least one of rouge_weights must be above 0")
         return self
 
 
@@ -79,7 +79,7 @@ class Stack(Strategy):
 
     type: Literal["stack"]
     folds: Annotated[int, Field(gt=1)] = 5
-    """Parts of dev, by dialogue: what is said of dev is said of dialogues that the reranker was not fitted to."""
+    """Parts that dev is cut into for cross-fitting: each is reranked by a fit to the others."""
 
 
 class Soft(Strategy):
@@ -96,7 +96,7 @@ class Soup(Strategy):
     type: Literal["soup"]
     members: list[Name]
     method: Literal["uniform", "greedy"] = "greedy"
-    """``greedy`` adds the members one by one, best first, as long as dev does not get worse."""
+    """``greedy`` adds the members one by one, best first, as long as the dev score does not get lower."""
 
 
 OfCandidates = Annotated[Vote | VotePositional | Weighted | Mbr | Stack, Field(discriminator="type")]
@@ -104,20 +104,20 @@ OfModels = Annotated[Soft | Soup, Field(discriminator="type")]
 
 
 class Ensemble(Section):
-    """How many models make one better summary."""
+    """How several members are combined."""
 
     granularity: Granularity = "morpheme"
-    """Tokens in which the members' summaries meet."""
+    """Unit of text in which members vote and are compared, whatever their own tokenizers."""
     min_members: MinMembers = 2
-    """With fewer usable members there is no ensemble; 1 passes a single member's summaries through, marked so."""
+    """With fewer usable members there is no ensemble; with 1 a single member is passed through, and marked as such."""
     tta: Views = 0
-    """Lightly changed versions of each dialogue that every member summarizes too: more candidates."""
+    """Slightly changed versions of each dialogue that every member summarizes as well, for more candidates."""
     processes: Processes = 1
-    """Processes that share the dialogues; the result does not depend on it."""
+    """Processes that share the work; the result does not depend on their number."""
     strategies: dict[Name, OfCandidates] = {}
-    """Strategies over the members' candidates, by a name of yours."""
+    """Strategies over the members' candidates, by a name of your choice."""
     models: dict[Name, OfModels] = {}
-    """Strategies that run or make models, by a name of yours."""
+    """Strategies that run models, by a name of your choice."""
 
     @model_validator(mode="after")
     def _one_name_each(self) -> Ensemble:
