@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from yoyak.data.samples import Split, generate, scenarios, stream_samples, write_corpus, write_samples
+from yoyak.data.samples import SplitName, generate, scenarios, stream_samples, write_corpus, write_samples
 from yoyak.data.samples.compose import Sample
 from yoyak.data.samples.slots import SLOTS
 from yoyak.errors import UserError
@@ -28,7 +28,7 @@ PARTICLES |= {"라고": "이라고", "면": "이면", "요": "이요"}
 
 @pytest.fixture(scope="module")
 def corpus() -> dict[str, list[Sample]]:
-    sizes: dict[Split, int] = {"train": 2000, "dev": 200, "test": 200}
+    sizes: dict[SplitName, int] = {"train": 2000, "dev": 200, "test": 200}
     return {split: list(stream_samples(size, 20, split=split)) for split, size in sizes.items()}
 
 

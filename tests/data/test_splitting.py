@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yoyak.data.checks import dialogue_key
-from yoyak.data.reading import Row
+from yoyak.data.reading import SourceRow
 from yoyak.data.records import Dialogue
-from yoyak.data.splitting import Split, split_rows
+from yoyak.data.splitting import SplitRows, split_rows
 from yoyak.errors import UserError
 
 
-def make_rows(texts: list[str], groups: list[str] | None = None) -> list[Row]:
+def make_rows(texts: list[str], groups: list[str] | None = None) -> list[SourceRow]:
     return [
-        Row(
+        SourceRow(
             value=Dialogue(fname=str(number), dialogue=text, summaries=("요약",)),
             location=f"row {number}",
             group=groups[number - 1] if groups else "",
@@ -26,11 +26,11 @@ def make_rows(texts: list[str], groups: list[str] | None = None) -> list[Row]:
     ]
 
 
-def fnames(rows: list[Row]) -> list[str]:
+def fnames(rows: list[SourceRow]) -> list[str]:
     return [row.value.fname for row in rows]
 
 
-def split_by_fname(split: Split) -> dict[str, str]:
+def split_by_fname(split: SplitRows) -> dict[str, str]:
     return {row.value.fname: name for name, rows in split.rows.items() for row in rows}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from yoyak.data.reading import Row
+from yoyak.data.reading import SourceRow
 from yoyak.data.records import Dialogue
 from yoyak.errors import UserError
 
@@ -18,7 +18,7 @@ def dialogue_key(dialogue: str) -> str:
     return "".join(dialogue.casefold().split())
 
 
-def check_ids(rows: Sequence[Row], file: str) -> None:
+def check_ids(rows: Sequence[SourceRow], file: str) -> None:
     """Raise UserError for an identifier that is empty or not unique within its file: scores are joined on it."""
     first: dict[str, str] = {}
     for row in rows:
@@ -43,11 +43,11 @@ def unusable_reason(row: Dialogue) -> str | None:
     return None if row.summaries else "empty summary"
 
 
-def separate_repeats(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+def separate_repeats(rows: Sequence[SourceRow]) -> tuple[list[SourceRow], list[SourceRow]]:
     """Return the rows whose dialogue and summaries are new, and the rows that only repeat an earlier one."""
     seen: set[tuple[str, tuple[str, ...]]] = set()
-    unique: list[Row] = []
-    repeats: list[Row] = []
+    unique: list[SourceRow] = []
+    repeats: list[SourceRow] = []
     for row in rows:
         content = (row.value.dialogue, row.value.summaries)
         (repeats if content in seen else unique).append(row)
@@ -55,14 +55,14 @@ def separate_repeats(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     return unique, repeats
 
 
-def locate(row: Row, file: str) -> dict[str, str]:
+def locate(row: SourceRow, file: str) -> dict[str, str]:
     """Return the id and the location of a row, for the report."""
     return {"fname": row.value.fname, "where": f"{file}, {row.location}"}
 
 
-def count_duplicates(rows: Sequence[Row], file: str) -> dict[str, Any]:
+def count_duplicates(rows: Sequence[SourceRow], file: str) -> dict[str, Any]:
     """Return which dialogues occur more than once, and in how many rows beyond the first."""
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[SourceRow]] = {}
     for row in rows:
         groups.setdefault(dialogue_key(row.value.dialogue), []).append(row)
     repeated = [group for group in groups.values() if len(group) > 1]
@@ -73,12 +73,12 @@ def count_duplicates(rows: Sequence[Row], file: str) -> dict[str, Any]:
     }
 
 
-def find_shared_dialogues(split: Sequence[Row], other: Sequence[Row]) -> list[tuple[Row, Row]]:
+def find_shared_dialogues(split: Sequence[SourceRow], other: Sequence[SourceRow]) -> list[tuple[SourceRow, SourceRow]]:
     """Return, for every dialogue that two splits share, its first row in each."""
-    first_in_other: dict[str, Row] = {}
+    first_in_other: dict[str, SourceRow] = {}
     for row in other:
         first_in_other.setdefault(dialogue_key(row.value.dialogue), row)
-    shared: dict[str, tuple[Row, Row]] = {}
+    shared: dict[str, tuple[SourceRow, SourceRow]] = {}
     for row in split:
         key = dialogue_key(row.value.dialogue)
         if key in first_in_other:

@@ -19,7 +19,7 @@ from yoyak import params
 from yoyak.data import checks
 from yoyak.data.cleaning import clean_line, clean_row
 from yoyak.data.lengths import length_report
-from yoyak.data.reading import Requirable, Row, Table, read_table
+from yoyak.data.reading import Requirable, SourceRow, SourceTable, read_table
 from yoyak.data.records import Dialogue
 from yoyak.data.report import describe_leakage, describe_masks, describe_split
 from yoyak.data.splitting import DEV, TEST, TRAIN, check_shares, split_rows
@@ -41,7 +41,7 @@ class _File:
     """One file, cleaned: every row, and its part of the report."""
 
     path: str
-    rows: list[Row]
+    rows: list[SourceRow]
     report: dict[str, Any]
 
 
@@ -119,9 +119,9 @@ def _read_file(name: str, data: params.Data, shares: Mapping[str, float]) -> _Fi
     return _File(table.file, rows, report)
 
 
-def _clean_rows(table: Table, max_chars: int, name: str) -> tuple[list[Row], dict[str, Any]]:
+def _clean_rows(table: SourceTable, max_chars: int, name: str) -> tuple[list[SourceRow], dict[str, Any]]:
     """Return clean rows, and for each kind of change the rows, how often, and the first rows."""
-    rows: list[Row] = []
+    rows: list[SourceRow] = []
     changes: dict[str, Any] = {}
     # Quick files show no bar at all.
     for row in tqdm(table.rows, desc=f"clean {name}", unit="row", leave=False, delay=1):
@@ -137,7 +137,7 @@ def _clean_rows(table: Table, max_chars: int, name: str) -> tuple[list[Row], dic
     return rows, dict(sorted(changes.items()))
 
 
-def _drop_unusable(file: _File) -> list[Row]:
+def _drop_unusable(file: _File) -> list[SourceRow]:
     """Return the rows of a file that can be used; report the others."""
     kept = []
     for row in file.rows:
@@ -155,7 +155,7 @@ def _drop_unusable(file: _File) -> list[Row]:
     return kept
 
 
-def _report_dropped(file: _File, rows: Sequence[Row], reason: str) -> None:
+def _report_dropped(file: _File, rows: Sequence[SourceRow], reason: str) -> None:
     if rows:
         entry = file.report["dropped"].setdefault(reason, {"rows": 0, "examples": []})
         entry["rows"] += len(rows)
@@ -169,7 +169,7 @@ def _log_dropped(file: _File) -> None:
         _LOG.warning("%s: rows dropped: %d, %s (first: %s)", file.path, entry["rows"], reason, first)
 
 
-def _remove_leaks(rows: Mapping[str, list[Row]], train: _File) -> tuple[list[Row], dict[str, int]]:
+def _remove_leaks(rows: Mapping[str, list[SourceRow]], train: _File) -> tuple[list[SourceRow], dict[str, int]]:
     """Return the rows of train whose dialogues are in no other file, and how many each other file has removed.
 
     A removed row may count for several files.
@@ -180,7 +180,7 @@ def _remove_leaks(rows: Mapping[str, list[Row]], train: _File) -> tuple[list[Row
         if name != TRAIN
     }
     removed = dict.fromkeys(others, 0)
-    leaks: dict[str, list[Row]] = {}
+    leaks: dict[str, list[SourceRow]] = {}
     kept = []
     for row in rows[TRAIN]:
         key = checks.dialogue_key(row.value.dialogue)

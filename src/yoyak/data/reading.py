@@ -26,7 +26,7 @@ _SUMMARY: tuple[Requirable, ...] = ("summary",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class SourceRow:
     """One row of a file and its location in it."""
 
     value: Dialogue
@@ -37,11 +37,11 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class SourceTable:
     """The raw rows of one file, and its format."""
 
     file: str
-    rows: list[Row]
+    rows: list[SourceRow]
     format: dict[str, Any]
     """JSON-able, for the report: format, encoding, bom, line_ends, blank_lines, columns."""
 
@@ -64,7 +64,7 @@ def read_table(
     name: str,
     *,
     required: Collection[Requirable] = _SUMMARY,
-) -> Table:
+) -> SourceTable:
     """Read one file, or a stream such as standard input, as rows of split ``name``.
 
     The format is ``data.format``, else what the extension says, else JSON lines if the text begins with ``{``.
@@ -114,7 +114,7 @@ def read_table(
         },
     }
     rows = [_to_row(record, mapping, file, f"{name}_{number}") for number, record in enumerate(records)]
-    return Table(file=file, rows=rows, format=table_format)
+    return SourceTable(file=file, rows=rows, format=table_format)
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -175,7 +175,7 @@ def _map_columns(
     )
 
 
-def _to_row(record: Record, mapping: _Mapping, file: str, numbered_id: str) -> Row:
+def _to_row(record: Record, mapping: _Mapping, file: str, numbered_id: str) -> SourceRow:
     def text(column: str | None, *, numbers: bool = False) -> str:
         value = record.fields.get(column) if column is not None else None
         if value is None:
@@ -198,4 +198,4 @@ def _to_row(record: Record, mapping: _Mapping, file: str, numbered_id: str) -> R
         topic=text(mapping.topic, numbers=True),
         slice=text(mapping.slice, numbers=True),
     )
-    return Row(value=dialogue, location=record.location, group=text(mapping.group, numbers=True))
+    return SourceRow(value=dialogue, location=record.location, group=text(mapping.group, numbers=True))

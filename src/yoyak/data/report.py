@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any
 
 from yoyak.data.checks import MAX_EXAMPLES, find_shared_dialogues, locate
-from yoyak.data.reading import Row
+from yoyak.data.reading import SourceRow
 from yoyak.data.records import Dialogue
 from yoyak.korean import masks
 
@@ -32,8 +32,8 @@ def describe_split(rows: Sequence[Dialogue], source: str) -> dict[str, Any]:
 
 
 def describe_leakage(
-    before: Mapping[str, list[Row]],
-    final: Mapping[str, list[Row]],
+    before: Mapping[str, list[SourceRow]],
+    final: Mapping[str, list[SourceRow]],
     files: Mapping[str, str],
     removed: Mapping[str, int],
 ) -> list[dict[str, Any]]:
@@ -59,7 +59,7 @@ def describe_leakage(
     return report
 
 
-def describe_masks(splits: Mapping[str, list[Row]], files: Mapping[str, str]) -> dict[str, Any]:
+def describe_masks(splits: Mapping[str, list[SourceRow]], files: Mapping[str, str]) -> dict[str, Any]:
     """Return each mask's count in each split, the masks that train lacks, and ``#`` that belong to no mask."""
     counts: dict[str, dict[str, int]] = {}
     stray_rows = 0
@@ -80,5 +80,5 @@ def describe_masks(splits: Mapping[str, list[Row]], files: Mapping[str, str]) ->
     }
 
 
-def _texts(row: Row) -> tuple[str, ...]:
+def _texts(row: SourceRow) -> tuple[str, ...]:
     return (row.value.dialogue, *row.value.summaries)

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from yoyak.data.checks import dialogue_key
-from yoyak.data.reading import Row
+from yoyak.data.reading import SourceRow
 from yoyak.errors import UserError
 
 TRAIN, DEV, TEST = "train", "dev", "test"
@@ -23,12 +23,12 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Split:
+class SplitRows:
     """The rows of one file, by split and in the file's order."""
 
-    rows: dict[str, list[Row]]
+    rows: dict[str, list[SourceRow]]
     """``train`` and every split that was requested; none is empty."""
-    overlaps: dict[str, list[Row]]
+    overlaps: dict[str, list[SourceRow]]
     """By split: rows left out because their dialogue is in that split too, in another group."""
 
 
@@ -44,8 +44,8 @@ def check_shares(shares: Mapping[str, float]) -> None:
         raise UserError(f"{keys} leave no rows for train: their sum must be below 1.")
 
 
-def split_rows(rows: Sequence[Row], shares: Mapping[str, float], seed: int, *, file: str) -> Split:
-    """Split rows into train and the splits in ``shares`` (``dev``, ``test``), whole groups at a time.
+def split_rows(rows: Sequence[SourceRow], shares: Mapping[str, float], seed: int, *, file: str) -> SplitRows:
+    """SplitRows rows into train and the splits in ``shares`` (``dev``, ``test``), whole groups at a time.
 
     Shares are kept as well as hashing keeps them: 10 % of 1,000 groups are 100 give or take 19. In a file so small
     that a split would be empty, the group nearest to it is taken, with a warning; only such a group can be moved by
@@ -64,7 +64,7 @@ def split_rows(rows: Sequence[Row], shares: Mapping[str, float], seed: int, *, f
         )
     split_of_group = _assign_groups({key: _position(key, seed) for key in groups}, shares, file)
     split_of_row = {index: split_of_group[key] for key, indices in groups.items() for index in indices}
-    by_split: dict[str, list[Row]] = {name: [] for name in (TRAIN, *shares)}
+    by_split: dict[str, list[SourceRow]] = {name: [] for name in (TRAIN, *shares)}
     for index, row in enumerate(rows):
         by_split[split_of_row[index]].append(row)
     return _remove_overlaps(by_split)
@@ -104,10 +104,10 @@ def _assign_groups(positions: Mapping[str, float], shares: Mapping[str, float], 
     return splits
 
 
-def _remove_overlaps(by_split: Mapping[str, list[Row]]) -> Split:
+def _remove_overlaps(by_split: Mapping[str, list[SourceRow]]) -> SplitRows:
     """Leave each dialogue in one split: a held-out one where it is in any."""
-    kept: dict[str, list[Row]] = {}
-    overlaps: dict[str, list[Row]] = {}
+    kept: dict[str, list[SourceRow]] = {}
+    overlaps: dict[str, list[SourceRow]] = {}
     held: dict[str, str] = {}
     for name in (TEST, DEV, TRAIN):
         if name not in by_split:
@@ -118,4 +118,4 @@ def _remove_overlaps(by_split: Mapping[str, list[Row]]) -> Split:
             if key in held:
                 overlaps.setdefault(held[key], []).append(row)
         held = {**dict.fromkeys(keys, name), **held}
-    return Split(rows={name: kept[name] for name in by_split}, overlaps=overlaps)
+    return SplitRows(rows={name: kept[name] for name in by_split}, overlaps=overlaps)

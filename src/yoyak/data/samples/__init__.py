@@ -25,7 +25,7 @@ from yoyak.data.samples.scenario import REFERENCES, Scenario, parse_scenarios
 from yoyak.errors import UserError, nearest
 from yoyak.files import atomic_path
 
-Split = Literal["train", "dev", "test"]
+SplitName = Literal["train", "dev", "test"]
 
 _BUCKETS: dict[str, range] = {"train": range(8), "dev": range(8, 12), "test": range(12, 16)}
 """A dialogue belongs to the split whose range contains the first four bits of its digest."""
@@ -40,7 +40,7 @@ def scenarios() -> tuple[Scenario, ...]:
     return tuple(scenario for module in _MODULES for scenario in parse_scenarios(module.SCENARIOS))
 
 
-def stream_samples(n: int, seed: int, *, split: Split) -> Iterator[Sample]:
+def stream_samples(n: int, seed: int, *, split: SplitName) -> Iterator[Sample]:
     """Stream ``n`` different samples of a split; the first ones do not depend on ``n``.
 
     Test samples are three unseen ones in every ten, spread evenly. Memory grows only by one digest a row.
@@ -48,13 +48,13 @@ def stream_samples(n: int, seed: int, *, split: Split) -> Iterator[Sample]:
     Raises UserError for an unknown split or a negative ``n``.
     """
     if split not in _BUCKETS:
-        raise UserError(f"'{split}' is not a split of the sample corpus{nearest(split, get_args(Split))}.")
+        raise UserError(f"'{split}' is not a split of the sample corpus{nearest(split, get_args(SplitName))}.")
     if n < 0:
         raise UserError(f"The number of samples is {n}, but it must be 0 or more.")
     return _draw_samples(n, seed, split)
 
 
-def _draw_samples(n: int, seed: int, split: Split) -> Iterator[Sample]:
+def _draw_samples(n: int, seed: int, split: SplitName) -> Iterator[Sample]:
     rng = random.Random(f"yoyak samples {seed} {split}")
     decks = {unseen: _draw_scenarios(unseen, rng) for unseen in (False, True)}
     seen: set[bytes] = set()
@@ -78,7 +78,7 @@ def _draw_scenarios(unseen: bool, rng: random.Random) -> Iterator[Scenario]:
         yield from deck
 
 
-def generate(n: int, seed: int, *, split: Split) -> Iterator[Dialogue]:
+def generate(n: int, seed: int, *, split: SplitName) -> Iterator[Dialogue]:
     """Stream ``n`` different rows of a split, the same for the same ``seed``; the first ones do not depend on ``n``.
 
     Rows of train and dev have one summary. Rows of test have three, and a slice: ``seen`` if train and dev have
@@ -90,7 +90,7 @@ def generate(n: int, seed: int, *, split: Split) -> Iterator[Dialogue]:
     return (_row(number, sample, split, wording) for number, sample in enumerate(stream_samples(n, seed, split=split)))
 
 
-def _row(number: int, sample: Sample, split: Split, wording: random.Random) -> Dialogue:
+def _row(number: int, sample: Sample, split: SplitName, wording: random.Random) -> Dialogue:
     is_test = split == "test"
     return Dialogue(
         fname=f"{split}_{number}",
@@ -101,7 +101,7 @@ def _row(number: int, sample: Sample, split: Split, wording: random.Random) -> D
     )
 
 
-def _write(out: TextIO, rows: Iterable[Dialogue], split: Split) -> None:
+def _write(out: TextIO, rows: Iterable[Dialogue], split: SplitName) -> None:
     writer = csv.writer(out, lineterminator="\n")
     if split == "test":
         names = [f"summary{number}" for number in range(1, REFERENCES + 1)]
@@ -116,7 +116,7 @@ def write_corpus(
     folder: str | os.PathLike[str], *, train: int = 2000, dev: int = 200, test: int = 200, seed: int = 20
 ) -> None:
     """Write train.csv, dev.csv and test.csv with the given numbers of rows into ``folder``, created if missing."""
-    sizes: dict[Split, int] = {"train": train, "dev": dev, "test": test}
+    sizes: dict[SplitName, int] = {"train": train, "dev": dev, "test": test}
     for split, size in sizes.items():
         with (
             atomic_path(Path(folder) / f"{split}.csv") as work,
