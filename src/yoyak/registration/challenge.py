@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +14,7 @@ from yoyak.registry import promotion
 from yoyak.registry.promotion import GateResult
 from yoyak.registry.resolve import resolve_model
 from yoyak.registry.versions import Version
+from yoyak.scoring.results import read_combined_scores
 
 
 def challenge_champion(
@@ -46,12 +46,7 @@ def _champion_summaries(champion: Version, dev: DevSet) -> list[str]:
 
 def _evaluated_scores(member: str, dev: DevSet) -> np.ndarray:
     """Return the member's primary score of each dev dialogue, as `evaluate` wrote them."""
-    with (project.EVALUATION / "dialogues.csv").open(encoding="utf-8", newline="") as file:
-        scores = {
-            row["fname"]: float(row["combined"])
-            for row in csv.DictReader(file)
-            if row["split"] == "dev" and row["system"] == member
-        }
+    scores = read_combined_scores(project.EVALUATION, split="dev", system=member)
     return np.array([scores[row.fname] for row in dev.rows])
 
 
