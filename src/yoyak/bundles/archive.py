@@ -1,10 +1,10 @@
-"""A model as one ZIP file: written from MLflow, and read again as what anyone may have sent.
+"""A model as one ZIP file: written from MLflow, and read without trusting whoever sent it.
 
     model.safetensors   or the shards of a large one, and their index
     config.json, generation_config.json, tokenizer/
-    yoyak.json          how the model is used (`models.text.ModelSpec`)
-    config.yaml         the params that it was trained with
-    metadata.json       run, model and version in MLflow, metrics, and what the training was made from
+    yoyak.json          how the model is used (`models.spec.ModelSpec`)
+    config.yaml         the params of the training
+    metadata.json       run, model and version in MLflow, metrics, and what the model was trained from
 
 A ZIP from elsewhere may lack the last three, and may have its tokenizer beside the weights, or all in one folder.
 """
@@ -21,19 +21,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoyak.bundles.parts import (
-    MAX_PARAMS,
-    Lineage,
-    Metadata,
-    finite,
-    nested,
-    read_metadata,
-    read_object,
-    read_params,
-    read_spec,
-    remove_code,
-)
-from yoyak.bundles.zip_reading import Archive, opened
+from yoyak.bundles.json_files import read_json_object, remove_code
+from yoyak.bundles.metadata import Lineage, Metadata, finite_numbers, read_metadata
+from yoyak.bundles.model_spec import read_spec
+from yoyak.bundles.training_params import MAX_BYTES, read_params, unflatten
+from yoyak.bundles.zip_reading import Archive, open_archive
 from yoyak.errors import UserError
 from yoyak.files import atomic_path, cached_folder
 from yoyak.models.spec import SPEC_FILE, ModelSpec, load_spec, save_spec
@@ -57,16 +49,16 @@ TOKENIZER = (
     "*.model",
     "*.spm",
 )
-"""What transformers' tokenizers are saved as."""
+"""Files that transformers saves tokenizers as."""
 MODEL, TOKENIZER_FOLDER = "model", "tokenizer"
 
-SMALL, LARGE = 4 << 20, 256 << 20
-"""Bytes of a configuration, and of any other file that is no weights."""
+MAX_CONFIG_BYTES, MAX_FILE_BYTES = 4 << 20, 256 << 20
+"""Of a configuration, and of any other file except weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """A bundle, unpacked."""
+    """An unpacked bundle."""
 
     path: Path
     md5: str
@@ -82,36 +74,39 @@ class Bundle:
 
 
 def write_bundle(uri: str, out: Path) -> Metadata:
-    """Write a model of MLflow as a ZIP and return its metadata; the same model gives the same file, byte for byte.
+    """Write a model in MLflow as a ZIP and return its metadata; the same model gives the same file, byte for byte.
 
-    Raises UserError where there is no such model, or it is not one that can be bundled.
+    Raises UserError where there is no such model, or it cannot be bundled.
     """
     if Path(uri).exists():
-        raise UserError(f"{uri} is a file or folder, of whose training nothing is known: name a model of MLflow.")
+        raise UserError(f"{uri} is a file or folder, and nothing is known about its training: name a model in MLflow.")
     model = locate(uri)
     folder = fetch_model(model)
     if not (folder / "config.json").is_file():
         raise UserError(f"{uri} is an ensemble, and a bundle holds one model: bundle each of its members.")
-    params, metadata = _known(model, load_spec(folder).member)
-    places = {path.name: _place(path.name) for path in sorted(folder.iterdir()) if path.is_file()}
-    _check_complete(uri, set(places))
+    params, metadata = _describe_model(model, load_spec(folder).member)
+    entries = {path.name: _entry_name(path.name) for path in sorted(folder.iterdir()) if path.is_file()}
+    _check_complete(uri, set(entries))
     with atomic_path(out) as work, zipfile.ZipFile(work, "w") as file:
-        for name, place in places.items():
-            if place is None:
+        for name, entry_name in entries.items():
+            if entry_name is None:
                 continue
             packed = zipfile.ZIP_STORED if name.endswith(".safetensors") else zipfile.ZIP_DEFLATED
-            with (folder / name).open("rb") as source, file.open(_entry(place, packed), "w", force_zip64=True) as entry:
-                shutil.copyfileobj(source, entry, 1 << 20)
-        file.writestr(_entry(PARAMS), _yaml(params))
-        file.writestr(_entry(METADATA), metadata.model_dump_json(indent=2, exclude_none=True) + "\n")
+            with (
+                (folder / name).open("rb") as source,
+                file.open(_zip_info(entry_name, packed), "w", force_zip64=True) as out_entry,
+            ):
+                shutil.copyfileobj(source, out_entry, 1 << 20)
+        file.writestr(_zip_info(PARAMS), _yaml(params))
+        file.writestr(_zip_info(METADATA), metadata.model_dump_json(indent=2, exclude_none=True) + "\n")
     return metadata
 
 
 def open_bundle(path: Path) -> Bundle:
     """Return a bundle, unpacked into the user's cache folder the first time.
 
-    Nothing in it is trusted: what is unpacked is data of a model by the names above, and no more. Raises UserError in
-    one sentence for a ZIP that is damaged, hostile or no model.
+    Nothing in it is trusted: only a model's data files, by the names above, are unpacked. Raises UserError for a ZIP
+    that is damaged, hostile or not a model.
     """
     with path.open("rb") as file:
         md5 = hashlib.file_digest(file, "md5").hexdigest()
@@ -127,8 +122,8 @@ def open_bundle(path: Path) -> Bundle:
 
 def _unpack(path: Path, work: Path) -> None:
     """Unpack the model's files into ``work / MODEL`` and its params and metadata beside it, and check all of them."""
-    with opened(path) as archive:
-        chosen = _chosen(archive)
+    with open_archive(path) as archive:
+        chosen = _select_entries(archive)
         _check_complete(str(path), {Path(target).name for target in chosen})
         wanted = sum(archive.entries[name].file_size for name in chosen.values())
         free = shutil.disk_usage(work.parent).free
@@ -147,82 +142,82 @@ def _unpack(path: Path, work: Path) -> None:
     save_spec(model, read_spec(model, read_params(work / PARAMS, f"{path}: {PARAMS}"), str(path)))
 
 
-def _chosen(archive: Archive) -> dict[str, str]:
-    """Return the entries to unpack by their place in the cache; all others stay in the ZIP."""
+def _select_entries(archive: Archive) -> dict[str, str]:
+    """Return the entries to unpack, by their path in the cache; all others stay in the ZIP."""
     configs = [name for name in archive.entries if name.count("/") < 2 and name.split("/")[-1] == "config.json"]
     configs = [name for name in configs if not name.startswith(f"{TOKENIZER_FOLDER}/")]
     if not configs:
-        raise UserError(f"{archive.path} holds no model: it has no config.json.")
+        raise UserError(f"{archive.path} does not hold a model: it has no config.json.")
     inside = min(configs, key=len).removesuffix("config.json")
     chosen: dict[str, str] = {}
     for name in archive.entries:
-        place = name.removeprefix(inside)
-        base = place.removeprefix(f"{TOKENIZER_FOLDER}/")
+        inner = name.removeprefix(inside)
+        base = inner.removeprefix(f"{TOKENIZER_FOLDER}/")
         if not name.startswith(inside) or "/" in base or base.startswith("."):
             continue
-        if place in (PARAMS, METADATA):
-            target = place
-        elif place in (_place(base), base) and _place(base):
+        if inner in (PARAMS, METADATA):
+            target = inner
+        elif inner in (_entry_name(base), base) and _entry_name(base):
             target = f"{MODEL}/{base}"
         else:
             continue
-        if target.casefold() in (known.casefold() for known in chosen):
+        if target.casefold() in (existing.casefold() for existing in chosen):
             raise UserError(f"{archive.path} holds '{base}' twice, in the model's folder and in {TOKENIZER_FOLDER}/.")
         chosen[target] = name
     return chosen
 
 
-def _place(name: str) -> str | None:
-    """Return where in a bundle a file of a model's folder goes; None for one that is left out."""
+def _entry_name(name: str) -> str | None:
+    """Return the name in a bundle of a file of a model's folder; None for a file that is left out."""
     if any(fnmatchcase(name, pattern) for pattern in TOKENIZER):
         return f"{TOKENIZER_FOLDER}/{name}"
-    known = name in (*CONFIGS, SPEC_FILE) or any(fnmatchcase(name, pattern) for pattern in WEIGHTS)
-    return name if known else None
+    is_known = name in (*CONFIGS, SPEC_FILE) or any(fnmatchcase(name, pattern) for pattern in WEIGHTS)
+    return name if is_known else None
 
 
 def _limit(target: str) -> dict[str, int]:
-    """Return the most bytes that a file can have: weights have the ZIP's own limit."""
+    """Return the maximum size of a file in bytes: for weights it is the ZIP's own limit."""
     name = Path(target).name
     if name == PARAMS:
-        return {"limit": MAX_PARAMS}
+        return {"limit": MAX_BYTES}
     if name in (*CONFIGS, SPEC_FILE, METADATA) or name.endswith(".index.json"):
-        return {"limit": SMALL}
-    return {} if name.endswith(".safetensors") else {"limit": LARGE}
+        return {"limit": MAX_CONFIG_BYTES}
+    return {} if name.endswith(".safetensors") else {"limit": MAX_FILE_BYTES}
 
 
 def _check_complete(where: str, names: set[str]) -> None:
     if not any(name.endswith(".safetensors") for name in names):
-        raise UserError(f"{where} holds no weights: it has no model.safetensors.")
+        raise UserError(f"{where} has no weights: it has no model.safetensors.")
     if not any(name in ("tokenizer.json", "merges.txt") or name.startswith("vocab") for name in names) and not any(
         name.endswith((".model", ".spm")) for name in names
     ):
-        raise UserError(f"{where} holds no tokenizer: it has no tokenizer.json.")
+        raise UserError(f"{where} has no tokenizer: it has no tokenizer.json.")
 
 
 def _check_index(path: Path, where: str) -> None:
-    """Refuse an index of shards that are not all here: transformers would open whatever path it names."""
-    shards = read_object(path, where).get("weight_map")
+    """Refuse an index that names missing shards: transformers would open whatever path it names."""
+    shards = read_json_object(path, where).get("weight_map")
     if not isinstance(shards, dict):
-        raise UserError(f"{where} holds no weight_map: make the bundle again.")
+        raise UserError(f"{where} has no weight_map: create the bundle again.")
     there = {weights.name for weights in path.parent.glob("*.safetensors")}
     for shard in shards.values():
         if shard not in there:
-            raise UserError(f"{where} names {ascii(shard)[:80]}, which the bundle does not hold: make it again.")
+            raise UserError(f"{where} names {ascii(shard)[:80]}, which the bundle does not hold: create it again.")
 
 
-def _known(model: LocatedModel, member: str) -> tuple[dict[str, Any], Metadata]:
-    """Return the params of a model's training and its metadata, as far as MLflow knows them."""
+def _describe_model(model: LocatedModel, member: str) -> tuple[dict[str, Any], Metadata]:
+    """Return the params of a model's training, and its metadata, as far as MLflow has them."""
     from yoyak.tracking.client import connect, translate_mlflow_errors
 
     client = connect()
     with translate_mlflow_errors():
-        run = _run(client, model.run_id)
+        run = _find_run(client, model.run_id)
         logged = client.get_logged_model(model.model_id) if model.model_id else None
     tags = dict(run.data.tags) if run else {}
     params = (run.data.params if run else {}) or (logged.params if logged else {}) or {}
-    metrics = finite(run.data.metrics) if run else {}
+    metrics = finite_numbers(run.data.metrics) if run else {}
     if model.version is not None:
-        metrics |= finite({key: value for key, value in model.version.tags.items() if key.startswith("score.")})
+        metrics |= finite_numbers({key: value for key, value in model.version.tags.items() if key.startswith("score.")})
     metadata = Metadata(
         member=member,
         run_id=model.run_id,
@@ -230,13 +225,13 @@ def _known(model: LocatedModel, member: str) -> tuple[dict[str, Any], Metadata]:
         name=model.version.name if model.version else None,
         version=model.version.version if model.version else None,
         metrics=metrics,
-        lineage=Lineage.of(model.run_id or "", tags),
+        lineage=Lineage.from_tags(model.run_id or "", tags),
     )
-    return nested(params), metadata
+    return unflatten(params), metadata
 
 
-def _run(client: MlflowClient, run_id: str | None) -> Any:
-    """Return a run, or None where it is gone."""
+def _find_run(client: MlflowClient, run_id: str | None) -> Any:
+    """Return a run, or None if it was deleted."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -247,7 +242,7 @@ def _run(client: MlflowClient, run_id: str | None) -> Any:
         return None
 
 
-def _entry(name: str, packed: int = zipfile.ZIP_DEFLATED) -> zipfile.ZipInfo:
+def _zip_info(name: str, packed: int = zipfile.ZIP_DEFLATED) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name)
     info.compress_type = packed
     info.external_attr = 0o100644 << 16

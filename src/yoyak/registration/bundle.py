@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yoyak.bundles.archive import METADATA, PARAMS, Bundle, open_bundle
-from yoyak.bundles.parts import fits, loggable
+from yoyak.bundles.metadata import is_mlflow_key
+from yoyak.bundles.training_params import loggable_params
 from yoyak.errors import UserError
 from yoyak.registration.packaging import log_member
 from yoyak.registry import promotion
-from yoyak.registry.promotion import Version
+from yoyak.registry.versions import Version
 from yoyak.tracking import restore, runs
 from yoyak.tracking.client import connect, store_lock, translate_mlflow_errors
 
@@ -26,7 +27,7 @@ class Imported:
 
     version: Version
     new: bool
-    """Whether this call made it."""
+    """Whether this call created it."""
 
 
 def register_bundle(path: Path, *, registry_name: str, name: str | None = None) -> Imported:
@@ -38,14 +39,16 @@ def register_bundle(path: Path, *, registry_name: str, name: str | None = None) 
     bundle = open_bundle(path)
     member = bundle.spec.member
     name = name or f"{registry_name}-{member}"
-    known = _known(name, bundle.md5)
-    if known is not None:
-        return Imported(version=known, new=False)
-    _try(bundle)
+    existing = _find_registered(name, bundle.md5)
+    if existing is not None:
+        return Imported(version=existing, new=False)
+    _check_usable(bundle)
     lineage = bundle.metadata.lineage.tags()
-    with runs.stage_run("import", member=member, params=loggable(bundle.params), inputs={path.name: bundle.md5}) as run:
+    with runs.stage_run(
+        "import", member=member, params=loggable_params(bundle.params), inputs={path.name: bundle.md5}
+    ) as run:
         run.set_tags(lineage)
-        run.log_metrics({key: value for key, value in bundle.metadata.metrics.items() if fits(key)})
+        run.log_metrics({key: value for key, value in bundle.metadata.metrics.items() if is_mlflow_key(key)})
         for file in (PARAMS, METADATA):
             if (bundle.folder.parent / file).is_file():
                 run.log_artifact(bundle.folder.parent / file)
@@ -56,14 +59,14 @@ def register_bundle(path: Path, *, registry_name: str, name: str | None = None) 
     return Imported(version=version, new=True)
 
 
-def _known(name: str, md5: str) -> Version | None:
-    """Return the version that this bundle is already, if its files are still there."""
-    found = promotion.find_version(name, MD5, md5)
-    return found if found and restore.has_files(connect(), found.model_id) else None
+def _find_registered(name: str, md5: str) -> Version | None:
+    """Return the version that was registered from this bundle, if its files still exist."""
+    version = promotion.find_version(name, MD5, md5)
+    return version if version and restore.has_files(connect(), version.model_id) else None
 
 
-def _try(bundle: Bundle) -> None:
-    """Load the model and let it summarize one dialogue; UserError where it cannot."""
+def _check_usable(bundle: Bundle) -> None:
+    """Load the model and let it summarize one dialogue. Raises UserError where that fails."""
     from yoyak.decoding.torch import TorchSummarizer
     from yoyak.models.window import find_positions, window_problem
 
@@ -72,9 +75,9 @@ def _try(bundle: Bundle) -> None:
         summarizer = TorchSummarizer.load(bundle.folder, device="cpu")
     except UserError as error:
         raise UserError(str(error).replace(str(bundle.folder), where)) from error
-    room = summarizer.model.get_input_embeddings().num_embeddings
-    if len(summarizer.tokenizer) > room:
-        raise UserError(f"{where}: the tokenizer has {len(summarizer.tokenizer)} tokens, the model only {room}.")
+    size = summarizer.model.get_input_embeddings().num_embeddings
+    if len(summarizer.tokenizer) > size:
+        raise UserError(f"{where}: the tokenizer has {len(summarizer.tokenizer)} tokens, the model only {size}.")
     problem = window_problem(
         summarizer.spec,
         find_positions(summarizer.model.config.to_dict()),
@@ -92,4 +95,4 @@ def _try(bundle: Bundle) -> None:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{where} cannot summarize a dialogue ({reason}): it is not registered.") from error
     if not all(math.isfinite(candidate.score) for candidate in candidates):
-        raise UserError(f"{where} gives scores that are no numbers: its weights are damaged.")
+        raise UserError(f"{where} gives scores that are not numbers: its weights are damaged.")
