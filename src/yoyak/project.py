@@ -36,6 +36,7 @@ REGISTERED = Path("registry", "registered.json")
 REPORT = Path("report")
 EXPORTS = Path("exports")
 BENCH = Path("bench")
+BENCH_METRICS = METRICS / "bench.json"
 CHECKPOINTS = Path("checkpoints")
 """Where a training that was interrupted goes on from."""
 LOGS = Path("logs")

@@ -57,7 +57,7 @@ def test_results_are_read_back_as_they_were_written(result: BenchResult, tmp_pat
 def test_metrics_are_numbers(result: BenchResult) -> None:
     metrics = dvc_metrics(result)
     assert all(isinstance(value, int | float) for value in metrics.values())
-    assert metrics["samples_per_second"] > 0
+    assert set(metrics) == {"speedup", "rouge_change"}
     assert run_metrics(result)["exported.batch_2.beams_1.samples_per_second"]
 
 

@@ -59,7 +59,9 @@ def dependency_on(module: str) -> str:
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_code_of_a_stage_is_what_it_imports(stage: str, imports: grimp.ImportGraph) -> None:
     declared = {path for path in STAGES[stage]["deps"] if path.startswith("src/")}
-    assert declared == code_of(stage, imports)
+    imported = code_of(stage, imports)
+    assert sorted(imported - declared) == [], f"add these to the deps of {stage}"
+    assert sorted(declared - imported) == [], f"remove these from the deps of {stage}"
 
 
 @pytest.mark.parametrize("stage", STAGES)

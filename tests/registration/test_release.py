@@ -24,7 +24,7 @@ from yoyak.bench.results import (
 from yoyak.bench.run import Subject
 from yoyak.data.records import Dialogue, write_jsonl
 from yoyak.errors import UserError
-from yoyak.files import write_json, write_result
+from yoyak.files import write_result
 from yoyak.registration.packaging import log_member
 from yoyak.registry import check, deployment, promotion
 from yoyak.registry.resolve import resolve_model
@@ -86,7 +86,6 @@ def bench(passed: bool, name: str = "bart", ratio: float = 1.5) -> None:
         ),
     )
     write_result("bench/serving.json", decision)
-    write_json("bench/bench.json", {})
 
 
 def aliases(store: Any) -> dict[str, int]:

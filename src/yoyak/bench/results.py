@@ -271,19 +271,9 @@ def serving_decision(result: BenchResult) -> ServingDecision:
 
 def dvc_metrics(result: BenchResult) -> dict[str, float]:
     """Return the few figures that `dvc metrics show` prints."""
-    combined, speed, measured = result.quality.metrics["combined"], result.gate.speed.comparison, result.search.chosen
-    metrics = {
-        "batch_size": result.search.batch_size,
-        "disk_mb": result.variants["exported"].disk_mb,
-        "samples_per_second": measured.samples_per_second if measured else None,
-        "peak_mb": measured.peak_mb if measured else None,
-        "times_fp32": speed.ratio if speed else None,
-        "rouge": combined.exported,
-        "rouge_difference": combined.difference,
-        "rouge_difference_low": combined.low,
-        "served": int(result.gate.passed),
-    }
-    return {name: value for name, value in metrics.items() if value is not None}
+    speed = result.gate.speed.comparison
+    change = {"rouge_change": result.quality.metrics["combined"].difference}
+    return {"speedup": speed.ratio, **change} if speed else change
 
 
 def run_metrics(result: BenchResult) -> dict[str, float | None]:

@@ -8,7 +8,7 @@ from yoyak.params.stages import BenchParams
 
 
 def run() -> None:
-    """Measure what is in exports/ and write bench/."""
+    """Measure what is in exports/ and write bench/ and metrics/bench.json."""
     p = params.load(BenchParams)
     from yoyak.bench import page
     from yoyak.bench.results import dvc_metrics, run_metrics, serving_decision
@@ -26,7 +26,7 @@ def run() -> None:
             page.write(result, work)
             write_result(work / "figures.json", result)
             write_result(work / "serving.json", serving_decision(result))
-            write_json(work / "bench.json", dvc_metrics(result))
+        write_json(project.BENCH_METRICS, dvc_metrics(result))
         run.log_metrics(run_metrics(result))
         run.log_artifacts(project.BENCH, project.BENCH.name)
         run.log_artifact(folder / "ops.json", "export")

@@ -12,7 +12,7 @@ from yoyak.params.stages import TrainParams
 from yoyak.stages.arguments import MemberName
 from yoyak.tracking import lineage, runs
 
-HEADLINE = ("eval_combined", "eval_loss", "seconds")
+HEADLINE = ("eval_combined",)
 """What `dvc metrics show` shows of all that is measured."""
 
 

@@ -1,0 +1,98 @@
+"""The evaluation of everything that the pipeline wrote: members, ensembles and baselines, on every split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from yoyak import project
+from yoyak.data.records import Dialogue, read_jsonl
+from yoyak.decoding.candidates import read_candidates
+from yoyak.ensemble.analysis import analyse
+from yoyak.ensemble.splits import read_choices
+from yoyak.files import atomic_path, write_json
+from yoyak.params.stages import EvaluateParams
+from yoyak.scoring.ensembles import EnsembleAnalysis
+from yoyak.scoring.evaluation import Predictions, evaluate_systems, headline_metrics, write_evaluation
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineScores:
+    """What `score_pipeline` has found, as far as a run logs it."""
+
+    split_sizes: dict[str, int]
+    """Dialogues of each split."""
+    best_member: str
+    means: dict[str, dict[str, dict[str, float]]]
+    """Mean scores by system, split and metric."""
+    analysis: EnsembleAnalysis
+    samples: list[dict[str, str]]
+
+    def metrics(self) -> dict[str, float | None]:
+        """Return all means as ``system/split/metric``, and the headline figures of the ensembles."""
+        means = {
+            f"{system}/{split}/{metric}": mean
+            for system, splits in self.means.items()
+            for split, metrics in splits.items()
+            for metric, mean in metrics.items()
+        }
+        return {**means, **self.analysis.headline_metrics()}
+
+
+def score_pipeline(p: EvaluateParams) -> PipelineScores:
+    """Write evaluation/ and metrics/scores/ from predictions/ and ensembles/."""
+    splits = {split: read_jsonl(path) for split, path in project.eval_splits().items()}
+    strategies = p.ensemble.every
+    candidates = {
+        member: _read_splits(read_candidates, project.predictions_folder(member), splits) for member in p.members
+    }
+    choices = {name: _read_splits(read_choices, project.ensemble_folder(name), splits) for name in strategies}
+    predictions = {
+        member: {split: {fname: nbest[0].text for fname, nbest in rows.items()} for split, rows in found.items()}
+        for member, found in candidates.items()
+    }
+    ensembles = {
+        name: {split: {fname: choice.text for fname, choice in rows.items()} for split, rows in found.items()}
+        for name, found in choices.items()
+    }
+    evaluation = evaluate_systems(splits, predictions, p.scoring, p.seed, ensembles)
+    analysis = analyse(splits, evaluation, strategies, candidates, choices, p.scoring, p.seed)
+    means = headline_metrics(evaluation.summary)
+    write_evaluation(evaluation, project.EVALUATION, analysis)
+    with atomic_path(project.SCORES) as work:
+        for system, by_split in means.items():
+            write_json(work / f"{system}.json", {split: metrics["combined"] for split, metrics in by_split.items()})
+    return PipelineScores(
+        split_sizes={split: len(rows) for split, rows in splits.items()},
+        best_member=evaluation.summary.best_member,
+        means=means,
+        analysis=analysis,
+        samples=sample_rows(splits, {**predictions, **ensembles}, p.scoring.samples),
+    )
+
+
+def sample_rows(splits: Mapping[str, Sequence[Dialogue]], predictions: Predictions, count: int) -> list[dict[str, str]]:
+    """Return a table of ``count`` dialogues, spread over all splits but dev, with the summaries of every system."""
+    rows = [(split, row) for split, dialogues in splits.items() if split != "dev" for row in dialogues]
+    count = min(count, len(rows))
+    return [
+        {
+            "system": system,
+            "fname": row.fname,
+            "input": row.dialogue,
+            "prediction": texts[split][row.fname],
+            "reference": row.summaries[0],
+        }
+        for split, row in (rows[index * len(rows) // count] for index in range(count))
+        for system, texts in predictions.items()
+    ]
+
+
+def _read_splits(
+    read: Callable[[Path], dict[str, Value]], folder: Path, splits: Iterable[str]
+) -> dict[str, dict[str, Value]]:
+    return {split: read(folder / f"{split}.jsonl") for split in splits}
