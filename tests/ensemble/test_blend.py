@@ -283,7 +283,7 @@ def test_what_is_wrong_elsewhere_is_said(made: Path) -> None:
     with pytest.raises(UserError, match="did you mean 'soup'"):
         blend.run("suop")
     write({**TREE, "generation": {"max_new_tokens": 90}})
-    with pytest.raises(UserError, match=r"generation\.max_new_tokens is .* gpt2 has positions for"):
+    with pytest.raises(UserError, match=r"max_new_tokens.*gpt2"):
         blend.run("soft")
     write(TREE)
     Path("prepared").unlink()

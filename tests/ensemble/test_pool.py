@@ -65,22 +65,22 @@ def test_any_order_of_lines_gives_the_same_rows(tmp_path_factory, one: list[int]
     assert [(row.fname, row.best("a"), row.best("b")) for row in rows] == [(str(n), f"a{n}", f"b{n}") for n in range(6)]
 
 
-@pytest.mark.parametrize("place", [0, 1, 3])
-def test_a_row_that_a_member_lacks_is_named_with_the_member(files: dict[str, Path], place: int) -> None:
-    change_line(files["a"], place, None)
-    with pytest.raises(UserError, match=rf"a\.jsonl: member 'a' has no prediction for dialogue '{NAMES[place]}'"):
+@pytest.mark.parametrize("line", [0, 1, 3])
+def test_a_row_that_a_member_lacks_is_named_with_the_member(files: dict[str, Path], line: int) -> None:
+    change_line(files["a"], line, None)
+    with pytest.raises(UserError, match=rf"a\.jsonl.*'a'.*'{NAMES[line]}'"):
         read(files)
 
 
 def test_an_empty_file_lacks_the_first_row(files: dict[str, Path]) -> None:
     files["b"].write_text("")
-    with pytest.raises(UserError, match="member 'b' has no prediction for dialogue 'd1'"):
+    with pytest.raises(UserError, match=r"'b'.*'d1'"):
         read(files)
 
 
 def test_a_file_that_is_missing_is_named(files: dict[str, Path]) -> None:
     files["b"].unlink()
-    with pytest.raises(UserError, match=r"member 'b' has no predictions.*b\.jsonl is missing"):
+    with pytest.raises(UserError, match=r"'b'.*b\.jsonl"):
         read(files)
 
 
@@ -88,7 +88,7 @@ def test_no_candidate_at_all_is_an_error_and_an_empty_text_is_none(files: dict[s
     change_line(files["a"], 1, json.dumps({"fname": "d2", "candidates": [{"text": "", "score": -1.0}]}))
     assert read(files)[1].best("a") == ""
     change_line(files["a"], 1, json.dumps({"fname": "d2", "candidates": []}))
-    with pytest.raises(UserError, match="Member 'a' has no candidate for dialogue 'd2'"):
+    with pytest.raises(UserError, match=r"'a'.*'d2'"):
         read(files)
 
 
@@ -112,9 +112,9 @@ def test_no_candidate_at_all_is_an_error_and_an_empty_text_is_none(files: dict[s
 )
 @pytest.mark.parametrize("member", ["a", "b"])
 def test_a_damaged_line_is_a_sentence(files: dict[str, Path], member: str, line: str) -> None:
-    # d2 is at place 1 of a, and at the last of b.
+    # d2 is the second line of a, and the last of b.
     change_line(files[member], 1 if member == "a" else 4, line)
-    with pytest.raises(UserError, match=rf"{member}\.jsonl has a damaged line .*`dvc repro`"):
+    with pytest.raises(UserError, match=rf"{member}\.jsonl.*damaged"):
         read(files)
 
 
@@ -173,5 +173,5 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, shuffled: bool) -> N
         tracemalloc.stop()
         return used
 
-    # 3000 lines of 5 KB are 15 MB; the places of the lines are a hundred bytes each.
+    # 3000 lines of 5 KB are 15 MB; the offsets of the lines are a hundred bytes each.
     assert peak(3000) - peak(100) < 2_000_000

@@ -185,7 +185,7 @@ def test_the_order_of_lines_does_not_matter_and_neither_do_processes(tmp_path: P
 
 def test_too_few_members_are_a_sentence_and_one_passes_through_where_that_is_asked_for(rows, project: Path) -> None:
     write_params(project, min_members=2)
-    with pytest.raises(UserError, match=r"ensemble\.strategies\.single has 1 member \(fair\), and .* asks for 2"):
+    with pytest.raises(UserError, match=r"single has 1 member \(fair\)"):
         ensemble.run("single")
     assert not (project / "ensembles/single").exists()
     write_params(project, min_members=1)
@@ -200,7 +200,7 @@ def test_a_row_that_is_missing_for_one_member_leaves_the_old_ensemble(rows, stor
     before = (project / "ensembles/vote/test.jsonl").read_bytes()
     path = project / "predictions/fair/test.jsonl"
     path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if '"test_4"' not in line))
-    with pytest.raises(UserError, match=r"member 'fair' has no prediction for dialogue 'test_4'"):
+    with pytest.raises(UserError, match=r"'fair'.*'test_4'"):
         ensemble.run("vote")
     assert (project / "ensembles/vote/test.jsonl").read_bytes() == before
     assert [path.name for path in (project / "ensembles").iterdir()] == ["vote"]
@@ -210,16 +210,16 @@ def test_a_row_that_is_missing_for_one_member_leaves_the_old_ensemble(rows, stor
 
 def test_what_is_missing_is_named(rows, project: Path) -> None:
     (project / "predictions/bad/test.jsonl").unlink()
-    with pytest.raises(UserError, match=r"member 'bad' has no predictions here"):
+    with pytest.raises(UserError, match="'bad'"):
         ensemble.run("vote")
     shutil.rmtree(project / "predictions/bad")
-    with pytest.raises(UserError, match="predictions/bad is missing"):
+    with pytest.raises(UserError, match="predictions/bad"):
         ensemble.run("vote")
     fill(project)
     (project / "prepared/eval/dev.jsonl").unlink()
-    with pytest.raises(UserError, match="fitted on the dev split, and there is none"):
+    with pytest.raises(UserError, match="dev split"):
         ensemble.run("vote")
-    with pytest.raises(UserError, match=r"has no 'vot' \(did you mean 'vote'"):
+    with pytest.raises(UserError, match=r"'vot' \(did you mean 'vote'"):
         ensemble.run("vot")
 
 

@@ -30,19 +30,19 @@ def test_two_and_six_are_a_quarter_and_three() -> None:
 
 
 @pytest.mark.parametrize(
-    ("weights", "sentence"),
+    ("weights", "words"),
     [
-        ({"a": 1, "b": 1, "bart": 1}, "there is no member 'bart'"),
-        ({"a": 1}, "'b' has none"),
-        ({}, "'a' has none"),
+        ({"a": 1, "b": 1, "bart": 1}, "'bart'"),
+        ({"a": 1}, "'b'"),
+        ({}, "'a'"),
         ({"a": 1, "b": -0.1}, "0 or more"),
-        ({"a": 1, "b": math.nan}, "numbers of 0 or more"),
-        ({"a": 1, "b": math.inf}, "numbers of 0 or more"),
-        ({"a": 0, "b": 0}, "one of them above 0"),
+        ({"a": 1, "b": math.nan}, "0 or more"),
+        ({"a": 1, "b": math.inf}, "0 or more"),
+        ({"a": 0, "b": 0}, "above 0"),
     ],
 )
-def test_faults_are_sentences(weights: dict[str, float], sentence: str) -> None:
-    with pytest.raises(UserError, match=sentence):
+def test_wrong_weights_are_errors(weights: dict[str, float], words: str) -> None:
+    with pytest.raises(UserError, match=words):
         normalised(weights, ["a", "b"])
 
 

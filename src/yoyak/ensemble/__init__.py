@@ -1,1 +1,1 @@
-"""Ensembles: from the candidates of several members to one summary, as pure functions over texts."""
+"""Ensembles: strategies that combine several members into one summary, and the analysis of what they gain."""

@@ -80,14 +80,14 @@ class _Bootstrap:
     seed: int
 
     def average(self, scores: Sequence[np.ndarray]) -> list[Interval]:
-        found = bootstrap_intervals(scores, samples=self.samples, confidence=self.confidence, seed=self.seed)
-        return [rounded(interval) for interval in found]
+        means = bootstrap_intervals(scores, samples=self.samples, confidence=self.confidence, seed=self.seed)
+        return [rounded(mean) for mean in means]
 
     def compare(self, differences: Sequence[np.ndarray]) -> list[Comparison]:
         if not differences:
             return []
-        found = paired_bootstraps(differences, samples=self.samples, confidence=self.confidence, seed=self.seed)
-        return [rounded(comparison) for comparison in found]
+        compared = paired_bootstraps(differences, samples=self.samples, confidence=self.confidence, seed=self.seed)
+        return [rounded(comparison) for comparison in compared]
 
 
 def analyse(

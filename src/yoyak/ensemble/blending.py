@@ -149,25 +149,25 @@ def _make_soft(
     fold_weights: list[tuple[Sequence[int], Mapping[str, float]]] = []
     dev_scores = None
     if isinstance(strategy.weights, dict):
-        found = weights.normalised(strategy.weights, list(members))
+        all_weights = weights.normalised(strategy.weights, list(members))
     elif strategy.weights == "dev" and len(members) > 1:
         scores = {name: score(member) for name, member in members.items()}
 
         def by_score(rows: Sequence[int]) -> dict[str, float]:
             return weights.by_score({name: mean_of(values, rows) for name, values in scores.items()})
 
-        found = by_score(range(len(dev)))
+        all_weights = by_score(range(len(dev)))
         fold_weights = [(fold.held_out, by_score(fold.fitted_to)) for fold in make_folds([row.dialogue for row in dev])]
         dev_scores = {name: round(float(values.mean()), 6) for name, values in scores.items()}
     elif strategy.weights == "fit" and len(members) > 1:
-        found, fitted = fit_weights(members, dev)
+        all_weights, fitted = fit_weights(members, dev)
         fold_weights.extend(fitted)
     else:
-        found = weights.equal(list(members))
+        all_weights = weights.equal(list(members))
     return Blend(
-        summarizer=write_together(found),
+        summarizer=write_together(all_weights),
         method="weighted mean of the members' next-token probabilities",
-        weights=found,
+        weights=all_weights,
         cross_fits=[
             CrossFit(held_out=held_out, make_summarizer=partial(write_together, others))
             for held_out, others in fold_weights

@@ -111,8 +111,8 @@ def _weight_steps(
     if strategy.weights in ("dev", "fit"):
         scores = {m: score_texts([row.best(m) for row in rows], references, granularity) for m in members}
 
-    def combiner_with(found: Mapping[str, float]) -> Combiner:
-        return Combiner(strategy=strategy, granularity=granularity, weights=found)
+    def combiner_with(member_weights: Mapping[str, float]) -> Combiner:
+        return Combiner(strategy=strategy, granularity=granularity, weights=member_weights)
 
     def apply(combiner: Combiner, indices: Sequence[int]) -> list[Outcome]:
         return combine(combiner, [rows[index] for index in indices])
