@@ -33,6 +33,16 @@ def planned(folder: Path) -> set[str]:
     return set(re.findall(r"Running stage '([^']+)'", succeed(folder, "dvc", "repro", "--dry"))) - {"register"}
 
 
+def changed_stages(folder: Path) -> set[str]:
+    """Stages whose dependencies or params have changed, other than `register`, which always counts as changed."""
+    status = json.loads(succeed(folder, "dvc", "status", "--json"))
+    return {name for name in status if name != "register" and not name.endswith(".dvc") and "export/" not in name}
+
+
+def copy_of(finished: Path, folder: Path) -> Path:
+    return Path(shutil.copytree(finished, folder / "copy", symlinks=True))
+
+
 def test_everything_is_there(finished: Path) -> None:
     for member in MEMBERS:
         assert (finished / "models" / member / "model.safetensors").is_file()
@@ -119,24 +129,77 @@ def test_a_learning_rate_retrains_its_member_alone(finished: Path) -> None:
         succeed(finished, "git", "checkout", "params.yaml")
 
 
-def test_a_scoring_option_retrains_nothing(finished: Path) -> None:
+def test_a_scoring_option_that_chooses_no_checkpoint_retrains_nothing(finished: Path) -> None:
     try:
-        edit(finished, lambda tree: tree["scoring"].update(multi_reference="max"))
-        changed = {name for name in json.loads(succeed(finished, "dvc", "status", "--json")) if "@" in name}
-        assert changed == set()
+        edit(finished, lambda tree: tree["scoring"].update(bootstrap_samples=120))
+        assert changed_stages(finished) == {"evaluate"}
         assert "evaluate" in planned(finished)
     finally:
         succeed(finished, "git", "checkout", "params.yaml")
 
 
+def test_a_rule_that_chooses_the_checkpoint_retrains(finished: Path) -> None:
+    try:
+        edit(finished, lambda tree: tree["scoring"].update(multi_reference="max"))
+        assert {f"train@{member}" for member in MEMBERS} <= changed_stages(finished)
+    finally:
+        succeed(finished, "git", "checkout", "params.yaml")
+
+
+def test_code_that_chooses_the_checkpoint_retrains(finished: Path, tmp_path: Path) -> None:
+    copy = copy_of(finished, tmp_path)
+    with (copy / "src/yoyak/scoring/rouge.py").open("a", encoding="utf-8") as file:
+        file.write("# Changed.\n")
+    changed = changed_stages(copy)
+    assert {f"train@{member}" for member in MEMBERS} <= changed
+    assert "prepare" not in changed
+
+
+def test_another_test_set_retrains_nothing(finished: Path, tmp_path: Path) -> None:
+    copy = copy_of(finished, tmp_path)
+    path = copy / "data/handwritten.csv"
+    path.write_text("\n".join(path.read_text(encoding="utf-8").splitlines()[:4]) + "\n", encoding="utf-8")
+    succeed(copy, "dvc", "add", "-q", "data")
+    succeed(copy, "dvc", "repro", "prepare")
+    changed = changed_stages(copy)
+    assert {f"predict@{member}" for member in MEMBERS} <= changed
+    assert not {name for name in changed if name.startswith(("base@", "train@"))}
+
+
+def test_a_local_checkpoint_that_changes_in_place_concerns_the_members_that_start_from_it(
+    finished: Path, tmp_path: Path
+) -> None:
+    copy = copy_of(finished, tmp_path)
+    (copy / "pretrained/mine").mkdir()
+    (copy / "pretrained/mine/config.json").write_text("{}")
+    assert {name.partition("@")[0] for name in changed_stages(copy)} == {"base"}
+    succeed(copy, "dvc", "repro", *(f"base@{member}" for member in MEMBERS))
+    assert not {name for name in changed_stages(copy) if name.startswith("train@")}
+
+
+def test_a_clone_without_the_cache_has_nothing_to_do_but_register(finished: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    succeed(tmp_path, "git", "clone", "-q", str(finished), str(clone))
+    assert not (clone / "models").exists()
+    printed = succeed(clone, "dvc", "repro", "--dry", "--allow-missing")
+    assert re.findall(r"Running stage '([^']+)'", printed) == ["register"]
+
+
+def test_headline_metrics_fit_on_a_screen(finished: Path) -> None:
+    lines = succeed(finished, "dvc", "metrics", "show", COLUMNS="120").splitlines()
+    assert max(len(line) for line in lines if line.startswith(("Path", "metrics/"))) <= 120
+    shown = {line.split()[0] for line in lines if line.startswith("metrics/")}
+    assert {f"metrics/scores/{system}.json" for system in (*MEMBERS, *STRATEGIES, "best_baseline")} <= shown
+
+
 def test_a_lost_store_is_rebuilt_from_the_cache(finished: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(finished, copy, symlinks=True)
-    for name in ("models", "receipts", "predictions", "evaluation", "mlruns", *(f"ensembles/{s}" for s in STRATEGIES)):
+    for name in ("models", "receipts", "training", "predictions", "evaluation", "mlruns", "ensembles"):
         shutil.rmtree(copy / name)
     (copy / "mlflow.db").unlink()
     printed = succeed(copy, "dvc", "repro")
-    assert "yoyak train" not in printed.replace("> yoyak train", "") or "is cached" in printed
+    assert set(re.findall(r"Running stage '([^']+)'", printed)) == {"register", "report"}
     assert (copy / "models/bart/model.safetensors").read_bytes() == (
         finished / "models/bart/model.safetensors"
     ).read_bytes()
