@@ -39,6 +39,8 @@ BENCH = Path("bench")
 BENCH_METRICS = METRICS / "bench.json"
 CHECKPOINTS = Path("checkpoints")
 """Where a training that was interrupted goes on from."""
+UNSENT = Path(".yoyak", "unsent")
+"""A folder for each run of MLflow that something is still to be sent to."""
 LOGS = Path("logs")
 DVC_LOCK = Path("dvc.lock")
 REQUIREMENTS = Path("requirements.lock")

@@ -29,6 +29,7 @@ def checkpoint_steps(folder: Path) -> list[int]:
 def test_same_weights_after_sigkill(small_project: Path) -> None:
     edit(small_project, lengthen)
     succeed(small_project, "yoyak", "prepare")
+    succeed(small_project, "yoyak", "base", "bart")
     succeed(small_project, "yoyak", "train", "bart")
     whole = (small_project / "models/bart/model.safetensors").read_bytes()
     curves = (small_project / "plots/curves_bart.csv").read_text()

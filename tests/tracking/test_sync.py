@@ -9,10 +9,11 @@ import pytest
 from mlflow_helpers import free_port, tracking_server
 from yoyak import process
 from yoyak.errors import UserError
+from yoyak.project import UNSENT
 from yoyak.stages import sync
 from yoyak.tracking import client, lineage, restore, runs
 from yoyak.tracking.operations import Operation
-from yoyak.tracking.outbox import UNSENT, Outbox, unsent_runs
+from yoyak.tracking.outbox import Outbox, unsent_runs
 from yoyak.tracking.stage_run import StageRun
 from yoyak.tracking.sync import sync_runs
 

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from mlflow_helpers import free_port, tracking_server
 from tiny_training import MASKS, ROWS, TEXTS, member
+from yoyak import project as paths
 from yoyak.data.records import write_jsonl
 from yoyak.models.tokenizers import train_tokenizer
 from yoyak.params import Tokenizer
@@ -24,16 +25,16 @@ from yoyak.tracking.sync import sync_runs
 
 @pytest.fixture
 def prepared(store, project: Path) -> Path:
-    """A project that `yoyak prepare` has run in, with a member that is evaluated after each of 16 updates."""
+    """A project that is ready for `yoyak train bart`, which evaluates after each of 16 updates."""
     values = member("bart", num_epochs=4, evaluations=16, early_stopping_patience=16).model_dump()
     tree = {"seed": 7, "tokenizers": {"bpe": {"type": "bpe", "vocab_size": 600}}, "members": {"bart": values}}
     with (project / "params.yaml").open("w", encoding="utf-8") as out:
         YAML().dump(tree, out)
-    folder = project / "prepared"
-    train_tokenizer(TEXTS, MASKS, Tokenizer(type="bpe", vocab_size=600)).save_pretrained(folder / "tokenizers" / "bpe")
-    (folder / "masks.txt").write_text("\n".join(MASKS), encoding="utf-8")
-    write_jsonl(folder / "train.jsonl", ROWS[:32])
-    write_jsonl(folder / "dev.jsonl", ROWS[32:])
+    tokenizer = train_tokenizer(TEXTS, MASKS, Tokenizer(type="bpe", vocab_size=600))
+    tokenizer.save_pretrained(paths.base_folder("bart") / paths.BASE_TOKENIZER)
+    write_jsonl(paths.TRAIN_SPLIT, ROWS[:32])
+    write_jsonl(paths.DEV_SPLIT, ROWS[32:])
+    paths.MASKS.write_text("\n".join(MASKS), encoding="utf-8")
     return project
 
 
@@ -58,7 +59,7 @@ def test_a_server_that_goes_away_during_a_training_costs_nothing(prepared: Path,
     assert "run `yoyak sync`" in capsys.readouterr().err.splitlines()[-1]
     assert (prepared / "models/bart/model.safetensors").is_file()
     assert not (prepared / "checkpoints/bart").exists()
-    metrics = json.loads((prepared / "metrics/train_bart.json").read_text())
+    metrics = json.loads((prepared / "training/bart.json").read_text())
     receipt = lineage.read_receipt(prepared / "receipts/bart.json")
     with (prepared / "plots/curves_bart.csv").open(newline="") as file:
         curves = [row for row in csv.DictReader(file) if row["eval_combined"]]

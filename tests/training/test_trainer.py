@@ -103,11 +103,11 @@ def test_the_best_checkpoint_is_chosen_by_the_scoring_of_params_on_a_sample_of_d
 
 def test_truncated_rows_are_counted_and_warned_about(tokenizer, tmp_path: Path, capsys) -> None:
     result = train("bart", tokenizer, tmp_path, max_target_tokens=8, max_input_tokens=64, num_epochs=0.5)
-    assert (result.truncation.rows, result.truncation.summaries) == (32, 32)
-    assert 0 < result.truncation.dialogues <= 32
+    assert result.metrics.truncated_summaries == 32
+    assert 0 < result.metrics.truncated_dialogues <= 32
     errors = capsys.readouterr().err
     assert "warning: 32 of 32 training summaries" in errors
-    assert f"warning: {result.truncation.dialogues} of 32 training dialogues" in errors
+    assert f"warning: {result.metrics.truncated_dialogues} of 32 training dialogues" in errors
     whole = train("bart", tokenizer, tmp_path / "whole", max_target_tokens=128, max_input_tokens=512, num_epochs=0.5)
-    assert (whole.truncation.dialogues, whole.truncation.summaries) == (0, 0)
+    assert (whole.metrics.truncated_dialogues, whole.metrics.truncated_summaries) == (0, 0)
     assert "training summaries" not in capsys.readouterr().err

@@ -60,12 +60,7 @@ def run(member: MemberName, /) -> None:
             writer.writerows(result.curves)
         lineage.write_receipt(project.receipt_file(member), run.receipt(member, inputs))
         remove_checkpoints(checkpoints)
-        run.log_metrics(
-            {
-                **{key: value for key, value in metrics.items() if not isinstance(value, str)},
-                "truncated_dialogues": result.truncation.dialogues,
-                "truncated_summaries": result.truncation.summaries,
-            }
-        )
-        run.set_tags({"checkpoint": result.checkpoint})
+        run.log_metrics({key: value for key, value in metrics.items() if not isinstance(value, str)})
+        if result.checkpoint:
+            run.set_tags({"checkpoint": result.checkpoint})
         run.log_artifact(curves, project.PLOTS.name)

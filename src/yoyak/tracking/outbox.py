@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from yoyak import process
 from yoyak.errors import UserError
 from yoyak.files import write_json, write_text
-from yoyak.project import project_root
+from yoyak.project import UNSENT, project_root
 from yoyak.tracking.client import is_reachable, redact_credentials, store_lock, translate_mlflow_errors
 from yoyak.tracking.operations import Operation, apply, with_copied_files
 from yoyak.tracking.uri import tracking_uri
@@ -28,8 +28,6 @@ from yoyak.tracking.uri import tracking_uri
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-UNSENT = Path(".yoyak", "unsent")
-"""Folder of the project with a folder for each run that something is still to be sent for."""
 RETRY_SECONDS = 60.0
 """A stage that is running asks a store that went away at most this often whether it is back."""
 

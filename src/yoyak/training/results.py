@@ -1,4 +1,4 @@
-"""What a training reports: its headline figures and its curves."""
+"""What a training reports: its figures and its curves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LogRow = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingMetrics:
-    """The headline figures of a training, as metrics/train_<member>.json has them."""
+    """The figures of a training, as training/<member>.json has them."""
 
     train_loss: float
     """Mean over the last logged steps."""
@@ -31,18 +31,11 @@ class TrainingMetrics:
     samples_per_second: float
     """Of this process; 0 where there was nothing left to train."""
     peak_memory_mb: int
+    truncated_dialogues: int
+    """Training rows whose dialogue was cut at ``max_input_tokens``."""
+    truncated_summaries: int
+    """Training rows whose summary was cut at ``max_target_tokens``."""
     device: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Truncation:
-    """How many rows of the training split did not fit into the model."""
-
-    rows: int
-    dialogues: int
-    """Rows whose dialogue was cut at ``max_input_tokens``."""
-    summaries: int
-    """Rows whose summary was cut at ``max_target_tokens``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +45,6 @@ class TrainingResult:
     metrics: TrainingMetrics
     curves: list[dict[str, float]]
     """One row for each logged step, with `CURVE_COLUMNS`; what was not measured at a step is left out."""
-    truncation: Truncation
     checkpoint: str
     """Digest or commit of the checkpoint that the training began with; empty where there was none."""
 

@@ -38,7 +38,7 @@ from yoyak.training.dataset import EncodedRows, EpochLengthGroupedSampler, encod
 from yoyak.training.launch import check_launch
 from yoyak.training.progress import Logger, Progress
 from yoyak.training.recovery import STATE_FILE, Checkpoint, find_checkpoint, fingerprint
-from yoyak.training.results import TrainingMetrics, TrainingResult, Truncation, training_curves
+from yoyak.training.results import TrainingMetrics, TrainingResult, training_curves
 
 MAX_TRUNCATED_SHARE = 0.05
 """Share of truncated dialogues or summaries above which a training warns."""
@@ -89,7 +89,7 @@ def train_member(
     model = build_model(name, member, tokenizer)
     preflight.check(spec, member, model, tokenizer, [(row.dialogue, row.summaries[0]) for row in train[:8]], out)
     rows = encode(train, tokenizer, spec, member.max_target_tokens)
-    truncation = _report_truncation(name, rows)
+    _report_truncation(name, rows)
     base = _base_checkpoint(member, model)
     settings = {"members": {name: member}, "scoring": asdict(scoring), "seed": seed, "bf16": uses_bf16(member)}
     wanted = fingerprint(settings, tokenizer=tokenizer, checkpoint=base, train=train, dev=dev)
@@ -115,9 +115,8 @@ def train_member(
         tokenizer.save_pretrained(work)
         save_spec(work, spec)
     return TrainingResult(
-        metrics=_metrics(trainer, steps_before, time.perf_counter() - started),
+        metrics=_metrics(trainer, rows, steps_before, time.perf_counter() - started),
         curves=training_curves(trainer.state.log_history),
-        truncation=truncation,
         checkpoint=base,
     )
 
@@ -194,23 +193,20 @@ def _base_checkpoint(member: Member, model: Any) -> str:
     return f"{source}@{getattr(model.config, '_commit_hash', None) or member.revision or 'main'}"
 
 
-def _report_truncation(name: str, rows: EncodedRows) -> Truncation:
+def _report_truncation(name: str, rows: EncodedRows) -> None:
     """Say how many training rows were truncated; warn where they are many."""
-    truncation = Truncation(rows=len(rows.dataset), dialogues=rows.cut_dialogues, summaries=rows.cut_summaries)
-    kinds = (("dialogues", truncation.dialogues, "input"), ("summaries", truncation.summaries, "target"))
-    for kind, count, limit in kinds:
+    total = len(rows.dataset)
+    for kind, count, limit in (("dialogues", rows.cut_dialogues, "input"), ("summaries", rows.cut_summaries, "target")):
         if count:
-            share = count / truncation.rows
-            many = share > MAX_TRUNCATED_SHARE
+            many = count / total > MAX_TRUNCATED_SHARE
             print(
-                f"{'warning: ' if many else ''}{count} of {truncation.rows} training {kind} ({share:.1%}) are cut at "
+                f"{'warning: ' if many else ''}{count} of {total} training {kind} ({count / total:.1%}) are cut at "
                 f"members.{name}.max_{limit}_tokens{': raise it' if many else ''}",
                 file=sys.stderr,
             )
-    return truncation
 
 
-def _metrics(trainer: SummaryTrainer, steps_before: int, seconds: float) -> TrainingMetrics:
+def _metrics(trainer: SummaryTrainer, rows: EncodedRows, steps_before: int, seconds: float) -> TrainingMetrics:
     import resource
 
     history, steps = trainer.state.log_history, trainer.state.global_step
@@ -234,5 +230,7 @@ def _metrics(trainer: SummaryTrainer, steps_before: int, seconds: float) -> Trai
         seconds=round(seconds, 1),
         samples_per_second=round(speed, 1),
         peak_memory_mb=round(memory),
+        truncated_dialogues=rows.cut_dialogues,
+        truncated_summaries=rows.cut_summaries,
         device=str(trainer.args.device),
     )
