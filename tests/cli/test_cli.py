@@ -218,7 +218,7 @@ def test_samples_are_the_same_for_the_same_seed(tmp_path: Path) -> None:
     assert (tmp_path / "rows.csv").read_text(encoding="utf-8") == first
 
 
-def test_a_reader_that_leaves_early_is_no_error() -> None:
+def test_a_reader_that_leaves_early_is_not_an_error() -> None:
     done = subprocess.run(
         f"{YOYAK} samples --n 20000 | head -n 1", shell=True, capture_output=True, text=True, check=True
     )
@@ -226,7 +226,7 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_preset_takes_the_place_of_params(tmp_path: Path) -> None:
+def test_a_preset_replaces_params(tmp_path: Path) -> None:
     (tmp_path / "presets").mkdir()
     for name in ("smoke", "demo"):
         (tmp_path / f"presets/{name}.yaml").write_text((ROOT / f"presets/{name}.yaml").read_text())

@@ -93,8 +93,8 @@ def test_models_are_combined_and_broken_ones_are_listed(folder: Path, models: Pa
     done = run_combine(folder, *named, "--input", "in.csv", "--strategy", "mbr")
     assert done.returncode == 0, done.stderr
     out = folder / "ensemble_results"
-    about = metadata(folder)
-    stamp = about["output"].removeprefix("ensemble_output_").removesuffix(".csv")
+    info = metadata(folder)
+    stamp = info["output"].removeprefix("ensemble_output_").removesuffix(".csv")
     assert {path.name for path in out.iterdir()} == {
         f"ensemble_output_{stamp}.csv",
         f"ensemble_metadata_{stamp}.json",
@@ -102,18 +102,18 @@ def test_models_are_combined_and_broken_ones_are_listed(folder: Path, models: Pa
         f"individual_model_2_{stamp}.csv",
     }
     assert done.stdout == f"ensemble_results/ensemble_output_{stamp}.csv\n"
-    assert about["combiner"]["members"] == ["a", "b"]
-    assert [model["uri"] for model in about["models"]] == [str(models / "a"), str(models / "b")]
-    assert [entry["model"] for entry in about["errors"]] == [str(models / "nowhere"), "broken"]
-    assert all(entry["error"] in done.stderr for entry in about["errors"])
-    assert about["combiner"]["utility"].endswith("ROUGE-L by morpheme")
-    assert about["scores"]["dialogues"] == 5
-    assert set(about["scores"]["systems"]) == {"ensemble", "a", "b"}
-    assert all(model["peak_memory_mb"] > 100 and model["seconds"] > 0 for model in about["models"])
+    assert info["combiner"]["members"] == ["a", "b"]
+    assert [model["uri"] for model in info["models"]] == [str(models / "a"), str(models / "b")]
+    assert [entry["model"] for entry in info["errors"]] == [str(models / "nowhere"), "broken"]
+    assert all(entry["error"] in done.stderr for entry in info["errors"])
+    assert info["combiner"]["utility"].endswith("ROUGE-L by morpheme")
+    assert info["scores"]["dialogues"] == 5
+    assert set(info["scores"]["systems"]) == {"ensemble", "a", "b"}
+    assert all(model["peak_memory_mb"] > 100 and model["seconds"] > 0 for model in info["models"])
 
     for number, name in enumerate("ab", 1):
         alone = TorchSummarizer.load(models / name, "cpu").summarize(DIALOGUES, generation=SETTINGS).candidates
-        expected = [(fname, found[0].text) for fname, found in zip(IDS, alone, strict=True)]
+        expected = [(fname, candidates[0].text) for fname, candidates in zip(IDS, alone, strict=True)]
         assert read(out / f"individual_model_{number}_{stamp}.csv") == expected
     assert [fname for fname, _ in read(out / f"ensemble_output_{stamp}.csv")] == list(IDS)
 
@@ -194,15 +194,15 @@ def test_what_cannot_be_done_is_one_sentence(folder: Path, arguments: list[str],
 
 
 @pytest.mark.slow
-def test_too_few_usable_models_is_told_and_one_can_be_passed_through(folder: Path, models: Path) -> None:
+def test_too_few_usable_models_is_an_error_unless_one_is_asked_for(folder: Path, models: Path) -> None:
     named = [models / "a", models / "nowhere", "--input", "in.csv"]
     done = run_combine(folder, *named)
     assert done.returncode == 1
     assert "only a can be used and 2 are needed" in done.stderr
     done = run_combine(folder, *named, "--min-members", 1)
     assert done.returncode == 0, done.stderr
-    about = metadata(folder)
-    assert about["combiner"]["pass_through"] is True
+    info = metadata(folder)
+    assert info["combiner"]["pass_through"] is True
     files = sorted((folder / "ensemble_results").glob("*.csv"))
     assert read(files[0]) == read(files[1])
 
@@ -217,7 +217,7 @@ def test_too_few_usable_models_is_told_and_one_can_be_passed_through(folder: Pat
         (["--strategy", "vote", "--weights", "0", "0"], "finite numbers of 0 or more"),
     ],
 )
-def test_what_can_be_known_is_told_before_a_model_runs(
+def test_what_can_be_known_is_checked_before_a_model_runs(
     folder: Path, models: Path, arguments: list, message: str
 ) -> None:
     done = run_combine(folder, models / "a", models / "b", "--input", "in.csv", *arguments)
