@@ -141,7 +141,7 @@ def test_an_error_is_one_sentence_and_its_traceback_is_in_the_log(tmp_path: Path
         (["samples", "--output", "params.yaml/rows.csv"], "params.yaml: file exists"),
         (["summarize", "models/bart", "--output", "data"], "--output data is a folder: name a file in it"),
         (["train", "brat"], "params.yaml: members has no 'brat' (did you mean 'bart'?)"),
-        (["predict", "bart"], "prepared is missing"),
+        (["predict", "bart"], "prepared/eval is missing"),
     ],
 )
 def test_what_is_missing_or_cannot_be_written_is_one_sentence(arguments: list[str], said: str, tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def _sentence(error: Exception) -> str:
     """Say what went wrong where no stage has said it: the disk and its files, or something unexpected."""
     if isinstance(error, OSError) and error.strerror:
         if isinstance(error, FileNotFoundError) and not Path(error.filename).is_absolute():
-            return f"{error.filename} is missing: `dvc repro` makes it, or `dvc pull` brings it"
+            return f"{error.filename} is missing: `dvc repro` creates it, or `dvc pull` fetches it"
         path = error.filename or "a file could not be written or read"
         return f"{path}: {error.strerror[:1].lower()}{error.strerror[1:]}"
     return f"unexpected {type(error).__name__}: {' '.join(str(error).split()) or 'it has no message'}"
