@@ -16,7 +16,14 @@ import pytest
 from yoyak.errors import UserError
 from yoyak.params import Generation
 from yoyak.serving import batching
-from yoyak.serving.batching import Answer, Batcher, BusyError, FailedError, LateError, LostError
+from yoyak.serving.batching import (
+    Answer,
+    Batcher,
+    DialogueFailedError,
+    QueueFullError,
+    QueueTimeoutError,
+    WorkerDiedError,
+)
 
 PLAIN = Generation(max_new_tokens=8)
 OTHER = Generation(max_new_tokens=16)
@@ -85,22 +92,22 @@ def ask_behind(batcher: Batcher, *requests):
     """Ask one request after the other, each known to wait in the queue before the next."""
     found = []
     for texts, settings in requests:
-        waiting = len(batcher._rows)
+        waiting = batcher.waiting
         found.append(begin(batcher.ask, texts, settings))
-        until(lambda waiting=waiting, texts=texts: len(batcher._rows) == waiting + len(texts))
+        until(lambda waiting=waiting, texts=texts: batcher.waiting == waiting + len(texts))
     return found
 
 
 def test_many_threads_get_their_own_answers_in_order():
     echo = Echo(0.0005)
-    batcher = Batcher(echo, size=8, max_wait=0.002, room=10_000)
+    batcher = Batcher(echo, batch_size=8, max_wait=0.002, capacity=10_000)
 
     def client(number: int) -> None:
         settings = PLAIN if number % 3 else OTHER
         for turn in range(20):
             texts = [
-                f"{number}/{turn}/{place} " + "네" * (number * turn * (place + 5) % 97)
-                for place in range(1 + number % 5)
+                f"{number}/{turn}/{index} " + "네" * (number * turn * (index + 5) % 97)
+                for index in range(1 + number % 5)
             ]
             assert batcher.ask(texts, settings) == [echo.answer(text, settings) for text in texts]
 
@@ -113,7 +120,7 @@ def test_many_threads_get_their_own_answers_in_order():
 
 def test_only_equal_settings_and_like_lengths_share_a_batch():
     echo = Echo()
-    batcher = Batcher(echo, size=2)
+    batcher = Batcher(echo, batch_size=2)
     held = echo.hold(batcher)
     requests = [("a" * 5, PLAIN), ("b" * 90, PLAIN), ("c" * 6, PLAIN), ("d" * 5, OTHER), ("e" * 91, PLAIN)]
     found = ask_behind(batcher, *([[text], settings] for text, settings in requests))
@@ -126,14 +133,14 @@ def test_only_equal_settings_and_like_lengths_share_a_batch():
 @pytest.mark.parametrize("bad", ["poison", "memory", "too long"])
 def test_a_bad_row_fails_alone(bad):
     echo = Echo()
-    batcher = Batcher(echo, size=16)
+    batcher = Batcher(echo, batch_size=16)
     held = echo.hold(batcher)
     good = ask_behind(batcher, *([[f"good {number}"], PLAIN] for number in range(5)))
     [wrong] = ask_behind(batcher, (["fine", bad, "fine too"], PLAIN))
     good += ask_behind(batcher, *([[f"more {number}"], PLAIN] for number in range(5)))
     echo.gate.set()
     assert len({one.result(20)[0].summary for one in good}) == 10
-    with pytest.raises(FailedError, match=r"^Dialogue 2 of 3 cannot be summarized: ") as failed:
+    with pytest.raises(DialogueFailedError, match="Dialogue 2 of 3") as failed:
         wrong.result(20)
     held.result(20)
     assert "secret" not in str(failed.value)
@@ -143,13 +150,12 @@ def test_a_bad_row_fails_alone(bad):
 
 def test_a_full_queue_says_so_at_once_and_takes_requests_again():
     echo = Echo()
-    batcher = Batcher(echo, size=4, room=5)
+    batcher = Batcher(echo, batch_size=4, capacity=5)
     held = echo.hold(batcher)
     waiting = ask_behind(batcher, (["a", "b", "c", "d"], PLAIN))
-    started = time.monotonic()
-    with pytest.raises(BusyError, match=r"room for 5 dialogues; 4 wait already, and this request has 2"):
+    # The worker is held, so that a request that waited would never return.
+    with pytest.raises(QueueFullError, match=r"5 dialogues; 4 wait already, and this request has 2"):
         batcher.ask(["e", "f"], PLAIN)
-    assert time.monotonic() - started < 1
     waiting += ask_behind(batcher, (["g"], PLAIN))
     echo.gate.set()
     assert [len(one.result(20)) for one in waiting] == [4, 1]
@@ -160,7 +166,7 @@ def test_a_full_queue_says_so_at_once_and_takes_requests_again():
 
 def test_a_big_request_and_small_ones_do_not_hold_up_each_other():
     echo = Echo()
-    batcher = Batcher(echo, size=4)
+    batcher = Batcher(echo, batch_size=4)
     held = echo.hold(batcher)
     [big] = ask_behind(batcher, ([f"big {number}" for number in range(40)], PLAIN))
     small = ask_behind(batcher, *([[f"small {number}"], PLAIN] for number in range(3)))
@@ -177,7 +183,7 @@ def test_a_big_request_and_small_ones_do_not_hold_up_each_other():
 
 def test_no_one_starves_behind_a_stream_of_others():
     echo = Echo(0.001)
-    batcher = Batcher(echo, size=2)
+    batcher = Batcher(echo, batch_size=2)
     stop = threading.Event()
 
     def stream(number: int) -> None:
@@ -196,59 +202,57 @@ def test_no_one_starves_behind_a_stream_of_others():
 def test_the_wait_for_others_is_bounded_and_ends_with_a_full_batch():
     echo = Echo()
     started = time.monotonic()
-    Batcher(echo, size=3, max_wait=0.3).ask(["alone"], PLAIN)
-    assert 0.3 <= time.monotonic() - started < 3
-    batcher = Batcher(echo, size=3, max_wait=60)
-    started = time.monotonic()
+    Batcher(echo, batch_size=3, max_wait=0.3).ask(["alone"], PLAIN)
+    assert time.monotonic() - started >= 0.3
+    batcher = Batcher(echo, batch_size=3, max_wait=3600)
     for one in [begin(batcher.ask, [text], PLAIN) for text in "abc"]:
-        one.result(20)
-    assert time.monotonic() - started < 10
+        one.result(60)
     assert list(map(len, echo.batches)) == [1, 3]
 
 
 def test_a_worker_that_dies_is_noticed_and_another_begins():
     echo = Echo()
-    batcher = Batcher(echo, size=4)
+    batcher = Batcher(echo, batch_size=4)
     held = echo.hold(batcher)
     [dies] = ask_behind(batcher, (["exit"], PLAIN))
     [waits] = ask_behind(batcher, (["waits"], OTHER))
     echo.gate.set()
-    with pytest.raises(LostError, match=r"^The worker that summarized this request died: send it again"):
+    with pytest.raises(WorkerDiedError, match="send it again"):
         dies.result(5)
     assert waits.result(5) == [echo.answer("waits", OTHER)]
     held.result(20)
     assert batcher.ask(["next"], PLAIN) == [echo.answer("next", PLAIN)]
 
 
-def test_a_worker_that_vanishes_without_a_word_is_noticed():
+def test_a_worker_that_vanishes_without_an_error_is_noticed():
     echo = Echo()
-    batcher = Batcher(echo, size=4)
+    batcher = Batcher(echo, batch_size=4)
     # As after a crash in native code: the thread is gone, and what it had in its hands with it.
-    batcher._serve = lambda: batcher._next() and None
-    with pytest.raises(LostError):
+    batcher._run_worker = lambda: batcher._next_batch() and None
+    with pytest.raises(WorkerDiedError):
         batcher.ask(["lost"], PLAIN)
-    del batcher._serve
+    del batcher._run_worker
     assert batcher.ask(["next"], PLAIN) == [echo.answer("next", PLAIN)]
 
 
-def test_who_waited_too_long_is_told_and_costs_nothing():
+def test_a_request_that_waited_too_long_fails_and_costs_nothing():
     echo = Echo()
-    batcher = Batcher(echo, size=1, patience=0.2)
+    batcher = Batcher(echo, batch_size=1, timeout=0.2)
     held = echo.hold(batcher)
     [late] = ask_behind(batcher, (["late"], PLAIN))
     time.sleep(0.25)
     echo.gate.set()
-    with pytest.raises(LateError, match=r"waited more than 0\.2 s"):
+    with pytest.raises(QueueTimeoutError, match=r"0\.2 s"):
         late.result(5)
     held.result(20)
     assert ["late"] not in echo.batches
 
 
 def test_copies_and_pickles_have_threads_of_their_own():
-    batcher = Batcher(len_of, size=2, max_wait=0.001, room=7, patience=3.0)
+    batcher = Batcher(len_of, batch_size=2, max_wait=0.001, capacity=7, timeout=3.0)
     assert batcher.ask(["네"], PLAIN)
     for other in (copy.deepcopy(batcher), pickle.loads(pickle.dumps(batcher))):
-        assert (other.size, other.max_wait, other.room, other.patience) == (2, 0.001, 7, 3.0)
+        assert (other.batch_size, other.max_wait, other.capacity, other.timeout) == (2, 0.001, 7, 3.0)
         assert other.ask(["네네"], PLAIN) == [Answer("2", False)]
 
 
@@ -258,9 +262,9 @@ def len_of(texts: list[str], settings: Generation) -> list[Answer]:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_process_begins_with_a_queue_and_a_thread_of_its_own():
-    batcher = Batcher(len_of, size=2)
+    batcher = Batcher(len_of, batch_size=2)
     batcher.ask(["네"], PLAIN)
-    with batcher._changed:  # as where another thread has it while this one forks
+    with batcher._condition:  # as where another thread has it while this one forks
         child = os.fork()
         if child == 0:
             os._exit(0 if batcher.ask(["네네"], PLAIN) == [Answer("2", False)] else 1)
@@ -269,11 +273,11 @@ def test_a_forked_process_begins_with_a_queue_and_a_thread_of_its_own():
 
 def test_an_idle_batcher_lets_go_of_its_model(monkeypatch):
     monkeypatch.setattr(batching, "IDLE", 0.05)
+    before = set(threading.enumerate())
     echo = Echo()
-    batcher = Batcher(echo, size=2)
+    batcher = Batcher(echo, batch_size=2)
     batcher.ask(["네"], PLAIN)
-    time.sleep(0.2)
-    assert batcher._worker is None
+    until(lambda: set(threading.enumerate()) <= before)
     assert batcher.ask(["again"], PLAIN)
     alive = weakref.ref(echo)
     del echo, batcher
@@ -286,15 +290,14 @@ import threading, time
 from yoyak.params import Generation
 from yoyak.serving.batching import Answer, Batcher
 def work(texts, settings):
-    time.sleep(0 if texts == ["quick"] else 60)
+    time.sleep(0 if texts == ["quick"] else 3600)
     return [Answer(text, False) for text in texts]
-batcher = Batcher(work, size=1)
+batcher = Batcher(work, batch_size=1)
 batcher.ask(["quick"], Generation())
 threading.Thread(target=batcher.ask, args=[["slow"], Generation()], daemon=True).start()
 time.sleep(0.2)
 print("end")
 """
-    started = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    # The work takes an hour: if the interpreter waited for it, this would time out.
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert (done.stdout, done.stderr) == ("end\n", "")
-    assert time.monotonic() - started < 10

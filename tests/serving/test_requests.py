@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from yoyak.errors import UserError
 from yoyak.params import Generation, Serving
-from yoyak.serving.requests import PARAMS, dialogues, generation
+from yoyak.serving.requests import PARAMS, check_dialogues, request_generation
 
 DEFAULT = Generation(max_new_tokens=20, num_beams=4, num_return_sequences=4)
 
@@ -12,54 +12,54 @@ DEFAULT = Generation(max_new_tokens=20, num_beams=4, num_return_sequences=4)
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([], "The request holds no dialogue: send at least one"),
+        ([], "has no dialogue"),
         (["#Person1#: 안녕", ""], "Dialogue 2 of 2 is empty"),
         (["  \n"], "Dialogue 1 of 1 is empty"),
-        ([3], "Dialogue 1 of 1 is no text but 3"),
-        ([None], "Dialogue 1 of 1 is no text but None"),
-        (["None"], "Dialogue 1 of 1 is no text but 'None'"),
-        ([["a", "b"]], "Dialogue 1 of 1 is no text but"),
-        (["네"] * 257, r"^The request holds 257 dialogues, but at most 256 are allowed: send them in parts\.$"),
-        (["네", "네" * 20_001], r"^Dialogue 2 of 2 has 20001 characters, but at most 20000 are allowed\.$"),
+        ([3], "Dialogue 1 of 1 is not text but 3"),
+        ([None], "Dialogue 1 of 1 is not text but None"),
+        (["None"], "Dialogue 1 of 1 is not text but 'None'"),
+        ([["a", "b"]], "Dialogue 1 of 1 is not text but"),
+        (["네"] * 257, "257 dialogues, but at most 256"),
+        (["네", "네" * 20_001], "Dialogue 2 of 2 has 20001 characters, but at most 20000"),
         (["12.5"], r"Dialogue 1 of 1 \('12\.5'\) has no words"),
     ],
 )
-def test_what_is_no_dialogue_is_told(values, message):
+def test_what_is_not_a_dialogue_is_an_error(values, message):
     with pytest.raises(UserError, match=message):
-        dialogues(values, Serving())
+        check_dialogues(values, Serving())
 
 
 @given(st.lists(st.text().map(lambda text: "안녕 " + text), min_size=1))
 def test_dialogues_come_through_untouched(values):
-    assert dialogues(values, Serving(max_rows=1000)) == values
+    assert check_dialogues(values, Serving(max_rows=1000)) == values
 
 
 def test_a_request_changes_only_what_it_names_and_asks_for_one_summary():
-    settings = generation(DEFAULT, {"num_beams": 2, "length_penalty": 0.5, "min_new_tokens": None})
+    settings = request_generation(DEFAULT, {"num_beams": 2, "length_penalty": 0.5, "min_new_tokens": None})
     assert settings == DEFAULT.model_copy(update={"num_beams": 2, "length_penalty": 0.5, "num_return_sequences": 1})
-    assert generation(DEFAULT, {}) == DEFAULT.model_copy(update={"num_return_sequences": 1})
+    assert request_generation(DEFAULT, {}) == DEFAULT.model_copy(update={"num_return_sequences": 1})
     assert set(PARAMS) <= set(Generation.model_fields)
 
 
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"num_beams": 0}, r"^params\.num_beams is 0, but input should be greater than 0\.$"),
-        ({"num_beams": 33}, r"^params\.num_beams is 33, but at most 32 is allowed\.$"),
-        ({"max_new_tokens": 100_000}, r"^params\.max_new_tokens is 100000, but at most 1024 is allowed\.$"),
-        ({"repetition_penalty": 0.0}, r"^params\.repetition_penalty is 0\.0, but input should be greater than 0\.$"),
-        ({"repetition_penalty": 11.0}, r"^params\.repetition_penalty is 11\.0, but at most 10 is allowed\.$"),
-        ({"min_new_tokens": 30}, r"^params\.min_new_tokens is 30, more than max_new_tokens, 20\.$"),
-        ({"length_penalty": float("nan")}, r"^params\.length_penalty is nan, but at most 10 is allowed\.$"),
-        ({"length_penalty": -1e300}, r"^params\.length_penalty is -1e\+300, but at most 10 is allowed\.$"),
+        ({"num_beams": 0}, r"params\.num_beams is 0"),
+        ({"num_beams": 33}, r"params\.num_beams is 33, but at most 32"),
+        ({"max_new_tokens": 100_000}, r"params\.max_new_tokens is 100000, but at most 1024"),
+        ({"repetition_penalty": 0.0}, r"params\.repetition_penalty is 0\.0"),
+        ({"repetition_penalty": 11.0}, r"params\.repetition_penalty is 11\.0, but at most 10"),
+        ({"min_new_tokens": 30}, r"params\.min_new_tokens is 30"),
+        ({"length_penalty": float("nan")}, r"params\.length_penalty is nan, but at most 10"),
+        ({"length_penalty": -1e300}, r"params\.length_penalty is -1e\+300, but at most 10"),
     ],
 )
-def test_params_out_of_bounds_are_told(params, message):
+def test_params_out_of_bounds_are_errors(params, message):
     with pytest.raises(UserError, match=message):
-        generation(DEFAULT, params)
+        request_generation(DEFAULT, params)
 
 
 def test_no_more_tokens_are_written_than_the_model_has_positions_for():
-    assert generation(DEFAULT, {"max_new_tokens": 255}, 255).max_new_tokens == 255
-    with pytest.raises(UserError, match=r"^params\.max_new_tokens is 256, but at most 255 is allowed\.$"):
-        generation(DEFAULT, {"max_new_tokens": 256}, 255)
+    assert request_generation(DEFAULT, {"max_new_tokens": 255}, 255).max_new_tokens == 255
+    with pytest.raises(UserError, match=r"params\.max_new_tokens is 256, but at most 255"):
+        request_generation(DEFAULT, {"max_new_tokens": 256}, 255)

@@ -121,17 +121,18 @@ def test_a_server_that_dies_at_start_says_why(project, exported, workers, capsys
 
 
 def test_what_cannot_be_served_is_known_before_anything_is_loaded(champion, capsys, monkeypatch):
-    for arguments, said in (
-        (["models:/yoyak@champoin"], "The registered model yoyak has no alias 'champoin' (did you mean 'champion'?)."),
-        (["models:/yoyka@champion"], "No registered model is named 'yoyka' (did you mean 'yoyak'?)."),
-        (["models:/yoyak/7"], "The registered model yoyak has no version '7' (known: 1)."),
-        (["nowhere"], "There is no model at 'nowhere': give a folder, models:/<name>@<alias>"),
-        (["."], "There is no model in '.': it has neither config.json nor MLmodel."),
-        (["--host", "192.0.2.1"], "--host 192.0.2.1 is no address of this machine: use 127.0.0.1, or 0.0.0.0 for all."),
+    for arguments, part in (
+        (["models:/yoyak@champoin"], "'champoin' (did you mean 'champion'?)"),
+        (["models:/yoyka@champion"], "'yoyka' (did you mean 'yoyak'?)"),
+        (["models:/yoyak/7"], "version '7' (known: 1)"),
+        (["nowhere"], "'nowhere': give a folder"),
+        (["."], "'.': it has neither config.json nor MLmodel"),
+        (["--host", "192.0.2.1"], "--host 192.0.2.1 is not an address of this machine"),
     ):
         assert cli.main(["serve", "--port", "0", *arguments]) == 1
         error = capsys.readouterr().err
-        assert error.startswith(f"yoyak serve: {said}")
+        assert error.startswith("yoyak serve: ")
+        assert part in error
         assert error.count("\n") == 1
     monkeypatch.setenv("YOYAK__REGISTRY__NAME", "other")
     assert cli.main(["serve", "--port", "0"]) == 1
@@ -144,10 +145,8 @@ def test_a_taken_port_is_known_at_once_with_the_next_free_one(project, verb, cap
         port = taken.getsockname()[1]
         assert cli.main([verb, "--port", str(port)]) == 1
     error = capsys.readouterr().err
-    found = re.fullmatch(
-        rf"yoyak {verb}: Port {port} of 127\.0\.0\.1 is taken: end what listens there, or use --port (\d+)\.\n", error
-    )
-    assert launch.check_port("127.0.0.1", int(found[1])) == int(found[1])
+    free = re.search(rf"Port {port} of 127\.0\.0\.1 .*--port (\d+)", error)
+    assert launch.check_port("127.0.0.1", int(free[1])) == int(free[1])
 
 
 def test_the_alias_for_serving_goes_before_the_champion(champion, store):

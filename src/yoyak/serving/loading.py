@@ -1,4 +1,4 @@
-"""What a model's folder holds, loaded: one model, in torch or exported, or an ensemble of several."""
+"""Loading a model's folder: one model, in torch or exported, or an ensemble of several."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 
 def load_summarizer(folder: Path, device: str | None = None, threads: int = 0) -> Summarizer:
-    """Load a model's folder onto the best device there is, unless one is named.
+    """Load a model's folder onto the best available device, unless one is named.
 
-    ``threads`` is how many a model uses on the CPU; 0 is one for each core that may be used.
+    ``threads`` is how many a model uses on the CPU; 0 means one for each available core.
     """
     if threads and not (folder / ONNX_FILE).is_file():
         import torch
 
         torch.set_num_threads(threads)
     if (folder / ENSEMBLE_FILE).is_file():
-        # Scoring comes along with it, which serving one model does without.
+        # This imports scoring, which serving a single model does not need.
         from yoyak.ensemble.summarizer import load_ensemble
 
         return load_ensemble(folder, device)

@@ -30,8 +30,15 @@ from mlflow.protos.databricks_pb2 import (
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from yoyak.errors import UserError
-from yoyak.serving.batching import Answer, Batcher, BusyError, FailedError, LateError, LostError
-from yoyak.serving.requests import COLUMN, dialogues, generation
+from yoyak.serving.batching import (
+    Answer,
+    Batcher,
+    DialogueFailedError,
+    QueueFullError,
+    QueueTimeoutError,
+    WorkerDiedError,
+)
+from yoyak.serving.requests import COLUMN, check_dialogues, request_generation
 from yoyak.serving.settings import load_serving
 
 if TYPE_CHECKING:
@@ -39,17 +46,21 @@ if TYPE_CHECKING:
 
 SERVER = "mlflow.pyfunc.scoring_server.app"
 """MLflow's server, whose module loads the model."""
-SPARE = 16
-"""Threads of the server beyond those of requests that are answered or wait: they tell others that the queue is full."""
-CODES = {BusyError: RESOURCE_EXHAUSTED, LateError: DEADLINE_EXCEEDED, LostError: TEMPORARILY_UNAVAILABLE}
-"""429, 504 and 503 in HTTP; whatever else a person can put right is a 400."""
+SPARE_THREADS = 16
+"""Threads of the server beyond those of requests that are answered or wait: they answer that the queue is full."""
+ERROR_CODES = {
+    QueueFullError: RESOURCE_EXHAUSTED,
+    QueueTimeoutError: DEADLINE_EXCEEDED,
+    WorkerDiedError: TEMPORARILY_UNAVAILABLE,
+}
+"""429, 504 and 503 in HTTP; any other UserError is a 400."""
 
 
 class DialogueSummarizer(PythonModel):
-    """Answers requests with a summary for each dialogue; those that come at the same time share batches."""
+    """Answers requests with a summary for each dialogue; simultaneous requests share batches."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the folder that the model carries."""
+        """Load the model's folder."""
         from yoyak.serving.loading import load_summarizer
 
         folder = Path(context.artifacts["model"])
@@ -60,30 +71,30 @@ class DialogueSummarizer(PythonModel):
             self.size = self.limits.batch_size
         served = SERVER in sys.modules
         if not served:
-            # A program's own table is as large as it likes.
+            # A table that a program passes in may be of any size.
             self.limits = self.limits.model_copy(update={"max_rows": sys.maxsize})
         self.batcher = Batcher(
             self.write,
-            size=self.size,
+            batch_size=self.size,
             max_wait=self.limits.max_wait_ms / 1000,
-            room=self.limits.queue_size,
-            patience=MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT.get() if served else None,
+            capacity=self.limits.queue_size,
+            timeout=MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT.get() if served else None,
         )
-        self.threads = self.limits.queue_size + self.size + SPARE if served else 0
+        self.threads = self.limits.queue_size + self.size + SPARE_THREADS if served else 0
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Return ``summary`` and ``truncated`` for each row's ``dialogue``; errors are one sentence each."""
+        """Return ``summary`` and ``truncated`` for each row's ``dialogue``; an error is one sentence."""
         if self.threads:
             threads, self.threads = self.threads, 0
-            _take_threads(threads)
+            _set_thread_count(threads)
         try:
-            texts = dialogues(list(model_input[COLUMN]), self.limits)
-            settings = generation(self.summarizer.generation, params or {}, self.summarizer.new_token_limit)
+            texts = check_dialogues(list(model_input[COLUMN]), self.limits)
+            settings = request_generation(self.summarizer.generation, params or {}, self.summarizer.new_token_limit)
             answers = self.batcher.ask(texts, settings.model_copy(update={"batch_size": self.size}))
         except UserError as error:
-            raise MlflowException(str(error), _code(error)) from error
+            raise MlflowException(str(error), _error_code(error)) from error
         return pd.DataFrame(answers, columns=list(Answer._fields))
 
     def write(self, texts: list[str], settings: Generation) -> list[Answer]:
@@ -92,23 +103,24 @@ class DialogueSummarizer(PythonModel):
         return [Answer(text, cut) for text, cut in zip(summaries.texts, summaries.cut, strict=True)]
 
 
-def _code(error: UserError) -> int:
+def _error_code(error: UserError) -> int:
     """Return MLflow's code for an error, which becomes its status in HTTP."""
-    if isinstance(error, FailedError) and not isinstance(error.__cause__, UserError):
+    if isinstance(error, DialogueFailedError) and not isinstance(error.__cause__, UserError):
         return int(INTERNAL_ERROR)
-    return int(CODES.get(type(error), INVALID_PARAMETER_VALUE))
+    return int(ERROR_CODES.get(type(error), INVALID_PARAMETER_VALUE))
 
 
-def _take_threads(count: int) -> None:
-    """Let the server have so many requests at work, one in each thread.
+def _set_thread_count(count: int) -> None:
+    """Let the server process that many requests at once, one in each thread.
 
-    MLflow's server takes threads from asyncio's own pool, which has four more than there are cores: they would never
-    fill a batch. The model is loaded before the server's event loop begins and called outside of it, and no one hands
-    it over: it is looked for.
+    MLflow's server uses asyncio's default pool, which has four threads more than there are cores: they would never fill
+    a batch. The model is loaded before the server's event loop starts, and called outside of it, so the loop has to be
+    searched for.
     """
-    for found in gc.get_objects():
-        if issubclass(type(found), asyncio.AbstractEventLoop) and found.is_running():
-            found.call_soon_threadsafe(found.set_default_executor, ThreadPoolExecutor(count, "yoyak-request"))
+    for candidate in gc.get_objects():
+        if issubclass(type(candidate), asyncio.AbstractEventLoop) and candidate.is_running():
+            pool = ThreadPoolExecutor(count, "yoyak-request")
+            candidate.call_soon_threadsafe(candidate.set_default_executor, pool)
 
 
 mlflow.models.set_model(DialogueSummarizer())

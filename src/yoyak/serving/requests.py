@@ -1,4 +1,4 @@
-"""What a request may hold: dialogues as text, and how to write their summaries. Wrong ones are told why."""
+"""Checking requests: their dialogues, and the generation settings that they may change."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ PARAMS = (
 )
 """The values of `Generation` that a request may set, under ``params``."""
 LIMITS: dict[str, float] = {"num_beams": 32, "max_new_tokens": 1024, "length_penalty": 10, "repetition_penalty": 10}
-"""What a value's size may be: a single request must not hold the server for minutes."""
+"""The maximum of a value: a single request must not occupy the server for minutes."""
 
 _EXAMPLE = '{"inputs": ["#Person1#: …"]}'
 _NULLS = {"None", "nan", "True", "False"}
-"""What MLflow makes of JSON's null, true and false in a list of texts."""
+"""What MLflow turns JSON's null, NaN, true and false into in a list of texts."""
 
 
-def dialogues(values: Sequence[object], limits: Serving) -> list[str]:
+def check_dialogues(values: Sequence[object], limits: Serving) -> list[str]:
     """Return a request's dialogues, once each is known to be text.
 
-    Raises UserError where there is none or too many, or one is empty, too long or no text. MLflow turns the numbers of
-    a list into text before they get here, so a dialogue without a single letter is taken for one.
+    Raises UserError where there are none or too many, or one is empty, too long or not text. MLflow turns numbers in a
+    list into text before they get here, so a dialogue without a single letter is taken for a number.
     """
     if not values:
-        raise UserError(f"The request holds no dialogue: send at least one, as in {_EXAMPLE}.")
+        raise UserError(f"The request has no dialogue: send at least one, as in {_EXAMPLE}.")
     if len(values) > limits.max_rows:
         raise UserError(
-            f"The request holds {len(values)} dialogues, but at most {limits.max_rows} are allowed: send them in parts."
+            f"The request has {len(values)} dialogues, but at most {limits.max_rows} are allowed: send them in parts."
         )
     texts = []
     for number, value in enumerate(values, start=1):
         where = f"Dialogue {number} of {len(values)}"
         if not isinstance(value, str) or value in _NULLS:
-            raise UserError(f"{where} is no text but {value!r}: send each dialogue as one string, as in {_EXAMPLE}.")
+            raise UserError(f"{where} is not text but {value!r}: send each dialogue as one string, as in {_EXAMPLE}.")
         if not value.strip():
             raise UserError(f"{where} is empty: send its turns, one per line, as in {_EXAMPLE}.")
         if len(value) > limits.max_chars:
@@ -59,19 +59,21 @@ def dialogues(values: Sequence[object], limits: Serving) -> list[str]:
     return texts
 
 
-def generation(default: Generation, params: Mapping[str, Any], room: int | None = None) -> Generation:
-    """Return how to write for one request: the model's own way with the request's params, one summary each.
+def request_generation(
+    default: Generation, params: Mapping[str, Any], new_token_limit: int | None = None
+) -> Generation:
+    """Return the generation settings of one request: the model's own with the request's params, and one summary each.
 
-    ``room`` is how many tokens the model has positions for, where that is bounded. Raises UserError for a value out
-    of its bounds.
+    ``new_token_limit`` is how many tokens the model has positions for, if that is bounded. Raises UserError for a value
+    that is out of bounds.
     """
-    limits = {**LIMITS, "max_new_tokens": min(room or LIMITS["max_new_tokens"], LIMITS["max_new_tokens"])}
-    wanted = {name: value for name, value in params.items() if name in PARAMS and value is not None}
+    limits = {**LIMITS, "max_new_tokens": min(new_token_limit or LIMITS["max_new_tokens"], LIMITS["max_new_tokens"])}
+    requested = {name: value for name, value in params.items() if name in PARAMS and value is not None}
     for name, limit in limits.items():
-        if not abs(wanted.get(name, 0)) <= max(limit, getattr(default, name)):
-            raise UserError(f"params.{name} is {wanted[name]}, but at most {limit} is allowed.")
+        if not abs(requested.get(name, 0)) <= max(limit, getattr(default, name)):
+            raise UserError(f"params.{name} is {requested[name]}, but at most {limit} is allowed.")
     try:
-        settings = Generation.model_validate({**default.model_dump(), **wanted, "num_return_sequences": 1})
+        settings = Generation.model_validate({**default.model_dump(), **requested, "num_return_sequences": 1})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = str(first["loc"][0]) if first["loc"] else "generation"
