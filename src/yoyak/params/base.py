@@ -1,4 +1,4 @@
-"""What the sections of params.yaml are made of."""
+"""Types that several sections of params.yaml share."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
 class Section(BaseModel):
-    """A part of params.yaml: immutable, and closed to keys that it does not know."""
+    """A part of params.yaml: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())

@@ -14,7 +14,7 @@ class Member(Section):
 
     family: Literal["seq2seq", "causal"]
     checkpoint: str | None = None
-    """A name of the catalog, a name on the Hugging Face Hub, or a folder below pretrained/; null builds from ``config``."""
+    """A name of the catalog or on the Hugging Face Hub, or a folder below pretrained/; null builds from ``config``."""
     revision: str | None = None
     """Commit, tag or branch of a checkpoint on the Hub."""
     config: dict[str, Any] = {}

@@ -61,7 +61,7 @@ def keys_below(schema: type[BaseModel], path: Sequence[str]) -> list[str]:
 
 
 def _below(kind: Any, part: str) -> Any:
-    """Return the type of a key's value; of a free mapping, that of all its values."""
+    """Return the type of a key's value; in a free mapping all values have the same type."""
     if isinstance(kind, type):
         field = getattr(kind, "model_fields", {}).get(part)
         return field.annotation if field else None
@@ -69,10 +69,10 @@ def _below(kind: Any, part: str) -> Any:
 
 
 def _models(kind: Any) -> list[Any]:
-    """Return the schemas, and mappings of schemas, that a type is made of."""
+    """Return the schemas, and the mappings of schemas, among the parts of a type."""
     if (isinstance(kind, type) and issubclass(kind, BaseModel)) or get_origin(kind) is dict:
         return [kind]
-    return [found for inner in get_args(kind) for found in _models(inner)]
+    return [model for inner in get_args(kind) for model in _models(inner)]
 
 
 def _override(
@@ -87,7 +87,7 @@ def _override(
     path: list[str] = []
     for name in names:
         if not isinstance(node, dict):
-            raise UserError(f"{variable}: {'.'.join(path)} is a value, it has no keys below it.")
+            raise UserError(f"{variable}: {'.'.join(path)} is a value and has no keys below it.")
         known = {*(key for key in node if isinstance(key, str)), *keys_below(schema, path)}
         match = next((key for key in known if key.casefold() == name.casefold()), None)
         if match is None:

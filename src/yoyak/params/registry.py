@@ -10,7 +10,7 @@ from yoyak.params.base import Name, Section
 
 
 class Registry(Section):
-    """The names in the MLflow Model Registry and what a challenger must show."""
+    """The names in the MLflow Model Registry and when a challenger becomes champion."""
 
     name: Name = "yoyak"
     """Registered model of the best member; each member's own is ``<name>-<member>``."""

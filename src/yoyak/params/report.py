@@ -10,7 +10,7 @@ from yoyak.params.base import Section
 
 
 class Report(Section):
-    """What the report shows."""
+    """What is in the report."""
 
     dialogues: Annotated[int, Field(ge=0)] = 20
     """Test dialogues shown with every member's summary."""

@@ -16,7 +16,7 @@ from yoyak.params.report import Report
 from yoyak.params.scoring import Scoring
 
 RESERVED = ("first", "last", "longest", "longest3", "lead3", "oracle", "best_baseline")
-"""Names that the evaluation has for its baselines."""
+"""Names that the evaluation uses for its baselines."""
 
 
 class Params(Section):
@@ -42,7 +42,7 @@ class Params(Section):
             raise ValueError("members is empty: name at least one")
         for name, member in self.members.items():
             if name in RESERVED:
-                raise ValueError(f"members.{name}: the evaluation has that name for a baseline, choose another")
+                raise ValueError(f"members.{name}: the evaluation uses that name for a baseline: choose another")
             if member.tokenizer is not None and member.tokenizer not in self.tokenizers:
                 hint = nearest(member.tokenizer, self.tokenizers)
                 raise ValueError(f"members.{name}.tokenizer: no tokenizer is named '{member.tokenizer}'{hint}")
@@ -52,12 +52,12 @@ class Params(Section):
     def _ensembles_fit(self) -> Params:
         for name, strategy in self.ensemble.every.items():
             if name in RESERVED or name in self.members:
-                raise ValueError(f"ensemble: '{name}' is the name of a member or a baseline, choose another")
+                raise ValueError(f"ensemble: '{name}' is the name of a member or a baseline: choose another")
             weights = getattr(strategy, "weights", None)
             for member in (*(strategy.members or ()), *(weights if isinstance(weights, dict) else ())):
                 if member not in self.members:
                     hint = nearest(member, self.members)
-                    raise ValueError(f"ensemble: {name} names '{member}', which is no member{hint}")
+                    raise ValueError(f"ensemble: {name} names '{member}', and there is no such member{hint}")
         wanted = self.registry.ensemble
         if wanted is not None and wanted not in self.ensemble.every:
             raise ValueError(f"registry.ensemble: there is no '{wanted}'{nearest(wanted, self.ensemble.every)}")

@@ -21,7 +21,7 @@ def run(member: MemberName) -> None:
     from yoyak.tracking import lineage
 
     name = settings.checkpoint
-    folder = Path(name) if name and Path(name).is_dir() else None
+    folder = Path(name) if name and Path(name, "config.json").is_file() else None
     if folder is not None and not folder.resolve().is_relative_to(project.PRETRAINED.resolve()):
         raise UserError(
             f"members.{member}.checkpoint is the folder '{name}', and DVC would not notice when it changes: "
