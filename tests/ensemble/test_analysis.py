@@ -236,7 +236,7 @@ def test_members_that_write_the_same_agree_even_where_they_write_nothing() -> No
     assert (here.headroom, here.strategies["vote"].captured) == (0, None)
 
 
-def test_one_member_is_passed_through_and_said_so() -> None:
+def test_one_member_is_passed_through_and_marked() -> None:
     analysis, _ = run({"a": pool(2, 1)}, {"mbr": chosen(pool(2), "a")}, {"mbr": Mbr(type="mbr")})
     assert analysis.strategies == {"mbr": StrategyInfo(type="mbr", members=("a",), pass_through=True)}
     assert "nothing is combined" in analysis.conclusion
@@ -245,7 +245,7 @@ def test_one_member_is_passed_through_and_said_so() -> None:
     assert here.headroom > 0
 
 
-def test_without_ensembles_it_says_so_and_still_what_would_be_possible() -> None:
+def test_without_ensembles_there_is_still_the_oracle() -> None:
     analysis, _ = run({"a": pool(2, 1), "b": pool(3)}, {}, {})
     assert (analysis.strategies, analysis.best_ensemble) == ({}, None)
     assert "no ensemble" in analysis.conclusion

@@ -67,9 +67,9 @@ TREE: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders prepared/ and models/, as the stages before leave them."""
-    folder = tmp_path_factory.mktemp("made")
+    folder = tmp_path_factory.mktemp("models")
     rows = [
         Dialogue(fname=f"s{number}", dialogue=row.dialogue[:80], summaries=(row.summaries[0][:30],))
         for number, row in enumerate(generate(18, 1, split="train"))
@@ -94,10 +94,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def place(made: Path, project: Path, store: Any) -> Path:
+def blend_project(prepared_models: Path, project: Path, store: Any) -> Path:
     """A project with a store that reads those folders."""
     for name in ("prepared", "models"):
-        (project / name).symlink_to(made / name)
+        (project / name).symlink_to(prepared_models / name)
     write(TREE)
     return project
 
@@ -128,7 +128,7 @@ def written(name: str, split: str) -> list[list[str]]:
     return [[one.text for one in candidates] for candidates in found.values()]
 
 
-@pytest.mark.usefixtures("place")
+@pytest.mark.usefixtures("blend_project")
 def test_soft_writes_what_the_members_write_together(store: Any) -> None:
     blend.run("soft")
     assert {path.name for path in Path("ensembles/soft").iterdir()} == {"dev.jsonl", "test.jsonl", "info.json"}
@@ -156,8 +156,8 @@ def test_soft_writes_what_the_members_write_together(store: Any) -> None:
     assert logged == {f"ensembles/soft/{name}" for name in ("dev.jsonl", "test.jsonl", "info.json")}
 
 
-@pytest.mark.usefixtures("place")
-def test_weights_are_given_or_found_on_dev() -> None:
+@pytest.mark.usefixtures("blend_project")
+def test_weights_are_given_or_by_dev_score() -> None:
     blend.run("given")
     assert info("given")["weights"] == {"bart": 0.75, "gpt2": 0.25}
     assert written("given", "test") == texts(SoftSummarizer([member("bart"), member("gpt2")], [0.75, 0.25]), "test")
@@ -183,8 +183,8 @@ def test_weights_are_given_or_found_on_dev() -> None:
     assert info("dev")["cross_fitted"] is True
 
 
-@pytest.mark.usefixtures("place")
-def test_fitted_weights_write_dev_without_having_seen_it() -> None:
+@pytest.mark.usefixtures("blend_project")
+def test_dev_is_written_with_weights_fitted_to_other_dialogues() -> None:
     blend.run("fit")
     used = {name: member(name) for name in ("gpt2", "bart")}
     dev = read_jsonl(Path("prepared/eval/dev.jsonl"))
@@ -199,7 +199,7 @@ def test_fitted_weights_write_dev_without_having_seen_it() -> None:
     assert written("fit", "dev") == [expected[place] for place in range(len(dev))]
 
 
-@pytest.mark.usefixtures("place")
+@pytest.mark.usefixtures("blend_project")
 def test_a_soup_is_a_model_of_its_own() -> None:
     blend.run("uniform")
     soup = TorchSummarizer.load("ensembles/uniform/model")
@@ -213,8 +213,8 @@ def test_a_soup_is_a_model_of_its_own() -> None:
     assert (info("uniform")["pass_through"], info("uniform")["cross_fitted"]) == (False, False)
 
 
-@pytest.mark.usefixtures("place")
-def test_the_greedy_soup_says_what_it_took_and_why(store: Any) -> None:
+@pytest.mark.usefixtures("blend_project")
+def test_the_greedy_soup_reports_its_steps(store: Any) -> None:
     blend.run("soup")
     about = info("soup")
     dev, p = read_jsonl(Path("prepared/eval/dev.jsonl")), params.load(params.Params)
@@ -247,9 +247,9 @@ def test_the_greedy_soup_says_what_it_took_and_why(store: Any) -> None:
     assert "ensembles/soup/model" not in {file.path for file in store.list_artifacts(run.info.run_id, "ensembles/soup")}
 
 
-@pytest.mark.usefixtures("place")
+@pytest.mark.usefixtures("blend_project")
 @pytest.mark.parametrize(("name", "only"), [("softone", "gpt2"), ("soupone", "bart")])
-def test_one_member_is_passed_through_where_that_is_wanted(name: str, only: str) -> None:
+def test_one_member_is_passed_through_if_params_allow_it(name: str, only: str) -> None:
     with pytest.raises(UserError, match=rf"{name} has 1 member \({only}\)"):
         blend.run(name)
     assert not Path("ensembles", name).exists()
@@ -261,25 +261,25 @@ def test_one_member_is_passed_through_where_that_is_wanted(name: str, only: str)
         assert written(name, split) == texts(member(only), split)
 
 
-@pytest.mark.usefixtures("place")
+@pytest.mark.usefixtures("blend_project")
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "words"),
     [
         ("foreign", "bart and other"),
         ("foreignsoup", "bart and other"),
         ("mixed", "bart and gpt2"),
     ],
 )
-def test_members_that_do_not_fit_are_named(name: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_incompatible_members_are_named(name: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["blend", name]) == 1
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert line.startswith("yoyak blend: ")
-    assert said in line
+    assert words in line
     assert not Path("ensembles", name).exists()
 
 
-@pytest.mark.usefixtures("place")
-def test_what_is_wrong_elsewhere_is_said(made: Path) -> None:
+@pytest.mark.usefixtures("blend_project")
+def test_other_problems_are_reported(prepared_models: Path) -> None:
     with pytest.raises(UserError, match="did you mean 'soup'"):
         blend.run("suop")
     write({**TREE, "generation": {"max_new_tokens": 90}})
@@ -289,11 +289,11 @@ def test_what_is_wrong_elsewhere_is_said(made: Path) -> None:
     Path("prepared").unlink()
     splits = Path("prepared/eval")
     splits.mkdir(parents=True)
-    (splits / "test.jsonl").symlink_to(made / splits / "test.jsonl")
+    (splits / "test.jsonl").symlink_to(prepared_models / splits / "test.jsonl")
     with pytest.raises(UserError, match="dev split"):
         blend.run("soft")
     Path("models").unlink()
-    (splits / "dev.jsonl").symlink_to(made / splits / "dev.jsonl")
+    (splits / "dev.jsonl").symlink_to(prepared_models / splits / "dev.jsonl")
     with pytest.raises((UserError, FileNotFoundError)):
         blend.run("soft")
 

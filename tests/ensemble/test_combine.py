@@ -1,4 +1,4 @@
-"""Strategies made ready on dev: whatever the processes the result is one, and what is saved is what is loaded."""
+"""Combiners: batches and processes do not change the result, and a saved combiner is loaded as it was."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_one_member_passes_through(strategy: Strategy, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=NAMES)
-def test_what_is_saved_is_loaded_and_combines_the_same(strategy: Strategy, tmp_path: Path) -> None:
+def test_a_saved_combiner_combines_the_same(strategy: Strategy, tmp_path: Path) -> None:
     combiner = ready(strategy)
     save(combiner, tmp_path)
     again = load(tmp_path)
@@ -133,7 +133,7 @@ GOOD = {"strategy": {"type": "vote"}, "granularity": "eojeol", "weights": {"a": 
         json.dumps({"strategy": {"type": "vote"}, "weights": {"a": 1}}),
     ],
 )
-def test_a_damaged_file_is_a_sentence(tmp_path: Path, text: str) -> None:
+def test_a_damaged_file_is_an_error(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(json.dumps(GOOD))
     assert load(tmp_path).weights == {"a": 0.5, "b": 0.5}
     (tmp_path / FILE).write_text(text)
@@ -141,12 +141,12 @@ def test_a_damaged_file_is_a_sentence(tmp_path: Path, text: str) -> None:
         load(tmp_path)
 
 
-def test_a_file_that_is_missing_is_a_sentence(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"combiner\.json"):
         load(tmp_path)
 
 
-def test_members_that_are_not_named_have_no_say() -> None:
+def test_only_named_members_take_part() -> None:
     rows, references = dev(24)
     for strategy in STRATEGIES[:5]:
         some = fit(strategy, ["fair", "bad"], rows, references, granularity="eojeol", seed=20)

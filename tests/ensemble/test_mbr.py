@@ -119,7 +119,7 @@ def test_a_limit_keeps_the_best_candidates() -> None:
     assert mbr([row(**texts)], equal(texts), "eojeol", Mbr(type="mbr", candidates=9))[0].text == "라 마"
 
 
-def test_one_candidate_and_none_that_says_anything() -> None:
+def test_one_candidate_and_only_empty_ones() -> None:
     one = mbr([row(a="가 나")], {"a": 1.0}, "eojeol", ROUGE)[0]
     assert (one.text, one.score, one.member, one.rank) == ("가 나", 1.0, "a", 0)
     assert mbr([row(a=["", ""], b="")], equal("ab"), "eojeol", ROUGE)[0].text == ""

@@ -44,7 +44,7 @@ def change_line(path: Path, number: int, line: str | None) -> None:
     path.write_text("".join(f"{each}\n" for each in lines), encoding="utf-8")
 
 
-def test_rows_come_in_the_order_of_the_dialogues_with_everybodys_candidates(files: dict[str, Path]) -> None:
+def test_rows_are_in_the_order_of_the_dialogues_with_all_candidates(files: dict[str, Path]) -> None:
     rows = read(files)
     assert [one.fname for one in rows] == NAMES
     for one in rows:
@@ -66,7 +66,7 @@ def test_any_order_of_lines_gives_the_same_rows(tmp_path_factory, one: list[int]
 
 
 @pytest.mark.parametrize("line", [0, 1, 3])
-def test_a_row_that_a_member_lacks_is_named_with_the_member(files: dict[str, Path], line: int) -> None:
+def test_a_missing_row_is_named_with_the_member(files: dict[str, Path], line: int) -> None:
     change_line(files["a"], line, None)
     with pytest.raises(UserError, match=rf"a\.jsonl.*'a'.*'{NAMES[line]}'"):
         read(files)
@@ -78,7 +78,7 @@ def test_an_empty_file_lacks_the_first_row(files: dict[str, Path]) -> None:
         read(files)
 
 
-def test_a_file_that_is_missing_is_named(files: dict[str, Path]) -> None:
+def test_a_missing_file_is_named(files: dict[str, Path]) -> None:
     files["b"].unlink()
     with pytest.raises(UserError, match=r"'b'.*b\.jsonl"):
         read(files)
@@ -111,21 +111,21 @@ def test_no_candidate_at_all_is_an_error_and_an_empty_text_is_none(files: dict[s
     ],
 )
 @pytest.mark.parametrize("member", ["a", "b"])
-def test_a_damaged_line_is_a_sentence(files: dict[str, Path], member: str, line: str) -> None:
+def test_a_damaged_line_is_an_error(files: dict[str, Path], member: str, line: str) -> None:
     # d2 is the second line of a, and the last of b.
     change_line(files[member], 1 if member == "a" else 4, line)
     with pytest.raises(UserError, match=rf"{member}\.jsonl.*damaged"):
         read(files)
 
 
-def test_bytes_that_are_no_text_are_a_sentence(files: dict[str, Path]) -> None:
+def test_bytes_that_are_not_utf8_are_an_error(files: dict[str, Path]) -> None:
     files["a"].write_bytes(b'{"fname": "\xff\xfe"}\n')
     with pytest.raises(UserError, match="damaged"):
         read(files)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_scores_that_are_no_numbers_count_as_the_members_lowest(tmp_path: Path, bad: float) -> None:
+def test_scores_that_are_not_finite_become_the_members_lowest(tmp_path: Path, bad: float) -> None:
     write_jsonl(tmp_path / "d.jsonl", [Dialogue(fname="d", dialogue="네")])
     write_candidates(tmp_path / "a", [("d", [Candidate("x", bad), Candidate("y", -0.5), Candidate("z", -2.0)])])
     write_candidates(tmp_path / "b", [("d", [Candidate("x", bad), Candidate("y", bad)])])

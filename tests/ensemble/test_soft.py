@@ -139,7 +139,7 @@ class Watched(Averaged):
     ],
     ids="+".join,
 )
-def test_each_step_is_the_mean_of_all_computed_anew(
+def test_each_step_is_the_mean_of_all_members_without_caches(
     members: dict[str, TorchSummarizer], names: tuple[str, ...], beams: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(soft, "Averaged", Watched)
@@ -265,7 +265,7 @@ def test_the_mean_of_probabilities_by_hand() -> None:
     assert wide.tolist() == [[pytest.approx(1 / 3), pytest.approx(2 / 3), 0.0]]
 
 
-def test_parents_are_found_within_their_dialogue() -> None:
+def test_parents_are_in_the_same_dialogue() -> None:
     before = torch.tensor([[5, 6], [5, 7], [5, 6], [5, 8]])
     now = torch.tensor([[5, 7, 1], [5, 7, 2], [5, 8, 1], [5, 6, 3]])
     assert soft.find_parents(before, now, beams=2).tolist() == [1, 1, 3, 2]
@@ -273,13 +273,13 @@ def test_parents_are_found_within_their_dialogue() -> None:
         soft.find_parents(before, torch.tensor([[5, 8, 1], [5, 7, 2], [5, 8, 1], [5, 6, 3]]), beams=2)
 
 
-def test_cut_dialogues_are_counted(members: dict[str, TorchSummarizer]) -> None:
+def test_truncated_dialogues_are_counted(members: dict[str, TorchSummarizer]) -> None:
     both = SoftSummarizer([members["gpt24"], members["bart1"]], [0.5, 0.5])
     summaries = both.summarize(["#Person1#: 네. " * 30, "네"], generation=SEARCHES["greedy"])
     assert (summaries.truncated, summaries.cut) == (1, [True, False])
 
 
-def test_different_tokenizers_are_said(members: dict[str, TorchSummarizer]) -> None:
+def test_different_tokenizers_are_an_error(members: dict[str, TorchSummarizer]) -> None:
     other = train_tokenizer(DIALOGUES * 20, MASKS, Tokenizer(type="unigram", vocab_size=360))
     check_same_tokenizer({"a": members["bart1"], "b": members["gpt24"]}, "ensemble.models.soft")
     with pytest.raises(UserError, match="b and t5 have different tokenizers"):

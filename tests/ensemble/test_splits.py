@@ -1,4 +1,4 @@
-"""The stage on a small project: choices of every split, what they would be without each member, dev out of fold."""
+"""The stage on a small project: choices on every split, choices without each member, and cross-fitting on dev."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def rows(store, project: Path) -> dict[str, list[Row]]:
     return fill(project)
 
 
-def made(folder: Path, strategy: OfCandidates, members=MEMBERS, processes: int = 1) -> dict[str, dict[str, Choice]]:
+def combined(folder: Path, strategy: OfCandidates, members=MEMBERS, processes: int = 1) -> dict[str, dict[str, Choice]]:
     out = folder / "out"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
@@ -138,7 +138,7 @@ def test_the_stage_writes_every_split_a_combiner_and_a_run(name: str, rows, stor
         pytest.param("fitted", marks=pytest.mark.slow),
     ],
 )
-def test_without_a_member_is_what_the_others_make_by_themselves(name: str, rows, project: Path) -> None:
+def test_without_a_member_is_the_outcome_of_the_others(name: str, rows, project: Path) -> None:
     ensemble.run(name)
     dev = [one.summaries for one in read_jsonl(project / "prepared/eval/dev.jsonl")]
     strategy = params.load(params.Params).ensemble.strategies[name]
@@ -173,17 +173,17 @@ def test_dev_is_combined_by_rerankers_that_did_not_see_the_dialogue(rows, projec
 @pytest.mark.slow
 def test_the_order_of_lines_does_not_matter_and_neither_do_processes(tmp_path: Path, monkeypatch) -> None:
     fill(tmp_path)
-    first = made(tmp_path, Mbr(type="mbr"))
+    first = combined(tmp_path, Mbr(type="mbr"))
     for split in ("dev", "test"):
         path = tmp_path / f"predictions/good/{split}.jsonl"
         lines = path.read_text().splitlines(keepends=True)
         path.write_text("".join(np.random.default_rng(1).permutation(lines)))
-    assert made(tmp_path, Mbr(type="mbr")) == first
+    assert combined(tmp_path, Mbr(type="mbr")) == first
     monkeypatch.setattr(combining, "BATCH", 2)
-    assert made(tmp_path, Mbr(type="mbr"), processes=2) == first
+    assert combined(tmp_path, Mbr(type="mbr"), processes=2) == first
 
 
-def test_too_few_members_are_a_sentence_and_one_passes_through_where_that_is_asked_for(rows, project: Path) -> None:
+def test_too_few_members_are_an_error_and_one_passes_through_if_params_allow_it(rows, project: Path) -> None:
     write_params(project, min_members=2)
     with pytest.raises(UserError, match=r"single has 1 member \(fair\)"):
         ensemble.run("single")
@@ -208,7 +208,7 @@ def test_a_row_that_is_missing_for_one_member_leaves_the_old_ensemble(rows, stor
     assert sorted(run.info.status for run in runs) == ["FAILED", "FINISHED"]
 
 
-def test_what_is_missing_is_named(rows, project: Path) -> None:
+def test_missing_inputs_are_named(rows, project: Path) -> None:
     (project / "predictions/bad/test.jsonl").unlink()
     with pytest.raises(UserError, match="'bad'"):
         ensemble.run("vote")
@@ -240,7 +240,7 @@ def test_odd_predictions(strategy: OfCandidates, tmp_path: Path) -> None:
         write_members(tmp_path / "predictions", split, odd)
         for member, found in candidates.items():
             write_candidates(tmp_path / f"predictions/{member}/{split}.jsonl", [(str(n), found) for n in range(6)])
-    choices = made(tmp_path, strategy, members=("a", "b", "c"))
+    choices = combined(tmp_path, strategy, members=("a", "b", "c"))
     for split in ("dev", "test"):
         assert [choice.text for choice in choices[split].values()] == ["가 나"] * 6
         assert {choice.without["a"] for choice in choices[split].values()} <= {"가 나", "가 다"}
@@ -269,14 +269,14 @@ def test_fifty_members_keep_few_files_open(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (512, limits[1]))
     try:
-        choices = made(tmp_path, Vote(type="vote"), members=tuple(texts))
+        choices = combined(tmp_path, Vote(type="vote"), members=tuple(texts))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert {choice.text for choice in choices["test"].values()} == {"가 나 다"}
     assert len(choices["test"]["0"].without) == 50
 
 
-def test_rows_of_the_project_are_those_that_were_written(tmp_path: Path) -> None:
+def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
     written = fill(tmp_path)
     files = {member: tmp_path / f"predictions/{member}/test.jsonl" for member in MEMBERS}
     assert list(read_rows(tmp_path / "prepared/eval/test.jsonl", files)) == written["test"]

@@ -1,4 +1,4 @@
-"""Stacking: features belong to a row, folds to a dialogue, and the reranker learns what is right."""
+"""Stacking: features depend on a row alone, folds on dialogues, and the reranker learns from references."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_features_of_a_row_depend_on_that_row_alone() -> None:
     assert np.isfinite(together.values).all()
 
 
-def test_what_the_features_say() -> None:
+def test_features_by_hand() -> None:
     candidates = {
         "x": [Candidate("지훈은 3시 30분에 회의실에서 만난다.", -0.1), Candidate("#Person3#은 5시에 만난다.", -0.5, 1)],
         "y": [Candidate("지훈은 3시 30분에 회의실에서 만난다.", -0.3)],
@@ -87,7 +87,7 @@ def test_predictions_are_scikit_learns_ridge_on_scores_minus_their_dialogues_mea
     assert found.mean() == pytest.approx(0, abs=1e-9)
 
 
-def test_a_part_has_the_candidates_of_its_rows_numbered_anew() -> None:
+def test_a_part_has_the_renumbered_candidates_of_its_rows() -> None:
     rows = [row(str(number), x=[f"가{number}", f"나{number}"], y=f"다{number}") for number in range(4)]
     described = stack.describe(rows, ["x", "y"], "syllable")
     part, kept = stack.part(described, [3, 1])
@@ -225,7 +225,7 @@ def damage(change) -> str:
         "",
     ],
 )
-def test_a_damaged_coefficient_file_is_a_sentence(tmp_path: Path, text: str) -> None:
+def test_a_damaged_coefficient_file_is_an_error(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(damage(lambda value: None))
     assert isinstance(load(tmp_path).model, stack.Reranker)
     (tmp_path / FILE).write_text(text)
@@ -233,7 +233,7 @@ def test_a_damaged_coefficient_file_is_a_sentence(tmp_path: Path, text: str) -> 
         load(tmp_path)
 
 
-def test_ties_go_to_the_first_and_last_bits_are_no_gain() -> None:
+def test_ties_go_to_the_first_and_last_bits_do_not_count() -> None:
     one = row(x=["가", "나"], y="다")
     described = stack.describe([one], ["x", "y"], "syllable")
     flat = stack.Reranker(0.0, tuple([0.0] * described.values.shape[1]))
@@ -245,7 +245,7 @@ def test_ties_go_to_the_first_and_last_bits_are_no_gain() -> None:
     assert (outcome.text, outcome.member, outcome.rank, outcome.score) == ("다", "y", 0, 1.0)
 
 
-def test_scores_that_are_no_numbers_and_empty_texts_still_give_a_choice() -> None:
+def test_infinite_scores_and_empty_texts_still_give_a_choice() -> None:
     rows, references = misleading(20, seed=1)
     odd = make_row(
         Dialogue(fname="odd", dialogue="#Person1#: 네"),
@@ -260,7 +260,7 @@ def test_scores_that_are_no_numbers_and_empty_texts_still_give_a_choice() -> Non
     assert [outcome.text for outcome in nothing.outcomes] == [""] * 6
 
 
-def test_a_combiner_without_its_reranker_is_not_made_by_fit() -> None:
+def test_fit_returns_a_combiner_with_a_reranker() -> None:
     rows, references = misleading(10, seed=1)
     combiner = fit(STRATEGY, ["a", "d"], rows, references, granularity="eojeol", seed=20).combiner
     assert isinstance(combiner, Combiner)

@@ -96,7 +96,7 @@ def test_a_majority_wins_a_slot() -> None:
     assert majority([a, b, b], [0.6, 0.2, 0.2]) == (a, pytest.approx(0.6))
 
 
-def test_ties_go_to_the_first_text_and_last_bits_are_no_majority() -> None:
+def test_ties_go_to_the_first_text_and_last_bits_do_not_count() -> None:
     a, b = units("a")[0], units("b")[0]
     assert majority([a, b], [0.5, 0.5])[0] is a
     assert majority([None, b], [0.5, 0.5])[0] is None
@@ -177,7 +177,7 @@ def test_a_text_that_most_wrote_wins_in_any_order(
     assert vote([row(**members)], equal(members), "eojeol", positional=False)[0].text == " ".join(right)
 
 
-def test_a_member_that_wrote_nothing_has_no_vote() -> None:
+def test_a_member_that_wrote_nothing_does_not_vote() -> None:
     texts = {"a": "", "b": "내일 간다.", "c": " \n"}
     found = vote([row(**texts)], equal(texts), "morpheme", positional=False)[0]
     assert (found.text, found.score) == ("내일 간다.", 1.0)
@@ -190,7 +190,7 @@ def test_a_member_that_wrote_nothing_has_no_vote() -> None:
 
 
 @pytest.mark.parametrize("positional", [False, True])
-def test_what_all_wrote_is_the_answer_as_it_stands(positional: bool) -> None:
+def test_a_text_that_all_wrote_is_kept_as_it_is(positional: bool) -> None:
     text = "#Person1#은  회의를 😀 미룬다 ."
     found = vote([row(a=text, b=text, c=text)], equal("abc"), "morpheme", positional=positional)[0]
     assert (found.text, found.score) == (text, 1.0)

@@ -46,7 +46,7 @@ def test_wrong_weights_are_errors(weights: dict[str, float], words: str) -> None
         normalised(weights, ["a", "b"])
 
 
-def test_an_unknown_member_comes_with_the_nearest() -> None:
+def test_an_unknown_member_comes_with_a_suggestion() -> None:
     with pytest.raises(UserError, match="did you mean 'bart'"):
         normalised({"brat": 1, "t5": 1}, ["bart", "t5"])
 
@@ -79,7 +79,7 @@ def test_fitted_weights_mix_where_a_mix_is_best() -> None:
     assert found["a"] == pytest.approx(0.7, abs=0.05)
 
 
-def test_a_tie_takes_what_is_least_far_fetched() -> None:
+def test_ties_go_to_the_most_ordinary_weights() -> None:
     scores = {"a": 0.1, "b": 0.3}
     assert fitted(scores, lambda weights: 1.0, seed=20) == equal("ab")
     # A gain in the last bit is none.

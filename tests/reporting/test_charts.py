@@ -61,7 +61,7 @@ def test_texts_ask_for_fonts_with_hangul(drawn: dict[str, Chart]) -> None:
     ("topic", "shown"),
     [("a <b> & $x$ $", ">a &lt;b&gt; &amp; $x$ $ ("), ("가" * 40, ">" + "가" * 12 + "… (")],
 )
-def test_a_topic_is_shown_as_it_is_and_cut_where_it_is_long(make_project: Project, topic: str, shown: str) -> None:
+def test_topics_are_escaped_and_shortened(make_project: Project, topic: str, shown: str) -> None:
     root = make_project()
     csv = root / "evaluation/dialogues.csv"
     csv.write_text(csv.read_text(encoding="utf-8").replace(",도서관,", f",{topic},"), encoding="utf-8")

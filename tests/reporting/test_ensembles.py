@@ -43,7 +43,7 @@ def text(page: Page) -> str:
     return " ".join(" ".join(page.words).split())
 
 
-def test_the_section_has_conclusion_scores_gains_and_what_was_possible(root: Path, page: Page) -> None:
+def test_the_section_has_conclusion_scores_gains_and_the_oracle(root: Path, page: Page) -> None:
     found = analysis(root)
     words = text(page)
     assert " ".join(found["conclusion"].split()) in words
@@ -56,7 +56,7 @@ def test_the_section_has_conclusion_scores_gains_and_what_was_possible(root: Pat
     assert f"best candidate by references {found['splits']['test']['all']['oracle']['mean']:.3f}" in words
 
 
-def test_the_page_is_whole_and_the_markdown_has_the_same_figures(out: Path, page: Page) -> None:
+def test_the_page_is_well_formed_and_the_markdown_has_the_same_figures(out: Path, page: Page) -> None:
     assert not page.unbalanced and not page.open
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -91,7 +91,7 @@ def test_charts_say_what_they_show(root: Path) -> None:
     assert f"t5 {change.difference:+.3f}" in drawn["contributions"].description
 
 
-def test_without_ensembles_nothing_is_said_of_them(scored: Path, tmp_path: Path) -> None:
+def test_without_ensembles_there_is_no_section(scored: Path, tmp_path: Path) -> None:
     page = build(scored, tmp_path / "out")
     assert "nsemble" not in text(page).partition("Effective values")[0]
     assert not (tmp_path / "out/images/contributions.svg").exists()

@@ -16,7 +16,7 @@ JSON = st.recursive(
 
 
 @given(st.dictionaries(st.text(max_size=8), JSON, max_size=6))
-def test_any_report_becomes_whole_tables(report: dict[str, object]) -> None:
+def test_any_report_becomes_rectangular_tables(report: dict[str, object]) -> None:
     for table in (*tables_of(report), *cleaning_tables(report)):
         assert all(len(row) == len(table.columns) for row in table.rows)
         assert len(table.numeric) in (0, len(table.columns))

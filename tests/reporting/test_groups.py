@@ -69,7 +69,7 @@ def test_topics_are_sorted_by_the_best_member_and_single_ones_are_counted_only()
     assert found.hidden == 1
 
 
-def test_of_thousands_of_topics_the_most_frequent_are_shown() -> None:
+def test_only_the_most_frequent_topics_are_shown() -> None:
     topics = [f"t{number % 100}" for number in range(250)]
     found = make_groupings(table([5] * 250, topics), TEST, "combined", ["up"], "up", 0.95)[1]
     assert len(found.groups) == TOPICS

@@ -81,7 +81,7 @@ class SoftSummarizer:
         config = first.generation_config(settings)
         if not others:
             return first.generate(inputs[0], config, processors)
-        start = 1 if first.spec.family == "seq2seq" else max(map(len, inputs[0]))
+        start = 1 if first.model.config.is_encoder_decoder else max(map(len, inputs[0]))
         readers = [Reader(member, ids) for member, ids in zip(others, inputs[1:], strict=True)]
         average = Averaged(readers, self.weights, start=start, beams=settings.num_beams)
         constraints = _extract_constraints(config, start, first.model.device)
@@ -165,13 +165,13 @@ class Reader:
 
     def __init__(self, member: TorchSummarizer, inputs: list[list[int]]) -> None:
         self.model = member.model
-        self.seq2seq = member.spec.family == "seq2seq"
+        self.is_encoder_decoder = member.model.config.is_encoder_decoder
         self.tokens, self.mask = member.pad(inputs)
         self.arguments = inspect.signature(self.model.forward).parameters
         self.cache: Any = None
         self.encoded: Any = None
         """The encoder's output for the dialogues."""
-        if self.seq2seq:
+        if self.is_encoder_decoder:
             self.encoded = self.model.get_encoder()(input_ids=self.tokens, attention_mask=self.mask, return_dict=True)
             own = self.model.generation_config
             first = own.bos_token_id if own.decoder_start_token_id is None else own.decoder_start_token_id
@@ -182,7 +182,7 @@ class Reader:
         logits = self._forward(self.tokens, keep=1)[:, -1]
         self._reorder(rows)
         self.mask = self.mask[rows]
-        if self.seq2seq:
+        if self.is_encoder_decoder:
             self.encoded.last_hidden_state = self.encoded.last_hidden_state[rows]
         return logits[rows]
 
@@ -190,14 +190,14 @@ class Reader:
         """Return the logits after each of ``tokens`` [rows, tokens], which continue the rows ``parents``."""
         if parents is not None:
             self._reorder(parents)
-        if not self.seq2seq:
+        if not self.is_encoder_decoder:
             self.mask = torch.cat([self.mask, self.mask.new_ones(tokens.shape)], 1)
         return self._forward(tokens, keep=0)
 
     def _forward(self, tokens: torch.Tensor, keep: int) -> torch.Tensor:
         """Let the model read more tokens; it may leave out the logits of all but the last ``keep`` of them."""
         options: dict[str, Any] = {"attention_mask": self.mask, "past_key_values": self.cache, "use_cache": True}
-        if self.seq2seq:
+        if self.is_encoder_decoder:
             options |= {"encoder_outputs": self.encoded, "decoder_input_ids": tokens}
         else:
             options["input_ids"] = tokens
