@@ -41,6 +41,9 @@ PROBE_SECONDS = 4.0
 STORES = re.compile(r"(sqlite|https?|(postgresql|mysql|mssql)(\+\w+)?)://|databricks")
 """How a tracking URI begins; MLflow 3.13 dropped support for plain folders."""
 
+LIBRARIES = ("mlflow.", "sqlalchemy.", "alembic.", "sqlite3", "requests.", "urllib3.", "botocore.", "azure.", "google.")
+"""Whose exceptions mean that the store, or where it keeps its files, did not answer or refused."""
+
 _clients: dict[str, MlflowClient] = {}
 
 
@@ -143,7 +146,7 @@ def translate_mlflow_errors() -> Iterator[None]:
         uri = redact_credentials(tracking_uri())
         raise UserError(f"MLflow's store at {uri} needs the Python package '{error.name}': install it.") from error
     except Exception as error:
-        if not type(error).__module__.startswith(("mlflow.", "sqlalchemy.", "alembic.", "requests.", "sqlite3")):
+        if not type(error).__module__.startswith(LIBRARIES):
             raise
         raise UserError(_sentence(error, redact_credentials(tracking_uri()))) from error
 

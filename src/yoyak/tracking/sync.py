@@ -40,7 +40,7 @@ def sync_runs() -> list[SyncResult]:
         if problem is None:
             try:
                 sent = run.send(client)
-            except UserError as error:
+            except (UserError, OSError) as error:
                 problem = f"{error} To give up on it, delete {run.folder}."
         results.append(SyncResult(run_id=run.run_id, name=run.name, sent=sent, problem=problem))
     return results
