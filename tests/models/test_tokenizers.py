@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -61,9 +62,12 @@ def test_size_is_what_was_asked(tokenizer: PreTrainedTokenizerBase) -> None:
     assert len(tokenizer) <= 600
 
 
-def test_training_twice_gives_the_same_tokens() -> None:
-    one, two = (train_tokenizer(TEXTS, MASKS, Tokenizer(type="bpe", vocab_size=400)) for _ in range(2))
-    assert one.get_vocab() == two.get_vocab()
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_training_twice_gives_the_same_file(kind: Literal["bpe", "unigram"], tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        train_tokenizer(TEXTS, MASKS, Tokenizer(type=kind, vocab_size=400)).save_pretrained(tmp_path / name)
+    one, two = ((tmp_path / name / "tokenizer.json").read_bytes() for name in ("one", "two"))
+    assert one == two
 
 
 def with_spaces_of(style: str) -> PreTrainedTokenizerFast:

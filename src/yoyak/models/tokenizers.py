@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE, Unigram
-from tokenizers.trainers import BpeTrainer, UnigramTrainer
+from tokenizers.trainers import BpeTrainer
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from yoyak.errors import UserError, first_line
@@ -69,20 +70,45 @@ def _train_bpe(pieces: Iterable[str], size: int) -> Tokenizer:
     return backend
 
 
-def _train_unigram(pieces: Iterable[str], size: int) -> Tokenizer:
-    backend = Tokenizer(Unigram())
-    spaces = pre_tokenizers.Metaspace(prepend_scheme="never")
-    backend.pre_tokenizer = spaces
-    trainer = UnigramTrainer(vocab_size=size - BYTES, special_tokens=SPECIAL, unk_token=UNK, show_progress=False)
-    backend.train_from_iterator(pieces, trainer)
-    vocabulary = [(piece, score) for piece, score in json.loads(backend.to_str())["model"]["vocab"]]
-    floor = min(score for _, score in vocabulary) - 10.0
-    vocabulary += [(f"<0x{byte:02X}>", floor) for byte in range(BYTES)]
-    complete = Tokenizer(Unigram(vocabulary, unk_id=SPECIAL.index(UNK), byte_fallback=True))
-    complete.add_special_tokens(SPECIAL)
-    complete.pre_tokenizer = spaces
-    complete.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
-    return complete
+def _train_unigram(pieces: Sequence[str], size: int) -> Tokenizer:
+    # The trainer of `tokenizers` gives other scores every time; SentencePiece gives the same ones for the same texts.
+    import sentencepiece
+
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(pieces),
+        model_writer=model,
+        model_type="unigram",
+        vocab_size=size,
+        hard_vocab_limit=False,
+        character_coverage=1.0,
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        add_dummy_prefix=False,
+        split_by_unicode_script=False,
+        split_by_number=False,
+        max_sentence_length=max(len(piece.encode()) for piece in pieces) + 1,
+        num_threads=1,
+        pad_id=SPECIAL.index(PAD),
+        bos_id=SPECIAL.index(BOS),
+        eos_id=SPECIAL.index(EOS),
+        unk_id=SPECIAL.index(UNK),
+        pad_piece=PAD,
+        bos_piece=BOS,
+        eos_piece=EOS,
+        unk_piece=UNK,
+        minloglevel=2,
+    )
+    trained = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    scores = {trained.id_to_piece(index): trained.get_score(index) for index in range(len(trained))}
+    floor = min(scores.values()) - 10.0
+    vocabulary = [(piece, floor if trained.is_byte(index) else scores[piece]) for index, piece in enumerate(scores)]
+    backend = Tokenizer(Unigram(vocabulary, unk_id=SPECIAL.index(UNK), byte_fallback=True))
+    backend.add_special_tokens(SPECIAL)
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
+    backend.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    return backend
 
 
 def add_masks(tokenizer: PreTrainedTokenizerBase, masks: Sequence[str]) -> int:
