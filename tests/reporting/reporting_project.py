@@ -21,6 +21,7 @@ from yoyak.params.ensemble import Mbr, Soup, Strategy, Vote
 from yoyak.params.stages import ReportParams
 from yoyak.reporting.build import build_report
 from yoyak.scoring.evaluation import evaluate_systems, write_evaluation
+from yoyak.tracking.registered import Registered, RegisteredModel, write_registered
 
 PLACES = ("도서관", "병원", "식당", "은행")
 TIMES = ("두 시", "세 시", "네 시", "다섯 시")
@@ -164,22 +165,18 @@ def write_project(
     asked = {name: STRATEGIES[name] for name in strategies}
     analysis = analyse(splits, evaluation, asked, candidates, choices, scoring, 1)
     write_evaluation(evaluation, root / "evaluation", analysis)
-    registered = {
-        "registered": [
-            {
-                "name": f"yoyak-{name}",
-                "version": 2,
-                "aliases": [],
-                "run_id": f"{place:032x}",
-                "member": name,
-                "restored": False,
-            }
-            for place, name in enumerate(members)
-        ],
-        "decision": "Version 2 stays challenger.",
-        "tracking_uri": "postgresql://me:secret@db:5432/mlflow",
-    }
-    write_json(root / "registry/registered.json", registered)
+    registered = Registered(
+        registered=tuple(
+            RegisteredModel(
+                name=f"yoyak-{name}", version=2, aliases=(), run_id=f"{number:032x}", member=name, restored=False
+            )
+            for number, name in enumerate(members)
+        ),
+        decision="Version 2 stays challenger.",
+        tracking_uri="postgresql://me:secret@db:5432/mlflow",
+        fingerprint="0" * 32,
+    )
+    write_registered(registered, root)
     return root
 
 

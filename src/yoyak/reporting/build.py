@@ -25,6 +25,7 @@ from yoyak.reporting.view import ScoreKey, System, Training, View
 from yoyak.scoring.bootstrap import Interval
 from yoyak.scoring.ensembles import read_analysis
 from yoyak.scoring.results import ALL, EvaluationSummary, Part, SystemScore, read_evaluation
+from yoyak.tracking.registered import Registered, read_registered
 
 MAX_SERIES = 8
 """Models that the charts draw in colour; the tables have all."""
@@ -54,7 +55,7 @@ def read_view(root: Path, settings: ReportParams) -> View:
     members = list(settings.members)
     summary = read_evaluation(root / project.EVALUATION)
     prepared = read_json(root, project.PREPARE_REPORT.as_posix(), "prepare", optional=True)
-    registered = read_json(root, project.REGISTERED.as_posix(), "register", optional=True)
+    registered = read_registered(root) if (root / project.REGISTERED).is_file() else None
     parts = _order_parts(summary.parts)
     scores = {_key(score): score.interval for score in summary.scores}
     systems = _systems(summary, scores, parts[0], members)
@@ -198,7 +199,7 @@ def _lineage(
     members: Sequence[str],
     folders: Iterable[str],
     summary: EvaluationSummary,
-    registered: Mapping[str, Any],
+    registered: Registered | None,
 ) -> tuple[tuple[str, str], ...]:
     """Return what the page was made from: a digest of the inputs, and the MLflow run of the best member."""
     digest = hashlib.sha256()
@@ -208,9 +209,9 @@ def _lineage(
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
     lineage = [("inputs", f"sha256 {digest.hexdigest()[:12]}")]
-    for entry in registered.get("registered") or ():
-        if entry.get("member") == summary.best_member and entry.get("run_id"):
-            lineage.append(("run of the best member", str(entry["run_id"])))
+    for model in registered.registered if registered else ():
+        if model.member == summary.best_member and model.run_id:
+            lineage.append(("run of the best member", model.run_id))
             break
     return tuple(lineage)
 

@@ -13,6 +13,7 @@ from yoyak import project
 from yoyak.errors import UserError
 from yoyak.reporting.view import Registry, Table
 from yoyak.tracking.client import redact_credentials
+from yoyak.tracking.registered import Registered
 
 ROWS = 40
 """Rows shown of a table that `prepare` reported; the others are counted."""
@@ -170,24 +171,24 @@ def _text(value: Any) -> str:
     return ", ".join(parts[:ITEMS]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
-def registry_section(registered: Mapping[str, Any]) -> Registry:
+def registry_section(registered: Registered) -> Registry:
     """Return the registered versions as a table, the decision, and the address of MLflow without its password."""
     rows = [
         (
-            str(entry.get("name", "")),
-            str(entry.get("version", "")),
-            str(entry.get("member", "")),
-            ", ".join(entry.get("aliases") or ()) or "–",
-            str(entry.get("run_id", "")),
-            "yes" if entry.get("restored") else "no",
+            model.name,
+            str(model.version),
+            model.member,
+            ", ".join(model.aliases) or "–",
+            model.run_id,
+            "yes" if model.restored else "no",
         )
-        for entry in registered.get("registered") or ()
+        for model in registered.registered
     ]
     columns = ("model", "version", "member", "aliases", "run", "restored")
     return Registry(
         versions=Table(title="Registered versions", columns=columns, rows=tuple(rows)),
-        decision=str(registered.get("decision") or ""),
-        tracking_uri=redact_credentials(str(registered.get("tracking_uri") or "")),
+        decision=registered.decision,
+        tracking_uri=redact_credentials(registered.tracking_uri),
     )
 
 
