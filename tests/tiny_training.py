@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from yoyak.data.records import Dialogue
 from yoyak.data.samples import generate
-from yoyak.params import Member
+from yoyak.params import Member, parse_member
 from yoyak.training.progress import Logger
 from yoyak.training.results import TrainingResult
 from yoyak.training.trainer import CheckpointScoring, train_member
@@ -33,7 +33,7 @@ def member(kind: str, **values: object) -> Member:
         "family": family, "config": config, "tokenizer": "bpe", "learning_rate": 0.01, "batch_size": 8, "num_epochs": 2,
         "max_input_tokens": 256, "max_target_tokens": 32, "evaluations": 2, "evaluation_dialogues": 4,
     }  # fmt: skip
-    return Member(**{**settings, **values})
+    return parse_member({**settings, **values})
 
 
 def train(

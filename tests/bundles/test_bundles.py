@@ -24,14 +24,14 @@ from yoyak.bundles.resolve import resolve_model
 from yoyak.bundles.training_params import unflatten
 from yoyak.errors import UserError
 from yoyak.models.spec import load_spec
-from yoyak.params import Member
+from yoyak.params import parse_member
 from yoyak.registration.packaging import log_member
 from yoyak.registry import promotion
 from yoyak.tracking import runs
 from yoyak.tracking.stage_run import flatten
 from zips import refused, summaries, zipped
 
-MEMBER = Member.model_validate(
+MEMBER = parse_member(
     {
         "family": "seq2seq",
         "config": {"model_type": "bart", "d_model": 16},
@@ -77,7 +77,7 @@ def test_a_bundle_holds_the_model_and_what_is_known_of_it(store, trained, tiny_b
         assert file.read("model.safetensors") == (tiny_bart / "model.safetensors").read_bytes()
         params = YAML(typ="safe").load(file.read("config.yaml"))
         metadata = json.loads(file.read("metadata.json"))
-    assert Member.model_validate(params["members"]["bart"]) == MEMBER
+    assert parse_member(params["members"]["bart"]) == MEMBER
     assert params["seed"] == 20
     lineage = metadata.pop("lineage")
     assert metadata == {
@@ -272,7 +272,7 @@ def test_without_yoyak_json_the_spec_is_derived(parts, tmp_path, config, params,
 def test_without_any_hint_of_the_family_it_is_told_what_to_add(parts, tmp_path, cache):
     del parts["yoyak.json"]
     parts["config.json"] = b'{"architectures": ["BertModel"]}'
-    refused(zipped(tmp_path / "m.zip", parts), "add `family: seq2seq` or `family: causal` to its config.yaml", cache)
+    refused(zipped(tmp_path / "m.zip", parts), "add `family: seq2seq or causal` to its config.yaml", cache)
 
 
 def test_a_bundle_from_elsewhere_answers(parts, tmp_path):

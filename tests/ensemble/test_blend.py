@@ -26,10 +26,11 @@ from yoyak.ensemble.soup import average, choose_ingredients
 from yoyak.ensemble.splits import read_choices
 from yoyak.ensemble.weights import by_score
 from yoyak.errors import UserError
+from yoyak.models.families import family_of
 from yoyak.models.load import build_model
-from yoyak.models.spec import ModelSpec, save_spec
+from yoyak.models.spec import save_spec
 from yoyak.models.tokenizers import train_tokenizer
-from yoyak.params import Member, Tokenizer
+from yoyak.params import Tokenizer, parse_member
 from yoyak.stages import blend
 
 BART = {"model_type": "bart", "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2,
@@ -79,7 +80,7 @@ def prepared_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_jsonl(folder / "prepared/eval" / f"{split}.jsonl", part)
     texts = [text for row in rows for text in (row.dialogue, *row.summaries)]
     for number, (name, value) in enumerate(MEMBERS.items()):
-        member = Member.model_validate(value)
+        member = parse_member(value)
         tokenizer = train_tokenizer(texts, ["#Person1#"], Tokenizer(**TREE["tokenizers"][member.tokenizer]))
         torch.manual_seed(number)
         model = build_model(name, member, tokenizer)
@@ -89,7 +90,7 @@ def prepared_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     parameter.normal_(std=0.4)
         model.save_pretrained(folder / "models" / name)
         tokenizer.save_pretrained(folder / "models" / name)
-        save_spec(folder / "models" / name, ModelSpec.of(name, member))
+        save_spec(folder / "models" / name, family_of(member).make_spec(name, member))
     return folder
 
 

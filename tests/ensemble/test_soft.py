@@ -18,11 +18,11 @@ from yoyak.ensemble.compatibility import check_same_tokenizer
 from yoyak.ensemble.soft import Averaged, SoftSummarizer
 from yoyak.ensemble.soft_weights import fit_weights, most_likely, reference_probabilities
 from yoyak.errors import UserError
+from yoyak.models.families import family_of
 from yoyak.models.load import build_model
-from yoyak.models.spec import ModelSpec
-from yoyak.models.text import encode_inputs, encode_targets
+from yoyak.models.text import encode_targets
 from yoyak.models.tokenizers import train_tokenizer
-from yoyak.params import Generation, Member, Tokenizer
+from yoyak.params import Generation, Tokenizer, parse_member
 
 MASKS = ["#Person1#", "#Person2#"]
 DIALOGUES = [
@@ -68,15 +68,17 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 def make(kind: str, seed: int, tokenizer: PreTrainedTokenizerFast, end: float = 2.0) -> TorchSummarizer:
     """A model of random weights that writes now this, now that, and ends now and then."""
-    member = Member(
-        family="causal" if kind in ("gpt2", "llama") else "seq2seq",
-        # A model whose embeddings are its output layer too says the same token again and again before it is trained.
-        config={"model_type": kind, "tie_word_embeddings": False, **SIZES[kind]},
-        tokenizer="bpe",
-        learning_rate=0.1,
-        prefix="요약: " if kind == "t5" else "",
-        max_input_tokens=40 + seed,
-        max_target_tokens=16,
+    member = parse_member(
+        {
+            "family": "causal" if kind in ("gpt2", "llama") else "seq2seq",
+            # An untrained model whose embeddings are its output layer too repeats one token for ever.
+            "config": {"model_type": kind, "tie_word_embeddings": False, **SIZES[kind]},
+            "tokenizer": "bpe",
+            "learning_rate": 0.1,
+            "prefix": "요약: " if kind == "t5" else "",
+            "max_input_tokens": 40 + seed,
+            "max_target_tokens": 16,
+        }
     )
     torch.manual_seed(seed)
     model = build_model(kind, member, tokenizer)
@@ -85,7 +87,7 @@ def make(kind: str, seed: int, tokenizer: PreTrainedTokenizerFast, end: float = 
             if parameter.dim() > 1:
                 parameter.normal_(std=0.3 if "lm_head" not in name else 0.6)
         model.get_output_embeddings().weight[tokenizer.eos_token_id] *= end
-    return TorchSummarizer(model.eval(), tokenizer, ModelSpec.of(f"{kind}{seed}", member))
+    return TorchSummarizer(model.eval(), tokenizer, family_of(member).make_spec(f"{kind}{seed}", member))
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +99,7 @@ def members(tokenizer: PreTrainedTokenizerFast) -> dict[str, TorchSummarizer]:
 @torch.inference_mode()
 def next_logits(member: TorchSummarizer, dialogue: str, written: Sequence[int]) -> torch.Tensor:
     """What a model says of the next token: one dialogue, no padding, no cache."""
-    inputs = encode_inputs(member.tokenizer, [dialogue], member.spec).input_ids
+    inputs = member.encode([dialogue]).input_ids
     if member.spec.family == "causal":
         return member.model(input_ids=torch.tensor([inputs[0] + list(written)])).logits[0, -1]
     start = member.model.config.decoder_start_token_id

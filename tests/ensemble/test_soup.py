@@ -14,10 +14,10 @@ from yoyak.decoding.torch import TorchSummarizer
 from yoyak.ensemble.compatibility import check_same_architecture
 from yoyak.ensemble.soup import Score, Soup, average, choose_ingredients, save
 from yoyak.errors import UserError
+from yoyak.models.families import family_of
 from yoyak.models.load import build_model
-from yoyak.models.spec import ModelSpec
 from yoyak.models.tokenizers import train_tokenizer
-from yoyak.params import Generation, Member, Tokenizer
+from yoyak.params import Generation, Tokenizer, parse_member
 
 TEXTS = ["#Person1#: 안녕하세요?\n#Person2#: 네, 반갑습니다.", "#Person1#: 내일 만날까요?"]
 BART = {"model_type": "bart", "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2,
@@ -35,16 +35,20 @@ def tokenizer() -> PreTrainedTokenizerFast:
 @pytest.fixture(scope="module")
 def make(tokenizer: PreTrainedTokenizerFast) -> Callable[..., TorchSummarizer]:
     def made(seed: int, config: dict = BART, **values: object) -> TorchSummarizer:
-        member = Member(
-            family="causal" if config["model_type"] == "gpt2" else "seq2seq",
-            config=config,
-            tokenizer="bpe",
-            learning_rate=0.1,
-            **{"max_input_tokens": 40, "max_target_tokens": 8, **values},
+        member = parse_member(
+            {
+                "family": "causal" if config["model_type"] == "gpt2" else "seq2seq",
+                "config": config,
+                "tokenizer": "bpe",
+                "learning_rate": 0.1,
+                "max_input_tokens": 40,
+                "max_target_tokens": 8,
+                **values,
+            }
         )
         torch.manual_seed(seed)
         model = build_model("m", member, tokenizer)
-        return TorchSummarizer(model.eval(), tokenizer, ModelSpec.of(f"m{seed}", member))
+        return TorchSummarizer(model.eval(), tokenizer, family_of(member).make_spec(f"m{seed}", member))
 
     return made
 

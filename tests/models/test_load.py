@@ -12,19 +12,20 @@ from yoyak.data.records import Dialogue
 from yoyak.decoding.torch import TorchSummarizer
 from yoyak.errors import UserError
 from yoyak.models import preflight
+from yoyak.models.families import family_of, get_family
 from yoyak.models.load import build_model, load_trained
-from yoyak.models.spec import ModelSpec, save_spec
-from yoyak.models.text import encode_inputs, encode_targets
+from yoyak.models.spec import save_spec
+from yoyak.models.text import encode_targets
 from yoyak.models.tokenizers import load_tokenizer, train_tokenizer
-from yoyak.params import Member, Tokenizer
+from yoyak.params import Member, Tokenizer, parse_member
 
 MASKS = ["#Person1#", "#Person2#"]
 ROW = Dialogue(fname="a", dialogue="#Person1#: 안녕하세요?\n#Person2#: 네.", summaries=("#Person1#은 인사한다.",))
 
 
 def member(**values: object) -> Member:
-    return Member(
-        **{"family": "seq2seq", "learning_rate": 0.1, "max_input_tokens": 64, "max_target_tokens": 16, **values}
+    return parse_member(
+        {"family": "seq2seq", "learning_rate": 0.1, "max_input_tokens": 64, "max_target_tokens": 16, **values}
     )
 
 
@@ -34,12 +35,14 @@ def test_a_checkpoint_saved_in_bf16_is_used_in_fp32(checkpoint: tuple[str, str, 
     tokenizer = load_tokenizer(folder, MASKS)
     model = build_model("m", settings, tokenizer)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
-    spec = ModelSpec.of("m", settings)
+    spec = family_of(settings).make_spec("m", settings)
     preflight.check(spec, settings, model, tokenizer, [(ROW.dialogue, ROW.summaries[0])], tmp_path)
     model.to(torch.bfloat16).save_pretrained(tmp_path / "saved")
     tokenizer.save_pretrained(tmp_path / "saved")
     save_spec(tmp_path / "saved", spec)
-    assert {parameter.dtype for parameter in load_trained(tmp_path / "saved", family).parameters()} == {torch.float32}
+    assert {parameter.dtype for parameter in load_trained(tmp_path / "saved", get_family(family)).parameters()} == {
+        torch.float32
+    }
     found = TorchSummarizer.load(tmp_path / "saved", "cpu").summarize([ROW.dialogue, "짧다", ""])
     assert [len(candidates) for candidates in found.candidates] == [1, 1, 1]
 
@@ -59,12 +62,15 @@ def tokenizer():
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"model_type": "pegasu"}, "transformers knows no 'pegasu' (did you mean 'pegasus'?)"),
+        ({"model_type": "pegasu"}, "transformers has no 'pegasu' (did you mean 'pegasus'?)"),
         ({"model_type": "bart", "d_modle": 16}, "bart has no 'd_modle' (did you mean 'd_model'?)"),
         ({"model_type": "gpt2"}, "write family: causal"),
-        ({"model_type": "bart", "d_model": 16, "encoder_attention_heads": 3}, "config makes no bart (ValueError: "),
-        ({"model_type": "bart", "d_model": "big"}, "config makes no bart (TypeError: "),
-        ({"model_type": "t5", "feed_forward_proj": "a-b-c"}, "config makes no t5 (ValueError: "),
+        (
+            {"model_type": "bart", "d_model": 16, "encoder_attention_heads": 3},
+            "describe a valid bart (ValueError: ",
+        ),
+        ({"model_type": "bart", "d_model": "big"}, "describe a valid bart (TypeError: "),
+        ({"model_type": "t5", "feed_forward_proj": "a-b-c"}, "describe a valid t5 (ValueError: "),
     ],
 )
 def test_a_wrong_config_is_one_sentence(tokenizer, config: dict[str, object], said: str) -> None:
@@ -77,7 +83,7 @@ def test_a_wrong_config_is_one_sentence(tokenizer, config: dict[str, object], sa
     ("name", "said"),
     [
         ("kobrt", "did you mean 'kobart'?"),
-        ("./nowhere", "no local folder"),
+        ("./nowhere", "is not a local folder"),
         ("someone/no-such-model", "not found on the Hub"),
     ],
 )
@@ -99,7 +105,7 @@ def bart(tokenizer, tmp_path: Path) -> Path:
     settings = member(config={"model_type": "bart", **SIZES}, tokenizer="bpe")
     build_model("m", settings, tokenizer).save_pretrained(tmp_path / "bart")
     tokenizer.save_pretrained(tmp_path / "bart")
-    save_spec(tmp_path / "bart", ModelSpec.of("m", settings))
+    save_spec(tmp_path / "bart", family_of(settings).make_spec("m", settings))
     return tmp_path / "bart"
 
 
@@ -109,22 +115,22 @@ def change_config(folder: Path, **values: object) -> None:
 
 
 def test_pickled_weights_are_not_read(bart: Path, tokenizer) -> None:
-    torch.save(load_trained(bart, "seq2seq").state_dict(), bart / "pytorch_model.bin")
+    torch.save(load_trained(bart, get_family("seq2seq")).state_dict(), bart / "pytorch_model.bin")
     (bart / "model.safetensors").unlink()
-    with pytest.raises(UserError, match="has no safetensors weights that fit, and pickled ones are not read"):
+    with pytest.raises(UserError, match="has no safetensors weights that fit"):
         build_model("m", member(checkpoint=str(bart)), tokenizer)
 
 
 def test_weights_that_a_checkpoint_lacks_are_told(bart: Path, tokenizer, caplog: pytest.LogCaptureFixture) -> None:
     change_config(bart, decoder_layers=2)
     build_model("m", member(checkpoint=str(bart)), tokenizer)
-    assert "lacks 26 weights, which begin at random: model.decoder.layers.1." in caplog.text
+    assert "lacks 26 weights, which start at random: model.decoder.layers.1." in caplog.text
 
 
 def test_a_trained_model_that_lacks_weights_is_not_used(bart: Path) -> None:
     change_config(bart, decoder_layers=2)
     with pytest.raises(UserError, match=r"bart lacks 26 of the model's weights, such as model.decoder.layers.1."):
-        load_trained(bart, "seq2seq")
+        load_trained(bart, get_family("seq2seq"))
 
 
 def test_a_whole_checkpoint_is_told_nothing_of(bart: Path, tokenizer, caplog: pytest.LogCaptureFixture) -> None:
@@ -162,12 +168,18 @@ def test_a_damaged_model_is_one_sentence(bart: Path, name: str, damaged: bytes |
         TorchSummarizer.load(bart, "cpu")
 
 
+def check(settings, model, tokenizer, rows: list[tuple[str, str]], folder: Path) -> None:
+    preflight.check(family_of(settings).make_spec("m", settings), settings, model, tokenizer, rows, folder)
+
+
 def test_the_preflight_finds_a_window_that_is_too_small(tokenizer, tmp_path: Path) -> None:
     config = {"model_type": "bart", "max_position_embeddings": 32, **SIZES}
     settings = member(config=config, tokenizer="bpe")
     model = build_model("m", settings, tokenizer)
     with pytest.raises(UserError, match="need 64 positions, the model has 32: lower them"):
-        preflight.check(ModelSpec.of("m", settings), settings, model, tokenizer, [("a", "b")], tmp_path)
+        preflight.check(
+            family_of(settings).make_spec("m", settings), settings, model, tokenizer, [("a", "b")], tmp_path
+        )
 
 
 def test_the_preflight_finds_weights_that_are_damaged(tokenizer, tmp_path: Path) -> None:
@@ -176,13 +188,15 @@ def test_the_preflight_finds_weights_that_are_damaged(tokenizer, tmp_path: Path)
     model = build_model("m", settings, tokenizer)
     model.transformer.wpe.weight.data[0] = float("nan")
     with pytest.raises(UserError, match="the checkpoint's weights are damaged"):
-        preflight.check(ModelSpec.of("m", settings), settings, model, tokenizer, [("안녕", "네")], tmp_path)
+        preflight.check(
+            family_of(settings).make_spec("m", settings), settings, model, tokenizer, [("안녕", "네")], tmp_path
+        )
 
 
 def test_what_is_cut_is_the_dialogue_and_never_the_separator(tokenizer) -> None:
     settings = member(family="causal", config={"model_type": "gpt2"}, tokenizer="bpe", max_input_tokens=24)
-    spec = ModelSpec.of("m", settings)
-    encoded = encode_inputs(tokenizer, ["#Person1#: " + "안녕 " * 50, "짧다"], spec)
+    spec = family_of(settings).make_spec("m", settings)
+    encoded = family_of(spec).encode_dialogues(tokenizer, ["#Person1#: " + "안녕 " * 50, "짧다"], spec)
     separator = tokenizer(spec.separator)["input_ids"]
     assert encoded.cut == [True, False]
     assert len(encoded.input_ids[0]) == 24
@@ -192,7 +206,9 @@ def test_what_is_cut_is_the_dialogue_and_never_the_separator(tokenizer) -> None:
 def test_a_window_that_the_separator_fills_is_refused(tokenizer) -> None:
     settings = member(family="causal", config={"model_type": "gpt2"}, tokenizer="bpe", max_input_tokens=2)
     with pytest.raises(UserError, match="max_input_tokens is 2, and what follows the dialogue takes"):
-        encode_inputs(tokenizer, ["#Person1#: 안녕"], ModelSpec.of("m", settings))
+        family_of(settings).encode_dialogues(
+            tokenizer, ["#Person1#: 안녕"], family_of(settings).make_spec("m", settings)
+        )
 
 
 def test_targets_always_end(tokenizer) -> None:
@@ -207,4 +223,6 @@ def test_the_preflight_finds_a_model_that_could_not_write(tokenizer, tmp_path: P
     settings = member(config={**config, "num_heads": 2}, tokenizer="bpe")
     model = build_model("m", settings, tokenizer)
     with pytest.raises(UserError, match="cannot read or write one row"):
-        preflight.check(ModelSpec.of("m", settings), settings, model, tokenizer, [("안녕", "네")], tmp_path)
+        preflight.check(
+            family_of(settings).make_spec("m", settings), settings, model, tokenizer, [("안녕", "네")], tmp_path
+        )

@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from transformers import GenerationConfig
 
 from tiny_training import MASKS, ROWS, SIZES, TEXTS, member, train
 from yoyak.data.records import Dialogue
 from yoyak.decoding.torch import TorchSummarizer
 from yoyak.errors import UserError
-from yoyak.models.spec import ModelSpec
-from yoyak.models.text import decode
+from yoyak.models.families import family_of
+from yoyak.models.text import IGNORED, decode
 from yoyak.models.tokenizers import train_tokenizer
 from yoyak.params import Generation, Tokenizer
 from yoyak.scoring.rouge import rouge
-from yoyak.training.dataset import IGNORED, encode, sample_rows
+from yoyak.training.dataset import encode, sample_rows
 from yoyak.training.trainer import CheckpointScoring
 
 GOLDEN = {"bart": 6.0543, "t5": 6.6573, "gpt2": 6.0582}
@@ -65,7 +66,9 @@ def test_a_few_rows_are_learned_by_heart(kind: str, tokenizer, tmp_path: Path) -
 
 
 def test_the_loss_of_a_decoder_only_model_is_on_the_target_alone(tokenizer) -> None:
-    data = encode(ROWS[:4], tokenizer, ModelSpec.of("m", member("gpt2")), 64).dataset
+    data = encode(
+        ROWS[:4], tokenizer, family_of(member("gpt2")).make_spec("m", member("gpt2")), 64, GenerationConfig()
+    ).dataset
     for row, source in zip(data, ROWS[:4], strict=True):
         target = [label for label in row["labels"] if label != IGNORED]
         assert row["input_ids"][-len(target) :] == target

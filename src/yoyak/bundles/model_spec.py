@@ -7,13 +7,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from yoyak.bundles.json_files import describe_error, read_json_object
 from yoyak.errors import UserError
 from yoyak.models import catalog
+from yoyak.models.families import all_families
+from yoyak.models.families.base import TrainedFamily
 from yoyak.models.spec import SPEC_FILE, ModelSpec
-from yoyak.params import Generation, Member
+from yoyak.models.window import find_positions
+from yoyak.params import Generation
 from yoyak.params.base import Name, Section
 
 
@@ -21,11 +24,18 @@ class _Spec(Section):
     """What yoyak.json may hold."""
 
     member: Name
-    family: str = Field(pattern="^(seq2seq|causal)$")
+    family: str
     prefix: str
     separator: str
     max_input_tokens: int = Field(gt=0)
     generation: Generation
+
+    @field_validator("family")
+    @classmethod
+    def _has_weights(cls, name: str) -> str:
+        if name not in _families():
+            raise ValueError(f"must be one of {', '.join(_families())}")
+        return name
 
 
 def read_spec(folder: Path, params: Mapping[str, Any], where: str) -> ModelSpec:
@@ -53,36 +63,40 @@ def _derive_spec(folder: Path, params: Mapping[str, Any], where: str) -> dict[st
         [(name, own)] = members.items()
     else:
         name, own = config.get("model_type") or "model", params
-    keys = ("family", "prefix", "separator", "max_input_tokens", "max_target_tokens")
-    given = {key: own[key] for key in keys if key in own} if isinstance(own, dict) else {}
-    family = given.pop("family", None) or _detect_family(config)
+    own = own if isinstance(own, dict) else {}
+    families = _families()
+    family = families.get(str(own.get("family") or _detect_family(config)))
     if family is None:
         raise UserError(
-            f"{where} has no {SPEC_FILE}, and its config.json does not say whether it is an encoder-decoder: "
-            f"add `family: seq2seq` or `family: causal` to its config.yaml."
+            f"{where} has no {SPEC_FILE}, and its config.json does not say what kind of model it is: "
+            f"add `family: {' or '.join(families)}` to its config.yaml."
         )
-    member = Member.model_validate({"family": family, "checkpoint": ".", "learning_rate": 1, **given})
-    spec = ModelSpec.of(str(name), member)
+    # Older bundles have keys that only another family knows.
+    keys = {"prefix", "separator", "max_input_tokens", "max_target_tokens"} & family.member_class.model_fields.keys()
+    given = {key: own[key] for key in keys if key in own}
+    values = {"family": family.name, "checkpoint": ".", "learning_rate": 1, **given}
+    spec = family.make_spec(str(name), family.member_class.model_validate(values))
     own = params.get("generation")
     overrides = {key: own[key] for key in Generation.model_fields if key in own} if isinstance(own, dict) else {}
     generation = Generation.model_validate({**spec.generation.model_dump(), **overrides})
     value = {**asdict(spec), "generation": generation}
-    positions = config.get("max_position_embeddings") or config.get("n_positions")
+    del value["options"]  # No family with weights has any.
+    positions = find_positions(config)
     if "max_input_tokens" not in given and isinstance(positions, int):
-        available = positions - (generation.max_new_tokens if family == "causal" else 0)
-        value["max_input_tokens"] = max(1, min(spec.max_input_tokens, available))
+        longest = family.longest_input(positions, generation.max_new_tokens)
+        value["max_input_tokens"] = max(1, min(spec.max_input_tokens, longest))
     return value
 
 
+def _families() -> dict[str, TrainedFamily]:
+    return {family.name: family for family in all_families() if isinstance(family, TrainedFamily)}
+
+
 def _detect_family(config: Mapping[str, Any]) -> str | None:
-    architectures = config.get("architectures")
-    names = [str(name) for name in architectures] if isinstance(architectures, list) else []
-    if config.get("is_encoder_decoder") is True:
-        return "seq2seq"
-    if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names):
-        return "causal"
-    if any(name.endswith("ForConditionalGeneration") for name in names):
-        return "seq2seq"
+    """Return the family of a config.json, by what it says or by the checkpoint that it names."""
+    for family in _families().values():
+        if family.matches(config):
+            return family.name
     source = str(config.get("_name_or_path") or "")
     entries = (entry for name, entry in catalog.entries().items() if source and source in (name, entry["checkpoint"]))
     return next((entry["family"] for entry in entries), None)

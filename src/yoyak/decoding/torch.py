@@ -13,9 +13,11 @@ from yoyak.decoding.batches import Generated, summarize_in_batches
 from yoyak.decoding.candidates import Candidate
 from yoyak.decoding.scores import SequenceScores
 from yoyak.decoding.summarizer import Summaries
+from yoyak.models.families import family_of
+from yoyak.models.families.reader import Reader
 from yoyak.models.load import find_device, load_trained
 from yoyak.models.spec import ModelSpec, load_spec
-from yoyak.models.text import Encoded, decode, encode_inputs
+from yoyak.models.text import Encoded, decode
 from yoyak.models.tokenizers import load_tokenizer
 from yoyak.models.window import find_positions, new_token_limit
 from yoyak.params import Generation
@@ -31,6 +33,7 @@ class TorchSummarizer:
         self.model = model
         self.tokenizer = tokenizer
         self.spec = spec
+        self.family = family_of(spec)
 
     @classmethod
     def load(cls, folder: str | Path, device: str | None = None) -> TorchSummarizer:
@@ -40,7 +43,7 @@ class TorchSummarizer:
         """
         folder = Path(folder)
         spec = load_spec(folder)
-        model = load_trained(folder, spec.family)
+        model = load_trained(folder, family_of(spec))
         model.to(torch.device(device) if device else find_device())
         return cls(model.eval(), load_tokenizer(folder), spec)
 
@@ -71,7 +74,7 @@ class TorchSummarizer:
 
     def encode(self, dialogues: Sequence[str]) -> Encoded:
         """Return the input ids of each dialogue, and which of them were cut."""
-        return encode_inputs(self.tokenizer, dialogues, self.spec)
+        return self.family.encode_dialogues(self.tokenizer, dialogues, self.spec)
 
     @torch.inference_mode()
     def generate(
@@ -94,7 +97,7 @@ class TorchSummarizer:
             use_model_defaults=False,
             return_dict_in_generate=True,
         )
-        written = output.sequences if self.spec.family == "seq2seq" else output.sequences[:, ids.shape[1] :]
+        written = output.sequences[:, self.family.prompt_length(ids.shape[1]) :]
         texts = decode(self.tokenizer, written.tolist())
         values, lengths = scores.finish(output.sequences, output.get("beam_indices"))
         candidates = [Candidate(text, round(value, 6)) for text, value in zip(texts, values, strict=True)]
@@ -105,15 +108,20 @@ class TorchSummarizer:
         ]
 
     def pad(self, inputs: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pad to the longest row, on the left for decoder-only models: what they write follows the last token."""
+        """Return ids and attention mask, padded to the longest row."""
         width = max(map(len, inputs))
         ids = torch.full((len(inputs), width), int(self.tokenizer.pad_token_id))
         mask = torch.zeros_like(ids)
         for row, tokens in enumerate(inputs):
-            columns = slice(width - len(tokens), width) if self.spec.family == "causal" else slice(0, len(tokens))
-            ids[row, columns] = torch.tensor(tokens)
-            mask[row, columns] = 1
+            start = width - len(tokens) if self.family.pads_left else 0
+            ids[row, start : start + len(tokens)] = torch.tensor(tokens)
+            mask[row, start : start + len(tokens)] = 1
         return ids.to(self.model.device), mask.to(self.model.device)
+
+    def open_reader(self, inputs: Sequence[list[int]]) -> Reader:
+        """Let the model read one batch of input ids, for a search that asks for each token's logits itself."""
+        ids, mask = self.pad(inputs)
+        return self.family.open_reader(self.model, ids, mask)
 
     def generation_config(self, settings: Generation) -> GenerationConfig:
         """Return transformers' configuration for ``settings``, with the special tokens of this model."""

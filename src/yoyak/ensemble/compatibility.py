@@ -13,7 +13,7 @@ from yoyak.errors import UserError
 ALTERNATIVE = "vote, weighted, mbr and stack work for them"
 IRRELEVANT_CONFIG = {"_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "use_cache"}
 """Values of a config that do not change what trained weights mean; nor do those of dropout."""
-INPUT_SPEC = ("family", "prefix", "separator")
+INPUT_SPEC = ("family", "prefix", "separator", "options")
 """Values of a spec that say how a dialogue becomes the model's input."""
 
 

@@ -6,7 +6,6 @@ own way and follow what is written, with key-value caches of their own.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,6 +25,7 @@ from transformers.generation import (
 from yoyak.decoding.batches import Generated, summarize_in_batches
 from yoyak.decoding.summarizer import Summaries
 from yoyak.decoding.torch import TorchSummarizer, ran_out_of_memory
+from yoyak.models.families.reader import Reader
 from yoyak.params import Generation
 
 
@@ -81,8 +81,8 @@ class SoftSummarizer:
         config = first.generation_config(settings)
         if not others:
             return first.generate(inputs[0], config, processors)
-        start = 1 if first.model.config.is_encoder_decoder else max(map(len, inputs[0]))
-        readers = [Reader(member, ids) for member, ids in zip(others, inputs[1:], strict=True)]
+        start = first.family.prompt_length(max(map(len, inputs[0])))
+        readers = [member.open_reader(ids) for member, ids in zip(others, inputs[1:], strict=True)]
         average = Averaged(readers, self.weights, start=start, beams=settings.num_beams)
         constraints = _extract_constraints(config, start, first.model.device)
         return first.generate(inputs[0], config, [average, *constraints, *processors])
@@ -158,61 +158,3 @@ def log_mean(logits: Sequence[torch.Tensor], weights: Sequence[float]) -> torch.
     for part, weight in zip(logits, weights, strict=True):
         total = torch.logaddexp(total, functional.log_softmax(part[:, :width], -1) + math.log(weight))
     return functional.pad(total, (0, logits[0].shape[-1] - width), value=-torch.inf)
-
-
-class Reader:
-    """A model that reads a batch of dialogues and follows what is written about them, each token once."""
-
-    def __init__(self, member: TorchSummarizer, inputs: list[list[int]]) -> None:
-        self.model = member.model
-        self.is_encoder_decoder = member.model.config.is_encoder_decoder
-        self.tokens, self.mask = member.pad(inputs)
-        self.arguments = inspect.signature(self.model.forward).parameters
-        self.cache: Any = None
-        self.encoded: Any = None
-        """The encoder's output for the dialogues."""
-        if self.is_encoder_decoder:
-            self.encoded = self.model.get_encoder()(input_ids=self.tokens, attention_mask=self.mask, return_dict=True)
-            own = self.model.generation_config
-            first = own.bos_token_id if own.decoder_start_token_id is None else own.decoder_start_token_id
-            self.tokens = torch.full_like(self.tokens[:, :1], first)
-
-    def begin(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return the first token's logits for ``rows``, which holds the index in the batch of each row's dialogue."""
-        logits = self._forward(self.tokens, keep=1)[:, -1]
-        self._reorder(rows)
-        self.mask = self.mask[rows]
-        if self.is_encoder_decoder:
-            self.encoded.last_hidden_state = self.encoded.last_hidden_state[rows]
-        return logits[rows]
-
-    def follow(self, parents: torch.Tensor | None, tokens: torch.Tensor) -> torch.Tensor:
-        """Return the logits after each of ``tokens`` [rows, tokens], which continue the rows ``parents``."""
-        if parents is not None:
-            self._reorder(parents)
-        if not self.is_encoder_decoder:
-            self.mask = torch.cat([self.mask, self.mask.new_ones(tokens.shape)], 1)
-        return self._forward(tokens, keep=0)
-
-    def _forward(self, tokens: torch.Tensor, keep: int) -> torch.Tensor:
-        """Let the model read more tokens; it may leave out the logits of all but the last ``keep`` of them."""
-        options: dict[str, Any] = {"attention_mask": self.mask, "past_key_values": self.cache, "use_cache": True}
-        if self.is_encoder_decoder:
-            options |= {"encoder_outputs": self.encoded, "decoder_input_ids": tokens}
-        else:
-            options["input_ids"] = tokens
-            if "position_ids" in self.arguments:
-                positions = (self.mask.cumsum(1) - 1).masked_fill(self.mask == 0, 1)
-                options["position_ids"] = positions[:, -tokens.shape[1] :]
-            if "logits_to_keep" in self.arguments:
-                options["logits_to_keep"] = keep
-        output = self.model(**options, return_dict=True)
-        self.cache = output.past_key_values
-        logits: torch.Tensor = output.logits.float()
-        return logits
-
-    def _reorder(self, rows: torch.Tensor) -> None:
-        if hasattr(self.model, "_reorder_cache"):
-            self.cache = self.model._reorder_cache(self.cache, rows)
-        else:
-            self.cache.reorder_cache(rows)

@@ -10,8 +10,6 @@ import torch
 from yoyak.data.records import Dialogue
 from yoyak.decoding.torch import TorchSummarizer
 from yoyak.ensemble.folds import make_folds, require_rows
-from yoyak.ensemble.soft import Reader
-from yoyak.models.text import encode_targets
 
 BATCH = 8
 """References whose token probabilities are computed at once."""
@@ -28,7 +26,8 @@ def reference_probabilities(members: Mapping[str, TorchSummarizer], rows: Sequen
     """
     first = next(iter(members.values()))
     limit = min(member.generation.max_new_tokens for member in members.values())
-    targets = encode_targets(first.tokenizer, [row.summaries[0] for row in rows], limit)
+    references = [row.summaries[0] for row in rows]
+    targets = first.family.encode_summaries(first.tokenizer, references, limit, first.model.generation_config)
     probabilities: list[list[np.ndarray]] = [[] for _ in rows]
     for member in members.values():
         inputs = member.encode([row.dialogue for row in rows]).input_ids
@@ -43,7 +42,7 @@ def reference_probabilities(members: Mapping[str, TorchSummarizer], rows: Sequen
 def _token_probabilities(
     member: TorchSummarizer, inputs: list[list[int]], targets: list[list[int]]
 ) -> list[np.ndarray]:
-    reader = Reader(member, inputs)
+    reader = member.open_reader(inputs)
     width = max(map(len, targets))
     ids = torch.tensor([[*target, *[target[-1]] * (width - len(target))] for target in targets]).to(member.model.device)
     logits = reader.begin(torch.arange(len(inputs), device=ids.device))[:, None]

@@ -13,7 +13,6 @@ import torch
 
 from yoyak.decoding.torch import TorchSummarizer
 from yoyak.ensemble.folds import make_folds, mean_of
-from yoyak.models.spec import save_spec
 
 Ingredients = tuple[str, ...]
 """Members whose weights are averaged, in the order in which they were added."""
@@ -112,6 +111,4 @@ def average(name: str, members: Sequence[TorchSummarizer]) -> TorchSummarizer:
 
 def save(soup: TorchSummarizer, folder: Path) -> None:
     """Write a soup as `yoyak train` writes a member: safetensors, tokenizer and yoyak.json."""
-    soup.model.save_pretrained(folder, safe_serialization=True)
-    soup.tokenizer.save_pretrained(folder)
-    save_spec(folder, soup.spec)
+    soup.family.save(soup.model, soup.tokenizer, soup.spec, folder)

@@ -44,13 +44,14 @@ def export_model(source: Path, out: Path, settings: Export) -> ExportResult:
 
     Raises UserError where the model cannot be exported.
     """
+    from yoyak.models.families import family_of
     from yoyak.models.load import load_trained
     from yoyak.models.spec import ONNX_FILE, load_spec, save_spec
     from yoyak.models.tokenizers import load_tokenizer
     from yoyak.models.window import find_positions
 
     spec = load_spec(source)
-    model, tokenizer = load_trained(source, spec.family).eval(), load_tokenizer(source)
+    model, tokenizer = load_trained(source, family_of(spec)).eval(), load_tokenizer(source)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise UserError(f"The tokenizer of {source} has no tokenizer.json, which an export needs.")
@@ -71,7 +72,7 @@ def export_model(source: Path, out: Path, settings: Export) -> ExportResult:
             "per_channel": settings.per_channel,
         }
     torch_bytes = sum(parameter.numel() * 4 for parameter in model.parameters())
-    graphs = export_graphs(model, spec.family)
+    graphs = export_graphs(model)
     del model
     # A cache that all texts of a dialogue share has no rows that change places.
     shared = any(one.name == BIAS for one in graphs["decoder"].graph.input)

@@ -13,7 +13,7 @@ import logging
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
@@ -24,18 +24,19 @@ from yoyak.export import beams, cross
 from yoyak.export.edit import PAST, PRESENT, Graphs, head, initializers
 
 
-def export_graphs(model: Any, family: Literal["seq2seq", "causal"]) -> Graphs:
+def export_graphs(model: Any) -> Graphs:
     """Return the graphs ``encoder`` and ``decoder`` of a torch model; a decoder-only model has no encoder.
 
     Raises UserError where Optimum does not know the architecture.
     """
-    task = ("text2text" if family == "seq2seq" else "text") + "-generation-with-past"
+    has_encoder = model.config.is_encoder_decoder
+    task = ("text2text" if has_encoder else "text") + "-generation-with-past"
     # torch's own fused attention is exported with a copy of the scaled cache in every step.
     model.set_attn_implementation("eager")
     with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
         folder = Path(temporary)
         _optimum(model, task, folder)
-        if family == "causal":
+        if not has_encoder:
             decoder = _load(folder / "model.onnx")
             _last_position(decoder)
             return {"decoder": decoder}

@@ -1,4 +1,4 @@
-"""The models people ask for by name, found also when the name is written with other case or punctuation."""
+"""Checkpoints by well-known names, whatever their case and punctuation."""
 
 from __future__ import annotations
 
@@ -36,10 +36,12 @@ def checkpoint(name: str) -> str:
     if known is not None:
         return entries()[known]["checkpoint"]
     if Path(name).is_dir():
-        raise UserError(f"The folder '{name}' holds no model: it has no config.json.")
+        raise UserError(f"The folder '{name}' is not a model: it has no config.json.")
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith("."):
         return name
-    raise UserError(f"'{name}' is no local folder, no name of the catalog and no Hub name{nearest(name, entries())}.")
+    raise UserError(
+        f"'{name}' is not a local folder, a name of the catalog or a name on the Hub{nearest(name, entries())}."
+    )
 
 
 def _plain(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What can be known about a training before it starts: fifteen minutes are never lost to a foreseeable failure."""
+"""Checks before a training starts, so that no time is lost to a failure that could have been predicted."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from yoyak.errors import UserError
+from yoyak.models.families import family_of
 from yoyak.models.spec import ModelSpec
-from yoyak.models.text import decode, encode_inputs, encode_targets
+from yoyak.models.text import decode
 from yoyak.models.window import find_positions, window_problem
-from yoyak.params import Member
+from yoyak.params.members import TrainedMember
 
 
 def check(
     spec: ModelSpec,
-    member: Member,
+    member: TrainedMember,
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
     rows: Sequence[tuple[str, str]],
@@ -37,16 +38,16 @@ def check(
     dtypes = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
     if dtypes != {torch.float32}:
         raise UserError(f"{where}: weights are {sorted(map(str, dtypes))}, they must all be torch.float32.")
-    room = model.get_input_embeddings().num_embeddings
-    if len(tokenizer) > room:
-        raise UserError(f"{where}: the tokenizer has {len(tokenizer)} tokens, the model's embedding only {room}.")
+    size = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > size:
+        raise UserError(f"{where}: the tokenizer has {len(tokenizer)} tokens, the model's embedding only {size}.")
     _check_window(where, spec, member, model)
     _check_spacing(where, tokenizer, [summary for _, summary in rows])
     _check_disk(where, model, folder)
     _check_step(where, spec, member, model, tokenizer, rows)
 
 
-def _check_window(where: str, spec: ModelSpec, member: Member, model: Any) -> None:
+def _check_window(where: str, spec: ModelSpec, member: TrainedMember, model: Any) -> None:
     problem = window_problem(spec, find_positions(model.config.to_dict()), member.max_target_tokens)
     if problem:
         raise UserError(f"{where}: max_input_tokens and max_target_tokens need {problem}: lower them.")
@@ -74,22 +75,20 @@ def _check_disk(where: str, model: Any, folder: Path) -> None:
 def _check_step(
     where: str,
     spec: ModelSpec,
-    member: Member,
+    member: TrainedMember,
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
     rows: Sequence[tuple[str, str]],
 ) -> None:
     dialogue, summary = rows[0]
-    inputs = encode_inputs(tokenizer, [dialogue], spec).input_ids
-    target = encode_targets(tokenizer, [summary], member.max_target_tokens)[0]
+    family = family_of(spec)
+    inputs = family.encode_dialogues(tokenizer, [dialogue], spec).input_ids
+    [target] = family.encode_summaries(tokenizer, [summary], member.max_target_tokens, model.generation_config)
+    example, labels = family.make_example(inputs[0], target)
     ids = torch.tensor(inputs)
     try:
         with torch.inference_mode():
-            if spec.family == "seq2seq":
-                loss = model(input_ids=ids, labels=torch.tensor([target])).loss
-            else:
-                whole = torch.tensor([inputs[0] + target])
-                loss = model(input_ids=whole, labels=whole).loss
+            loss = model(input_ids=torch.tensor([example]), labels=torch.tensor([labels])).loss
             # Three tokens and two beams: a cache that does not fit the layers shows at the second step only.
             model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=3, num_beams=2)
     except (RuntimeError, IndexError, ValueError) as error:

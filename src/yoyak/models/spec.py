@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from yoyak.errors import UserError
 from yoyak.files import write_json
-from yoyak.params import Generation, Member
+from yoyak.params.generation import Generation
 
 SPEC_FILE = "yoyak.json"
 ENSEMBLE_FILE = "ensemble.json"
@@ -23,36 +24,36 @@ class ModelSpec:
     """What has to be known beside a model's Hugging Face files to use it as it was trained."""
 
     member: str
-    family: Literal["seq2seq", "causal"]
-    prefix: str
-    separator: str
+    family: str
+    prefix: str = ""
+    """Text put before the dialogue."""
+    separator: str = ""
+    """Text put after the dialogue."""
     max_input_tokens: int
     generation: Generation
-    """How it writes unless a call says otherwise."""
+    """The settings it writes with unless a call gives others."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What else the family keeps, for itself to read."""
 
-    @classmethod
-    def of(cls, name: str, member: Member) -> ModelSpec:
-        """Return the spec of a member of params.yaml."""
-        return cls(
-            member=name,
-            family=member.family,
-            prefix=member.prefix,
-            separator=member.separator if member.family == "causal" else "",
-            max_input_tokens=member.max_input_tokens,
-            generation=Generation(max_new_tokens=member.max_target_tokens, num_beams=1, num_return_sequences=1),
-        )
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What MLflow is told about the model."""
+        return {"member": self.member, "family": self.family, "spec": SPEC_FILE}
 
 
 def save_spec(folder: Path, spec: ModelSpec) -> None:
     """Write the spec beside the model's files."""
-    write_json(folder / SPEC_FILE, {**asdict(spec), "generation": spec.generation.model_dump()})
+    values = {**asdict(spec), "generation": spec.generation.model_dump()}
+    if not spec.options:
+        del values["options"]
+    write_json(folder / SPEC_FILE, values)
 
 
 def load_spec(folder: Path) -> ModelSpec:
     """Read the spec of a saved model; UserError where the folder holds none."""
     path = folder / SPEC_FILE
     if not path.is_file():
-        raise UserError(f"{folder} is no model of Yoyak: it has no {SPEC_FILE}; train one with `yoyak train`.")
+        raise UserError(f"{folder} is not a model of Yoyak: it has no {SPEC_FILE}; train one with `yoyak train`.")
     try:
         value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return ModelSpec(**{**value, "generation": Generation(**value["generation"])})

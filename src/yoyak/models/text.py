@@ -1,8 +1,4 @@
-"""From text to token ids and back, the same way when training, predicting and serving.
-
-An encoder-decoder model reads ``prefix + dialogue`` and writes the summary. A decoder-only model reads
-``prefix + dialogue + separator`` and goes on with the summary.
-"""
+"""From text to token ids and back, the same way when training, predicting and serving."""
 
 from __future__ import annotations
 
@@ -11,10 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from yoyak.errors import UserError
-from yoyak.models.spec import ModelSpec
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from yoyak.models.spec import ModelSpec
+
+IGNORED = -100
+"""Label of positions that bear no loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,42 +26,43 @@ class Encoded:
     """Whether the dialogue's end was cut off at ``max_input_tokens``."""
 
 
-def encode_inputs(tokenizer: PreTrainedTokenizerBase, dialogues: Sequence[str], spec: ModelSpec) -> Encoded:
-    """Return the input ids of each dialogue, cut at ``max_input_tokens``.
+def encode_texts(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    *,
+    tail: list[int],
+    spec: ModelSpec,
+    add_special_tokens: bool,
+) -> Encoded:
+    """Return the input ids of texts, each closed by ``tail``; a text is cut at its end, its tail never.
 
-    What is cut is the dialogue's end, never the separator or the end mark. Raises UserError where they leave no room.
+    Raises UserError where the tail leaves no room for the text.
     """
-    if not dialogues:
-        return Encoded(input_ids=[], cut=[])  # Some tokenizers fail on an empty batch.
-    tail: list[int] = []
-    if spec.family == "causal":
-        tail = tokenizer(spec.separator, add_special_tokens=False)["input_ids"]
-    elif tokenizer.eos_token_id is not None:
-        tail = [tokenizer.eos_token_id]
     room = spec.max_input_tokens - len(tail)
     if room < 1:
         raise UserError(
             f"{spec.member}: max_input_tokens is {spec.max_input_tokens}, and what follows the dialogue takes "
             f"{len(tail)} of them: raise it."
         )
-    texts = [spec.prefix + dialogue for dialogue in dialogues]
-    rows = tokenizer(texts, add_special_tokens=spec.family == "seq2seq", truncation=False, verbose=False)["input_ids"]
-    encoded = []
-    cut = []
-    for ids in rows:
-        body = ids[: -len(tail)] if tail and ids[-len(tail) :] == tail else ids
-        cut.append(len(body) > room)
-        encoded.append([*body[:room], *tail])
-    return Encoded(input_ids=encoded, cut=cut)
+    if not texts:
+        return Encoded(input_ids=[], cut=[])  # Some tokenizers fail on an empty batch.
+    rows = tokenizer(list(texts), add_special_tokens=add_special_tokens, truncation=False, verbose=False)["input_ids"]
+    bodies = [ids[: -len(tail)] if tail and ids[-len(tail) :] == tail else ids for ids in rows]
+    return Encoded(
+        input_ids=[[*body[:room], *tail] for body in bodies],
+        cut=[len(body) > room for body in bodies],
+    )
 
 
-def encode_targets(tokenizer: PreTrainedTokenizerBase, summaries: Sequence[str], limit: int) -> list[list[int]]:
-    """Return the label ids of each summary, at most ``limit`` tokens, each closed by the end mark."""
+def encode_targets(
+    tokenizer: PreTrainedTokenizerBase, summaries: Sequence[str], limit: int, start: Sequence[int] = ()
+) -> list[list[int]]:
+    """Return the ids of each summary, at most ``limit`` tokens: ``start``, the text and the end mark."""
     end = tokenizer.eos_token_id
     rows = tokenizer(text_target=list(summaries), add_special_tokens=False, truncation=False, verbose=False)[
         "input_ids"
     ]
-    return [[*ids[: limit - 1], end] for ids in rows]
+    return [[*start, *ids[: limit - 1 - len(start)], end] for ids in rows]
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from yoyak.models.families import family_of
 from yoyak.models.spec import ModelSpec
 
 
@@ -16,19 +17,14 @@ def find_positions(config: Mapping[str, Any]) -> int | None:
     return config.get("max_position_embeddings") or config.get("n_positions")
 
 
-def positions_needed(spec: ModelSpec, input_tokens: int, new_tokens: int) -> int:
-    """Return how many positions it takes to read ``input_tokens`` and write ``new_tokens``."""
-    return input_tokens + new_tokens if spec.family == "causal" else max(input_tokens, new_tokens + 1)
-
-
 def new_token_limit(spec: ModelSpec, positions: int | None) -> int | None:
     """Return the most tokens that can be written after the longest input; None if there is no limit."""
     if positions is None:
         return None
-    return max(1, positions - (spec.max_input_tokens if spec.family == "causal" else 1))
+    return max(1, positions - family_of(spec).prompt_length(spec.max_input_tokens))
 
 
 def window_problem(spec: ModelSpec, positions: int | None, new_tokens: int) -> str | None:
     """Describe how a model lacks positions for its longest input and ``new_tokens`` new ones; None if it does not."""
-    needed = positions_needed(spec, spec.max_input_tokens, new_tokens)
+    needed = family_of(spec).positions_needed(spec.max_input_tokens, new_tokens)
     return f"{needed} positions, the model has {positions}" if positions is not None and needed > positions else None

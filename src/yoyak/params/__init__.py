@@ -3,12 +3,13 @@
 Unknown keys are errors that name the nearest key.
 """
 
+from yoyak.params.any_member import AnyMember, parse_member
 from yoyak.params.data import Columns, Data, Split, Tokenizer
 from yoyak.params.deploy import Bench, Export, Gate, Serving
 from yoyak.params.ensemble import Ensemble
 from yoyak.params.generation import Generation
 from yoyak.params.load import PARAMS_FILE, dump, load, load_or_default, select, validate
-from yoyak.params.members import Member
+from yoyak.params.members import Member, TrainedMember, require_trained
 from yoyak.params.registry import Registry
 from yoyak.params.report import Report
 from yoyak.params.schema import RESERVED, Params
@@ -17,6 +18,7 @@ from yoyak.params.scoring import Scoring
 __all__ = [
     "PARAMS_FILE",
     "RESERVED",
+    "AnyMember",
     "Bench",
     "Columns",
     "Data",
@@ -32,9 +34,12 @@ __all__ = [
     "Serving",
     "Split",
     "Tokenizer",
+    "TrainedMember",
     "dump",
     "load",
     "load_or_default",
+    "parse_member",
+    "require_trained",
     "select",
     "validate",
 ]

@@ -18,6 +18,7 @@ from yoyak.errors import UserError, nearest
 from yoyak.params import overrides
 from yoyak.params.base import Section
 from yoyak.params.ensemble import OfCandidates, OfModels
+from yoyak.params.members import FAMILIES
 from yoyak.params.schema import Params
 from yoyak.params.stages import paths
 
@@ -126,9 +127,15 @@ def _sentence(error: ValidationError, where: str, sources: Mapping[tuple[str, ..
         # Where a word or a mapping is allowed and a mapping was given, report what is wrong with the mapping.
         first = next((entry for entry in complaints if any("dict[" in str(part) for part in entry["loc"])), first)
     location = [str(part) for part in first["loc"] if "[" not in str(part) or part == "[key]"]
+    # pydantic puts the type of a strategy, or the family of a member, behind its name; that is not a key of the file.
     if location[:1] == ["ensemble"] and location[1:2] in (["strategies"], ["models"]):
-        # pydantic puts the strategy's type behind its name; that is not a key of the file.
         del location[3:4]
+    elif location[:1] == ["members"] and location[2:3] and location[2] in FAMILIES:
+        del location[2]
+    if first["type"].startswith("union_tag") and location[:1] == ["members"]:
+        family = first["input"].get("family") if isinstance(first["input"], dict) else None
+        hint = nearest(family, FAMILIES) if isinstance(family, str) else ""
+        return f"{where}: {'.'.join(location)}.family must be one of {', '.join(FAMILIES)}{hint}."
     if first["type"].startswith("union_tag"):
         kinds = first["ctx"].get("expected_tags") or ", ".join(_kinds(location[1]))
         return f"{where}: {'.'.join(location)}.type must be one of {kinds}."

@@ -1,4 +1,4 @@
-"""The section ``members`` of params.yaml: the models that are trained."""
+"""The section ``members`` of params.yaml: the models of the ensemble, each of a family."""
 
 from __future__ import annotations
 
@@ -6,13 +6,26 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from yoyak.errors import UserError
 from yoyak.params.base import Name, Section
+
+FAMILIES = {
+    "seq2seq": "yoyak.models.families.seq2seq:Seq2Seq",
+    "causal": "yoyak.models.families.causal:Causal",
+}
+"""Where each family is defined. The families lie on a floor above this one, so they are named rather than imported."""
 
 
 class Member(Section):
-    """One trained model of the ensemble. Training values have the names of transformers' TrainingArguments."""
+    """What the members of all families have in common."""
 
-    family: Literal["seq2seq", "causal"]
+    family: str
+    """How the model is built, read and run: a name of `FAMILIES`."""
+
+
+class TrainedMember(Member):
+    """A member whose weights are trained here. Training values have the names of transformers' TrainingArguments."""
+
     checkpoint: str | None = None
     """A name of the catalog or on the Hugging Face Hub, or a folder below pretrained/; null builds from ``config``."""
     revision: str | None = None
@@ -24,8 +37,6 @@ class Member(Section):
     """Name in ``tokenizers``; null takes the checkpoint's own."""
     prefix: str = ""
     """Text put before the dialogue, such as T5's ``summarize: ``."""
-    separator: str = "\n요약: "
-    """Decoder-only models: text between the dialogue and its summary."""
     max_input_tokens: Annotated[int, Field(gt=0)] = 512
     max_target_tokens: Annotated[int, Field(gt=1)] = 96
     """Tokens of a summary, its end mark included."""
@@ -48,9 +59,16 @@ class Member(Section):
     """Evaluations without a better combined ROUGE after which training stops."""
 
     @model_validator(mode="after")
-    def _has_a_source(self) -> Member:
+    def _has_a_source(self) -> TrainedMember:
         if self.checkpoint is None and "model_type" not in self.config:
             raise ValueError("a member needs a checkpoint, or a config with model_type")
         if self.checkpoint is None and self.tokenizer is None:
             raise ValueError("a member that is built from config needs a tokenizer")
         return self
+
+
+def require_trained(name: str, member: Member) -> TrainedMember:
+    """Return a member as one that is trained here; UserError if its family has no weights to train."""
+    if not isinstance(member, TrainedMember):
+        raise UserError(f"members.{name} is of family '{member.family}', which has no weights to train.")
+    return member

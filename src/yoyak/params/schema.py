@@ -5,12 +5,13 @@ from __future__ import annotations
 from pydantic import model_validator
 
 from yoyak.errors import nearest
+from yoyak.params.any_member import AnyMember
 from yoyak.params.base import Name, Section, Seed
 from yoyak.params.data import Data, Tokenizer
 from yoyak.params.deploy import Bench, Export, Gate, Serving
 from yoyak.params.ensemble import Ensemble
 from yoyak.params.generation import Generation
-from yoyak.params.members import Member
+from yoyak.params.members import TrainedMember
 from yoyak.params.registry import Registry
 from yoyak.params.report import Report
 from yoyak.params.scoring import Scoring
@@ -25,7 +26,7 @@ class Params(Section):
     seed: Seed = 20
     data: Data = Data()
     tokenizers: dict[Name, Tokenizer] = {}
-    members: dict[Name, Member] = {}
+    members: dict[Name, AnyMember] = {}
     generation: Generation = Generation()
     ensemble: Ensemble = Ensemble()
     scoring: Scoring = Scoring()
@@ -43,9 +44,10 @@ class Params(Section):
         for name, member in self.members.items():
             if name in RESERVED:
                 raise ValueError(f"members.{name}: the evaluation uses that name for a baseline: choose another")
-            if member.tokenizer is not None and member.tokenizer not in self.tokenizers:
-                hint = nearest(member.tokenizer, self.tokenizers)
-                raise ValueError(f"members.{name}.tokenizer: no tokenizer is named '{member.tokenizer}'{hint}")
+            tokenizer = member.tokenizer if isinstance(member, TrainedMember) else None
+            if tokenizer is not None and tokenizer not in self.tokenizers:
+                hint = nearest(tokenizer, self.tokenizers)
+                raise ValueError(f"members.{name}.tokenizer: no tokenizer is named '{tokenizer}'{hint}")
         return self
 
     @model_validator(mode="after")

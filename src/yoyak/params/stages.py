@@ -10,12 +10,12 @@ from typing import Annotated
 
 from pydantic import BaseModel
 
+from yoyak.params.any_member import AnyMember
 from yoyak.params.base import Granularity, Name, RougeWeights, Section, Seed
 from yoyak.params.data import Data, Tokenizer
 from yoyak.params.deploy import Bench, Export, Gate, Serving, ServingBatchSize, Threads
 from yoyak.params.ensemble import Ensemble, MinMembers, OfCandidates, OfModels, Processes, Views
 from yoyak.params.generation import Generation
-from yoyak.params.members import Member
 from yoyak.params.registry import Registry
 from yoyak.params.report import Report
 from yoyak.params.scoring import Granularities, MultiReference, Scoring
@@ -46,13 +46,13 @@ class PrepareParams(Section):
 class BaseParams(Section):
     """Params of `yoyak base <member>`."""
 
-    member: Annotated[Member, At("members.{key}")]
+    member: Annotated[AnyMember, At("members.{key}")]
 
 
 class TrainParams(Section):
     """Params of `yoyak train <member>`."""
 
-    member: Annotated[Member, At("members.{key}")]
+    member: Annotated[AnyMember, At("members.{key}")]
     granularities: Annotated[Granularities, At("scoring.granularities")]
     multi_reference: Annotated[MultiReference, At("scoring.multi_reference")]
     weights: Annotated[RougeWeights, At("scoring.weights")]
@@ -74,7 +74,7 @@ class EnsembleParams(Section):
     min_members: Annotated[MinMembers, At("ensemble.min_members")]
     processes: Annotated[Processes, At("ensemble.processes")]
     strategy: Annotated[OfCandidates, At("ensemble.strategies.{key}")]
-    members: dict[Name, Member]
+    members: dict[Name, AnyMember]
     seed: Seed
 
 
@@ -91,7 +91,7 @@ class EvaluateParams(Section):
     """Params of `yoyak evaluate`."""
 
     ensemble: Ensemble
-    members: dict[Name, Member]
+    members: dict[Name, AnyMember]
     scoring: Scoring
     seed: Seed
 
@@ -101,7 +101,7 @@ class RegisterParams(Section):
 
     ensemble: Ensemble
     generation: Generation
-    members: dict[Name, Member]
+    members: dict[Name, AnyMember]
     registry: Registry
     scoring: Scoring
     seed: Seed
@@ -123,7 +123,7 @@ class ReportParams(Section):
     seed: Seed
     data: Data
     tokenizers: dict[Name, Tokenizer]
-    members: dict[Name, Member]
+    members: dict[Name, AnyMember]
     generation: Generation
     ensemble: Ensemble
     scoring: Scoring

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from yoyak.errors import UserError
-from yoyak.models.spec import SPEC_FILE, load_spec, save_spec
+from yoyak.models.spec import load_spec, save_spec
 from yoyak.params import Generation, Serving
 from yoyak.serving.saving import exported_metadata, save_model, temporary_copy, with_serving
 from yoyak.tracking.client import translate_mlflow_errors
@@ -28,8 +28,7 @@ def log_member(run: StageRun, folder: Path, *, example: str) -> str:
     spec = load_spec(folder)
     if not any(folder.glob("*.safetensors")):
         raise UserError(f"{folder} holds no {WEIGHTS}: run `yoyak train` for '{spec.member}' again.")
-    metadata = {"member": spec.member, "family": spec.family, "spec": SPEC_FILE}
-    return log_model(run, folder, name=spec.member, generation=spec.generation, example=example, metadata=metadata)
+    return log_model(run, folder, name=spec.member, generation=spec.generation, example=example, metadata=spec.metadata)
 
 
 def log_exported(run: StageRun, folder: Path, *, serving: Serving, example: str) -> str:

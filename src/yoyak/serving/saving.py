@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import yoyak
 from yoyak.errors import UserError
-from yoyak.models.spec import ENSEMBLE_FILE, ONNX_FILE, SPEC_FILE, load_spec
+from yoyak.models.spec import ENSEMBLE_FILE, ONNX_FILE, load_spec
 from yoyak.params import Generation, Serving
 from yoyak.serving.requests import COLUMN, PARAMS
 from yoyak.serving.settings import save_serving
@@ -61,9 +61,7 @@ def exported_metadata(folder: Path) -> dict[str, str]:
         )
     precision = str(json.loads(path.read_text(encoding="utf-8"))["precision"])
     return {
-        "member": spec.member,
-        "family": spec.family,
-        "spec": SPEC_FILE,
+        **spec.metadata,
         "variant": "onnx",
         "precision": precision,
     }

@@ -17,7 +17,7 @@ def run(member: MemberName) -> None:
 
     A folder must be below pretrained/, which DVC watches; a symbolic link does not count, DVC does not follow it.
     """
-    settings = params.load(BaseParams, key=member).member
+    settings = params.require_trained(member, params.load(BaseParams, key=member).member)
     from yoyak.tracking import lineage
 
     name = settings.checkpoint

@@ -19,7 +19,7 @@ HEADLINE = ("eval_combined",)
 def run(member: MemberName, /) -> None:
     """Write models/, training/, metrics/, plots/ and receipts/ of a member, and a run with its curves in MLflow."""
     p = params.load(TrainParams, key=member)
-    settings = p.member
+    settings = params.require_trained(member, p.member)
     base = project.base_folder(member)
     inputs = lineage.digests([project.TRAIN_SPLIT, project.DEV_SPLIT, project.MASKS, base])
     from yoyak.data.records import read_jsonl

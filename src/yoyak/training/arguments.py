@@ -7,14 +7,14 @@ from pathlib import Path
 
 import torch
 
-from yoyak.params import Member
+from yoyak.params import TrainedMember
 from yoyak.training.launch import SingleDeviceArguments
 
 LOGS_PER_EVALUATION = 5
 """Losses logged for each evaluation."""
 
 
-def build_arguments(member: Member, seed: int, checkpoints: Path, rows: int) -> SingleDeviceArguments:
+def build_arguments(member: TrainedMember, seed: int, checkpoints: Path, rows: int) -> SingleDeviceArguments:
     """Return the Trainer's arguments for a training on ``rows`` rows; at least one evaluation falls within it."""
     updates_per_epoch = math.ceil(math.ceil(rows / member.batch_size) / member.gradient_accumulation_steps)
     updates = int(updates_per_epoch * member.num_epochs)
@@ -56,7 +56,7 @@ def build_arguments(member: Member, seed: int, checkpoints: Path, rows: int) -> 
     )
 
 
-def uses_bf16(member: Member) -> bool:
+def uses_bf16(member: TrainedMember) -> bool:
     """Return whether a member is trained in bf16 on this machine."""
     return member.precision == "bf16" or (
         member.precision == "auto" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()

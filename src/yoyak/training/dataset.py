@@ -13,14 +13,11 @@ from datasets import Dataset
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from yoyak.data.records import Dialogue
+from yoyak.models.families import family_of
 from yoyak.models.spec import ModelSpec
-from yoyak.models.text import encode_inputs, encode_targets
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-IGNORED = -100
-"""Label of positions that bear no loss."""
+    from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,24 +33,28 @@ class EncodedRows:
 
 
 def encode(
-    rows: Sequence[Dialogue], tokenizer: PreTrainedTokenizerBase, spec: ModelSpec, max_target_tokens: int
+    rows: Sequence[Dialogue],
+    tokenizer: PreTrainedTokenizerBase,
+    spec: ModelSpec,
+    max_target_tokens: int,
+    generation: GenerationConfig,
 ) -> EncodedRows:
     """Return every row with its first reference as token ids.
 
-    For a decoder-only model both inputs and labels hold prompt and target, and the prompt's labels bear no loss.
+    Args:
+        generation: The model's own configuration, whose forced first tokens are part of every target.
     """
+    family = family_of(spec)
     summaries = [row.summaries[0] for row in rows]
-    encoded = encode_inputs(tokenizer, [row.dialogue for row in rows], spec)
-    inputs = encoded.input_ids
-    targets = encode_targets(tokenizer, summaries, max_target_tokens)
-    whole = encode_targets(tokenizer, summaries, sys.maxsize)
+    encoded = family.encode_dialogues(tokenizer, [row.dialogue for row in rows], spec)
+    targets = family.encode_summaries(tokenizer, summaries, max_target_tokens, generation)
+    whole = family.encode_summaries(tokenizer, summaries, sys.maxsize, generation)
     cut_summaries = sum(len(full) > len(target) for full, target in zip(whole, targets, strict=True))
-    if spec.family == "causal":
-        labels = [[IGNORED] * len(ids) + target for ids, target in zip(inputs, targets, strict=True)]
-        inputs = [ids + target for ids, target in zip(inputs, targets, strict=True)]
-        targets = labels
+    examples = [family.make_example(ids, target) for ids, target in zip(encoded.input_ids, targets, strict=True)]
     return EncodedRows(
-        dataset=Dataset.from_dict({"input_ids": inputs, "labels": targets}),
+        dataset=Dataset.from_dict(
+            {"input_ids": [ids for ids, _ in examples], "labels": [labels for _, labels in examples]}
+        ),
         cut_dialogues=sum(encoded.cut),
         cut_summaries=cut_summaries,
     )

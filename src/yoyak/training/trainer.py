@@ -28,9 +28,9 @@ from yoyak.decoding.torch import TorchSummarizer
 from yoyak.errors import UserError
 from yoyak.files import atomic_path
 from yoyak.models import catalog, preflight
+from yoyak.models.families import family_of
 from yoyak.models.load import build_model
-from yoyak.models.spec import ModelSpec, save_spec
-from yoyak.params import Member
+from yoyak.params import TrainedMember
 from yoyak.scoring.rouge import Protocol, rouge
 from yoyak.tracking import lineage
 from yoyak.training.arguments import build_arguments, uses_bf16
@@ -56,7 +56,7 @@ class CheckpointScoring:
 
 def train_member(
     name: str,
-    member: Member,
+    member: TrainedMember,
     tokenizer: PreTrainedTokenizerBase,
     train: Sequence[Dialogue],
     dev: Sequence[Dialogue],
@@ -84,11 +84,12 @@ def train_member(
     # It warns about what is intended here: tied weights, a model without a loss type, a spec file of our own.
     logging.set_verbosity_error()
     check_launch()
-    spec = ModelSpec.of(name, member)
+    family = family_of(member)
+    spec = family.make_spec(name, member)
     set_seed(seed)
     model = build_model(name, member, tokenizer)
     preflight.check(spec, member, model, tokenizer, [(row.dialogue, row.summaries[0]) for row in train[:8]], out)
-    rows = encode(train, tokenizer, spec, member.max_target_tokens)
+    rows = encode(train, tokenizer, spec, member.max_target_tokens, model.generation_config)
     _report_truncation(name, rows)
     base = _base_checkpoint(member, model)
     settings = {"members": {name: member}, "scoring": asdict(scoring), "seed": seed, "bf16": uses_bf16(member)}
@@ -102,8 +103,8 @@ def train_member(
         model=model,
         args=build_arguments(member, seed, checkpoints, len(train)),
         train_dataset=rows.dataset,
-        eval_dataset=encode(dev, tokenizer, spec, member.max_target_tokens).dataset,
-        data_collator=DataCollatorForSeq2Seq(tokenizer, model=model if spec.family == "seq2seq" else None),
+        eval_dataset=encode(dev, tokenizer, spec, member.max_target_tokens, model.generation_config).dataset,
+        data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
         callbacks=[EarlyStoppingCallback(member.early_stopping_patience), progress],
     )
     trainer.remove_callback(PrinterCallback)
@@ -111,9 +112,7 @@ def train_member(
     steps_before = _fit(trainer, checkpoint, progress)
 
     with atomic_path(out) as work:
-        model.save_pretrained(work, safe_serialization=True)
-        tokenizer.save_pretrained(work)
-        save_spec(work, spec)
+        family.save(model, tokenizer, spec, work)
     return TrainingResult(
         metrics=_metrics(trainer, rows, steps_before, time.perf_counter() - started),
         curves=training_curves(trainer.state.log_history),
@@ -183,7 +182,7 @@ def _fit(trainer: SummaryTrainer, checkpoint: Checkpoint | None, progress: Progr
     return int(checkpoint.path.name.split("-")[1]) if checkpoint else 0
 
 
-def _base_checkpoint(member: Member, model: Any) -> str:
+def _base_checkpoint(member: TrainedMember, model: Any) -> str:
     """Return the md5 of a local checkpoint, the name and commit of one of the Hub, or nothing where there is none."""
     if member.checkpoint is None:
         return ""

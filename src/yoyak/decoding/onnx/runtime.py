@@ -27,9 +27,10 @@ from yoyak.decoding.onnx.options import Ints, Sampling, Search
 from yoyak.decoding.onnx.search import Written, search
 from yoyak.decoding.summarizer import Summaries
 from yoyak.errors import UserError, first_line
+from yoyak.models.families import family_of
 from yoyak.models.spec import ONNX_FILE, ModelSpec, load_spec
-from yoyak.models.text import Encoded, decode, encode_inputs
-from yoyak.models.window import new_token_limit, positions_needed
+from yoyak.models.text import Encoded, decode
+from yoyak.models.window import new_token_limit
 from yoyak.params import Generation
 
 TOKENIZER = "tokenizer.json"
@@ -78,10 +79,12 @@ class OnnxSummarizer:
     def __init__(self, folder: Path, about: About, spec: ModelSpec, threads: int | None = None) -> None:
         self.about = about
         self.spec = spec
+        self.family = family_of(spec)
         self.tokenizer = Texts(folder / TOKENIZER, about.eos_token_id)
         # Few and big calls against many and small ones: only the latter gain by threads that wait in a loop. Those of
         # the other graphs would take the cores from the decoder.
-        self.encoder = _session(folder / "encoder.onnx", threads, spin=False) if spec.family == "seq2seq" else None
+        encoder = folder / "encoder.onnx"
+        self.encoder = _session(encoder, threads, spin=False) if encoder.is_file() else None
         self.decoder = _session(folder / "decoder.onnx", threads, spin=True)
         self.shared = BIAS in {one.name for one in self.decoder.get_inputs()}
         """Whether all texts of a dialogue have one cache; else `reorder` lets them change places."""
@@ -147,7 +150,7 @@ class OnnxSummarizer:
 
     def encode(self, dialogues: Sequence[str]) -> Encoded:
         """Return the input ids of each dialogue, and which of them were cut."""
-        return encode_inputs(self.tokenizer, dialogues, self.spec)  # type: ignore[arg-type]
+        return self.family.encode_dialogues(self.tokenizer, dialogues, self.spec)  # type: ignore[arg-type]
 
     def _decode(self, written: Sequence[Written]) -> Generated:
         texts = decode(self.tokenizer, [one.tokens for one in written])  # type: ignore[arg-type]
@@ -186,18 +189,18 @@ class OnnxSummarizer:
         return Seq2Seq(self.decoder, self.reorder, cross, mask, start)
 
     def _pad(self, inputs: Sequence[list[int]]) -> tuple[Ints, Ints]:
-        """Pad to the longest row, on the left for decoder-only models: what they write follows the last token."""
+        """Return ids and attention mask, padded to the longest row."""
         width = max(map(len, inputs))
         ids = np.full((len(inputs), width), self.about.pad_token_id, dtype=np.int64)
         mask = np.zeros_like(ids)
         for row, tokens in enumerate(inputs):
-            place = slice(0, len(tokens)) if self.encoder is not None else slice(width - len(tokens), width)
-            ids[row, place] = tokens
-            mask[row, place] = 1
+            start = width - len(tokens) if self.family.pads_left else 0
+            ids[row, start : start + len(tokens)] = tokens
+            mask[row, start : start + len(tokens)] = 1
         return ids, mask
 
     def _check_window(self, inputs: Sequence[list[int]], new_tokens: int) -> None:
-        needed = positions_needed(self.spec, max(map(len, inputs), default=0), new_tokens)
+        needed = self.family.positions_needed(max(map(len, inputs), default=0), new_tokens)
         if self.about.positions is not None and needed > self.about.positions:
             raise UserError(
                 f"{self.spec.member} needs {needed} positions and has {self.about.positions}: lower max_new_tokens."

@@ -1,0 +1,135 @@
+"""What a family is asked. A family is stateless; torch and transformers are imported inside its methods."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from yoyak.params.members import Member, TrainedMember
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import GenerationConfig, PreTrainedTokenizerBase
+
+    from yoyak.models.families.reader import Reader
+    from yoyak.models.spec import ModelSpec
+    from yoyak.models.text import Encoded
+
+
+class Family(ABC):
+    """A kind of member: its params, what a saved member says about itself, and what loads one to summarize."""
+
+    name: ClassVar[str]
+    """The value of ``family`` in params.yaml."""
+    member_class: ClassVar[type[Member]]
+    """Its params; its ``family`` is the Literal of `name`."""
+    summarizer: ClassVar[str]
+    """``module:class`` whose ``load(folder, device)`` returns the `Summarizer` of a saved member."""
+
+    @abstractmethod
+    def make_spec(self, name: str, member: Any) -> ModelSpec:
+        """Return what is saved beside the files of a `member_class`, enough to use it without params.yaml."""
+
+
+class TrainedFamily(Family):
+    """A family whose members have weights here: transformers' models that are trained, saved and exported."""
+
+    summarizer = "yoyak.decoding.torch:TorchSummarizer"
+    member_class: ClassVar[type[TrainedMember]]
+    pads_left: ClassVar[bool]
+    """Whether inputs of a batch are padded on the left."""
+
+    def make_spec(self, name: str, member: Any) -> ModelSpec:
+        """Return the spec of a trained member."""
+        from yoyak.models.spec import ModelSpec
+        from yoyak.params.generation import Generation
+
+        return ModelSpec(
+            member=name,
+            family=self.name,
+            prefix=member.prefix,
+            max_input_tokens=member.max_input_tokens,
+            generation=Generation(max_new_tokens=member.max_target_tokens, num_beams=1, num_return_sequences=1),
+        )
+
+    # The model
+
+    @abstractmethod
+    def auto_class(self) -> Any:
+        """Return the class of transformers whose ``from_config`` and ``from_pretrained`` give the model."""
+
+    @abstractmethod
+    def matches(self, config: Mapping[str, Any]) -> bool:
+        """Return whether a config.json describes a model of this family."""
+
+    def start_tokens(self, model_type: str, tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
+        """Return the values of a new model's config that say what a summary begins with."""
+        return {}
+
+    def save(self, model: Any, tokenizer: PreTrainedTokenizerBase, spec: ModelSpec, folder: Path) -> None:
+        """Write a model to a folder in the Hub's layout: safetensors, tokenizer and yoyak.json."""
+        from yoyak.models.spec import save_spec
+
+        model.save_pretrained(folder, safe_serialization=True)
+        tokenizer.save_pretrained(folder)
+        save_spec(folder, spec)
+
+    # Text and token ids
+
+    @abstractmethod
+    def encode_dialogues(
+        self, tokenizer: PreTrainedTokenizerBase, dialogues: Sequence[str], spec: ModelSpec
+    ) -> Encoded:
+        """Return the input ids of each dialogue, cut at ``max_input_tokens``; UserError if nothing of it would fit."""
+
+    def forced_start(self, generation: GenerationConfig) -> list[int]:
+        """Return the tokens that generation forces at the start of every summary."""
+        return []
+
+    def encode_summaries(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        summaries: Sequence[str],
+        limit: int,
+        generation: GenerationConfig,
+    ) -> list[list[int]]:
+        """Return the target ids of each summary: at most ``limit`` tokens, from what generation forces to the end mark.
+
+        Args:
+            generation: The model's own configuration. What it forces at the start of a summary is learned too.
+        """
+        from yoyak.models.text import encode_targets
+
+        return encode_targets(tokenizer, summaries, limit, start=self.forced_start(generation))
+
+    @abstractmethod
+    def make_example(self, input_ids: list[int], target: list[int]) -> tuple[list[int], list[int]]:
+        """Return ``input_ids`` and ``labels`` of a training example."""
+
+    # The window
+
+    @abstractmethod
+    def prompt_length(self, input_tokens: int) -> int:
+        """Return how many positions are taken where the summary is written, before its first token."""
+
+    def positions_needed(self, input_tokens: int, new_tokens: int) -> int:
+        """Return how many positions it takes to read ``input_tokens`` and write ``new_tokens``."""
+        return max(input_tokens, self.prompt_length(input_tokens) + new_tokens)
+
+    @abstractmethod
+    def longest_input(self, positions: int, new_tokens: int) -> int:
+        """Return how many tokens can be read if ``new_tokens`` are to be written."""
+
+    # Generation, step by step
+
+    @abstractmethod
+    def open_reader(self, model: Any, ids: torch.Tensor, mask: torch.Tensor) -> Reader:
+        """Let a model read a padded batch, for a search that asks for the next token's logits itself."""
+
+
+def has_architecture(config: Mapping[str, Any], *endings: str) -> bool:
+    """Return whether a config.json names a class that ends with one of ``endings``."""
+    names = config.get("architectures")
+    return isinstance(names, list) and any(str(name).endswith(endings) for name in names)

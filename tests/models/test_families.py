@@ -1,0 +1,124 @@
+"""Every family keeps the promises of `families.base`, and only its own file knows what is special about it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+from transformers import BartConfig, BartForConditionalGeneration, GenerationConfig
+
+import yoyak
+from yoyak.data.records import Dialogue
+from yoyak.errors import UserError
+from yoyak.models.families import all_families, family_of, get_family
+from yoyak.models.families.base import TrainedFamily
+from yoyak.models.spec import ModelSpec, load_spec
+from yoyak.models.tokenizers import train_tokenizer
+from yoyak.models.window import find_positions, new_token_limit, window_problem
+from yoyak.params import Generation, Tokenizer, parse_member
+from yoyak.params.members import FAMILIES
+
+TEXTS = ["#Person1#: 안녕하세요?\n#Person2#: 네.", "#Person1#은 인사한다."] * 20
+MASKS = ["#Person1#", "#Person2#"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(TEXTS, MASKS, Tokenizer(type="bpe", vocab_size=320))
+
+
+def test_each_family_is_named_as_in_the_table() -> None:
+    for name, family in zip(FAMILIES, all_families(), strict=True):
+        assert family.name == name
+        assert get_args(family.member_class.model_fields["family"].annotation) == (name,)
+
+
+def test_no_other_module_knows_a_familys_name() -> None:
+    root = Path(yoyak.__file__).parent
+    literal = re.compile("|".join(f"[\"']{name}[\"']" for name in FAMILIES))
+    table = root / "params/members.py"
+    others = [path for path in root.rglob("*.py") if path.parent != root / "models/families" and path != table]
+    assert [path for path in others if literal.search(path.read_text(encoding="utf-8"))] == []
+
+
+def test_an_unknown_family_names_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"did you mean 'causal'\?"):
+        get_family("casual")
+
+
+@pytest.mark.parametrize(("name", "needed", "limit", "longest"), [("seq2seq", 101, 127, 128), ("causal", 196, 32, 28)])
+def test_the_window(name: str, needed: int, limit: int, longest: int) -> None:
+    family = get_family(name)
+    assert isinstance(family, TrainedFamily)
+    spec = ModelSpec(member="m", family=name, max_input_tokens=96, generation=Generation())
+    assert family.positions_needed(96, 100) == needed
+    assert new_token_limit(spec, 128) == limit
+    assert new_token_limit(spec, None) is None
+    assert family.longest_input(128, 100) == longest
+    assert family.positions_needed(longest, 100) <= 128
+    assert window_problem(spec, 128, limit) is None
+    assert "129 positions, the model has 128" in str(window_problem(spec, 128, limit + 1))
+
+
+@pytest.mark.parametrize(
+    ("config", "positions"),
+    [
+        ({"max_position_embeddings": 512}, 512),
+        ({"n_positions": 1024}, 1024),
+        ({"n_positions": 512, "relative_attention_num_buckets": 32}, None),
+        ({}, None),
+    ],
+)
+def test_positions_of_a_config(config: dict[str, int], positions: int | None) -> None:
+    assert find_positions(config) == positions
+
+
+def test_targets_start_with_the_token_that_generation_forces(tokenizer) -> None:
+    seq2seq, causal = get_family("seq2seq"), get_family("causal")
+    assert isinstance(seq2seq, TrainedFamily) and isinstance(causal, TrainedFamily)
+    forced, plain = GenerationConfig(forced_bos_token_id=1), GenerationConfig()
+    [target] = seq2seq.encode_summaries(tokenizer, ["#Person1#은 인사한다."], 32, plain)
+    assert seq2seq.encode_summaries(tokenizer, ["#Person1#은 인사한다."], 32, forced) == [[1, *target]]
+    assert len(seq2seq.encode_summaries(tokenizer, ["안녕 " * 50], 8, forced)[0]) == 8
+    # transformers forces it on a prompt of one token only, so never for a decoder-only model.
+    assert causal.encode_summaries(tokenizer, ["#Person1#은 인사한다."], 32, forced) == [target]
+
+
+def test_a_checkpoints_forced_token_is_trained(tokenizer, tmp_path: Path) -> None:
+    """mBART forces the language of the summary first: without it in the targets the decoder is never shown it."""
+    from yoyak.models.load import build_model
+    from yoyak.training.dataset import encode
+
+    config = BartConfig(
+        vocab_size=len(tokenizer), d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=8, decoder_ffn_dim=8, max_position_embeddings=128,
+        pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=2, forced_bos_token_id=5,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    BartForConditionalGeneration(config).save_pretrained(tmp_path / "checkpoint")
+    tokenizer.save_pretrained(tmp_path / "checkpoint")
+    member = parse_member(
+        {"family": "seq2seq", "checkpoint": str(tmp_path / "checkpoint"), "learning_rate": 1, "max_input_tokens": 64}
+    )
+    model = build_model("m", member, tokenizer)
+    assert model.generation_config.forced_bos_token_id == 5
+    spec = family_of(member).make_spec("m", member)
+    row = Dialogue(fname="a", dialogue=TEXTS[0], summaries=(TEXTS[1],))
+    labels = encode([row], tokenizer, spec, 32, model.generation_config).dataset[0]["labels"]
+    ids = torch.tensor([[5, 6, 7]])
+    written = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=4)[0].tolist()
+    assert labels[0] == written[1] == 5
+
+
+def test_a_model_saved_before_there_were_options_is_read(tmp_path: Path) -> None:
+    saved = {
+        "member": "gpt2", "family": "causal", "prefix": "", "separator": "\n요약: ", "max_input_tokens": 96,
+        "generation": {"max_new_tokens": 12, "num_beams": 1, "num_return_sequences": 1},
+    }  # fmt: skip
+    (tmp_path / "yoyak.json").write_text(json.dumps(saved))
+    spec = load_spec(tmp_path)
+    assert (spec.family, spec.separator, dict(spec.options)) == ("causal", "\n요약: ", {})
