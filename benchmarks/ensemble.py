@@ -44,7 +44,11 @@ MEMBERS = ("a", "b", "c", "d")
 CANDIDATES = 4
 LOOPED, WRITTEN = 100, 20
 """Dialogues that the loop is timed on, with tokens known and as one writes it."""
-STRATEGIES = {"mbr": Mbr(type="mbr"), "vote": Vote(type="vote"), "vote by eojeol": Vote(type="vote")}
+STRATEGIES: dict[str, Mbr | Vote] = {
+    "mbr": Mbr(type="mbr"),
+    "vote": Vote(type="vote"),
+    "vote by eojeol": Vote(type="vote"),
+}
 
 
 def write_corpus(folder: Path, count: int) -> None:

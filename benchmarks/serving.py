@@ -309,9 +309,9 @@ def main() -> None:
                     found[key].append(outcome)
                 report(key, found[key][-1])
     # As many different ones as there are dialogues, or nearly: else a mix-up would go unseen.
-    summaries = {answer["summary"] for answer in expected.values()}
+    different = {answer["summary"] for answer in expected.values()}
     print(f"\n{name} on {os.cpu_count()} cores ({platform.processor() or platform.machine()})")
-    print(f"{chosen.clients} clients, {chosen.rounds} x {chosen.n} requests, {len(summaries)} summaries\n")
+    print(f"{chosen.clients} clients, {chosen.rounds} x {chosen.n} requests, {len(different)} summaries\n")
     print("| | requests/s | ratio | p50, s | p95, s | ratio of p95 | peak MB | changed by their batch |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     base = figures(found["one by one"])

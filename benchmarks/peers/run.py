@@ -108,7 +108,7 @@ def prepare(folder: Path, ctranslate2: Path | None) -> dict[str, Path]:
     if ctranslate2 is not None:
         if not converted.exists():
             sys.path.insert(0, str(ctranslate2))
-            from ctranslate2.converters import TransformersConverter  # type: ignore[import-not-found]
+            from ctranslate2.converters import TransformersConverter
 
             TransformersConverter(str(model)).convert(str(converted), quantization="int8")
         peers |= {"ctranslate2:1x2": converted, "ctranslate2:2x1": converted}
@@ -139,7 +139,7 @@ def measure(peers: list[Peer], cells: list[tuple[int, int]], rounds: int) -> int
                 peer.turn(cell)
             for _ in range(rounds):
                 for peer in peers:
-                    turns = []
+                    turns: list[dict[str, float]] = []
                     while len(turns) < TRIES and (not turns or turns[-1]["others"] > DISTURBED):
                         turns.append(peer.turn(cell))
                     best = min(turns, key=lambda one: one["others"])

@@ -137,7 +137,7 @@ def test_the_verdict_names_what_failed(speed: bool, rouge: bool, parts: list[str
 
 def compare(exported: list[str], fp32: list[str]) -> Quality:
     dev = [Dialogue(fname=str(number), dialogue="x", summaries=("하나 둘 셋",)) for number in range(len(exported))]
-    scoring = Scoring(granularities=("eojeol",), bootstrap_samples=100)
+    scoring = Scoring(granularities=["eojeol"], bootstrap_samples=100)
     return quality.compare(exported, fp32, dev, scoring, fp32_source="written by the bench", confidence=0.9, seed=1)
 
 

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from bundles.zips import refused, summaries, zipped
 from mlflow_helpers import DIALOGUE
 from yoyak import cli
 from yoyak.bundles.archive import open_bundle, write_bundle
@@ -29,7 +30,6 @@ from yoyak.registration.packaging import log_member
 from yoyak.registry import promotion
 from yoyak.tracking import runs
 from yoyak.tracking.stage_run import flatten
-from zips import refused, summaries, zipped
 
 MEMBER = parse_member(
     {

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bundles.zips import patched, refused, summaries, zipped
 from yoyak import cli
 from yoyak.bundles import zip_reading
 from yoyak.bundles.archive import open_bundle
 from yoyak.errors import UserError
-from zips import patched, refused, summaries, zipped
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-import command_line
+from cli import command_line
 from yoyak import cli
 from yoyak.cli.verbs import VERBS
 from yoyak.data.samples import write_corpus

@@ -10,7 +10,7 @@ from yoyak.decoding.candidates import Candidate, write_candidates
 from yoyak.ensemble.pool import Row, make_row
 
 
-def row(fname: str = "a", dialogue: str = "#Person1#: 네.", **texts: str | Sequence[str]) -> Row:
+def row(fname: str = "a", dialogue: str = "#Person1#: 네.", /, **texts: str | Sequence[str]) -> Row:
     """A row of the texts that each member wrote, best first; scores fall by 0.1."""
     return make_row(
         Dialogue(fname=fname, dialogue=dialogue), {member: listed(found) for member, found in texts.items()}
@@ -18,8 +18,8 @@ def row(fname: str = "a", dialogue: str = "#Person1#: 네.", **texts: str | Sequ
 
 
 def listed(texts: str | Sequence[str]) -> list[Candidate]:
-    found = [texts] if isinstance(texts, str) else texts
-    return [Candidate(text, -0.1 * (rank + 1)) for rank, text in enumerate(found)]
+    ranked = [texts] if isinstance(texts, str) else texts
+    return [Candidate(text, -0.1 * (rank + 1)) for rank, text in enumerate(ranked)]
 
 
 def write_members(folder: Path, split: str, rows: Sequence[Row]) -> dict[str, Path]:

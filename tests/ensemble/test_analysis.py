@@ -175,8 +175,9 @@ def test_agreement_is_the_rouge_between_members(found: tuple[EnsembleAnalysis, E
     agreement = found[0].splits["test"]["all"].agreement
     matrix = np.array(agreement.rouge)
     one, other = ([MEMBERS[name]["test"][row.fname][0] for row in SPLITS["test"]] for name in ("good", "poor"))
-    options = {"granularity": "eojeol", "multi_reference": "mean", "weights": SCORING.weights}
-    expected = rouge(one, [[text] for text in other], **options)["combined"].mean()
+    expected = rouge(
+        one, [[text] for text in other], granularity="eojeol", multi_reference="mean", weights=SCORING.weights
+    )["combined"].mean()
     assert matrix[0, 2] == pytest.approx(expected, abs=1e-6)
     assert (matrix == matrix.T).all() and (np.diag(matrix) == 1).all()
     assert agreement.same == tuple(map(tuple, np.eye(3).tolist()))

@@ -17,6 +17,7 @@ from yoyak import cli, params
 from yoyak.data.records import Dialogue, read_jsonl, write_jsonl
 from yoyak.data.samples import generate
 from yoyak.decoding.candidates import Candidate, read_candidates
+from yoyak.decoding.summarizer import Summarizer
 from yoyak.decoding.torch import TorchSummarizer
 from yoyak.ensemble.blending import score_dialogues
 from yoyak.ensemble.folds import make_folds
@@ -116,7 +117,7 @@ def member(name: str) -> TorchSummarizer:
     return TorchSummarizer.load(Path("models", name))
 
 
-def texts(summarizer: TorchSummarizer, split: str) -> list[list[str]]:
+def texts(summarizer: Summarizer, split: str) -> list[list[str]]:
     rows = read_jsonl(Path("prepared/eval", f"{split}.jsonl"))
     found = summarizer.summarize(
         [row.dialogue for row in rows], generation=params.load(params.Params).generation

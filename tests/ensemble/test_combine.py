@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ensemble_rows import row
 
+from ensemble.ensemble_rows import row
 from yoyak.ensemble import combine as module
 from yoyak.ensemble.combine import FILE, Combiner, combine, combine_all, combine_each, load, save
 from yoyak.ensemble.fitting import fit
 from yoyak.ensemble.pool import Row
 from yoyak.errors import UserError
-from yoyak.params.ensemble import Mbr, Stack, Strategy, Vote, VotePositional, Weighted
+from yoyak.params.ensemble import Mbr, OfCandidates, Stack, Vote, VotePositional, Weighted
 
 WORDS = list("가나다라마바사아자차")
-STRATEGIES = [
+STRATEGIES: list[OfCandidates] = [
     Vote(type="vote"),
     Vote(type="vote", weights="fit"),
     VotePositional(type="vote_positional"),
@@ -45,13 +45,13 @@ def dev(count: int, seed: int = 1) -> tuple[list[Row], list[list[str]]]:
     return rows, references
 
 
-def ready(strategy: Strategy, count: int = 24) -> Combiner:
+def ready(strategy: OfCandidates, count: int = 24) -> Combiner:
     rows, references = dev(count)
     return fit(strategy, ["good", "fair", "bad"], rows, references, granularity="eojeol", seed=20).combiner
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=NAMES)
-def test_batches_and_bars_change_nothing(strategy: Strategy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_and_bars_change_nothing(strategy: OfCandidates, monkeypatch: pytest.MonkeyPatch) -> None:
     combiner = ready(strategy)
     rows, _ = dev(25, seed=2)
     expected = [combine(combiner, [one])[0] for one in rows]
@@ -87,7 +87,7 @@ def test_rows_are_read_as_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=NAMES)
-def test_one_member_passes_through(strategy: Strategy, tmp_path: Path) -> None:
+def test_one_member_passes_through(strategy: OfCandidates, tmp_path: Path) -> None:
     rows, references = dev(5)
     alone = [one.only(["fair"]) for one in rows]
     found = fit(strategy, ["fair"], alone, references, granularity="eojeol", seed=20)
@@ -100,7 +100,7 @@ def test_one_member_passes_through(strategy: Strategy, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=NAMES)
-def test_a_saved_combiner_combines_the_same(strategy: Strategy, tmp_path: Path) -> None:
+def test_a_saved_combiner_combines_the_same(strategy: OfCandidates, tmp_path: Path) -> None:
     combiner = ready(strategy)
     save(combiner, tmp_path)
     again = load(tmp_path)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from ensemble_rows import row
 
+from ensemble.ensemble_rows import row
 from yoyak.ensemble.combine import Combiner, combine
 from yoyak.ensemble.fitting import Fitted, fit, score_texts
 from yoyak.ensemble.folds import FOLDS, make_folds

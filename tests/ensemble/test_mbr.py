@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from ensemble_rows import equal, row
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 from sacrebleu.metrics import CHRF
 
+from ensemble.ensemble_rows import equal, row
 from yoyak.ensemble.mbr import mbr
 from yoyak.ensemble.pool import Row
 from yoyak.params.ensemble import Mbr

@@ -8,10 +8,10 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from ensemble_rows import listed, row
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ensemble.ensemble_rows import listed, row
 from yoyak.data.records import Dialogue, write_jsonl
 from yoyak.decoding.candidates import Candidate, write_candidates
 from yoyak.ensemble.pool import make_row, read_rows

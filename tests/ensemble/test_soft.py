@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from transformers import PreTrainedTokenizerFast
+from transformers import LogitsProcessor, PreTrainedTokenizerFast
 
 from yoyak.data.records import Dialogue
 from yoyak.decoding.torch import TorchSummarizer
@@ -182,19 +182,28 @@ def test_a_model_twice_is_that_model(members: dict[str, TorchSummarizer], name: 
     ]
 
 
-def test_options_are_kept_where_members_differ(members: dict[str, TorchSummarizer]) -> None:
-    tokenizer = members["bart1"].tokenizer
-    texts: list[list[int]] = []
+class Recorder(LogitsProcessor):
+    """Records the rows of ids as they stand at each step and the likeliest next token of each."""
 
-    def keep(ids, scores):
-        texts.extend(ids[:, 1:].tolist())
+    def __init__(self) -> None:
+        self.prefixes: list[list[int]] = []
+        self.tokens: list[int] = []
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        self.prefixes.extend(input_ids.tolist())
+        self.tokens.extend(scores.argmax(-1).tolist())
         return scores
 
+
+def test_options_are_kept_where_members_differ(members: dict[str, TorchSummarizer]) -> None:
+    tokenizer = members["bart1"].tokenizer
+    recorder = Recorder()
     both = SoftSummarizer([members["bart1"], members["gpt24"]], [0.5, 0.5])
     settings = Generation(
         num_beams=4, num_return_sequences=1, min_new_tokens=6, max_new_tokens=12, no_repeat_ngram_size=2
     )
-    both.generate([member.encode(DIALOGUES).input_ids for member in both.members], settings, [keep])
+    both.generate([member.encode(DIALOGUES).input_ids for member in both.members], settings, [recorder])
+    texts = [ids[1:] for ids in recorder.prefixes]
     assert max(map(len, texts)) == 11
     for ids in texts:
         assert tokenizer.eos_token_id not in ids[:6]
@@ -212,13 +221,9 @@ def test_forced_tokens_are_those_of_the_searching_model(tokenizer: PreTrainedTok
         alone = first.summarize(DIALOGUES, generation=settings).candidates
         assert [row[0].text for row in twice] == [row[0].text for row in alone]
         both = SoftSummarizer([first, second], [0.5, 0.5])
-        written: list[list[int]] = []
-
-        def keep(ids, scores, written=written):
-            written.extend([*row, token] for row, token in zip(ids.tolist(), scores.argmax(-1).tolist(), strict=True))
-            return scores
-
-        both.generate([member.encode(DIALOGUES).input_ids for member in both.members], settings, [keep])
+        recorder = Recorder()
+        both.generate([member.encode(DIALOGUES).input_ids for member in both.members], settings, [recorder])
+        written = [[*ids, token] for ids, token in zip(recorder.prefixes, recorder.tokens, strict=True)]
         assert {row[1] for row in written} == {tokenizer.bos_token_id}
         assert {row[5] for row in written if len(row) == 6} == {tokenizer.eos_token_id}
 

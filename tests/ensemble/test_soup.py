@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="module")
 def make(tokenizer: PreTrainedTokenizerFast) -> Callable[..., TorchSummarizer]:
-    def made(seed: int, config: dict = BART, **values: object) -> TorchSummarizer:
+    def build(seed: int, config: dict = BART, **values: Any) -> TorchSummarizer:
         member = parse_member(
             {
                 "family": "causal" if config["model_type"] == "gpt2" else "seq2seq",
@@ -50,7 +51,7 @@ def make(tokenizer: PreTrainedTokenizerFast) -> Callable[..., TorchSummarizer]:
         model = build_model("m", member, tokenizer)
         return TorchSummarizer(model.eval(), tokenizer, family_of(member).make_spec(f"m{seed}", member))
 
-    return made
+    return build
 
 
 def test_every_weight_is_the_mean(make: Callable[..., TorchSummarizer]) -> None:
@@ -115,7 +116,7 @@ def marked(make: Callable[..., TorchSummarizer], **marks: float) -> dict[str, To
     return members
 
 
-def choose(members: dict[str, TorchSummarizer], method: str, score: Score) -> Soup:
+def choose(members: dict[str, TorchSummarizer], method: Literal["uniform", "greedy"], score: Score) -> Soup:
     return choose_ingredients(members, method, DEV, score)
 
 

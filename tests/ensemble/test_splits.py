@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ensemble_rows import row, write_members
 from ruamel.yaml import YAML
 
+from ensemble.ensemble_rows import row, write_members
 from yoyak import params
 from yoyak.data.records import Dialogue, read_jsonl, write_jsonl
 from yoyak.decoding.candidates import Candidate, read_candidates, write_candidates

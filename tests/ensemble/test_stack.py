@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ensemble_rows import row
 
+from ensemble.ensemble_rows import row
 from yoyak.data.records import Dialogue
 from yoyak.decoding.candidates import Candidate
 from yoyak.ensemble import stack
@@ -150,7 +150,9 @@ def test_it_learns_without_the_members_names_too() -> None:
     others, targets = misleading(80, seed=2)
     chosen = combine(fitted.combiner, renamed(others))
     assert np.mean([shared(o.text, target[0]) >= 7 for o, target in zip(chosen, targets, strict=True)]) > 0.9
-    coefficients = dict(zip(stack.FEATURES, fitted.combiner.model.coefficients, strict=False))
+    model = fitted.combiner.model
+    assert model
+    coefficients = dict(zip(stack.FEATURES, model.coefficients, strict=False))
     assert coefficients["score"] < 0
     assert coefficients["agreement"] + coefficients["agreement_of_firsts"] > 0
 
@@ -253,7 +255,9 @@ def test_infinite_scores_and_empty_texts_still_give_a_choice() -> None:
          "d": [Candidate("", -1.0)]},
     )  # fmt: skip
     found = fit(STRATEGY, ["a", "b", "c", "d"], [*rows, odd], [*references, ["가 나"]], granularity="eojeol", seed=20)
-    assert all(math.isfinite(coefficient) for coefficient in found.combiner.model.coefficients)
+    model = found.combiner.model
+    assert model
+    assert np.isfinite(model.coefficients).all()
     assert combine(found.combiner, [odd])[0].text in ("", "가 나")
     empty = [row(str(number), f"#Person1#: {number}", x="", y="") for number in range(6)]
     nothing = fit(STRATEGY, ["x", "y"], empty, [["가"]] * 6, granularity="eojeol", seed=20)

@@ -6,10 +6,10 @@ import itertools
 from functools import cache
 
 import pytest
-from ensemble_rows import equal, row
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ensemble.ensemble_rows import equal, row
 from yoyak.ensemble.units import Unit, split
 from yoyak.ensemble.vote import GAP, SUBSTITUTION, Slot, align, majority, vote
 

@@ -28,8 +28,8 @@ HEADS, SIZE = 3, 16
 
 def attention(opset: int) -> tuple[onnx.ModelProto, onnx.ModelProto]:
     """Return an encoder that writes the cache which it is given, and a decoder that is one attention to it."""
-    key = ["dialogues", HEADS, SIZE, "tokens"]
-    value = ["dialogues", HEADS, "tokens", SIZE]
+    key: list[str | int | None] = ["dialogues", HEADS, SIZE, "tokens"]
+    value: list[str | int | None] = ["dialogues", HEADS, "tokens", SIZE]
     given = [(f"{PART}.key", key), (f"{PART}.value", value)]
 
     def infos(prefix: str) -> list[onnx.ValueInfoProto]:

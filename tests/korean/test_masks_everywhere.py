@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -36,7 +37,7 @@ def test_scoring_and_units_keep_it_whole(mask: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
-def test_tokenizers_keep_it_whole(kind: str) -> None:
+def test_tokenizers_keep_it_whole(kind: Literal["bpe", "unigram"]) -> None:
     texts = [f"{mask}: 안녕하세요\n{mask}은 전화한다." for mask in MASKS] * 20
     trained = train_tokenizer(texts, distinct_masks(texts), Tokenizer(type=kind, vocab_size=500))
     for mask in MASKS:
@@ -48,7 +49,9 @@ def test_it_labels_a_turn(mask: str) -> None:
     cleaned, changes = clean_dialogue(f"{mask}:\n안녕하세요\n{mask}:")
     assert cleaned == f"{mask}: 안녕하세요"
     assert changes == {"joined_labels": 1, "empty_turns": 1}
-    assert SPEAKER.match(f"{mask}: 안녕하세요")[1] == mask
+    label = SPEAKER.match(f"{mask}: 안녕하세요")
+    assert label
+    assert label[1] == mask
 
 
 @pytest.mark.parametrize("mask", MASKS)

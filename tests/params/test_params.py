@@ -190,7 +190,7 @@ def test_names_of_baselines_are_reserved() -> None:
 
 def test_params_are_frozen(file: Path) -> None:
     with pytest.raises(Exception, match="frozen"):
-        params.load(Params, file, env={}).seed = 3  # type: ignore[misc]
+        params.load(Params, file, env={}).seed = 3
 
 
 def test_the_committed_params_are_the_demo_preset() -> None:

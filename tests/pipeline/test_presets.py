@@ -123,7 +123,7 @@ def test_a_preset_runs(preset: str, project: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_is_whole(preset: str) -> None:
     """DVC takes a value that is missing for an error, where Yoyak would take its default."""
-    params.load(ROOT / "presets" / f"{preset}.yaml", env={})
+    params.load(params.Params, ROOT / "presets" / f"{preset}.yaml", env={})
     tree = read(preset)
     pipelines = [YAML(typ="safe").load(ROOT / name)["stages"] for name in ("dvc.yaml", "export/dvc.yaml")]
     for stage in [stage for stages in pipelines for stage in stages.values()]:

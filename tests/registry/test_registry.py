@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from yoyak.registry.resolve import resolve_model
 from yoyak.tracking import client, lineage, restore, runs
 from yoyak.tracking.registered import Registered, write_registered
 
-RULES = {"significance": 0.05, "samples": 500, "seed": 1}
+RULES: dict[str, Any] = {"significance": 0.05, "samples": 500, "seed": 1}
 
 
 @pytest.fixture
@@ -188,6 +189,7 @@ def test_errors_name_the_nearest_name(store, train):
 def test_the_champion_s_predictions_are_those_of_the_same_dev_set(store, train, tmp_path):
     best(train())
     champion = promotion.champion("yoyak")
+    assert champion
     assert promotion.champion_predictions(champion, "d" * 32) is None
     rows = [("dev_1", [Candidate("요약", -0.1), Candidate("다른", -0.2)]), ("dev_2", [Candidate("둘", -0.3)])]
     write_candidates(tmp_path / "dev.jsonl", rows)

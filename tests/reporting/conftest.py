@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reporting_project import Project, write_project
+from reporting.reporting_project import Project, write_project
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reporting_project import FIGURE, SCRIPT, Page, Project, build, dialogue
+from reporting.reporting_project import FIGURE, SCRIPT, Page, Project, build, dialogue
 from yoyak.data.records import Dialogue
 from yoyak.errors import UserError
 

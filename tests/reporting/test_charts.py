@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from reporting_project import Project
+from reporting.reporting_project import Project
 from yoyak import params
 from yoyak.params.stages import ReportParams
 from yoyak.reporting import charts

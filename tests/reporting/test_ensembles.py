@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reporting_project import FIGURE, Page, Project, build, write_project
+from reporting.reporting_project import FIGURE, Page, Project, build, write_project
 from yoyak import params
 from yoyak.errors import UserError
 from yoyak.params.stages import ReportParams

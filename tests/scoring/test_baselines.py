@@ -1,6 +1,7 @@
 """Extractive baselines and their ceiling."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ DIALOGUE = (
     "#Person2#: 표는 내가 예매할게.\n#Person1#: 고마워!"
 )
 LINES = DIALOGUE.split("\n")
-OPTIONS = {"granularity": "morpheme", "multi_reference": "mean", "weights": (0.33, 0.33, 0.34)}
+OPTIONS: dict[str, Any] = {"granularity": "morpheme", "multi_reference": "mean", "weights": (0.33, 0.33, 0.34)}
 
 
 def combined(texts: list[str], references: list[tuple[str, ...]]) -> np.ndarray:

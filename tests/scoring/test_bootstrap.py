@@ -1,13 +1,14 @@
 """Intervals cover as often as they say, and p-values mean what they should."""
 
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
 
 from yoyak.scoring.bootstrap import bootstrap_interval, bootstrap_intervals, paired_bootstrap
 
-OPTIONS = {"samples": 1000, "confidence": 0.95, "seed": 7}
+OPTIONS: dict[str, Any] = {"samples": 1000, "confidence": 0.95, "seed": 7}
 
 
 def test_the_interval_covers_the_true_mean_about_as_often_as_it_says() -> None:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ def test_evaluate_loads_the_folder_offline(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     texts = ["#Person1#은 집에 간다.", "비가 온다."]
     several = [["#Person1#은 학교에 간다.", "#Person1#은 집에 온다."], ["눈이 온다."]]
-    calls = [
+    calls: list[tuple[list[list[str]], dict[str, Any]]] = [
         (several, {"granularity": "morpheme", "multi_reference": "mean", "weights": (0.33, 0.33, 0.34)}),
         (several, {"granularity": "syllable", "multi_reference": "max", "weights": (0.33, 0.33, 0.34)}),
         ([row[:1] for row in several], {"granularity": "english", "multi_reference": "mean", "weights": (1, 0, 0)}),

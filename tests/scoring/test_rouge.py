@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 
 from yoyak.korean.masks import MASK
+from yoyak.params.scoring import MultiReference
 from yoyak.scoring.metrics import METRICS
 from yoyak.scoring.rouge import f1, reference_scores, rouge
 
@@ -24,7 +25,9 @@ class Spaces:
         return text.split()
 
 
-def score(prediction: str, *references: str, granularity: str = "morpheme", protocol: str = "mean") -> dict:
+def score(
+    prediction: str, *references: str, granularity: str = "morpheme", protocol: MultiReference = "mean"
+) -> dict[str, float]:
     values = rouge([prediction], [references], granularity=granularity, multi_reference=protocol, weights=WEIGHTS)
     return {metric: float(column[0]) for metric, column in values.items()}
 

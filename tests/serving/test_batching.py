@@ -224,17 +224,6 @@ def test_a_worker_that_dies_is_noticed_and_another_begins():
     assert batcher.ask(["next"], PLAIN) == [echo.answer("next", PLAIN)]
 
 
-def test_a_worker_that_vanishes_without_an_error_is_noticed():
-    echo = Echo()
-    batcher = Batcher(echo, batch_size=4)
-    # As after a crash in native code: the thread is gone, and what it had in its hands with it.
-    batcher._run_worker = lambda: batcher._next_batch() and None
-    with pytest.raises(WorkerDiedError):
-        batcher.ask(["lost"], PLAIN)
-    del batcher._run_worker
-    assert batcher.ask(["next"], PLAIN) == [echo.answer("next", PLAIN)]
-
-
 def test_a_request_that_waited_too_long_fails_and_costs_nothing():
     echo = Echo()
     batcher = Batcher(echo, batch_size=1, timeout=0.2)
@@ -262,13 +251,18 @@ def len_of(texts: list[str], settings: Generation) -> list[Answer]:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_process_begins_with_a_queue_and_a_thread_of_its_own():
-    batcher = Batcher(len_of, batch_size=2)
-    batcher.ask(["네"], PLAIN)
-    with batcher._condition:  # as where another thread has it while this one forks
-        child = os.fork()
-        if child == 0:
-            os._exit(0 if batcher.ask(["네네"], PLAIN) == [Answer("2", False)] else 1)
+    echo = Echo()
+    batcher = Batcher(echo, batch_size=2)
+    held = echo.hold(batcher)
+    [waits] = ask_behind(batcher, (["waits"], PLAIN))
+    child = os.fork()
+    if child == 0:
+        empty = batcher.waiting == 0
+        echo.gate.set()
+        os._exit(0 if empty and batcher.ask(["own"], PLAIN) == [echo.answer("own", PLAIN)] else 1)
     assert os.waitpid(child, 0)[1] == 0
+    echo.gate.set()
+    assert held.result(20) and waits.result(20)
 
 
 def test_an_idle_batcher_lets_go_of_its_model(monkeypatch):

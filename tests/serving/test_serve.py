@@ -146,6 +146,7 @@ def test_a_taken_port_is_known_at_once_with_the_next_free_one(project, verb, cap
         assert cli.main([verb, "--port", str(port)]) == 1
     error = capsys.readouterr().err
     free = re.search(rf"Port {port} of 127\.0\.0\.1 .*--port (\d+)", error)
+    assert free, error
     assert launch.check_port("127.0.0.1", int(free[1])) == int(free[1])
 
 

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from yoyak.params import Generation
 from yoyak.tracking import client as mlflow_client
 from yoyak.tracking import lineage, restore, runs
 
-START = {"params": {}, "inputs": {}}
+START: dict[str, Any] = {"params": {}, "inputs": {}}
 
 
 def stage(name="train", member="bart", **changes):

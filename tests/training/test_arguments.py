@@ -30,6 +30,7 @@ def test_every_training_is_evaluated_at_least_once(
     values = {"batch_size": batch_size, "gradient_accumulation_steps": accumulation, "num_epochs": epochs}
     arguments = build_arguments(member("bart", evaluations=evaluations, **values), 1, Path("checkpoints"), rows)
     steps = math.ceil(epochs * math.ceil(math.ceil(rows / batch_size) / accumulation))
+    assert arguments.eval_steps
     assert 1 <= arguments.eval_steps <= steps
     assert arguments.eval_steps == arguments.save_steps
     assert arguments.eval_steps % arguments.logging_steps == 0

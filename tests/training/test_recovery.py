@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import PreTrainedTokenizerBase
@@ -17,7 +18,7 @@ from yoyak.models.tokenizers import train_tokenizer
 from yoyak.params import Tokenizer
 from yoyak.training.recovery import Checkpoint, code_digest, find_checkpoint, fingerprint, remove_checkpoints
 
-UNCHANGING = {"learning_rate": 1e-12, "evaluations": 8, "early_stopping_patience": 2}
+UNCHANGING: dict[str, Any] = {"learning_rate": 1e-12, "evaluations": 8, "early_stopping_patience": 2}
 """Evaluated after each of 8 updates, of which none improves on the first."""
 
 
@@ -38,7 +39,7 @@ def interrupt_at(step: int):
     return log
 
 
-def interrupt(folder: Path, tokenizer: PreTrainedTokenizerBase, step: int = 3, **values: object) -> None:
+def interrupt(folder: Path, tokenizer: PreTrainedTokenizerBase, step: int = 3, **values: Any) -> None:
     with pytest.raises(KeyboardInterrupt):
         train("bart", tokenizer, folder, log=interrupt_at(step), **values)
     assert (folder / "checkpoints" / f"checkpoint-{step - 1}").is_dir()
@@ -74,7 +75,7 @@ def test_a_training_that_was_finished_is_not_trained_further(tokenizer, tmp_path
 
 @pytest.mark.parametrize("other", [{"vocab_size": 700}, {"texts": TEXTS[::-1][:20]}], ids=["size", "content"])
 def test_another_tokenizer_starts_over(tokenizer, tmp_path: Path, capsys, other) -> None:
-    settings = {"evaluations": 8}
+    settings: dict[str, Any] = {"evaluations": 8}
     interrupt(tmp_path, tokenizer, **settings)
     train("bart", bpe(**other), tmp_path, **settings)
     assert "because of tokenizer\n" in capsys.readouterr().err
@@ -85,7 +86,7 @@ def test_another_tokenizer_starts_over(tokenizer, tmp_path: Path, capsys, other)
 def test_another_base_checkpoint_starts_over(tokenizer, tmp_path: Path, capsys) -> None:
     base = tmp_path / "base" / "model"
     train("bart", tokenizer, tmp_path / "base", num_epochs=0.5)
-    settings = {"evaluations": 8, "checkpoint": str(base), "config": {}}
+    settings: dict[str, Any] = {"evaluations": 8, "checkpoint": str(base), "config": {}}
     interrupt(tmp_path, tokenizer, **settings)
     train("bart", tokenizer, tmp_path / "base", num_epochs=1)
     train("bart", tokenizer, tmp_path, **settings)

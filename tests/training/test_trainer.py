@@ -53,8 +53,10 @@ def test_the_same_seed_gives_the_same_weights(tokenizer, tmp_path: Path) -> None
 def test_a_few_rows_are_learned_by_heart(kind: str, tokenizer, tmp_path: Path) -> None:
     rows = [*ROWS[:4]] * 8
     names = [Dialogue(fname=str(n), dialogue=row.dialogue, summaries=row.summaries) for n, row in enumerate(rows)]
-    longer = {"num_epochs": 60, "learning_rate": 0.02, "early_stopping_patience": 60, "max_target_tokens": 64}
-    train(kind, tokenizer, tmp_path, [*names, *names[:4]], **longer)
+    train(
+        kind, tokenizer, tmp_path, [*names, *names[:4]],
+        num_epochs=60, learning_rate=0.02, early_stopping_patience=60, max_target_tokens=64,
+    )  # fmt: skip
     summarizer = TorchSummarizer.load(tmp_path / "model", "cpu")
     beams = Generation(num_beams=2, num_return_sequences=2, max_new_tokens=64)
     candidates = summarizer.summarize([row.dialogue for row in ROWS[:4]], generation=beams).candidates

@@ -129,6 +129,9 @@ def test_draws_have_the_models_frequencies() -> None:
         def advance(self, tokens: np.ndarray, source: np.ndarray | None) -> np.ndarray:
             return np.repeat(logits, len(tokens), axis=0)
 
+        def keep(self, dialogues: np.ndarray) -> None:
+            raise AssertionError("no text has ended: it has no end token")
+
     how = Search(
         max_new_tokens=5, eos_token_id=9, pad_token_id=0, num_return_sequences=800, sampling=Sampling(seed=4)
     )  # fmt: skip

@@ -97,7 +97,7 @@ def cut(tokens: list[int], end: int) -> list[int]:
 def of_onnx(
     summarizer: OnnxSummarizer, rows: list[list[int]], chosen: dict[str, Any], end: int = END
 ) -> list[tuple[list[int], float]]:
-    ready = {key: tuple(value) if isinstance(value, list) else value for key, value in chosen.items()}
+    ready: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in chosen.items()}
     how = Search(**ready, eos_token_id=end, pad_token_id=PAD)
     return [(one.tokens, one.score) for texts in summarizer.write(rows, how) for one in texts]
 
