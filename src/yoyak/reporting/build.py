@@ -66,7 +66,7 @@ def read_view(root: Path, settings: ReportParams) -> View:
     if section:
         sources[section.best] = _ensemble_source(section.best, settings)
 
-    table = groups.read_scores(root / "evaluation/dialogues.csv")
+    table = groups.read_scores(root / project.EVALUATION / "dialogues.csv")
     compared = [*(name for name in series if name in sources), summary.best_baseline]
     chosen = examples.choose(table, parts, summary.best_member, settings.report.dialogues)
     dialogues = examples.read_dialogues(root, chosen)

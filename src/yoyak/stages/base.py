@@ -12,7 +12,7 @@ from yoyak.params.stages import BaseParams
 from yoyak.stages.arguments import MemberName
 
 
-def run(member: MemberName) -> None:
+def run(member: MemberName, /) -> None:
     """Write bases/<member>/: the member's own tokenizer, and its checkpoint with a digest where that is a folder.
 
     A folder must be below pretrained/, which DVC watches; a symbolic link does not count, DVC does not follow it.
