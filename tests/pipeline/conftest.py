@@ -46,7 +46,7 @@ def shell(folder: Path, *command: str, **variables: str) -> subprocess.Completed
         env={**environment(), **variables},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=3600,
         check=False,
     )
 
