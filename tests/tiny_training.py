@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from trained_members import parse_trained
 from yoyak.data.records import Dialogue
 from yoyak.data.samples import generate
-from yoyak.params import Member, parse_member
+from yoyak.params import TrainedMember
 from yoyak.training.progress import Logger
 from yoyak.training.results import TrainingResult
 from yoyak.training.trainer import CheckpointScoring, train_member
@@ -27,13 +29,13 @@ TEXTS = [text for row in ROWS for text in (row.dialogue, *row.summaries)]
 MASKS = ["#Person1#", "#Person2#", "#Person3#"]
 
 
-def member(kind: str, **values: object) -> Member:
+def member(kind: str, **values: Any) -> TrainedMember:
     family, config = SIZES[kind]
     settings = {
         "family": family, "config": config, "tokenizer": "bpe", "learning_rate": 0.01, "batch_size": 8, "num_epochs": 2,
         "max_input_tokens": 256, "max_target_tokens": 32, "evaluations": 2, "evaluation_dialogues": 4,
     }  # fmt: skip
-    return parse_member({**settings, **values})
+    return parse_trained({**settings, **values})
 
 
 def train(
@@ -44,7 +46,7 @@ def train(
     *,
     scoring: CheckpointScoring = SCORING,
     log: Logger | None = None,
-    **values: object,
+    **values: Any,
 ) -> TrainingResult:
     return train_member(
         kind, member(kind, **values), tokenizer, rows[:32], rows[32:], scoring=scoring,

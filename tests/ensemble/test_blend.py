@@ -13,6 +13,7 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
+from trained_members import parse_trained
 from yoyak import cli, params
 from yoyak.data.records import Dialogue, read_jsonl, write_jsonl
 from yoyak.data.samples import generate
@@ -31,7 +32,7 @@ from yoyak.models.families import family_of
 from yoyak.models.load import build_model
 from yoyak.models.spec import save_spec
 from yoyak.models.tokenizers import train_tokenizer
-from yoyak.params import Tokenizer, parse_member
+from yoyak.params import Tokenizer
 from yoyak.stages import blend
 
 BART = {"model_type": "bart", "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2,
@@ -81,8 +82,8 @@ def prepared_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_jsonl(folder / "prepared/eval" / f"{split}.jsonl", part)
     texts = [text for row in rows for text in (row.dialogue, *row.summaries)]
     for number, (name, value) in enumerate(MEMBERS.items()):
-        member = parse_member(value)
-        tokenizer = train_tokenizer(texts, ["#Person1#"], Tokenizer(**TREE["tokenizers"][member.tokenizer]))
+        member = parse_trained(value)
+        tokenizer = train_tokenizer(texts, ["#Person1#"], Tokenizer(**TREE["tokenizers"][value["tokenizer"]]))
         torch.manual_seed(number)
         model = build_model(name, member, tokenizer)
         with torch.no_grad():

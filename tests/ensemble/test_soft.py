@@ -11,6 +11,7 @@ import pytest
 import torch
 from transformers import LogitsProcessor, PreTrainedTokenizerFast
 
+from trained_members import parse_trained
 from yoyak.data.records import Dialogue
 from yoyak.decoding.torch import TorchSummarizer
 from yoyak.ensemble import soft
@@ -22,7 +23,7 @@ from yoyak.models.families import family_of
 from yoyak.models.load import build_model
 from yoyak.models.text import encode_targets
 from yoyak.models.tokenizers import train_tokenizer
-from yoyak.params import Generation, Tokenizer, parse_member
+from yoyak.params import Generation, Tokenizer
 
 MASKS = ["#Person1#", "#Person2#"]
 DIALOGUES = [
@@ -68,7 +69,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 def make(kind: str, seed: int, tokenizer: PreTrainedTokenizerFast, end: float = 2.0) -> TorchSummarizer:
     """A model of random weights that writes now this, now that, and ends now and then."""
-    member = parse_member(
+    member = parse_trained(
         {
             "family": "causal" if kind in ("gpt2", "llama") else "seq2seq",
             # An untrained model whose embeddings are its output layer too repeats one token for ever.

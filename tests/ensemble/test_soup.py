@@ -11,6 +11,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from trained_members import parse_trained
 from yoyak.decoding.torch import TorchSummarizer
 from yoyak.ensemble.compatibility import check_same_architecture
 from yoyak.ensemble.soup import Score, Soup, average, choose_ingredients, save
@@ -18,7 +19,7 @@ from yoyak.errors import UserError
 from yoyak.models.families import family_of
 from yoyak.models.load import build_model
 from yoyak.models.tokenizers import train_tokenizer
-from yoyak.params import Generation, Tokenizer, parse_member
+from yoyak.params import Generation, Tokenizer
 
 TEXTS = ["#Person1#: 안녕하세요?\n#Person2#: 네, 반갑습니다.", "#Person1#: 내일 만날까요?"]
 BART = {"model_type": "bart", "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2,
@@ -36,7 +37,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 @pytest.fixture(scope="module")
 def make(tokenizer: PreTrainedTokenizerFast) -> Callable[..., TorchSummarizer]:
     def build(seed: int, config: dict = BART, **values: Any) -> TorchSummarizer:
-        member = parse_member(
+        member = parse_trained(
             {
                 "family": "causal" if config["model_type"] == "gpt2" else "seq2seq",
                 "config": config,

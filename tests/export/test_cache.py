@@ -18,7 +18,7 @@ from yoyak.export.cache import quantize_cross_cache
 from yoyak.export.folder import export_model
 from yoyak.export.graphs import export_graphs
 from yoyak.export.store import write_graphs
-from yoyak.models.families import get_family
+from yoyak.models.families.seq2seq import Seq2Seq
 from yoyak.params.deploy import Export
 
 Array = npt.NDArray[Any]
@@ -106,7 +106,7 @@ def test_a_model_says_the_same_with_it(kind: str, signed: bool, tmp_path: Path) 
     for name in ("float", "bits"):
         export_model(source, tmp_path / name, Export(precision="fp32"))
         if name == "bits":
-            graphs = export_graphs(load_trained(source, get_family("seq2seq")).eval())
+            graphs = export_graphs(load_trained(source, Seq2Seq()).eval())
             quantize_cross_cache(graphs["encoder"], graphs["decoder"], signed=signed)
             write_graphs(graphs, tmp_path / name)
         decoder = OnnxSummarizer.load(tmp_path / name, threads=1).begin([[5, 6, 7, 40, 41], [8, 9], [20] * 60])

@@ -19,7 +19,7 @@ from yoyak.export.folder import export_model
 from yoyak.export.graphs import export_graphs
 from yoyak.export.quantize import variable_products
 from yoyak.export.store import WEIGHTS, write_graphs
-from yoyak.models.families import get_family
+from yoyak.models.families.seq2seq import Seq2Seq
 from yoyak.params.deploy import Export
 
 
@@ -147,7 +147,7 @@ def test_products_in_branches_are_found() -> None:
 def test_the_encoder_makes_the_cross_attention_cache(bart: Path) -> None:
     from yoyak.models.load import load_trained
 
-    graphs = export_graphs(load_trained(bart, get_family("seq2seq")).eval())
+    graphs = export_graphs(load_trained(bart, Seq2Seq()).eval())
     outputs = [out.name for out in graphs["encoder"].graph.output]
     assert outputs == [f"past_key_values.{n}.encoder.{part}" for n in range(2) for part in ("key", "value")]
     # Two layers, keys and values.
@@ -200,7 +200,7 @@ def test_a_cache_is_written_where_it_is_and_grows_with_what_it_holds(bart: Path,
 def test_an_architecture_that_optimum_does_not_know_is_one_sentence(bart: Path) -> None:
     from yoyak.models.load import load_trained
 
-    model = load_trained(bart, get_family("seq2seq"))
+    model = load_trained(bart, Seq2Seq())
     model.config.model_type = "nonsense"
     with pytest.raises(UserError, match="cannot export nonsense"):
         export_graphs(model)

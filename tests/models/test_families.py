@@ -12,6 +12,7 @@ import torch
 from transformers import BartConfig, BartForConditionalGeneration, GenerationConfig
 
 import yoyak
+from trained_members import parse_trained
 from yoyak.data.records import Dialogue
 from yoyak.errors import UserError
 from yoyak.models.families import all_families, family_of, get_family
@@ -19,7 +20,7 @@ from yoyak.models.families.base import TrainedFamily
 from yoyak.models.spec import ModelSpec, load_spec
 from yoyak.models.tokenizers import train_tokenizer
 from yoyak.models.window import find_positions, new_token_limit, window_problem
-from yoyak.params import Generation, Tokenizer, parse_member
+from yoyak.params import Generation, Tokenizer
 from yoyak.params.members import FAMILIES
 
 TEXTS = ["#Person1#: 안녕하세요?\n#Person2#: 네.", "#Person1#은 인사한다."] * 20
@@ -101,7 +102,7 @@ def test_a_checkpoints_forced_token_is_trained(tokenizer, tmp_path: Path) -> Non
     torch.manual_seed(0)
     BartForConditionalGeneration(config).save_pretrained(tmp_path / "checkpoint")
     tokenizer.save_pretrained(tmp_path / "checkpoint")
-    member = parse_member(
+    member = parse_trained(
         {"family": "seq2seq", "checkpoint": str(tmp_path / "checkpoint"), "learning_rate": 1, "max_input_tokens": 64}
     )
     model = build_model("m", member, tokenizer)

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from trained_members import parse_trained
 from yoyak.data.records import Dialogue
 from yoyak.decoding.torch import TorchSummarizer
 from yoyak.errors import UserError
 from yoyak.models import preflight
-from yoyak.models.families import family_of, get_family
+from yoyak.models.families import family_of
+from yoyak.models.families.seq2seq import Seq2Seq
 from yoyak.models.load import build_model, load_trained
 from yoyak.models.spec import save_spec
 from yoyak.models.text import encode_targets
 from yoyak.models.tokenizers import load_tokenizer, train_tokenizer
-from yoyak.params import Member, Tokenizer, parse_member
+from yoyak.params import Tokenizer, TrainedMember
 
 MASKS = ["#Person1#", "#Person2#"]
 ROW = Dialogue(fname="a", dialogue="#Person1#: 안녕하세요?\n#Person2#: 네.", summaries=("#Person1#은 인사한다.",))
 
 
-def member(**values: object) -> Member:
-    return parse_member(
+def member(**values: Any) -> TrainedMember:
+    return parse_trained(
         {"family": "seq2seq", "learning_rate": 0.1, "max_input_tokens": 64, "max_target_tokens": 16, **values}
     )
 
@@ -40,7 +43,7 @@ def test_a_checkpoint_saved_in_bf16_is_used_in_fp32(checkpoint: tuple[str, str, 
     model.to(torch.bfloat16).save_pretrained(tmp_path / "saved")
     tokenizer.save_pretrained(tmp_path / "saved")
     save_spec(tmp_path / "saved", spec)
-    assert {parameter.dtype for parameter in load_trained(tmp_path / "saved", get_family(family)).parameters()} == {
+    assert {parameter.dtype for parameter in load_trained(tmp_path / "saved", family_of(settings)).parameters()} == {
         torch.float32
     }
     found = TorchSummarizer.load(tmp_path / "saved", "cpu").summarize([ROW.dialogue, "짧다", ""])
@@ -115,7 +118,7 @@ def change_config(folder: Path, **values: object) -> None:
 
 
 def test_pickled_weights_are_not_read(bart: Path, tokenizer) -> None:
-    torch.save(load_trained(bart, get_family("seq2seq")).state_dict(), bart / "pytorch_model.bin")
+    torch.save(load_trained(bart, Seq2Seq()).state_dict(), bart / "pytorch_model.bin")
     (bart / "model.safetensors").unlink()
     with pytest.raises(UserError, match="has no safetensors weights that fit"):
         build_model("m", member(checkpoint=str(bart)), tokenizer)
@@ -130,7 +133,7 @@ def test_weights_that_a_checkpoint_lacks_are_told(bart: Path, tokenizer, caplog:
 def test_a_trained_model_that_lacks_weights_is_not_used(bart: Path) -> None:
     change_config(bart, decoder_layers=2)
     with pytest.raises(UserError, match=r"bart lacks 26 of the model's weights, such as model.decoder.layers.1."):
-        load_trained(bart, get_family("seq2seq"))
+        load_trained(bart, Seq2Seq())
 
 
 def test_a_whole_checkpoint_is_told_nothing_of(bart: Path, tokenizer, caplog: pytest.LogCaptureFixture) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from yoyak import params
 from yoyak.errors import UserError
-from yoyak.params import Params
+from yoyak.params import Params, require_trained
 from yoyak.params.base import Section
 from yoyak.params.ensemble import Mbr
 from yoyak.params.stages import EnsembleParams, PredictParams, TrainParams
@@ -32,8 +32,12 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+def learning_rates(p: Params) -> dict[str, float]:
+    return {name: require_trained(name, member).learning_rate for name, member in p.members.items()}
+
+
 def test_numbers_are_read_as_dvc_reads_them(file: Path) -> None:
-    assert params.load(Params, file, env={}).members["bart"].learning_rate == 1e-4
+    assert learning_rates(params.load(Params, file, env={}))["bart"] == 1e-4
 
 
 @pytest.mark.parametrize(
@@ -98,8 +102,8 @@ def test_the_environment_overrides_one_key_or_that_of_all_members(file: Path) ->
             "YOYAK__SCORING__BOOTSTRAP_SAMPLES": "200",
         },
     )
-    assert [member.batch_size for member in p.members.values()] == [3, 3]
-    assert [member.learning_rate for member in p.members.values()] == [5e-3, 0.1]
+    assert [require_trained(name, member).batch_size for name, member in p.members.items()] == [3, 3]
+    assert learning_rates(p) == {"bart": 5e-3, "gpt2": 0.1}
     assert p.scoring.bootstrap_samples == 200
 
 
@@ -128,7 +132,7 @@ def test_a_wrong_value_names_the_variable_that_holds_it(file: Path, variable: st
 
 def test_a_stage_gets_the_part_that_its_class_names(file: Path) -> None:
     p = params.load(TrainParams, file, key="bart", env={})
-    assert (p.member.learning_rate, p.seed) == (1e-4, 1)
+    assert (require_trained("bart", p.member).learning_rate, p.seed) == (1e-4, 1)
     assert set(TrainParams.model_fields) == {"member", "granularities", "multi_reference", "weights", "seed"}
 
 
@@ -169,7 +173,8 @@ def test_overrides_that_dvc_cannot_see_are_refused_in_its_stages(file: Path) -> 
 def test_overrides_of_another_member_do_not_concern_a_stage(file: Path) -> None:
     file.write_text(SMALL.replace("  gpt2:", "  bart2:"))
     env = {"DVC_STAGE": "train@bart", "YOYAK__MEMBERS__BART2__LEARNING_RATE": "1"}
-    assert params.load(TrainParams, file, key="bart", env=env).member.learning_rate == 1e-4
+    member = params.load(TrainParams, file, key="bart", env=env).member
+    assert require_trained("bart", member).learning_rate == 1e-4
 
 
 def test_outside_of_a_project_the_defaults_hold(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

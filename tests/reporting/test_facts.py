@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yoyak.reporting.facts import ROWS, cleaning_tables, registry_section, split_table, tables_of, to_yaml
+from yoyak.tracking.registered import Registered
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -70,7 +71,8 @@ def test_split_sizes(scored: Path) -> None:
     ],
 )
 def test_credentials_are_not_shown(uri: str, shown: str) -> None:
-    assert registry_section({"tracking_uri": uri}).tracking_uri == shown
+    registered = Registered(registered=(), decision="", tracking_uri=uri, fingerprint="")
+    assert registry_section(registered).tracking_uri == shown
 
 
 def test_params_are_yaml_in_their_order() -> None:
