@@ -1,8 +1,8 @@
-"""Self-attention of beams: all texts of a dialogue read one cache, and a bias says which columns are whose.
+"""Self-attention of beams: all texts of a dialogue share one cache, and a bias says which columns belong to which text.
 
-Each step writes a column for each text and moves none. Of what the others have written, and of columns that nobody has
-written yet, a text is kept away by a bias, so that a beam which goes on from another takes over its columns without a
-copy. Whoever binds a cache as input and output gets the columns written where they are.
+Each step writes a column for each text and moves none. A bias hides the columns of other texts, and those that are not
+written yet, so that a beam which continues another one takes over its columns without a copy. If a cache is bound as
+input and output, the columns are written in place.
 """
 
 from __future__ import annotations
@@ -20,40 +20,41 @@ BIAS, PLACES, LENGTH = "own_bias", "own_places", "past_length"
 """The inputs that a changed decoder takes: [dialogues, 1, texts, columns], 0 or very low; [dialogues, heads, texts, 3],
 the dialogue, head and column that each text's new numbers are written to; and the tokens so far."""
 TABLE = 64
-"""Numbers from which a constant behind a mask is learned: T5's depend on places, which columns are not."""
+"""Size from which a constant behind a mask counts as learned: biases of T5 depend on positions, and columns
+are not positions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What is changed in a layer's self-attention."""
+    """The nodes of a layer's self-attention that are changed."""
 
     reshapes: tuple[onnx.NodeProto, onnx.NodeProto, onnx.NodeProto]
     """They split queries, keys and values into heads."""
     masked: onnx.NodeProto
-    """It adds the mask to the scores."""
+    """Adds the mask to the scores."""
     mask: int
-    """Which of its inputs is the mask."""
+    """Index of its input that is the mask."""
     joins: tuple[onnx.NodeProto, onnx.NodeProto]
     """They append to keys and values."""
 
 
 def share_own_cache(decoder: onnx.ModelProto) -> bool:
-    """Change a decoder to read one cache for all texts of a dialogue; False, and no change, where it is not known how.
+    """Change a decoder to share one cache among all texts of a dialogue; if its layers are not known, return False.
 
-    As it is, a decoder has a cache for each text, whose rows have to change places with the beams.
+    An unchanged decoder has a cache for each text, whose rows have to be reordered with the beams.
     """
     keys = [one for one in decoder.graph.input if one.name.startswith(PAST) and one.name.endswith(".decoder.key")]
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in decoder.graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
-    made = producers(decoder)
+    producer_of = producers(decoder)
     lengths = list(_lengths(decoder, {one.name for one in keys}, readers))
-    layers = [_layer(one.name.removesuffix(".key"), readers, made) for one in keys]
-    found = [layer for layer in layers if layer is not None]
-    if not keys or len(found) != len(layers) or not lengths or _learned(decoder, found, made):
+    layers = [_layer(one.name.removesuffix(".key"), readers, producer_of) for one in keys]
+    known = [layer for layer in layers if layer is not None]
+    if not keys or len(known) != len(layers) or not lengths or _has_learned_mask(decoder, known, producer_of):
         return False
-    heads, size = (keys[0].type.tensor_type.shape.dim[place].dim_value for place in (1, 3))
+    heads, size = (keys[0].type.tensor_type.shape.dim[position].dim_value for position in (1, 3))
     constants = {"own.first": [0], "own.heads": [-1, heads, size]}
     decoder.graph.initializer.extend(
         numpy_helper.from_array(np.array(numbers, dtype=np.int64), key) for key, numbers in constants.items()
@@ -63,9 +64,9 @@ def share_own_cache(decoder: onnx.ModelProto) -> bool:
         onnx.helper.make_node("Gather", ["own.shape", "own.first"], ["own.dialogues"], name="own.Gather", axis=0),
         onnx.helper.make_node("Concat", ["own.dialogues", "own.heads"], ["own.split"], name="own.Concat", axis=0),
     ]
-    for place, node in enumerate(steps):
-        decoder.graph.node.insert(place, node)
-    for layer in found:
+    for position, node in enumerate(steps):
+        decoder.graph.node.insert(position, node)
+    for layer in known:
         for node in layer.reshapes:
             node.input[1] = "own.split"
         layer.masked.input[layer.mask] = BIAS
@@ -75,8 +76,8 @@ def share_own_cache(decoder: onnx.ModelProto) -> bool:
             join.CopyFrom(written)
     for name in lengths:
         for node in readers[name]:
-            for place, one in enumerate(node.input):
-                node.input[place] = LENGTH if one == name else one
+            for position, one in enumerate(node.input):
+                node.input[position] = LENGTH if one == name else one
     decoder.graph.input.extend(
         [
             onnx.helper.make_tensor_value_info(BIAS, TensorProto.FLOAT, ["dialogues", 1, "texts", "columns"]),
@@ -88,22 +89,24 @@ def share_own_cache(decoder: onnx.ModelProto) -> bool:
     for out in decoder.graph.output:
         if out.name in held:
             out.type.CopyFrom(held[out.name].type)
-    _drop_idle(decoder)
+    _remove_unused_nodes(decoder)
     return True
 
 
-def _layer(name: str, readers: dict[str, list[onnx.NodeProto]], made: dict[str, onnx.NodeProto]) -> Layer | None:
-    """Return the nodes of one layer, whose cache has a name; None where they are not those of BART."""
-    joins = [_sole(readers, f"{name}.{part}", "Concat") for part in ("key", "value")]
-    split = [_before(join, made, f"{name}.{part}") for join, part in zip(joins, ("key", "value"), strict=True)]
-    turned = _sole(readers, joins[0].output[0], "Transpose") if joins[0] is not None else None
-    scores = _sole(readers, turned.output[0], "MatMul") if turned is not None else None
-    masked = _sole(readers, scores.output[0], "Add") if scores is not None else None
-    if scores is None or masked is None or _sole(readers, masked.output[0], "Softmax") is None:
+def _layer(name: str, readers: dict[str, list[onnx.NodeProto]], producer_of: dict[str, onnx.NodeProto]) -> Layer | None:
+    """Return the nodes of the layer whose cache has this name; None if they are not those of BART."""
+    joins = [_only_reader(readers, f"{name}.{part}", "Concat") for part in ("key", "value")]
+    split = [
+        _head_split(join, producer_of, f"{name}.{part}") for join, part in zip(joins, ("key", "value"), strict=True)
+    ]
+    transposed = _only_reader(readers, joins[0].output[0], "Transpose") if joins[0] is not None else None
+    scores = _only_reader(readers, transposed.output[0], "MatMul") if transposed is not None else None
+    masked = _only_reader(readers, scores.output[0], "Add") if scores is not None else None
+    if scores is None or masked is None or _only_reader(readers, masked.output[0], "Softmax") is None:
         return None
-    queries = made.get(scores.input[0])
+    queries = producer_of.get(scores.input[0])
     while queries is not None and queries.op_type in ("Transpose", "Mul"):
-        queries = made.get(queries.input[0])
+        queries = producer_of.get(queries.input[0])
     reshapes = (queries, *split)
     if any(node is None or node.op_type != "Reshape" for node in reshapes):
         return None
@@ -111,52 +114,54 @@ def _layer(name: str, readers: dict[str, list[onnx.NodeProto]], made: dict[str, 
     return Layer(reshapes, masked, mask, (joins[0], joins[1]))  # type: ignore[arg-type]
 
 
-def _sole(readers: dict[str, list[onnx.NodeProto]], name: str, kind: str) -> onnx.NodeProto | None:
-    """Return the one reader of a value that is of a kind."""
-    found = [node for node in readers.get(name, []) if node.op_type == kind]
-    return found[0] if len(found) == 1 else None
+def _only_reader(readers: dict[str, list[onnx.NodeProto]], name: str, kind: str) -> onnx.NodeProto | None:
+    """Return the only reader of a value that has this operator; None if there are none or several."""
+    matches = [node for node in readers.get(name, []) if node.op_type == kind]
+    return matches[0] if len(matches) == 1 else None
 
 
-def _before(joined: onnx.NodeProto | None, made: dict[str, onnx.NodeProto], past: str) -> onnx.NodeProto | None:
-    """Return what splits into heads that which a step appends to the cache."""
+def _head_split(
+    joined: onnx.NodeProto | None, producer_of: dict[str, onnx.NodeProto], past: str
+) -> onnx.NodeProto | None:
+    """Return the node that splits into heads what a step appends to the cache."""
     if joined is None or joined.input[0] != past or len(joined.input) != 2:
         return None
-    turn = made.get(joined.input[1])
-    return made.get(turn.input[0]) if turn is not None and turn.op_type == "Transpose" else None
+    transpose = producer_of.get(joined.input[1])
+    return producer_of.get(transpose.input[0]) if transpose is not None and transpose.op_type == "Transpose" else None
 
 
 def _lengths(decoder: onnx.ModelProto, keys: set[str], readers: dict[str, list[onnx.NodeProto]]) -> Iterator[str]:
     """Yield the values that are the cache's length."""
-    made, constants = producers(decoder), initializers(decoder)
+    producer_of, constants = producers(decoder), initializers(decoder)
     for node in decoder.graph.node:
         if node.op_type == "Shape" and node.input[0] in keys:
             for reader in readers[node.output[0]]:
-                index = made.get(reader.input[1]) if reader.op_type == "Gather" else None
+                index = producer_of.get(reader.input[1]) if reader.op_type == "Gather" else None
                 value = constants.get(reader.input[1]) if index is None else index.attribute[0].t
                 if reader.op_type == "Gather" and value is not None and numpy_helper.to_array(value).item() == 2:
                     yield reader.output[0]
 
 
-def _learned(decoder: onnx.ModelProto, layers: list[Layer], made: dict[str, onnx.NodeProto]) -> bool:
-    """Return whether a mask is made of more than zeros."""
+def _has_learned_mask(decoder: onnx.ModelProto, layers: list[Layer], producer_of: dict[str, onnx.NodeProto]) -> bool:
+    """Return whether a mask is computed from learned numbers."""
     constants = initializers(decoder)
     waiting, seen = [layer.masked.input[layer.mask] for layer in layers], set()
     while waiting:
         name = waiting.pop()
         if name in constants and np.prod(constants[name].dims) >= TABLE:
             return True
-        if name in made and name not in seen and made[name].op_type != "Shape":
+        if name in producer_of and name not in seen and producer_of[name].op_type != "Shape":
             seen.add(name)
-            waiting += made[name].input
+            waiting += producer_of[name].input
     return False
 
 
-def _drop_idle(decoder: onnx.ModelProto) -> None:
+def _remove_unused_nodes(decoder: onnx.ModelProto) -> None:
     """Remove the nodes that no output needs."""
-    made = producers(decoder)
+    producer_of = producers(decoder)
     waiting, needed = [out.name for out in decoder.graph.output], set()
     while waiting:
-        node = made.get(waiting.pop())
+        node = producer_of.get(waiting.pop())
         if node is not None and node.output[0] not in needed:
             needed.add(node.output[0])
             waiting += node.input

@@ -88,13 +88,13 @@ def _write(encoder: onnx.ModelProto, name: str) -> None:
 def _attend(decoder: onnx.ModelProto, name: str) -> None:
     """Let the product that reads a part of the cache do so in 8 bits."""
     product = read_by(decoder, name, producers(decoder))
-    given, made = product.input[0], product.output[0]
+    operand, result = product.input[0], product.output[0]
     scaled, largest = f"{name}.scaled", f"{name}.largest"
     rounded: list[Step]
-    behind: list[Step]
+    after: list[Step]
     if name.endswith(".key"):
         rounded = [
-            ("Mul", [given, f"{name}_scale"], scaled, {}),
+            ("Mul", [operand, f"{name}_scale"], scaled, {}),
             ("Abs", [scaled], f"{name}.abs", {}),
             ("ReduceMax", [f"{name}.abs", "cache.axes.3"], f"{name}.max", {}),
             ("Max", [f"{name}.max", "cache.least"], largest, {}),
@@ -102,17 +102,17 @@ def _attend(decoder: onnx.ModelProto, name: str) -> None:
             ("QuantizeLinear", [f"{name}.divided", "cache.part_127", "cache.middle"], f"{name}.rounded", {}),
         ]
         step, zero = "cache.part_127", "cache.middle"
-        behind = [("Mul", [f"{name}.product", largest], made, {})]
+        after = [("Mul", [f"{name}.product", largest], result, {})]
     else:
         rounded = [
-            ("ReduceMax", [given, "cache.axes.3"], largest, {}),
-            ("Div", [given, largest], f"{name}.divided", {}),
+            ("ReduceMax", [operand, "cache.axes.3"], largest, {}),
+            ("Div", [operand, largest], f"{name}.divided", {}),
             ("QuantizeLinear", [f"{name}.divided", "cache.part_255", "cache.bottom"], f"{name}.rounded", {}),
         ]
         step, zero = "cache.part_255", "cache.bottom"
-        behind = [
+        after = [
             ("Mul", [f"{name}.product", largest], f"{name}.mixed_rows", {}),
-            ("Mul", [f"{name}.mixed_rows", f"{name}_scale"], made, {}),
+            ("Mul", [f"{name}.mixed_rows", f"{name}_scale"], result, {}),
         ]
     multiplied: Step = (
         "MatMulIntegerToFloat",
@@ -120,10 +120,10 @@ def _attend(decoder: onnx.ModelProto, name: str) -> None:
         f"{name}.product",
         {"domain": OWN},
     )
-    place = list(decoder.graph.node).index(product)
+    position = list(decoder.graph.node).index(product)
     decoder.graph.node.remove(product)
-    for ahead, node in enumerate(_nodes(decoder, name, [*rounded, multiplied, *behind])):
-        decoder.graph.node.insert(place + ahead, node)
+    for ahead, node in enumerate(_nodes(decoder, name, [*rounded, multiplied, *after])):
+        decoder.graph.node.insert(position + ahead, node)
 
 
 def _nodes(model: onnx.ModelProto, name: str, steps: list[Step]) -> list[onnx.NodeProto]:

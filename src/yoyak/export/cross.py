@@ -17,15 +17,17 @@ Step = tuple[str, list[str], str, dict[str, Any]]
 
 def add_cross_cache(encoder: onnx.ModelProto, first: onnx.ModelProto, decoder: onnx.ModelProto) -> None:
     """Append to the encoder what makes each layer's keys and values of the cross-attention, out of the first step."""
-    made, constants = producers(first), initializers(first)
+    producer_of, constants = producers(first), initializers(first)
     wanted = [value for value in decoder.graph.input if value.name.startswith(PAST) and ".encoder." in value.name]
     nodes: dict[str, onnx.NodeProto] = {}
     del encoder.graph.output[:]
     for value in wanted:
         name = value.name.replace(PAST, PRESENT)
         heads = value.type.tensor_type.shape.dim[1].dim_value
-        turn = made.get(name)
-        split = made.get(turn.input[0]) if turn is not None and turn.op_type == "Transpose" else None
+        transpose = producer_of.get(name)
+        split = (
+            producer_of.get(transpose.input[0]) if transpose is not None and transpose.op_type == "Transpose" else None
+        )
         if split is None or split.op_type != "Reshape":
             raise UserError(f"The exported graph makes {name} in a way that is not known: this model stays in torch.")
         # Its batch size is that of the decoder's input; 0 takes the encoder's.
@@ -34,7 +36,7 @@ def add_cross_cache(encoder: onnx.ModelProto, first: onnx.ModelProto, decoder: o
         encoder.graph.initializer.append(
             numpy_helper.from_array(np.array([0, 0, heads, -1], dtype=np.int64), f"cross.{shape}")
         )
-        nodes.update(_behind(name, made, {"encoder_hidden_states", shape}, constants))
+        nodes.update(_behind(name, producer_of, {"encoder_hidden_states", shape}, constants))
         output = onnx.ValueInfoProto()
         output.CopyFrom(value)
         encoder.graph.output.append(output)
@@ -48,8 +50,8 @@ def add_cross_cache(encoder: onnx.ModelProto, first: onnx.ModelProto, decoder: o
         copy.CopyFrom(node)
         copy.name = f"cross.{node.name}"
         for places in (copy.input, copy.output):
-            for place, name in enumerate(places):
-                places[place] = names.get(name, f"cross.{name}")
+            for position, name in enumerate(places):
+                places[position] = names.get(name, f"cross.{name}")
     for name in sorted(used & constants.keys()):
         copied = encoder.graph.initializer.add()
         copied.CopyFrom(constants[name])
@@ -61,14 +63,14 @@ def share_cross_cache(decoder: onnx.ModelProto) -> None:
 
     The decoder then takes caches and a mask of fewer rows than it has texts; those of a dialogue stand together.
     """
-    made = producers(decoder)
+    producer_of = producers(decoder)
     for value in list(decoder.graph.input):
         if not (value.name.startswith(PAST) and value.name.endswith(".encoder.key")):
             continue
-        heads, size = (value.type.tensor_type.shape.dim[place].dim_value for place in (1, 3))
+        heads, size = (value.type.tensor_type.shape.dim[position].dim_value for position in (1, 3))
         name = value.name.removesuffix(".key")
-        scores = read_by(decoder, value.name, made)
-        mixed = read_by(decoder, f"{name}.value", made)
+        scores = read_by(decoder, value.name, producer_of)
+        mixed = read_by(decoder, f"{name}.value", producer_of)
         constants = {f"{name}.first": [0], f"{name}.split": [-1, heads, size], f"{name}.join": [-1, heads, 1, size]}
         decoder.graph.initializer.extend(
             numpy_helper.from_array(np.array(numbers, dtype=np.int64), key) for key, numbers in constants.items()
@@ -87,19 +89,19 @@ def share_cross_cache(decoder: onnx.ModelProto) -> None:
             ("Reshape", [f"{name}.back", f"{name}.join"], "", {}),
         ]
         for node, steps, ahead in ((scores, before, 0), (mixed, behind, 1)):
-            place = list(decoder.graph.node).index(node) + ahead
+            position = list(decoder.graph.node).index(node) + ahead
             for step, (kind, inputs, output, attributes) in enumerate(steps):
                 outputs = [f"{name}.{output}" if output else out]
                 added = onnx.helper.make_node(kind, inputs, outputs, name=f"{name}.{kind}_{step}", **attributes)
-                decoder.graph.node.insert(place + step, added)
+                decoder.graph.node.insert(position + step, added)
 
 
 def turn_keys(encoder: onnx.ModelProto, decoder: onnx.ModelProto) -> None:
     """Let the encoder write the keys as the product reads them, so that no step of the decoder turns them."""
-    made = producers(encoder)
+    producer_of = producers(encoder)
     keys = [out.name for out in encoder.graph.output if out.name.endswith(".key")]
     for name in keys:
-        _set_perm(made[name], before=[0, 2, 1, 3], after=[0, 2, 3, 1])
+        _set_perm(producer_of[name], before=[0, 2, 1, 3], after=[0, 2, 3, 1])
     for value in (*encoder.graph.output, *decoder.graph.input):
         if value.name in keys:
             third, fourth = value.type.tensor_type.shape.dim[2:4]
@@ -119,31 +121,31 @@ def turn_keys(encoder: onnx.ModelProto, decoder: onnx.ModelProto) -> None:
             turned[node.output[0]] = node.input[0]
             decoder.graph.node.remove(node)
     for node in decoder.graph.node:
-        for place, name in enumerate(node.input):
-            node.input[place] = turned.get(name, name)
+        for position, name in enumerate(node.input):
+            node.input[position] = turned.get(name, name)
 
 
 def scale_queries(model: onnx.ModelProto) -> None:
-    """Multiply the queries in the place of the scores: they are fewer numbers."""
-    made, constants = producers(model), initializers(model)
-    constants_made = {name for name, node in made.items() if node.op_type == "Constant"}
+    """Scale the queries instead of the scores: they are fewer numbers."""
+    producer_of, constants = producers(model), initializers(model)
+    constant_outputs = {name for name, node in producer_of.items() if node.op_type == "Constant"}
     for scores in [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] not in constants]:
-        turn = made.get(scores.input[0])
+        transpose = producer_of.get(scores.input[0])
         readers = [node for node in model.graph.node if scores.output[0] in node.input]
-        if turn is None or turn.op_type != "Transpose" or len(readers) != 1 or readers[0].op_type != "Mul":
+        if transpose is None or transpose.op_type != "Transpose" or len(readers) != 1 or readers[0].op_type != "Mul":
             continue
         (scale,) = (name for name in readers[0].input if name != scores.output[0])
-        if scale not in constants and scale not in constants_made:
+        if scale not in constants and scale not in constant_outputs:
             continue
         scaled = f"{scores.output[0]}.queries"
-        mul = onnx.helper.make_node("Mul", [turn.input[0], scale], [scaled], name=f"{scores.name}.scale")
-        if scale in constants_made:
-            # What is read ahead of its place is made ahead of it.
-            maker = made[scale]
-            model.graph.node.remove(maker)
-            model.graph.node.insert(0, maker)
-        model.graph.node.insert(list(model.graph.node).index(turn), mul)
-        turn.input[0] = scaled
+        mul = onnx.helper.make_node("Mul", [transpose.input[0], scale], [scaled], name=f"{scores.name}.scale")
+        if scale in constant_outputs:
+            # A node that is inserted earlier needs its inputs earlier.
+            producer = producer_of[scale]
+            model.graph.node.remove(producer)
+            model.graph.node.insert(0, producer)
+        model.graph.node.insert(list(model.graph.node).index(transpose), mul)
+        transpose.input[0] = scaled
         scores.output[0] = readers[0].output[0]
         model.graph.node.remove(readers[0])
 
@@ -155,30 +157,33 @@ def _set_perm(node: onnx.NodeProto, *, before: list[int], after: list[int]) -> N
     perm.ints[:] = after
 
 
-def read_by(model: onnx.ModelProto, value: str, made: dict[str, onnx.NodeProto]) -> onnx.NodeProto:
+def read_by(model: onnx.ModelProto, value: str, producer_of: dict[str, onnx.NodeProto]) -> onnx.NodeProto:
     """Return the product whose second factor is a value, as it is or transposed."""
     for node in model.graph.node:
         if node.op_type == "MatMul":
-            turn = made.get(node.input[1])
-            if value in (node.input[1], turn.input[0] if turn is not None and turn.op_type == "Transpose" else None):
+            transpose = producer_of.get(node.input[1])
+            if value in (
+                node.input[1],
+                transpose.input[0] if transpose is not None and transpose.op_type == "Transpose" else None,
+            ):
                 return node
     raise UserError(f"The exported graph attends to {value} in a way that is not known: this model stays in torch.")
 
 
 def _behind(
-    name: str, made: dict[str, onnx.NodeProto], stop: set[str], constants: dict[str, onnx.TensorProto]
+    name: str, producer_of: dict[str, onnx.NodeProto], stop: set[str], constants: dict[str, onnx.TensorProto]
 ) -> dict[str, onnx.NodeProto]:
     """Return the nodes that a value needs, by their first output."""
-    found: dict[str, onnx.NodeProto] = {}
+    nodes: dict[str, onnx.NodeProto] = {}
     waiting = [name]
     while waiting:
         one = waiting.pop()
         if one in stop or one in constants or not one:
             continue
-        if one not in made:
+        if one not in producer_of:
             raise UserError(f"The cross-attention cache depends on '{one}', which the encoder has not.")
-        node = made[one]
-        if node.output[0] not in found:
-            found[node.output[0]] = node
+        node = producer_of[one]
+        if node.output[0] not in nodes:
+            nodes[node.output[0]] = node
             waiting += node.input
-    return found
+    return nodes

@@ -21,10 +21,10 @@ def producers(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
 
 def head(model: onnx.ModelProto) -> onnx.NodeProto | None:
     """Return the product that makes the logits, where its second factor is a constant."""
-    made, constants = producers(model), initializers(model)
-    node = made.get("logits")
+    producer_of, constants = producers(model), initializers(model)
+    node = producer_of.get("logits")
     while node is not None and node.op_type in ("Add", "Mul", "Identity", "Cast"):
-        node = next((made[name] for name in node.input if name in made), None)
+        node = next((producer_of[name] for name in node.input if name in producer_of), None)
     return node if node is not None and node.op_type == "MatMul" and node.input[1] in constants else None
 
 

@@ -104,24 +104,24 @@ def _fold_identities(model: onnx.ModelProto) -> None:
     }
     kept = [node for node in model.graph.node if node.output[0] not in same]
     for node in kept:
-        for place, name in enumerate(node.input):
-            node.input[place] = same.get(name, name)
+        for position, name in enumerate(node.input):
+            node.input[position] = same.get(name, name)
     del model.graph.node[:]
     model.graph.node.extend(kept)
 
 
 def _last_position(model: onnx.ModelProto) -> None:
-    """Make the logits of the last position only: those of a long prompt would be larger than the model."""
+    """Compute the logits of the last position only: those of a long prompt would be larger than the model."""
     node = head(model)
     if node is None:
         return
     model.graph.initializer.append(numpy_helper.from_array(np.array([-1], dtype=np.int64), "yoyak.last"))
-    place = list(model.graph.node).index(node)
+    position = list(model.graph.node).index(node)
     last = onnx.helper.make_node(
         "Gather", [node.input[0], "yoyak.last"], ["yoyak.last_hidden"], name="yoyak.last_position", axis=1
     )
     node.input[0] = "yoyak.last_hidden"
-    model.graph.node.insert(place, last)
+    model.graph.node.insert(position, last)
     for out in model.graph.output:
         if out.name == "logits":
             out.type.tensor_type.shape.dim[1].Clear()

@@ -2,7 +2,7 @@
 
 INT8 is onnxruntime's dynamic quantization with Optimum's settings for the processor, of products with a constant
 only: quantizing QKᵀ and AV would quantize the whole cache anew at each step, which costs 1.7 times and more.
-Embeddings are looked up in INT8 (or 4 bits) and only the rows that were found become float.
+Embeddings are looked up in INT8 (or 4 bits) and only the rows that were looked up become float.
 """
 
 from __future__ import annotations
@@ -187,16 +187,16 @@ def _take_head(model: onnx.ModelProto, weight: str) -> Rows:
 
 
 def _int8_embeddings(model: onnx.ModelProto, known: dict[bytes, Rows], per_channel: bool) -> None:
-    """Look up INT8 rows, and make float of those that were found."""
+    """Look up INT8 rows, and convert those that were looked up to float."""
     for number, (node, table) in enumerate(list(embeddings(model))):
         rows = known.setdefault(_key(table), _rows(numpy_helper.to_array(table), per_channel))
         name = f"yoyak.embedding_{number}"
         constants = [(f"{name}.rows", rows.values)]
-        out, found = node.output[0], f"{name}.found"
+        out, looked_up = node.output[0], f"{name}.found"
         if rows.scale.size == 1:
             constants += [(f"{name}.scale", rows.scale.reshape(())), (f"{name}.zero", rows.zero)]
             behind: list[tuple[str, list[str], str, dict[str, Any]]] = [
-                ("DequantizeLinear", [found, f"{name}.scale", f"{name}.zero"], out, {})
+                ("DequantizeLinear", [looked_up, f"{name}.scale", f"{name}.zero"], out, {})
             ]
         else:
             constants += [
@@ -204,17 +204,17 @@ def _int8_embeddings(model: onnx.ModelProto, known: dict[bytes, Rows], per_chann
                 (f"{name}.zero", rows.zero.astype(np.float32)),
             ]
             behind = [
-                ("Cast", [found], f"{name}.cast", {"to": onnx.TensorProto.FLOAT}),
+                ("Cast", [looked_up], f"{name}.cast", {"to": onnx.TensorProto.FLOAT}),
                 ("Sub", [f"{name}.cast", f"{name}.zero"], f"{name}.centred", {}),
                 ("Gather", [f"{name}.scale", node.input[1]], f"{name}.scales", {"axis": 0}),
                 ("Mul", [f"{name}.centred", f"{name}.scales"], out, {}),
             ]
         model.graph.initializer.extend(numpy_helper.from_array(np.asarray(array), key) for key, array in constants)
-        place = list(model.graph.node).index(node) + 1
-        node.input[0], node.output[0] = f"{name}.rows", found
+        position = list(model.graph.node).index(node) + 1
+        node.input[0], node.output[0] = f"{name}.rows", looked_up
         for step, (kind, inputs, output, attributes) in enumerate(behind):
             made = onnx.helper.make_node(kind, inputs, [output], name=f"{name}.{kind}", **attributes)
-            model.graph.node.insert(place + step, made)
+            model.graph.node.insert(position + step, made)
 
 
 def _rows(table: Array, per_channel: bool) -> Rows:
@@ -239,13 +239,13 @@ def _int4(model: onnx.ModelProto) -> None:
         model.graph.initializer.extend(
             [numpy_helper.from_array(packed, f"{name}.rows"), numpy_helper.from_array(scales, f"{name}.scale")]
         )
-        place = list(model.graph.node).index(node)
+        position = list(model.graph.node).index(node)
         made = onnx.helper.make_node(
             "GatherBlockQuantized", [f"{name}.rows", node.input[1], f"{name}.scale"], [node.output[0]], name=name,
             domain="com.microsoft", bits=4, block_size=BLOCK, gather_axis=0, quantize_axis=1,
         )  # fmt: skip
         model.graph.node.remove(node)
-        model.graph.node.insert(place, made)
+        model.graph.node.insert(position, made)
     quantizer = MatMulNBitsQuantizer(
         model, bits=4, block_size=BLOCK, is_symmetric=True, accuracy_level=4, op_types_to_quantize=("MatMul",)
     )
