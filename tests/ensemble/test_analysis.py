@@ -98,9 +98,9 @@ def run(members: Texts, choices: dict, strategies: dict) -> tuple[EnsembleAnalys
     return analyse(SPLITS, evaluation, strategies, candidates, choices, SCORING, 20), evaluation
 
 
-def scores(texts: dict[str, list[str]], rows: list[Dialogue], place: int = 0) -> np.ndarray:
+def scores(texts: dict[str, list[str]], rows: list[Dialogue], index: int = 0) -> np.ndarray:
     found = rouge(
-        [texts[row.fname][place] for row in rows],
+        [texts[row.fname][index] for row in rows],
         [row.summaries for row in rows],
         granularity="eojeol",
         multi_reference="mean",
@@ -160,7 +160,7 @@ def test_gain_contributions_and_shares_are_differences_of_plain_scores(
 
 def test_the_oracle_is_the_best_candidate_of_each_dialogue(found: tuple[EnsembleAnalysis, Evaluation]) -> None:
     here = found[0].splits["test"]["all"]
-    every = [scores(MEMBERS[name]["test"], SPLITS["test"], place) for name in MEMBERS for place in (0, 1)]
+    every = [scores(MEMBERS[name]["test"], SPLITS["test"], index) for name in MEMBERS for index in (0, 1)]
     oracle = np.max(every, axis=0).mean()
     good, better = (
         scores(MEMBERS["good"]["test"], SPLITS["test"]).mean(),

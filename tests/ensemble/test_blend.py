@@ -195,11 +195,11 @@ def test_dev_is_written_with_weights_fitted_to_other_dialogues() -> None:
     assert info("fit")["weights"] == pytest.approx(weights)
     assert written("fit", "test") == texts(SoftSummarizer(list(used.values()), list(weights.values())), "test")
     expected = {
-        place: texts(SoftSummarizer(list(used.values()), list(fold.values())), "dev")[place]
-        for places, fold in parts
-        for place in places
+        index: texts(SoftSummarizer(list(used.values()), list(fold.values())), "dev")[index]
+        for indices, fold in parts
+        for index in indices
     }
-    assert written("fit", "dev") == [expected[place] for place in range(len(dev))]
+    assert written("fit", "dev") == [expected[index] for index in range(len(dev))]
 
 
 @pytest.mark.usefixtures("blend_project")

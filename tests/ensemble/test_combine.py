@@ -68,8 +68,8 @@ def test_two_processes_give_what_one_does(monkeypatch: pytest.MonkeyPatch) -> No
     rows, _ = dev(40, seed=2)
     one = list(combine_each(combiners, iter(rows), processes=1))
     assert list(combine_each(combiners, iter(rows), processes=2)) == one
-    for place, combiner in enumerate(combiners):
-        assert [outcomes[place] for outcomes in one] == combine(combiner, rows)
+    for index, combiner in enumerate(combiners):
+        assert [outcomes[index] for outcomes in one] == combine(combiner, rows)
 
 
 def test_rows_are_read_as_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:

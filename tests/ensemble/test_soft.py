@@ -158,12 +158,12 @@ def test_each_step_is_the_mean_of_all_members_without_caches(
     compared = reordered = 0
     end = used[0].tokenizer.eos_token_id
     for step, (written, scores) in enumerate(Watched.seen):
-        for row, place in enumerate(order[row // beams] for row in range(len(written))):
+        for row, index in enumerate(order[row // beams] for row in range(len(written))):
             ids = written[row].tolist()
             if end in ids:
                 continue
             torch.testing.assert_close(
-                scores[row].double(), expected(used, weights, DIALOGUES[place], ids), atol=1e-5, rtol=1e-5
+                scores[row].double(), expected(used, weights, DIALOGUES[index], ids), atol=1e-5, rtol=1e-5
             )
             compared += 1
             reordered += step > 0 and ids[:-1] != Watched.seen[step - 1][0][row].tolist()
@@ -305,9 +305,9 @@ def test_probabilities_of_references_are_the_models(members: dict[str, TorchSumm
         target = encode_targets(used["bart1"].tokenizer, [row.summaries[0]], 16)[0]
         assert values.shape == (4, len(target))
         for member, got in zip(used.values(), values, strict=True):
-            for place, token in enumerate(target):
-                wanted = next_logits(member, row.dialogue, target[:place]).log_softmax(-1)[token].item()
-                assert math.log(got[place]) == pytest.approx(wanted, abs=1e-4)
+            for index, token in enumerate(target):
+                wanted = next_logits(member, row.dialogue, target[:index]).log_softmax(-1)[token].item()
+                assert math.log(got[index]) == pytest.approx(wanted, abs=1e-4)
 
 
 def test_fitted_weights_are_the_most_likely() -> None:
@@ -328,11 +328,11 @@ def test_folds_are_fitted_to_the_other_rows(members: dict[str, TorchSummarizer])
     ]
     used = {name: members[name] for name in ("bart1", "gpt24")}
     whole, parts = fit_weights(used, rows)
-    assert sorted(place for places, _ in parts for place in places) == list(range(5))
+    assert sorted(index for indices, _ in parts for index in indices) == list(range(5))
     probabilities = reference_probabilities(used, rows)
     assert list(whole.values()) == most_likely(probabilities)
-    for places, weights in parts:
-        others = [values for place, values in enumerate(probabilities) if place not in places]
+    for indices, weights in parts:
+        others = [values for index, values in enumerate(probabilities) if index not in indices]
         assert list(weights.values()) == most_likely(others)
         assert weights != whole
 

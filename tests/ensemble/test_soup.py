@@ -98,7 +98,7 @@ def test_what_is_saved_is_a_member(make: Callable[..., TorchSummarizer], tmp_pat
     assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl"))]
     loaded = TorchSummarizer.load(tmp_path / "model", "cpu")
     assert loaded.spec.member == "soup"
-    # One member has not learned the places behind its window.
+    # One member has not learned the positions beyond its window.
     assert loaded.spec.max_input_tokens == 30
     assert {value.dtype for value in loaded.model.state_dict().values()} == {torch.float32}
     assert loaded.summarize(TEXTS, generation=SEARCH) == soup.summarize(TEXTS, generation=SEARCH)

@@ -35,10 +35,10 @@ def test_features_of_a_row_depend_on_that_row_alone() -> None:
         row("c", DIALOGUE, x=["", ""], y=""),
     ]
     together = stack.describe(rows, ["x", "y"], "morpheme")
-    assert together.origins == [(place, *own) for place in range(3) for own in [("x", 0), ("x", 1), ("y", 0)]]
-    for place, one in enumerate(rows):
+    assert together.origins == [(index, *own) for index in range(3) for own in [("x", 0), ("x", 1), ("y", 0)]]
+    for index, one in enumerate(rows):
         alone = stack.describe([one], ["x", "y"], "morpheme").values
-        np.testing.assert_array_equal(together.values[3 * place : 3 * place + 3], alone)
+        np.testing.assert_array_equal(together.values[3 * index : 3 * index + 3], alone)
     assert np.isfinite(together.values).all()
 
 

@@ -1,4 +1,4 @@
-"""Units: joined again they are the text, whatever it is; a particle that moves gets the shape of its new place."""
+"""Units: joined again they are the text; a particle that moves takes the form that fits its new position."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def noun(text: str) -> Unit:
         ("#Email#", "은 이 을 과 로"),
     ],
 )
-def test_a_particle_that_moved_gets_the_shape_of_its_new_place(before: str, shapes: str) -> None:
+def test_a_particle_that_moved_takes_the_form_that_fits_there(before: str, shapes: str) -> None:
     for shape, wanted in zip(["은", "이", "을", "과", "으로"], shapes.split(), strict=True):
         for own in ("밥", "나무"):
             moved = Unit(f"{shape}/J", "?", own, True, shape)

@@ -32,14 +32,14 @@ def cheapest(slots: list[set[str | None]], text: list[str]) -> int:
     """Return the lowest cost of all possible alignments."""
 
     @cache
-    def best(slot: int, place: int) -> int:
+    def best(slot: int, index: int) -> int:
         options = []
         if slot < len(slots):
-            options.append((0 if None in slots[slot] else GAP) + best(slot + 1, place))
-        if place < len(text):
-            options.append(GAP + best(slot, place + 1))
-        if slot < len(slots) and place < len(text):
-            options.append((0 if text[place] in slots[slot] else SUBSTITUTION) + best(slot + 1, place + 1))
+            options.append((0 if None in slots[slot] else GAP) + best(slot + 1, index))
+        if index < len(text):
+            options.append(GAP + best(slot, index + 1))
+        if slot < len(slots) and index < len(text):
+            options.append((0 if text[index] in slots[slot] else SUBSTITUTION) + best(slot + 1, index + 1))
         return min(options, default=0)
 
     return best(0, 0)
@@ -135,7 +135,7 @@ def test_a_shift_by_one_word_is_aligned_and_breaks_positional_voting() -> None:
 def test_positional_voting_by_hand() -> None:
     texts = {"a": "가 나 다 라", "b": "가 마 다 바", "c": "사 마 아 라"}
     found = vote([row(**texts)], equal(texts), "eojeol", positional=True)[0]
-    # Place by place: 가 2, 마 2, 다 2, 라 2 of 3.
+    # Position by position: 가 2, 마 2, 다 2, 라 2 of 3.
     assert (found.text, found.score) == ("가 마 다 라", pytest.approx(2 / 3))
     weighted = {"a": 0.6, "b": 0.2, "c": 0.2}
     found = vote([row(**texts)], weighted, "eojeol", positional=True)[0]
@@ -173,7 +173,7 @@ def test_a_text_that_most_wrote_wins_in_any_order(
     right: list[str], order: list[int], one: list[str], other: list[str]
 ) -> None:
     texts = [" ".join(right)] * 3 + [" ".join(one), " ".join(other)]
-    members = {f"m{place}": texts[place] for place in order}
+    members = {f"m{index}": texts[index] for index in order}
     assert vote([row(**members)], equal(members), "eojeol", positional=False)[0].text == " ".join(right)
 
 
