@@ -290,7 +290,7 @@ def main() -> None:
         for text in texts:
             summaries = summarizer.summarize([text])
             expected[text] = {"summary": summaries.texts[0], "truncated": summaries.cut[0]}
-        exact, name = summarizer.about.precision == "fp32", f"{model} ({summarizer.about.precision})"
+        exact, name = summarizer.manifest.precision == "fp32", f"{model} ({summarizer.manifest.precision})"
         del summarizer
         serving = Serving(batch_size=chosen.batch_size, max_wait_ms=chosen.max_wait_ms)
         save_exported(folder / "served", model, serving=serving, example=texts[0])

@@ -66,7 +66,7 @@ def test_any_model_is_exported_and_used_by_its_folder(
     save_model("gpt2", tmp_path / "model")
     convert.run("model", "out", precision="int4")
     assert capsys.readouterr().out.strip().splitlines()[-1].startswith("out: 0.")
-    assert OnnxSummarizer.load("out").about.precision == "int4"
+    assert OnnxSummarizer.load("out").manifest.precision == "int4"
     (tmp_path / "rows.csv").write_text("fname,dialogue\na,#Person1#: 네?\n", encoding="utf-8")
     summarize.run("out", input="rows.csv", output="summaries.csv")
     assert (tmp_path / "summaries.csv").read_text(encoding="utf-8").startswith("fname,summary\na,")

@@ -37,7 +37,7 @@ TOKENIZER = "tokenizer.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class About:
+class OnnxManifest:
     """What has to be known of an exported model beside its graphs: `ONNX_FILE`."""
 
     precision: str
@@ -76,11 +76,11 @@ class Texts:
 class OnnxSummarizer:
     """An exported model with its tokenizer, ready to summarize on the CPU."""
 
-    def __init__(self, folder: Path, about: About, spec: ModelSpec, threads: int | None = None) -> None:
-        self.about = about
+    def __init__(self, folder: Path, manifest: OnnxManifest, spec: ModelSpec, threads: int | None = None) -> None:
+        self.manifest = manifest
         self.spec = spec
         self.family = family_of(spec)
-        self.tokenizer = Texts(folder / TOKENIZER, about.eos_token_id)
+        self.tokenizer = Texts(folder / TOKENIZER, manifest.eos_token_id)
         # Few and big calls against many and small ones: only the latter gain by threads that wait in a loop. Those of
         # the other graphs would take the cores from the decoder.
         encoder = folder / "encoder.onnx"
@@ -102,8 +102,8 @@ class OnnxSummarizer:
         if not (folder / ONNX_FILE).is_file():
             raise UserError(f"{folder} is no exported model: it has no {ONNX_FILE}; make one with `yoyak export`.")
         try:
-            about = About(**json.loads((folder / ONNX_FILE).read_text(encoding="utf-8")))
-            return cls(folder, about, load_spec(folder), threads)
+            manifest = OnnxManifest(**json.loads((folder / ONNX_FILE).read_text(encoding="utf-8")))
+            return cls(folder, manifest, load_spec(folder), threads)
         except UserError:
             raise
         except Exception as error:  # onnxruntime and tokenizers have error classes of their own, and no common one.
@@ -117,7 +117,7 @@ class OnnxSummarizer:
     @property
     def new_token_limit(self) -> int | None:
         """The most tokens it can write after the longest dialogue it reads; None if there is no limit."""
-        return new_token_limit(self.spec, self.about.positions)
+        return new_token_limit(self.spec, self.manifest.positions)
 
     def summarize(
         self,
@@ -164,10 +164,10 @@ class OnnxSummarizer:
         return Search(
             **settings.model_dump(exclude={"batch_size"}),
             early_stopping=settings.num_beams > 1,
-            eos_token_id=self.about.eos_token_id,
-            pad_token_id=self.about.pad_token_id,
-            forced_bos_token_id=self.about.forced_bos_token_id,
-            forced_eos_token_id=self.about.forced_eos_token_id,
+            eos_token_id=self.manifest.eos_token_id,
+            pad_token_id=self.manifest.pad_token_id,
+            forced_bos_token_id=self.manifest.forced_bos_token_id,
+            forced_eos_token_id=self.manifest.forced_eos_token_id,
             sampling=sampling,
         )
 
@@ -182,7 +182,7 @@ class OnnxSummarizer:
         if self.encoder is None:
             assert self.reorder is not None
             return Causal(self.decoder, self.reorder, ids, mask)
-        start = np.full((len(ids), 1), self.about.decoder_start_token_id, dtype=np.int64)
+        start = np.full((len(ids), 1), self.manifest.decoder_start_token_id, dtype=np.int64)
         cross = read(self.encoder, ids, mask)
         if self.reorder is None:
             return SharedSeq2Seq(self.decoder, cross, mask, start)
@@ -191,7 +191,7 @@ class OnnxSummarizer:
     def _pad(self, inputs: Sequence[list[int]]) -> tuple[Ints, Ints]:
         """Return ids and attention mask, padded to the longest row."""
         width = max(map(len, inputs))
-        ids = np.full((len(inputs), width), self.about.pad_token_id, dtype=np.int64)
+        ids = np.full((len(inputs), width), self.manifest.pad_token_id, dtype=np.int64)
         mask = np.zeros_like(ids)
         for row, tokens in enumerate(inputs):
             start = width - len(tokens) if self.family.pads_left else 0
@@ -201,9 +201,9 @@ class OnnxSummarizer:
 
     def _check_window(self, inputs: Sequence[list[int]], new_tokens: int) -> None:
         needed = self.family.positions_needed(max(map(len, inputs), default=0), new_tokens)
-        if self.about.positions is not None and needed > self.about.positions:
+        if self.manifest.positions is not None and needed > self.manifest.positions:
             raise UserError(
-                f"{self.spec.member} needs {needed} positions and has {self.about.positions}: lower max_new_tokens."
+                f"{self.spec.member} needs {needed} positions and has {self.manifest.positions}: lower max_new_tokens."
             )
 
 
