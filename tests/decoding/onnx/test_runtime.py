@@ -151,7 +151,7 @@ def test_the_highest_are_found_in_wide_rows() -> None:
 
 def test_errors_are_sentences(folders: tuple[Path, Path], tmp_path: Path) -> None:
     source, exported = folders
-    with pytest.raises(UserError, match=r"no exported model: it has no onnx\.json"):
+    with pytest.raises(UserError, match=r"not an exported model: it has no onnx\.json"):
         OnnxSummarizer.load(source)
     with pytest.raises(UserError, match="runs on the CPU, not on 'cuda'"):
         OnnxSummarizer.load(exported, "cuda")

@@ -100,7 +100,7 @@ class OnnxSummarizer:
         if device not in (None, "cpu"):
             raise UserError(f"An exported model runs on the CPU, not on '{device}': leave the device out.")
         if not (folder / ONNX_FILE).is_file():
-            raise UserError(f"{folder} is no exported model: it has no {ONNX_FILE}; make one with `yoyak export`.")
+            raise UserError(f"{folder} is not an exported model: it has no {ONNX_FILE}; write one with `yoyak export`.")
         try:
             manifest = OnnxManifest(**json.loads((folder / ONNX_FILE).read_text(encoding="utf-8")))
             return cls(folder, manifest, load_spec(folder), threads)
@@ -171,10 +171,12 @@ class OnnxSummarizer:
             sampling=sampling,
         )
 
-    def write(self, inputs: Sequence[list[int]], how: Search, rows: Sequence[int] | None = None) -> list[list[Written]]:
+    def write(
+        self, inputs: Sequence[list[int]], settings: Search, rows: Sequence[int] | None = None
+    ) -> list[list[Written]]:
         """Return what the model writes for each row of input ids, best first; ``rows`` numbers them for sampling."""
         decoder = self.begin(inputs)
-        return search(decoder, decoder.prompt, how, rows)
+        return search(decoder, decoder.prompt, settings, rows)
 
     def begin(self, inputs: Sequence[list[int]]) -> Decoding:
         """Return the decoder of a batch, which has read its inputs."""
@@ -223,8 +225,8 @@ def _session(path: Path, threads: int | None, *, spin: bool) -> ort.InferenceSes
 @functools.cache
 def _share_arena() -> None:
     """Let all sessions of the process take their memory from one place: they never run at the same time."""
-    place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
-    ort.create_and_register_allocator(place, ort.OrtArenaCfg(0, -1, -1, -1))
+    memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(memory, ort.OrtArenaCfg(0, -1, -1, -1))
 
 
 def _ran_out_of_memory(error: Exception) -> bool:
