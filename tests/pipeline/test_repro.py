@@ -132,7 +132,7 @@ def test_a_learning_rate_retrains_its_member_alone(finished: Path) -> None:
 def test_a_scoring_option_that_chooses_no_checkpoint_retrains_nothing(finished: Path) -> None:
     try:
         edit(finished, lambda tree: tree["scoring"].update(bootstrap_samples=120))
-        assert changed_stages(finished) == {"evaluate"}
+        assert changed_stages(finished) == {"evaluate", "report"}
         assert "evaluate" in planned(finished)
     finally:
         succeed(finished, "git", "checkout", "params.yaml")
