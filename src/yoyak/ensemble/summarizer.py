@@ -17,8 +17,8 @@ from typing import Any
 
 from yoyak.data.records import Dialogue
 from yoyak.decoding.candidates import Candidate
+from yoyak.decoding.loading import load_member
 from yoyak.decoding.summarizer import Summaries, Summarizer
-from yoyak.decoding.torch import TorchSummarizer
 from yoyak.ensemble import combine
 from yoyak.ensemble.pool import make_row
 from yoyak.errors import UserError
@@ -81,14 +81,14 @@ def load_ensemble(folder: Path, device: str | None = None) -> Summarizer:
         soft = value.get("soft")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder / ENSEMBLE_FILE} is damaged ({type(error).__name__}): register it again.") from error
-    combiner = None if soft else combine.load(folder)
-    names = soft or (combiner.weights if combiner else {})
-    members = {name: TorchSummarizer.load(folder / MEMBERS / name, device) for name in names}
-    if combiner is not None:
+    if not soft:
+        combiner = combine.load(folder)
+        members = {name: load_member(folder / MEMBERS / name, device) for name in combiner.weights}
         return EnsembleSummarizer(members, combiner, generation)
+    from yoyak.decoding.torch import TorchSummarizer
     from yoyak.ensemble.soft import SoftSummarizer
 
-    return SoftSummarizer(list(members.values()), list(soft.values()))
+    return SoftSummarizer([TorchSummarizer.load(folder / MEMBERS / name, device) for name in soft], list(soft.values()))
 
 
 def save_ensemble(

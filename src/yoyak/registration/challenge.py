@@ -38,9 +38,9 @@ def _champion_summaries(champion: Version, dev: DevSet) -> list[str]:
     kept = promotion.champion_predictions(champion, dev.md5)
     if kept is not None:
         return [kept[row.fname] for row in dev.rows]
-    from yoyak.decoding.torch import TorchSummarizer
+    from yoyak.decoding.loading import load_member
 
-    summarizer = TorchSummarizer.load(resolve_model(champion.uri))
+    summarizer = load_member(resolve_model(champion.uri))
     return summarizer.summarize([row.dialogue for row in dev.rows], progress=True).texts
 
 

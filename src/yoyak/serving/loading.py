@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from yoyak.decoding.loading import load_member
 from yoyak.models.spec import ENSEMBLE_FILE, ONNX_FILE
 
 if TYPE_CHECKING:
@@ -25,10 +26,4 @@ def load_summarizer(folder: Path, device: str | None = None, threads: int = 0) -
         from yoyak.ensemble.summarizer import load_ensemble
 
         return load_ensemble(folder, device)
-    if (folder / ONNX_FILE).is_file():
-        from yoyak.decoding.onnx.runtime import OnnxSummarizer
-
-        return OnnxSummarizer.load(folder, device, threads or None)
-    from yoyak.decoding.torch import TorchSummarizer
-
-    return TorchSummarizer.load(folder, device)
+    return load_member(folder, device, threads)

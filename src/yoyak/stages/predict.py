@@ -20,11 +20,11 @@ def run(member: MemberName, /) -> None:
     folder, out = project.model_folder(member), project.predictions_folder(member)
     inputs = lineage.digests([project.EVAL_SPLITS, folder])
     with runs.stage_run("predict", member=member, params=params.dump(p), inputs=inputs) as run:
+        from yoyak.decoding.loading import load_member
         from yoyak.decoding.summarizer import check_new_tokens
-        from yoyak.decoding.torch import TorchSummarizer
         from yoyak.decoding.views import add_view_candidates
 
-        summarizer = TorchSummarizer.load(folder)
+        summarizer = load_member(folder)
         check_new_tokens(summarizer, member, p.generation.max_new_tokens)
         with atomic_path(out) as work:
             work.mkdir()
