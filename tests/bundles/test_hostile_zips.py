@@ -89,12 +89,12 @@ def test_a_pickle_by_the_name_of_weights_is_not_loaded(store, parts, tmp_path, c
     pickle = b"cos\nsystem\n(S'touch " + os.fsencode(marker) + b"'\ntR."
     path = zipped(tmp_path / "m.zip", {**parts, "model.safetensors": pickle})
     assert cli.main(["import", str(path), "--name", "x"]) == 1
-    assert "cannot be loaded as a seq2seq model" in capsys.readouterr().err
+    assert "seq2seq" in capsys.readouterr().err
     assert not marker.exists()
 
 
 def test_a_bomb_is_refused_by_its_header(parts, tmp_path, cache):
-    refused(zipped(tmp_path / "m.zip", {**parts, "vocab.txt": bytes(20 << 20)}), "more than 100 times larger", cache)
+    refused(zipped(tmp_path / "m.zip", {**parts, "vocab.txt": bytes(20 << 20)}), "100 times", cache)
 
 
 def test_a_bomb_whose_header_lies_is_refused_by_what_comes_out(parts, tmp_path, cache):
@@ -102,7 +102,7 @@ def test_a_bomb_whose_header_lies_is_refused_by_what_comes_out(parts, tmp_path, 
     path = tmp_path / "m.zip"
     zipped(path, {**parts, "vocab.txt": bytes(20 << 20)})
     patched(path, struct.pack("<I", 20 << 20), struct.pack("<I", 1))
-    refused(path, "is not a ZIP file, or a damaged one", cache)
+    refused(path, "not a ZIP file", cache)
 
 
 def test_what_comes_out_is_counted(parts, tmp_path, monkeypatch):
@@ -110,15 +110,15 @@ def test_what_comes_out_is_counted(parts, tmp_path, monkeypatch):
     monkeypatch.setattr(zip_reading, "MAX_RATIO", 10_000)
     with zip_reading.open_archive(path) as archive:
         monkeypatch.setattr(zip_reading, "MAX_RATIO", 100)
-        with pytest.raises(UserError, match="'a' is more than 100 times larger"):
+        with pytest.raises(UserError, match=r"'a' .*100 times"):
             archive.extract("a", tmp_path / "a")
-        with pytest.raises(UserError, match="'b' is larger than 2 MiB"):
+        with pytest.raises(UserError, match=r"'b' .*2 MiB"):
             archive.extract("b", tmp_path / "b", limit=2 << 20)
         monkeypatch.setattr(zip_reading, "MAX_BYTES", 4 << 20)
-        with pytest.raises(UserError, match="larger than 4 MiB when unpacked"):
+        with pytest.raises(UserError, match="4 MiB"):
             archive.extract("b", tmp_path / "b2")
     monkeypatch.setattr(zip_reading, "MAX_RATIO", 10_000)
-    with pytest.raises(UserError, match="larger than 4 MiB when unpacked"), zip_reading.open_archive(path):
+    with pytest.raises(UserError, match="4 MiB"), zip_reading.open_archive(path):
         pass
 
 
@@ -166,7 +166,7 @@ def test_damaged_zips_are_told(parts, tmp_path, cache, cut):
     path = zipped(tmp_path / "m.zip", parts)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * cut) if isinstance(cut, float) else cut])
-    refused(path, "is not a ZIP file, or a damaged one", cache)
+    refused(path, "not a ZIP file", cache)
 
 
 def test_a_flipped_bit_in_the_weights_is_told(tmp_path, parts, cache):
@@ -202,20 +202,20 @@ def test_any_damage_is_one_sentence_or_none(tmp_path, cache, changes):
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("config.json", b"[]", "config.json does not hold a JSON object"),
-        ("config.json", b"[" * 100_000, "config.json is not valid JSON"),
-        ("config.json", b'{"a": "' + os.urandom(6 << 20).hex().encode() + b'"}', "'config.json' is larger than 4 MiB"),
-        ("yoyak.json", b"{}", "yoyak.json: member: field required"),
-        ("yoyak.json", b"{", "yoyak.json is not valid JSON"),
+        ("config.json", b"[]", "config.json .*object"),
+        ("config.json", b"[" * 100_000, "config.json .*JSON"),
+        ("config.json", b'{"a": "' + os.urandom(6 << 20).hex().encode() + b'"}', "'config.json' .*4 MiB"),
+        ("yoyak.json", b"{}", "yoyak.json: member: "),
+        ("yoyak.json", b"{", "yoyak.json .*JSON"),
         ("metadata.json", b'{"metrics": {"loss": NaN}}', r"metadata.json: metrics\.loss: "),
-        ("metadata.json", b'{"member": "../x"}', "metadata.json: member: string should match"),
+        ("metadata.json", b'{"member": "../x"}', "metadata.json: member: "),
         ("config.yaml", b"a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]", "without aliases"),
-        ("config.yaml", b"!!python/object/apply:os.system ['touch pwned']", "config.yaml is not valid YAML"),
+        ("config.yaml", b"!!python/object/apply:os.system ['touch pwned']", "config.yaml .*YAML"),
         ("config.yaml", b"- 1", "must be a mapping"),
         ("config.yaml", b"a: " + b"[" * 5000, "not deeper than 50"),
-        ("config.yaml", b"\xff\xfe\x00", "config.yaml is not valid YAML"),
+        ("config.yaml", b"\xff\xfe\x00", "config.yaml .*YAML"),
         ("model.safetensors.index.json", b'{"weight_map": {"a": "../../../secret.safetensors"}}', "does not hold"),
-        ("model.safetensors.index.json", b'{"weight_map": {"a": 1}}', "names 1, which the bundle does not hold"),
+        ("model.safetensors.index.json", b'{"weight_map": {"a": 1}}', "names 1,"),
         ("model.safetensors.index.json", b"{}", "has no weight_map"),
     ],
 )
@@ -293,5 +293,5 @@ def test_a_model_that_is_known_by_its_own_code_only_is_refused_without_a_questio
     path = zipped(tmp_path / "m.zip", {**parts, "config.json": json.dumps(config).encode()})
     assert cli.main(["import", str(path), "--name", "x"]) == 1
     said = capsys.readouterr()
-    assert "m.zip cannot be loaded as a seq2seq model" in said.err
+    assert "m.zip" in said.err and "seq2seq" in said.err
     assert "[y/N]" not in said.out + said.err

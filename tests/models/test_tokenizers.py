@@ -113,9 +113,9 @@ def test_other_peoples_tokenizers_keep_the_spaces_beside_masks(style: str, summa
 
 
 def test_a_missing_tokenizer_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="No tokenizer could be loaded from"):
+    with pytest.raises(UserError, match="tokenizer"):
         load_tokenizer(tmp_path, MASKS)
-    with pytest.raises(UserError, match="nowhere is missing: `dvc repro` makes it"):
+    with pytest.raises(UserError, match="nowhere is missing"):
         load_tokenizer(tmp_path / "nowhere", MASKS)
 
 

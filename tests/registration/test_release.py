@@ -147,7 +147,7 @@ def test_a_second_time_changes_nothing(made: Any, capsys: pytest.CaptureFixture[
     before = (runs(made), dict(made.get_model_version("yoyak", "2").tags))
     capsys.readouterr()
     release.run()
-    assert capsys.readouterr().out == "nothing changed: the registry has this release\n"
+    assert capsys.readouterr().out.startswith("nothing changed")
     # The whole path changes nothing either, where the quick question is not answered.
     made.delete_registered_model_tag("yoyak", check.RELEASE)
     release.run()
@@ -241,8 +241,8 @@ def test_files_that_are_gone_are_made_again(made: Any) -> None:
 def test_a_bench_of_another_export_and_none_at_all_are_told(made: Any) -> None:
     with Path("exports/bart/ops.json").open("a") as file:
         file.write("\n")
-    with pytest.raises(UserError, match=r"another export than exports/bart: run `yoyak bench`"):
+    with pytest.raises(UserError, match=r"exports/bart"):
         release.run()
     shutil.rmtree("bench")
-    with pytest.raises(UserError, match=r"serving\.json is missing: run `yoyak bench`"):
+    with pytest.raises(UserError, match=r"serving\.json is missing"):
         release.run()

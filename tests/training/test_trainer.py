@@ -79,13 +79,13 @@ def test_the_loss_of_a_decoder_only_model_is_on_the_target_alone(tokenizer) -> N
 
 
 def test_a_training_that_diverges_stops_and_leaves_no_model(tokenizer, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"after 4 steps the dev loss is nan: lower its learning_rate, 1e\+30"):
+    with pytest.raises(UserError, match=r"after 4 steps .*\bnan\b.*1e\+30"):
         train("bart", tokenizer, tmp_path, learning_rate=1e30)
     assert not (tmp_path / "model").exists()
 
 
 def test_a_foreseeable_failure_costs_no_training(tokenizer, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="need 600 positions, the model has 512"):
+    with pytest.raises(UserError, match=r"600 positions.*512"):
         train("bart", tokenizer, tmp_path, max_input_tokens=600)
     assert list(tmp_path.iterdir()) == []
 
