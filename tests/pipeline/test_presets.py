@@ -67,7 +67,7 @@ def make_data(preset: str, folder: Path) -> list[str]:
 
 
 def shrink_preset(tree: dict[str, Any], texts: list[str], folder: Path) -> None:
-    """Make a preset's training short and put tiny checkpoints in the place of the Hub's."""
+    """Shorten a preset's training, and replace the checkpoints from the Hub by tiny ones in the project's pretrained/."""
     shrink(tree)
     for member in tree["members"].values():
         if "checkpoint" in member:
@@ -79,9 +79,9 @@ def shrink_preset(tree: dict[str, Any], texts: list[str], folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("store")
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_runs(preset: str, project: Path, tmp_path: Path) -> None:
+def test_a_preset_runs(preset: str, project: Path) -> None:
     tree = read(preset)
-    shrink_preset(tree, make_data(preset, project / "data"), tmp_path / "hub")
+    shrink_preset(tree, make_data(preset, project / "data"), project)
     with (project / "params.yaml").open("w") as out:
         YAML().dump(tree, out)
 
