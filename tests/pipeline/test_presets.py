@@ -67,7 +67,7 @@ def make_data(preset: str, folder: Path) -> list[str]:
 
 
 def shrink_preset(tree: dict[str, Any], texts: list[str], folder: Path) -> None:
-    """Shorten a preset's training, and replace the checkpoints from the Hub by tiny ones in the project's pretrained/."""
+    """Shorten a preset's training, and replace the Hub's checkpoints by tiny ones in pretrained/."""
     shrink(tree)
     for member in tree["members"].values():
         if "checkpoint" in member:
