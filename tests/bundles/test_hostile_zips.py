@@ -180,7 +180,7 @@ def test_a_flipped_bit_in_the_weights_is_told(tmp_path, parts, cache):
     refused(path, "Bad CRC-32 for file 'model.safetensors'", cache)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6))
 def test_any_damage_is_one_sentence_or_none(tmp_path, cache, changes):
     """Bytes changed anywhere: it is read, or refused in a sentence; nothing appears outside of the cache."""

@@ -107,26 +107,34 @@ def test_what_changes() -> None:
     "words", ["1ㅋㅋ2 갑니다", "3ㅋㅋ.3 갑니다", "#Aㅋㅋ# 갑니다", "#Person1#ㅋㅋ", "회의는 1...3 층에서 합니다"]
 )
 def test_laughter_and_dots_that_keep_a_number_or_a_mask_apart_stay(words: str) -> None:
-    for view in make_views(f"#Person1#: {words}.\n#Person2#: 좋아요ㅋㅋ!!", 12, 1):
+    views = make_views(f"#Person1#: {words}.\n#Person2#: 좋아요ㅋㅋ!!", 12, 1)
+    assert views
+    for view in views:
         assert facts(view) == facts(f"#Person1#: {words}.")
 
 
 def test_a_yes_to_a_question_stays_and_one_to_nothing_may_go() -> None:
     answer = "#Person1#: 내일 가실래요?\n#Person2#: 네.\n#Person1#: 그럼 표를 살게요.\n#Person2#: 저도 갈게요."
     backchannel = answer.replace("가실래요?", "갑시다.")
-    assert all("#Person2#: 네" in view for view in make_views(answer, 20, 1))
+    views = make_views(answer, 20, 1)
+    assert views
+    assert all("#Person2#: 네" in view for view in views)
     assert any("#Person2#: 네" not in view for view in make_views(backchannel, 20, 1))
 
 
 def test_a_speaker_of_fillers_alone_is_heard() -> None:
     dialogue = "#Person1#: 회의는 세 시입니다.\n#Person2#: 네.\n#Person1#: 자료도 가져오세요.\n#Person2#: 음."
-    for view in make_views(dialogue, 20, 1):
+    views = make_views(dialogue, 20, 1)
+    assert views
+    for view in views:
         assert view.count("#Person2#: ") == 2
 
 
 def test_a_turn_is_dropped_or_says_something() -> None:
     dialogue = "#Person1#: ㅋㅋㅋ\n#Person2#: 네, 갈게요!! 지금요.\n#Person1#: ..."
-    for view in make_views(dialogue, 20, 1):
+    views = make_views(dialogue, 20, 1)
+    assert views
+    for view in views:
         assert [turn for turn in view.split("\n") if turn.strip() in ("#Person1#:", "#Person2#:")] == []
         assert view.count("#Person1#: ") == 2
 

@@ -87,8 +87,8 @@ def test_there_are_enough_topics_and_scenarios() -> None:
 
 def test_every_topic_is_in_every_split(corpus: dict[str, list[Sample]]) -> None:
     topics = {scenario.topic for scenario in scenarios()}
-    for rows in corpus.values():
-        assert {sample.scenario.topic for sample in rows} == topics
+    by_split = {split: {sample.scenario.topic for sample in rows} for split, rows in corpus.items()}
+    assert by_split == dict.fromkeys(("train", "dev", "test"), topics)
 
 
 def test_unseen_scenarios_are_in_the_unseen_part_of_test_only(corpus: dict[str, list[Sample]]) -> None:
@@ -142,12 +142,15 @@ def test_references_differ_and_are_of_a_sentence_s_length(every: list[Sample]) -
 
 
 def test_what_a_summary_reports_was_spoken(every: list[Sample]) -> None:
+    checked = set()
     for sample in every:
         for slot, reported in sample.values.items():
             if f"{{{slot}" not in sample.scenario.summaries[0]:
                 continue
             assert spoken_form(sample, slot, reported) in sample.dialogue, (sample.scenario.key, slot, sample.dialogue)
             assert all(reported in reference for reference in sample.references), (reported, sample.references)
+            checked.add(sample.scenario.key)
+    assert len(checked) > len(scenarios()) / 2
 
 
 def test_a_summary_has_the_corrected_value_and_not_the_first_one(every: list[Sample]) -> None:

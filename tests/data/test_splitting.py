@@ -75,6 +75,7 @@ def test_a_group_stays_together_whatever_its_dialogues_say(groups: list[int], se
     for name, part in split.rows.items():
         for row in part:
             splits_by_group.setdefault(row.group, set()).add(name)
+    assert len(splits_by_group) == len(set(groups))
     assert all(len(names) == 1 for names in splits_by_group.values())
 
 

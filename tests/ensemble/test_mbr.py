@@ -58,7 +58,7 @@ def naive(one: Row, weights: dict[str, float], granularity: str, settings: Mbr) 
     "strategy", [ROUGE, Mbr(type="mbr", utility="chrf"), Mbr(type="mbr", utility="mix", chrf_share=0.3)]
 )
 @given(pools, st.data())
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_the_choice_is_that_of_a_naive_loop(strategy: Mbr, pool: dict[str, list[str]], data: st.DataObject) -> None:
     weights = {member: data.draw(st.sampled_from([1.0, 2.0, 5.0])) for member in pool}
     one = row(**pool)

@@ -29,7 +29,7 @@ def normal(text: str) -> str:
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 @given(texts)
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @example("")
 @example(" \n\t")
 @example("...!?")
@@ -45,7 +45,7 @@ def test_joined_units_are_the_text(granularity: str, text: str) -> None:
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 @given(st.lists(texts, max_size=4))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_texts_are_split_one_by_one(granularity: str, many: list[str]) -> None:
     assert split(many, granularity) == [split([text], granularity)[0] for text in many]
 

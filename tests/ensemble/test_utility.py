@@ -27,7 +27,7 @@ TEXTS = [
     "#Person1#과 #Person2#는 내일 회의를 한다.",
 ]
 letters = st.text(st.sampled_from("가나다ab .\n\t😀"), max_size=12)
-SLOW = settings(deadline=None, max_examples=60)
+SLOW = settings(max_examples=60)
 
 
 @pytest.mark.parametrize("weights", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (0.33, 0.33, 0.34)])

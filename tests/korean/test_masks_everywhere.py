@@ -56,7 +56,9 @@ def test_it_labels_a_turn(mask: str) -> None:
 
 @pytest.mark.parametrize("mask", MASKS)
 def test_views_leave_it_alone(mask: str) -> None:
-    for view in make_views(f"{mask}: 어제 {mask}에 전화했어요...\n나: 네, 그래요!!", 4, 1):
+    views = make_views(f"{mask}: 어제 {mask}에 전화했어요...\n나: 네, 그래요!!", 4, 1)
+    assert views
+    for view in views:
         assert find_masks(view) == [mask, mask]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Regex, decoders, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -44,7 +44,6 @@ text = st.lists(
 
 
 @given(text=text)
-@settings(deadline=None)
 def test_every_text_comes_back_exactly(tokenizer: PreTrainedTokenizerBase, text: str) -> None:
     if any(token in text for token in tokenizer.all_special_tokens):
         return

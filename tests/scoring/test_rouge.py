@@ -151,7 +151,7 @@ def test_several_processes_give_the_same_result(monkeypatch: pytest.MonkeyPatch)
 
 def test_nothing_to_score_is_no_error() -> None:
     values = rouge([], [], granularity="eojeol", multi_reference="mean", weights=WEIGHTS)
-    assert all(column.shape == (0,) for column in values.values())
+    assert {metric: column.shape for metric, column in values.items()} == dict.fromkeys(METRICS, (0,))
 
 
 @pytest.mark.parametrize("references", [["가"], [[]], [["가"], ["나"]]])

@@ -16,7 +16,7 @@ from yoyak.training.arguments import build_arguments
 from yoyak.training.launch import SingleDeviceArguments, check_launch
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     rows=st.integers(1, 3000),
     batch_size=st.integers(1, 64),

@@ -111,7 +111,7 @@ def check(pair: Pair, rows: list[list[int]], chosen: dict[str, Any], end: int = 
         assert [score for _, score in found] == pytest.approx([score for _, score in wanted], rel=1e-4, abs=1e-4)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=inputs, chosen=options)
 def test_tokens_are_those_of_transformers(pair: Pair, rows: list[list[int]], chosen: dict[str, Any]) -> None:
     check(pair, rows, chosen)
