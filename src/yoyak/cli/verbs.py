@@ -117,7 +117,7 @@ VERBS = (
         name="convert",
         group=MODELS,
         help="Write any model as ONNX graphs that run without torch.",
-        examples=("yoyak convert models:/yoyak@champion exports/champion --precision int8",),
+        examples=("yoyak convert models:/yoyak@champion champion-onnx --precision int8",),
     ),
     Verb(
         name="bundle",
@@ -141,7 +141,7 @@ VERBS = (
     Verb(
         name="sync",
         group=MODELS,
-        help="Send what stages logged while their tracking server was away.",
+        help="Send what stages logged while their tracking server was unreachable.",
         examples=("yoyak sync", "MLFLOW_TRACKING_URI=http://127.0.0.1:5000 yoyak sync"),
     ),
     Verb(

@@ -1,4 +1,4 @@
-"""yoyak sync: send what stages logged while their tracking server was away."""
+"""yoyak sync: send what stages logged while their tracking server was unreachable."""
 
 from __future__ import annotations
 
