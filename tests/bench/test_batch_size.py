@@ -84,7 +84,7 @@ def test_it_ends_with_the_first_that_raises_memory_error() -> None:
 
 
 def test_it_ends_with_the_first_that_needs_more_than_the_limit() -> None:
-    memory.forget_peak()
+    memory.reset_peak()
     limit = memory.peak_mb() + 150
     tried = try_all(Scripted({1: 20, 2: 20, 4: 20}, megabytes={2: 50, 4: 300}), limit)
     assert verdicts(tried) == [(1, "faster"), (2, "faster"), (4, "out of memory")]

@@ -102,7 +102,7 @@ class Recorded:
 def test_the_variants_take_turns_at_each_cell(workers: dict[str, Worker]) -> None:
     log: list[Any] = []
     recorded: Any = {name: Recorded(name, worker, log) for name, worker in workers.items()}
-    positions: list[measure.Position] = [(1, 1), (2, 2)]
+    positions: list[measure.CellKey] = [(1, 1), (2, 2)]
     progress: list[int] = []
     turns = measure.take_turns(recorded, TEXTS, positions, 2, SETTINGS, progress.append)
     names = list(workers)

@@ -17,9 +17,9 @@ from yoyak.bench.results import (
     GateDecision,
     Quality,
     ServingDecision,
-    dvc_metrics,
-    run_metrics,
-    serving_decision,
+    collect_dvc_metrics,
+    collect_run_metrics,
+    extract_serving_decision,
 )
 from yoyak.bench.run import Subject, run_bench
 from yoyak.data.records import Dialogue
@@ -50,15 +50,16 @@ def test_every_variant_is_measured_at_every_cell(result: BenchResult) -> None:
 def test_results_are_read_back_as_they_were_written(result: BenchResult, tmp_path: Path) -> None:
     write_result(tmp_path / "figures.json", result)
     assert read_result(tmp_path / "figures.json", BenchResult, command="yoyak bench") == result
-    write_result(tmp_path / "serving.json", serving_decision(result))
-    assert read_result(tmp_path / "serving.json", ServingDecision, command="yoyak bench") == serving_decision(result)
+    write_result(tmp_path / "serving.json", extract_serving_decision(result))
+    decision = read_result(tmp_path / "serving.json", ServingDecision, command="yoyak bench")
+    assert decision == extract_serving_decision(result)
 
 
 def test_metrics_are_numbers(result: BenchResult) -> None:
-    metrics = dvc_metrics(result)
+    metrics = collect_dvc_metrics(result)
     assert all(isinstance(value, int | float) for value in metrics.values())
     assert set(metrics) == {"speedup", "rouge_change"}
-    assert run_metrics(result)["exported.batch_2.beams_1.samples_per_second"]
+    assert collect_run_metrics(result)["exported.batch_2.beams_1.samples_per_second"]
 
 
 def test_a_memory_limit_that_is_too_low_for_one_dialogue_is_an_error(subject: Subject, dev: list[Dialogue]) -> None:
@@ -97,7 +98,7 @@ def read(path: Path) -> tuple[str, list[str]]:
 
 
 def test_the_pages_show_everything_and_load_nothing(result: BenchResult, tmp_path: Path) -> None:
-    page.write(result, tmp_path / "out")
+    page.write_report(result, tmp_path / "out")
     text, loaded = read(tmp_path / "out/index.html")
     assert [name for name in loaded if not name.startswith(("#", "data:"))] == []
     for name in ("torch INT8", "ONNX fp32", "ONNX INT8"):
@@ -112,7 +113,7 @@ def test_the_pages_show_everything_and_load_nothing(result: BenchResult, tmp_pat
     assert images == {"frontier_1.svg", "frontier_2.svg", "search.svg"}
     markdown = (tmp_path / "out/report.md").read_text(encoding="utf-8")
     assert set(re.findall(r"\(images/([^)]+)\)", markdown)) == images
-    page.write(result, tmp_path / "again")
+    page.write_report(result, tmp_path / "again")
     for path in (tmp_path / "out").rglob("*.*"):
         assert path.read_bytes() == (tmp_path / "again" / path.relative_to(tmp_path / "out")).read_bytes()
 
@@ -121,16 +122,16 @@ def test_the_pages_show_everything_and_load_nothing(result: BenchResult, tmp_pat
     ("speed", "rouge", "parts"),
     [
         (True, True, ["is the model to serve"]),
-        (False, True, ["fp32 stays", "not shown to be faster"]),
+        (False, True, ["fp32 stays", "not been shown"]),
         (True, False, ["fp32 stays", "ROUGE"]),
-        (False, False, ["fp32 stays", "not shown to be faster", "ROUGE"]),
+        (False, False, ["fp32 stays", "not been shown", "ROUGE"]),
     ],
 )
 def test_the_verdict_names_what_failed(speed: bool, rouge: bool, parts: list[str], result: BenchResult) -> None:
     gate = GateDecision(speed=replace(result.gate.speed, passed=speed), rouge=replace(result.gate.rouge, passed=rouge))
-    verdict = page.verdict(replace(result, gate=gate))
+    verdict = page.describe_verdict(replace(result, gate=gate))
     assert [
-        part for part in ("is the model to serve", "fp32 stays", "not shown to be faster", "ROUGE") if part in verdict
+        part for part in ("is the model to serve", "fp32 stays", "not been shown", "ROUGE") if part in verdict
     ] == parts
     assert "ONNX INT8 of bart" in verdict
 
@@ -191,9 +192,9 @@ def lock(generation: Generation) -> None:
 
 def test_what_was_evaluated_is_what_fp32_wrote(evaluated: tuple[list[Dialogue], Generation]) -> None:
     dev, generation = evaluated
-    assert quality.evaluated_texts("bart", dev, generation) == ["best of a", "best of b"]
-    assert quality.evaluated_texts("bart", dev, Generation(max_new_tokens=8)) is None
-    assert quality.evaluated_texts("soup", dev, generation) is None
+    assert quality.read_evaluated_texts("bart", dev, generation) == ["best of a", "best of b"]
+    assert quality.read_evaluated_texts("bart", dev, Generation(max_new_tokens=8)) is None
+    assert quality.read_evaluated_texts("soup", dev, generation) is None
 
 
 @pytest.mark.parametrize("changed", ["models/bart/file", "prepared/eval/file", "predictions/bart/dev.jsonl"])
@@ -203,10 +204,10 @@ def test_predictions_of_something_else_are_not_taken(
     dev, generation = evaluated
     with Path(changed).open("a") as file:
         file.write("\n")
-    assert quality.evaluated_texts("bart", dev, generation) is None
+    assert quality.read_evaluated_texts("bart", dev, generation) is None
 
 
 def test_predictions_without_a_lock_file_are_not_taken(evaluated: tuple[list[Dialogue], Generation]) -> None:
     dev, generation = evaluated
     Path("dvc.lock").unlink()
-    assert quality.evaluated_texts("bart", dev, generation) is None
+    assert quality.read_evaluated_texts("bart", dev, generation) is None

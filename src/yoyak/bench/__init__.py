@@ -1,1 +1,1 @@
-"""How big, how fast and how good the exported model is beside fp32, and whether it is the one to serve."""
+"""Benchmark of the exported model against fp32: size, speed, memory and quality, and whether to serve it."""

@@ -1,6 +1,6 @@
-"""The batch size to serve with: doubled for as long as that makes it faster and fits into memory.
+"""The batch size to serve with: doubled as long as throughput rises and memory suffices.
 
-Everything happens in one process with one loaded model, so that memory is what a server would need.
+All sizes are trials in one process with one loaded model, so that its memory use is that of a server.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from yoyak.bench.memory import peak_mb
 from yoyak.bench.results import BatchSizeResult, Verdict
 
 MIN_SPEEDUP = 1.05
-"""A doubled batch size is taken when it summarizes more samples a second than the one before by this factor."""
+"""By which factor doubling the batch size must raise the samples per second."""
 MAX_BATCH_SIZE = 64
-"""Beyond this, what the server still gains is lost by those who wait for the batch."""
+"""Beyond this, latency costs clients more than throughput gains the server."""
 
 
 def try_batch_sizes(
@@ -24,10 +24,9 @@ def try_batch_sizes(
 ) -> Iterator[BatchSizeResult]:
     """Yield the result of each batch size from 1 to `MAX_BATCH_SIZE` by doubling, up to the first that fails.
 
-    Each is measured on all dialogues, or on one batch if that is more, and its best of ``repeats`` times counts. One
-    that is not faster is measured again, alternating with the one before, since the machine may have been busier. A
-    batch that a summarizer has to halve for lack of memory is no faster than the one before, and so ends the search
-    as well.
+    Each is measured on all dialogues, or on one batch if that is more; the best of ``repeats`` runs counts. One that is
+    not faster is measured again, alternating with the previous one, since the machine may have been busy. A batch that
+    a summarizer has to halve for lack of memory is not faster than the previous one, and so ends the search as well.
     """
     best, size = 0.0, 1
     previous: tuple[list[list[str]], Any] = ([], generation)
@@ -36,10 +35,13 @@ def try_batch_sizes(
         settings = generation.model_copy(update={"batch_size": size})
         try:
             summarizer.summarize(batches[0], generation=settings)
-            speed = max(_speed(summarizer, batches, settings) for _ in range(repeats))
+            speed = max(_time_batches(summarizer, batches, settings) for _ in range(repeats))
             faster = speed >= best * MIN_SPEEDUP
             if not faster:
-                pairs = [(_speed(summarizer, *previous), _speed(summarizer, batches, settings)) for _ in range(repeats)]
+                pairs = [
+                    (_time_batches(summarizer, *previous), _time_batches(summarizer, batches, settings))
+                    for _ in range(repeats)
+                ]
                 speed = max(speed, *(current for _, current in pairs))
                 faster = max(current for _, current in pairs) >= max(before for before, _ in pairs) * MIN_SPEEDUP
         except MemoryError:
@@ -53,19 +55,20 @@ def try_batch_sizes(
         best, previous, size = speed, (batches, settings), size * 2
 
 
-def choose_batch_size(tried: Sequence[BatchSizeResult]) -> BatchSizeResult | None:
-    """Return the largest batch size that was faster than the one before; None where not even one dialogue fits."""
-    return next((result for result in reversed(tried) if result.verdict == "faster"), None)
+def choose_batch_size(trials: Sequence[BatchSizeResult]) -> BatchSizeResult | None:
+    """Return the largest batch size that was faster than the previous one; None if not even one dialogue fits."""
+    return next((result for result in reversed(trials) if result.verdict == "faster"), None)
 
 
 def make_batches(dialogues: Sequence[str], size: int) -> list[list[str]]:
-    """Return the dialogues in full batches; the first dialogues are used again to fill the last batch."""
+    """Return the dialogues in full batches; the last batch is filled up with the first dialogues."""
     count = -(-len(dialogues) // size)
     texts = cycle(dialogues)
     return [list(islice(texts, size)) for _ in range(count)]
 
 
-def _speed(summarizer: Any, batches: Sequence[Sequence[str]], settings: Any) -> float:
+def _time_batches(summarizer: Any, batches: Sequence[Sequence[str]], settings: Any) -> float:
+    """Return the samples per second."""
     start = time.perf_counter()
     for batch in batches:
         summarizer.summarize(batch, generation=settings)

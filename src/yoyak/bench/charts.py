@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from yoyak.bench.results import BatchSizeSearch, BenchResult, Cell
-from yoyak.bench.variants import EXPORTED, NAMES, title
+from yoyak.bench.variants import EXPORTED, NAMES, display_name
 from yoyak.reporting.layout import add_legend
 from yoyak.reporting.palette import Palette, series_marker
 from yoyak.reporting.svg import Chart, render_chart
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ORDER = (EXPORTED, *NAMES)
-"""Each variant has its own colour and marker, whichever are measured."""
+"""Fixes each variant's colour and marker, whichever variants are measured."""
 
 
-def draw(result: BenchResult) -> dict[str, Chart]:
+def draw_charts(result: BenchResult) -> dict[str, Chart]:
     """Return the charts by name: latency and throughput for each number of beams, and the batch size search."""
-    charts = [_latency_throughput(result, beams) for beams in result.beams]
-    charts.append(_search(result.search))
+    charts = [_draw_frontier(result, beams) for beams in result.beams]
+    charts.append(_draw_search(result.search))
     return {chart.name: chart for chart in charts}
 
 
-def _latency_throughput(result: BenchResult, beams: int) -> Chart:
-    """One line per variant through its batch sizes: up is more samples a second, left is lower latency."""
+def _draw_frontier(result: BenchResult, beams: int) -> Chart:
+    """Draw one line per variant through its batch sizes: throughput over latency."""
     cells = [cell for cell in result.cells if cell.beams == beams]
     lines = {name: [cell for cell in cells if cell.variant == name] for name in ORDER}
     lines = {name: line for name, line in lines.items() if line}
-    titles = {name: title(name, result.precision) for name in lines}
+    titles = {name: display_name(name, result.precision) for name in lines}
 
     def draw(palette: Palette) -> Figure:
         figure = Figure(figsize=(4.1, 3.2))
@@ -62,7 +62,7 @@ def _latency_throughput(result: BenchResult, beams: int) -> Chart:
     text = f"samples per second over the latency of a batch with {beams_text}; highest: " + "; ".join(
         _describe_fastest(line, titles[name]) for name, line in lines.items()
     )
-    return render_chart(f"frontier_{beams}", f"Latency and throughput, {beams_text}", text, draw)
+    return render_chart(f"frontier_{beams}", f"Throughput over latency, {beams_text}", text, draw)
 
 
 def _describe_fastest(cells: Sequence[Cell], name: str) -> str:
@@ -70,8 +70,8 @@ def _describe_fastest(cells: Sequence[Cell], name: str) -> str:
     return f"{name} {fastest.samples_per_second:.1f} at batch {fastest.batch_size}"
 
 
-def _search(search: BatchSizeSearch) -> Chart:
-    """Speed and memory of each batch size that was tried, with the chosen one marked."""
+def _draw_search(search: BatchSizeSearch) -> Chart:
+    """Draw speed and memory of each batch size that was tried, with the chosen one marked."""
     sizes, speeds, peaks = [], [], []
     for result in search.tried:
         if result.samples_per_second and result.peak_mb:

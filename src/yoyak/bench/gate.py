@@ -1,6 +1,6 @@
 """Whether the exported model should be served: faster than fp32 on this machine, and as good within a bound.
 
-Pure functions of what was measured. A check that fails keeps fp32, and says why in one sentence.
+Pure functions of the measurements. If a check fails, fp32 stays, and the check says why in one sentence.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ def decide(
     batch_size: int,
     beams: int,
 ) -> GateDecision:
-    """Decide by the speeds of each round, by variant, and the comparison of combined ROUGE.
+    """Decide by the speed of each variant in each round and by the difference in combined ROUGE.
 
     Args:
-        rounds: Samples per second at the serving batch of `EXPORTED` and of those of `FP32` that were measured, all
-            with the same number of rounds.
+        rounds: Samples per second in each round at the serving batch, by variant: `EXPORTED`, and each of `FP32`
+            that was measured. All have the same number of rounds.
         quality: What `quality.compare` returned.
     """
     return GateDecision(
@@ -36,23 +36,23 @@ def decide(
 
 
 def rounds_needed(confidence: float) -> int:
-    """Return the number of rounds of which the exported model may lose one and still pass."""
+    """Return the fewest rounds of which the exported model can lose one and still pass."""
     count = 2
-    while _chance(count - 1, count) > 1 - confidence:
+    while _sign_test_p_value(count - 1, count) > 1 - confidence:
         count += 1
     return count
 
 
 def check_speed(rounds: Mapping[str, Sequence[float]], confidence: float, *, batch_size: int, beams: int) -> SpeedCheck:
-    """Compare with the faster of the fp32 models by a sign test: at equal speed, each round is a coin toss."""
+    """Compare with the faster fp32 model by a sign test: at equal speed, each round is a coin toss."""
     measured = [name for name in FP32 if name in rounds]
     if not measured:
-        sentence = "bench.variants names no fp32 model, so nothing shows that the exported model is faster."
+        sentence = "bench.variants names no fp32 model, so there is nothing to compare the exported model with."
         return SpeedCheck(passed=False, sentence=sentence, comparison=None)
     against = max(measured, key=lambda name: median(rounds[name]))
     ratios = [exported / fp32 for exported, fp32 in zip(rounds[EXPORTED], rounds[against], strict=True)]
     won = sum(ratio > 1 for ratio in ratios)
-    found = SpeedComparison(
+    comparison = SpeedComparison(
         against=against,
         batch_size=batch_size,
         beams=beams,
@@ -61,21 +61,22 @@ def check_speed(rounds: Mapping[str, Sequence[float]], confidence: float, *, bat
         high=max(ratios),
         won=won,
         rounds=len(ratios),
-        p_value=_chance(won, len(ratios)),
+        p_value=_sign_test_p_value(won, len(ratios)),
     )
-    passed = found.ratio > 1 and found.p_value <= 1 - confidence
-    rival = f"{NAMES[against]}{', the faster of the two fp32 models' if len(measured) > 1 else ''}"
+    passed = comparison.ratio > 1 and comparison.p_value <= 1 - confidence
+    baseline = f"{NAMES[against]}{', the faster of the two fp32 models' if len(measured) > 1 else ''}"
     sentence = (
-        f"At batch {batch_size} with {beams} {'beam' if beams == 1 else 'beams'} it is {found.ratio:.2f} times as fast "
-        f"as {rival} ({found.low:.2f} to {found.high:.2f} times), and faster in {won} of {found.rounds} rounds"
+        f"At batch {batch_size} with {beams} {'beam' if beams == 1 else 'beams'} it is {comparison.ratio:.2f} times as "
+        f"fast as {baseline} ({comparison.low:.2f} to {comparison.high:.2f} times), and faster in {won} of "
+        f"{comparison.rounds} rounds"
     )
     if passed:
         sentence += "."
-    elif found.ratio > 1:
-        sentence += f": by chance alone that has p = {found.p_value:.2f}, and at most {1 - confidence:.2g} is required."
+    elif comparison.ratio > 1:
+        sentence += f": p = {comparison.p_value:.2f}, and at most {1 - confidence:.2g} is required."
     else:
         sentence += ": more than 1 is required."
-    return SpeedCheck(passed=passed, sentence=sentence, comparison=found)
+    return SpeedCheck(passed=passed, sentence=sentence, comparison=comparison)
 
 
 def check_rouge(quality: Quality, settings: Gate) -> RougeCheck:
@@ -91,7 +92,7 @@ def check_rouge(quality: Quality, settings: Gate) -> RougeCheck:
     return RougeCheck(passed=passed, sentence=sentence, max_rouge_drop=settings.max_rouge_drop, comparison=combined)
 
 
-def _chance(won: int, rounds: int) -> float:
+def _sign_test_p_value(won: int, rounds: int) -> float:
     """Return the probability that a fair coin wins at least ``won`` of ``rounds`` tosses."""
     return sum(comb(rounds, count) for count in range(won, rounds + 1)) / 2**rounds
 

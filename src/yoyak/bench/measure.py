@@ -1,7 +1,7 @@
-"""Measuring the variants side by side: in each round they take turns at each cell, so that all meet the same machine.
+"""Measuring the variants side by side: they take turns, so that changes in machine load affect all of them alike.
 
-A cell is a batch size and a number of beams. Batches are cut from the dialogues in their order, as requests arrive,
-and each is a call of its own.
+A cell is a batch size and a number of beams. Dialogues are batched in their order, as requests arrive, and each batch
+is one call.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from yoyak.bench.processes import Turn, Worker, WorkerError
 from yoyak.bench.results import BatchSizeResult, Cell
 from yoyak.params import Generation
 
-Position = tuple[int, int]
+CellKey = tuple[int, int]
 """Batch size and beams of a cell."""
-Turns = dict[str, dict[Position, list[Turn]]]
+Turns = dict[str, dict[CellKey, list[Turn]]]
 """The turns of each variant at each cell."""
 THREAD_TRIES = 2
-"""How often each number of threads is tried for torch where the gate depends on it."""
+"""How often each torch thread count is timed where the gate depends on it."""
 
 
-def dialogues_per_round(dialogues: Sequence[str], cells: Iterable[Position]) -> int:
+def dialogues_per_round(dialogues: Sequence[str], cells: Iterable[CellKey]) -> int:
     """Return how many dialogues a variant summarizes in one round."""
     return sum(sum(map(len, make_batches(dialogues, batch_size))) for batch_size, _ in cells)
 
@@ -32,13 +32,13 @@ def dialogues_per_round(dialogues: Sequence[str], cells: Iterable[Position]) -> 
 def take_turns(
     workers: Mapping[str, Worker],
     dialogues: Sequence[str],
-    cells: Sequence[Position],
+    cells: Sequence[CellKey],
     rounds: int,
     generation: Generation,
     on_progress: Callable[[int], object],
     tries: int = 1,
 ) -> Turns:
-    """Return what each turn measured; each round begins with another variant.
+    """Return the measurements of each turn; each round begins with a different variant.
 
     ``on_progress`` is called with the number of dialogues that a turn has summarized.
     """
@@ -57,7 +57,7 @@ def take_turns(
 
 
 def serving_generation(generation: Generation, batch_size: int, beams: int) -> Generation:
-    """Return the generation settings of a cell: those of params.yaml, but one summary, as a server writes."""
+    """Return the generation settings of a cell: those of params.yaml with a single summary, as in serving."""
     return generation.model_copy(
         update={"batch_size": batch_size, "num_beams": beams, "num_return_sequences": 1},
     )
@@ -69,24 +69,24 @@ def speeds(turns: Sequence[Turn]) -> tuple[float, ...]:
 
 
 def summarize_turns(turns: Turns, reference: str) -> tuple[Cell, ...]:
-    """Return each variant's cells: medians of the rounds, and quantiles over all batches.
+    """Return each variant's cells: medians of the rounds, and latency quantiles over all batches.
 
-    Ratios are to the variant ``reference``.
+    Ratios are relative to the variant ``reference``.
     """
     return tuple(
-        _summarize_cell(variant, position, cell_turns, turns.get(reference, {}).get(position))
+        _summarize_cell(variant, key, cell_turns, turns.get(reference, {}).get(key))
         for variant, cells in turns.items()
-        for position, cell_turns in cells.items()
+        for key, cell_turns in cells.items()
     )
 
 
-def _summarize_cell(variant: str, position: Position, turns: list[Turn], reference: list[Turn] | None) -> Cell:
+def _summarize_cell(variant: str, key: CellKey, turns: list[Turn], reference: list[Turn] | None) -> Cell:
     rounds = speeds(turns)
     milliseconds = 1000 * np.array([second for turn in turns for second in turn.seconds])
     return Cell(
         variant=variant,
-        batch_size=position[0],
-        beams=position[1],
+        batch_size=key[0],
+        beams=key[1],
         samples_per_second=median(rounds),
         rounds=rounds,
         ratio=median(a / b for a, b in zip(rounds, speeds(reference), strict=True)) if reference else None,
@@ -108,15 +108,15 @@ def search_batch_size(
     memory_limit_mb: float,
     on_result: Callable[[BatchSizeResult], object],
 ) -> tuple[BatchSizeResult, ...]:
-    """Return the batch sizes that were tried in the worker's process; if that is killed, it was out of memory."""
-    tried: list[BatchSizeResult] = []
+    """Try batch sizes in the worker's process; if that is killed, the last batch size ran out of memory."""
+    trials: list[BatchSizeResult] = []
     settings = serving_generation(generation, 1, generation.num_beams)
     try:
         for result in worker.try_batch_sizes(dialogues, settings, repeats=repeats, memory_limit_mb=memory_limit_mb):
-            tried.append(result)
+            trials.append(result)
             on_result(result)
     except WorkerError:
-        if not tried:
+        if not trials:
             raise
-        tried.append(BatchSizeResult(batch_size=2 * tried[-1].batch_size, verdict="out of memory"))
-    return tuple(tried)
+        trials.append(BatchSizeResult(batch_size=2 * trials[-1].batch_size, verdict="out of memory"))
+    return tuple(trials)

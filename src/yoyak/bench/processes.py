@@ -1,4 +1,4 @@
-"""The worker processes, one for each variant, as the bench sees them."""
+"""Starting the worker processes, one for each variant, and sending them requests."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from yoyak.bench.variants import megabytes
 from yoyak.errors import UserError
 from yoyak.params import Generation
 
-SETTLE = 0.05
-"""Seconds before a turn, in which threads that spin for more work go to sleep."""
-PATIENCE = 20
-"""Seconds that a process has to end once its output has ended."""
+SETTLE_SECONDS = 0.05
+"""Seconds to wait before a turn, so that threads spinning for work go to sleep."""
+EXIT_TIMEOUT = 20
+"""Seconds to wait for a process to exit once its stdout is closed."""
 
 
 class WorkerError(UserError):
-    """A worker that could not load its model, or that ended."""
+    """A worker could not load its model, or its process ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +33,12 @@ class Turn:
     """One variant's turn at one cell."""
 
     seconds: tuple[float, ...]
-    """Of each batch."""
+    """Per batch."""
     samples: int
     tokens: int
     peak_mb: float
     threads: int
-    """Threads that torch was given; 0 for onnxruntime."""
+    """Number of torch threads; 0 for onnxruntime."""
 
     @property
     def samples_per_second(self) -> float:
@@ -46,11 +46,11 @@ class Turn:
 
 
 class Worker:
-    """A process that has loaded one variant. Between requests it is idle and its threads sleep."""
+    """A process with one variant loaded. Between requests all its threads are idle."""
 
     def __init__(self, variant: str, folder: Path, threads: int) -> None:
         self.variant = variant
-        # It is read if the process ends unexpectedly, and closed with it.
+        # Read if the process ends unexpectedly; `close` closes it.
         self.errors = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         start = time.perf_counter()
         self.process = subprocess.Popen(
@@ -71,9 +71,9 @@ class Worker:
     def measure(self, batches: Sequence[Sequence[str]], generation: Generation, tries: int) -> Turn:
         """Summarize batches one after the other and return how long each took.
 
-        ``tries`` is how often each number of threads is tried for torch before it is chosen.
+        ``tries`` is how often each torch thread count is timed before the fastest is chosen.
         """
-        answer = self._ask("measure", batches=batches, generation=generation.model_dump(), tries=tries)
+        answer = self._request("measure", batches=batches, generation=generation.model_dump(), tries=tries)
         return Turn(
             seconds=tuple(answer["seconds"]),
             samples=sum(map(len, batches)),
@@ -84,13 +84,13 @@ class Worker:
 
     def summarize(self, dialogues: Sequence[str], generation: Generation) -> list[str]:
         """Return the best summary of each dialogue."""
-        answer = self._ask("summarize", dialogues=list(dialogues), generation=generation.model_dump())
+        answer = self._request("summarize", dialogues=list(dialogues), generation=generation.model_dump())
         return list(answer["texts"])
 
     def try_batch_sizes(
         self, dialogues: Sequence[str], generation: Generation, *, repeats: int, memory_limit_mb: float
     ) -> Iterator[BatchSizeResult]:
-        """Yield what `batch_size.try_batch_sizes` yields in that process; raises WorkerError where the process ends."""
+        """Yield the results of `batch_size.try_batch_sizes` in that process. Raises WorkerError if the process ends."""
         self._send(
             "try_batch_sizes",
             dialogues=list(dialogues),
@@ -102,8 +102,8 @@ class Worker:
             yield BatchSizeResult(**answer["result"])
 
     def close(self) -> None:
-        """End the process, whatever it is doing."""
-        assert self.process.stdin and self.process.stdout, "they are pipes"
+        """Kill the process, even in the middle of a request."""
+        assert self.process.stdin and self.process.stdout, "both are pipes"
         self.process.kill()
         self.process.wait()
         with suppress(BrokenPipeError):
@@ -111,31 +111,31 @@ class Worker:
         self.process.stdout.close()
         self.errors.close()
 
-    def _ask(self, command: str, **arguments: Any) -> dict[str, Any]:
+    def _request(self, command: str, **arguments: Any) -> dict[str, Any]:
         self._send(command, **arguments)
         return self._read()
 
     def _send(self, command: str, **arguments: Any) -> None:
-        time.sleep(SETTLE)
+        time.sleep(SETTLE_SECONDS)
         assert self.process.stdin, "it is a pipe"
         try:
             self.process.stdin.write(json.dumps({"command": command, **arguments}) + "\n")
             self.process.stdin.flush()
         except BrokenPipeError as error:
-            raise self._ended() from error
+            raise self._exit_error() from error
 
     def _read(self) -> dict[str, Any]:
         assert self.process.stdout, "it is a pipe"
         line = self.process.stdout.readline()
         if not line:
-            raise self._ended()
+            raise self._exit_error()
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise WorkerError(f"{self.variant} cannot be measured: {answer['error'][:300].rstrip('.')}.")
         return answer
 
-    def _ended(self) -> WorkerError:
-        code = self.process.wait(PATIENCE)
+    def _exit_error(self) -> WorkerError:
+        code = self.process.wait(EXIT_TIMEOUT)
         self.errors.seek(0)
         lines = [line.strip() for line in self.errors.read().splitlines() if line.strip()]
         reason = "it was killed, possibly for lack of memory" if code == -9 else (lines or [f"exit code {code}"])[-1]
@@ -146,9 +146,9 @@ class Worker:
 def start_workers(
     folders: Mapping[str, Path], threads: int, optional: Sequence[str]
 ) -> Iterator[tuple[dict[str, Worker], dict[str, str]]]:
-    """Start a worker for each variant, one after the other, and yield them with the reasons why others cannot run.
+    """Start a worker for each variant in turn; yield the workers, and why the other variants cannot run.
 
-    Raises WorkerError where a variant that is not ``optional`` cannot run.
+    Raises WorkerError if a variant that is not ``optional`` cannot run.
     """
     with ExitStack() as stack:
         workers, failed = {}, {}

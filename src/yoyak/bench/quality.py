@@ -1,4 +1,4 @@
-"""What the exported model's summaries of the whole dev set lose against those of the same model in fp32."""
+"""How much ROUGE the exported model loses on the whole dev set, compared with the same model in fp32."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from yoyak.params import Generation, Scoring
 from yoyak.tracking import lineage
 
 
-def evaluated_texts(member: str, dev: Sequence[Dialogue], generation: Generation) -> list[str] | None:
-    """Return the best summary that `predict` wrote of each dev dialogue, which is the one that was evaluated.
+def read_evaluated_texts(member: str, dev: Sequence[Dialogue], generation: Generation) -> list[str] | None:
+    """Return the best summary of each dev dialogue that `predict` wrote, the one that was evaluated.
 
-    None where the model is not a member of the pipeline, or where dvc.lock does not say that these predictions are
-    those of this model for these dialogues with these generation settings.
+    Returns None if the model is not a member of the pipeline, or if dvc.lock does not confirm that the predictions were
+    written by this model, for these dialogues, with these generation settings.
     """
     folder = project.predictions_folder(member)
     if not (folder / "dev.jsonl").is_file() or not project.DVC_LOCK.is_file():
@@ -30,13 +30,13 @@ def evaluated_texts(member: str, dev: Sequence[Dialogue], generation: Generation
 
     entry = YAML(typ="safe").load(project.DVC_LOCK).get("stages", {}).get(f"predict@{member}", {})
     locked = {row["path"]: row["md5"] for row in (*entry.get("deps", ()), *entry.get("outs", ())) if "md5" in row}
-    # DVC records the values in params.yaml; all others were the defaults.
+    # DVC records only the values set in params.yaml; the rest were defaults.
     recorded = Generation(**entry.get("params", {}).get("params.yaml", {}).get("generation", {}))
     paths = (folder, project.model_folder(member), project.EVAL_SPLITS)
     if recorded != generation or any(locked.get(str(path)) != lineage.digest(path) for path in paths):
         return None
     rows = read_candidates(folder / "dev.jsonl")
-    # With test-time augmentation (ensemble.tta), only summaries of the unchanged dialogue.
+    # With test-time augmentation (ensemble.tta), use only summaries of the original dialogue.
     return [next(candidate.text for candidate in rows[row.fname] if candidate.view == 0) for row in dev]
 
 
@@ -83,7 +83,7 @@ def compare(
 
 
 def read_float_operators(folder: Path) -> FloatOperators:
-    """Return what stayed in float in an exported folder, from its ops.json."""
+    """Read which operators of an exported model stayed in float, from its ops.json."""
     ops = json.loads((folder / "ops.json").read_text(encoding="utf-8"))
     return FloatOperators(
         bytes_by_type=ops["bytes_by_type"],

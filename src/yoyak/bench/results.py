@@ -1,4 +1,4 @@
-"""What the bench finds out: bench/figures.json with everything, and bench/serving.json with what `release` needs."""
+"""Results of the bench: bench/figures.json with all of them, and bench/serving.json with what `release` needs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 Verdict = Literal["faster", "not faster", "out of memory"]
 Fp32Source = Literal["predictions of the pipeline", "written by the bench"]
-"""Where the summaries of fp32 come from."""
+"""Where the fp32 summaries come from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """The machine and the versions that the figures hold for."""
+    """The machine and library versions that the figures hold for."""
 
     processor: str
     cores: int
@@ -29,13 +29,13 @@ class Startup:
     """What it takes to start a process with one variant."""
 
     disk_mb: float
-    """Size of the model's files."""
+    """Total size of the model's files."""
     import_seconds: float
     load_seconds: float
     start_seconds: float
     """From the start of the process to its first answer, imports included."""
     loaded_mb: float
-    """Memory of the process with its libraries once the model is loaded."""
+    """Memory of the whole process once the model is loaded."""
     device: str
 
 
@@ -47,58 +47,58 @@ class Cell:
     batch_size: int
     beams: int
     samples_per_second: float
-    """Median of the rounds."""
+    """Median over the rounds."""
     rounds: tuple[float, ...]
     """Samples per second in each round."""
     ratio: float | None
-    """Speed as a multiple of torch fp32, median of the rounds; None where that was not measured."""
+    """Speed as a multiple of torch fp32, median over the rounds; None if torch fp32 was not measured."""
     p50_ms: float
-    """Median latency of a batch over all rounds."""
+    """Median batch latency over all rounds."""
     p95_ms: float
     batches: int
     tokens_per_sample: float
     peak_mb: float
     threads: int | None
-    """Threads that torch was given; None for onnxruntime."""
+    """Number of torch threads; None for onnxruntime."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchSizeResult:
-    """A batch size that was tried."""
+    """The measurements at one batch size."""
 
     batch_size: int
     verdict: Verdict
     samples_per_second: float | None = None
-    """None where it could not be measured."""
+    """None if it could not be measured."""
     peak_mb: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchSizeSearch:
-    """The batch size to serve with, and what it was chosen from."""
+    """The batch size to serve with, and the batch sizes it was chosen from."""
 
     batch_size: int
     beams: int
     configured: bool
-    """Whether ``serving.batch_size`` sets it, whatever the search says."""
+    """Whether ``serving.batch_size`` sets it, regardless of the search."""
     memory_limit_mb: float
     tried: tuple[BatchSizeResult, ...]
 
     @property
     def chosen(self) -> BatchSizeResult | None:
-        """What was measured at the batch size to serve with; None where the search did not get there."""
+        """The measurements at the batch size to serve with; None if the search did not reach it."""
         matches = (result for result in self.tried if result.batch_size == self.batch_size)
         return next((result for result in matches if result.samples_per_second), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RougeComparison:
-    """A metric of the exported model and of the same model in fp32 on the same dialogues."""
+    """One metric of the exported model and of the same model in fp32, on the same dialogues."""
 
     exported: float
     fp32: float
     difference: float
-    """Exported less fp32."""
+    """Exported minus fp32."""
     low: float
     high: float
     p_value: float
@@ -107,7 +107,7 @@ class RougeComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
-    """What the exported model's summaries of dev lose against those of fp32."""
+    """ROUGE of the exported model's summaries of dev compared with those of fp32."""
 
     fp32_source: Fp32Source
     granularity: str
@@ -120,13 +120,13 @@ class Quality:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeedComparison:
-    """The exported model against the faster of the fp32 models, round by round."""
+    """The exported model against the faster fp32 model, round by round."""
 
     against: str
     batch_size: int
     beams: int
     ratio: float
-    """Median of the rounds."""
+    """Median over the rounds."""
     low: float
     high: float
     won: int
@@ -142,12 +142,12 @@ class SpeedCheck:
     passed: bool
     sentence: str
     comparison: SpeedComparison | None
-    """None where no fp32 model was measured."""
+    """None if no fp32 model was measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RougeCheck:
-    """Whether the exported model is as good as fp32 within the bound, and why."""
+    """Whether the exported model loses no more ROUGE than allowed, and why."""
 
     passed: bool
     sentence: str
@@ -164,7 +164,7 @@ class GateDecision:
 
     @property
     def passed(self) -> bool:
-        """Both checks are needed."""
+        """Whether both checks passed."""
         return self.speed.passed and self.rouge.passed
 
     @property
@@ -188,7 +188,7 @@ class GateDecision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FloatOperators:
-    """What stayed in float, in short; exports/<name>/ops.json names each operator."""
+    """Summary of what stayed in float; exports/<name>/ops.json lists every operator."""
 
     bytes_by_type: dict[str, int]
     float_bytes_by_op: dict[str, int]
@@ -198,7 +198,7 @@ class FloatOperators:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchResult:
-    """Everything that one bench measured and decided."""
+    """Everything that one run of the bench measured and decided."""
 
     model: str
     precision: str
@@ -213,7 +213,7 @@ class BenchResult:
     cells: tuple[Cell, ...]
     search: BatchSizeSearch
     rounds: dict[str, tuple[float, ...]]
-    """Samples per second of each round at the serving batch, by variant: what the gate decides by."""
+    """Samples per second in each round at the serving batch, by variant; they decide the speed gate."""
     quality: Quality
     gate: GateDecision
     float_operators: FloatOperators
@@ -233,13 +233,13 @@ class ServingFigures:
     processor: str
     cores: int
     samples_per_second: float | None
-    """At the serving batch; None where that was configured, and the search did not measure it."""
+    """At the serving batch size; None if that was configured and the search did not measure it."""
     peak_mb: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingDecision:
-    """bench/serving.json: what `release` needs to know of a bench."""
+    """bench/serving.json: the results that `release` needs."""
 
     model: str
     precision: str
@@ -249,8 +249,8 @@ class ServingDecision:
     figures: ServingFigures
 
 
-def serving_decision(result: BenchResult) -> ServingDecision:
-    """Return what `release` needs."""
+def extract_serving_decision(result: BenchResult) -> ServingDecision:
+    """Extract what `release` needs."""
     startup, measured = result.variants["exported"], result.search.chosen
     return ServingDecision(
         model=result.model,
@@ -269,14 +269,14 @@ def serving_decision(result: BenchResult) -> ServingDecision:
     )
 
 
-def dvc_metrics(result: BenchResult) -> dict[str, float]:
+def collect_dvc_metrics(result: BenchResult) -> dict[str, float]:
     """Return the few figures that `dvc metrics show` prints."""
     speed = result.gate.speed.comparison
     change = {"rouge_change": result.quality.metrics["combined"].difference}
     return {"speedup": speed.ratio, **change} if speed else change
 
 
-def run_metrics(result: BenchResult) -> dict[str, float | None]:
+def collect_run_metrics(result: BenchResult) -> dict[str, float | None]:
     """Return all figures as metrics of the bench's MLflow run."""
     metrics: dict[str, float | None] = {}
     for variant, startup in result.variants.items():

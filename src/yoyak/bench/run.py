@@ -27,7 +27,7 @@ from yoyak.params.stages import BenchParams
 from yoyak.tracking import lineage
 
 REFERENCE = "torch_fp32"
-"""Speeds are shown as multiples of this variant's."""
+"""The variant that speeds are reported as multiples of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +47,14 @@ class Subject:
 def run_bench(subject: Subject, dev: Sequence[Dialogue], params: BenchParams) -> BenchResult:
     """Measure the exported model beside the other variants, and decide whether it should be served.
 
-    Raises UserError where not even one dialogue fits into ``bench.memory_limit_mb``, or a model cannot be measured.
+    Raises UserError if not even one dialogue fits into ``bench.memory_limit_mb``, or a model cannot be measured.
     """
     generation, threads = params.generation, params.serving_threads
-    texts = [row.dialogue for row in _spread(dev, params.bench.dialogues)]
+    texts = [row.dialogue for row in _sample_evenly(dev, params.bench.dialogues)]
     configured = None if params.serving_batch_size == "bench" else params.serving_batch_size
     search = _search_batch_size(subject, texts, params.bench, generation, threads, configured)
     serving = generation.model_copy(update={"batch_size": search.batch_size})
-    with _model_folders(subject, params.bench.variants) as folders:
+    with _prepare_folders(subject, params.bench.variants) as folders:
         optional = [name for name in folders if name not in (*FP32, EXPORTED)]
         with start_workers(folders, threads, optional) as (workers, failed):
             turns, rounds = _measure(workers, texts, params.bench, params.gate.confidence, serving)
@@ -84,9 +84,9 @@ def run_bench(subject: Subject, dev: Sequence[Dialogue], params: BenchParams) ->
 
 
 def describe_machine() -> Machine:
-    """Return what the figures hold for: processor, cores, system, versions."""
+    """Return the processor, cores, system and library versions that the figures hold for."""
     return Machine(
-        processor=_processor(),
+        processor=_read_processor_name(),
         cores=cores(),
         system=f"{platform.system()} {platform.machine()}",
         host=platform.node(),
@@ -105,27 +105,27 @@ def _search_batch_size(
     threads: int,
     configured: int | None,
 ) -> BatchSizeSearch:
-    """Search in a process of its own, whose memory is that of a server."""
+    """Search in a separate process, whose memory use is that of a server."""
     with (
         tqdm(desc="batch size", unit=" size") as bar,
         closing(Worker(EXPORTED, subject.folder, threads)) as worker,
     ):
 
-        def show(result: BatchSizeResult) -> None:
+        def show_progress(result: BatchSizeResult) -> None:
             bar.set_postfix_str(f"{result.batch_size} {result.verdict}")
             bar.update()
 
-        tried = measure.search_batch_size(
+        trials = measure.search_batch_size(
             worker,
             texts,
             generation,
             repeats=settings.repeats,
             memory_limit_mb=settings.memory_limit_mb,
-            on_result=show,
+            on_result=show_progress,
         )
-    best = choose_batch_size(tried)
+    best = choose_batch_size(trials)
     if configured is None and best is None:
-        needed = f"{tried[0].peak_mb:.0f} MB" if tried[0].peak_mb else "more than there is"
+        needed = f"{trials[0].peak_mb:.0f} MB" if trials[0].peak_mb else "more memory than there is"
         raise UserError(
             f"bench.memory_limit_mb is {settings.memory_limit_mb}, but one dialogue at a time needs {needed}: raise it."
         )
@@ -134,14 +134,14 @@ def _search_batch_size(
         beams=generation.num_beams,
         configured=configured is not None,
         memory_limit_mb=settings.memory_limit_mb,
-        tried=tried,
+        tried=trials,
     )
 
 
 @contextmanager
-def _model_folders(subject: Subject, wanted: Sequence[str]) -> Iterator[dict[str, Path]]:
-    """Yield the folder of each variant to measure."""
-    names = variants.measured_variants(wanted, subject.precision)
+def _prepare_folders(subject: Subject, compared: Sequence[str]) -> Iterator[dict[str, Path]]:
+    """Yield the folder of each variant to measure; that of ``onnx_fp32`` is temporary."""
+    names = variants.list_measured(compared, subject.precision)
     folders = dict.fromkeys(variants.TORCH, subject.source) | {EXPORTED: subject.folder}
     with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
         if "onnx_fp32" in names:
@@ -153,19 +153,19 @@ def _model_folders(subject: Subject, wanted: Sequence[str]) -> Iterator[dict[str
 def _measure(
     workers: Mapping[str, Worker], texts: Sequence[str], settings: Bench, confidence: float, serving: Generation
 ) -> tuple[measure.Turns, dict[str, tuple[float, ...]]]:
-    """Return the turns of every cell, and the speeds that the gate decides by: of each round at the serving batch."""
+    """Return the turns of every cell, and the speeds that decide the gate: those of each round at the serving batch."""
     cells = [(size, beams) for beams in settings.beams for size in sorted(settings.batch_sizes)]
     serving_cell = (serving.batch_size, serving.num_beams)
-    rivals = {name: worker for name, worker in workers.items() if name in (*FP32, EXPORTED)}
+    contenders = {name: worker for name, worker in workers.items() if name in (*FP32, EXPORTED)}
     gate_rounds = max(settings.repeats, gate.rounds_needed(confidence))
     total = measure.dialogues_per_round(texts, cells) * len(workers) * settings.repeats
-    total += measure.dialogues_per_round(texts, [serving_cell]) * len(rivals) * gate_rounds
+    total += measure.dialogues_per_round(texts, [serving_cell]) * len(contenders) * gate_rounds
     with tqdm(total=total, desc="measuring", unit="dialogue") as bar:
         turns = measure.take_turns(workers, texts, cells, settings.repeats, serving, bar.update)
-        deciding = measure.take_turns(
-            rivals, texts, [serving_cell], gate_rounds, serving, bar.update, tries=measure.THREAD_TRIES
+        gate_turns = measure.take_turns(
+            contenders, texts, [serving_cell], gate_rounds, serving, bar.update, tries=measure.THREAD_TRIES
         )
-    return turns, {name: measure.speeds(cells[serving_cell]) for name, cells in deciding.items()}
+    return turns, {name: measure.speeds(cells[serving_cell]) for name, cells in gate_turns.items()}
 
 
 def _write_summaries(
@@ -176,27 +176,27 @@ def _write_summaries(
     serving: Generation,
     threads: int,
 ) -> tuple[list[str], list[str], Fp32Source]:
-    """Return the exported model's summaries of dev as it is served, those of fp32, and where the latter come from."""
+    """Return the summaries of dev by the exported model as served, those by fp32, and where the latter come from."""
     dialogues = [row.dialogue for row in dev]
     exported = workers[EXPORTED].summarize(dialogues, serving)
-    evaluated = quality.evaluated_texts(subject.name, dev, generation)
+    evaluated = quality.read_evaluated_texts(subject.name, dev, generation)
     if evaluated is not None:
         return exported, evaluated, "predictions of the pipeline"
-    rival = next((workers[name] for name in reversed(FP32) if name in workers), None)
-    if rival is not None:
-        return exported, rival.summarize(dialogues, serving), "written by the bench"
+    fp32_worker = next((workers[name] for name in reversed(FP32) if name in workers), None)
+    if fp32_worker is not None:
+        return exported, fp32_worker.summarize(dialogues, serving), "written by the bench"
     with closing(Worker(REFERENCE, subject.source, threads)) as worker:
         return exported, worker.summarize(dialogues, serving), "written by the bench"
 
 
-def _spread(dev: Sequence[Dialogue], count: int) -> list[Dialogue]:
-    """Return ``count`` dialogues evenly spread over dev, in its order."""
+def _sample_evenly(dev: Sequence[Dialogue], count: int) -> list[Dialogue]:
+    """Return ``count`` dialogues at even intervals, in the order of dev."""
     if count >= len(dev):
         return list(dev)
     return [dev[index * len(dev) // count] for index in range(count)]
 
 
-def _processor() -> str:
+def _read_processor_name() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():

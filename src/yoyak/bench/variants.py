@@ -15,7 +15,7 @@ EXPORTED = "exported"
 TORCH = ("torch_fp32", "torch_bf16", "torch_int8")
 ONNX = ("onnx_fp32", EXPORTED)
 FP32 = ("torch_fp32", "onnx_fp32")
-"""What would be served instead of the exported model."""
+"""The variants that are served if the exported model fails its gate."""
 NAMES = {
     "torch_fp32": "torch fp32",
     "torch_bf16": "torch bf16",
@@ -25,13 +25,13 @@ NAMES = {
 PRECISIONS = {"int8": "ONNX INT8", "int4": "ONNX 4 bits", "fp32": "ONNX fp32"}
 
 
-def measured_variants(variants: Sequence[str], precision: str) -> list[str]:
+def list_measured(variants: Sequence[str], precision: str) -> list[str]:
     """Return the variants to compare with, then the exported model; exported in fp32, it is its own ``onnx_fp32``."""
     return [*(name for name in variants if not (name == "onnx_fp32" and precision == "fp32")), EXPORTED]
 
 
-def title(variant: str, precision: str) -> str:
-    """Return a variant's display name; ``precision`` is the exported model's."""
+def display_name(variant: str, precision: str) -> str:
+    """Return the name of a variant in reports; ``precision`` is the exported model's."""
     return PRECISIONS[precision] if variant == EXPORTED else NAMES[variant]
 
 
@@ -41,38 +41,38 @@ def megabytes(folder: Path) -> float:
 
 
 def export_fp32(source: Path, out: Path) -> None:
-    """Export the torch model that the exported one came from once more, in fp32."""
+    """Export the same torch model again, in fp32."""
     from yoyak.export.folder import export_model
 
     export_model(source, out, Export(precision="fp32"))
 
 
 @dataclass(slots=True)
-class Loaded:
+class LoadedVariant:
     """A variant in memory, in the process that measures it."""
 
     summarizer: Any
     thread_choices: tuple[int, ...] = ()
-    """Numbers of threads to try for torch; empty for onnxruntime, which has the number that it is served with."""
+    """Torch thread counts to try; empty for onnxruntime, which runs with the thread count it is served with."""
     threads: dict[tuple[int, int, int], int] = field(default_factory=dict)
-    """The fastest of them, by batch size, beams and how often each was tried."""
+    """The fastest of them, by batch size, number of beams and how often each was tried."""
 
     def prepare(self, batch: Sequence[str], generation: Any, tries: int) -> int:
-        """Warm up for batches like this one, and give torch the number of threads that is fastest for them.
+        """Warm up for batches like this one, and set torch to the thread count that is fastest for them.
 
-        Returns that number; 0 for onnxruntime.
+        Returns that thread count; 0 for onnxruntime.
         """
         key = (generation.batch_size, generation.num_beams, tries)
         if key not in self.threads:
-            # torch is warm after its first batch, onnxruntime lays out its memory for each size.
+            # torch is warm after its first batch; onnxruntime allocates memory anew for each batch size.
             if not (self.thread_choices and self.threads):
                 self.summarizer.summarize(batch, generation=generation)
-            self.threads[key] = self._fastest(batch, generation, tries) if self.thread_choices else 0
+            self.threads[key] = self._find_fastest(batch, generation, tries) if self.thread_choices else 0
         if self.thread_choices:
             _set_threads(self.threads[key])
         return self.threads[key]
 
-    def _fastest(self, batch: Sequence[str], generation: Any, tries: int) -> int:
+    def _find_fastest(self, batch: Sequence[str], generation: Any, tries: int) -> int:
         seconds = dict.fromkeys(self.thread_choices, float("inf"))
         for count in [*self.thread_choices] * tries:
             _set_threads(count)
@@ -82,12 +82,12 @@ class Loaded:
         return min(self.thread_choices, key=seconds.__getitem__)
 
 
-def load(variant: str, folder: Path, threads: int) -> Loaded:
-    """Load a variant from its folder; ``threads`` is its maximum, 0 means one for each available core."""
+def load(variant: str, folder: Path, threads: int) -> LoadedVariant:
+    """Load a variant from its folder with at most ``threads`` threads; 0 means one for each available core."""
     if variant in ONNX:
         from yoyak.decoding.onnx.runtime import OnnxSummarizer
 
-        return Loaded(OnnxSummarizer.load(folder, threads=threads or None))
+        return LoadedVariant(OnnxSummarizer.load(folder, threads=threads or None))
     import torch
 
     from yoyak.decoding.torch import TorchSummarizer
@@ -99,7 +99,7 @@ def load(variant: str, folder: Path, threads: int) -> Loaded:
     if variant == "torch_int8":
         torch.ao.quantization.quantize_dynamic(summarizer.model, {torch.nn.Linear}, dtype=torch.qint8, inplace=True)
     maximum = threads or cores()
-    return Loaded(summarizer, thread_choices=tuple(sorted({1, max(1, maximum // 2), maximum})))
+    return LoadedVariant(summarizer, thread_choices=tuple(sorted({1, max(1, maximum // 2), maximum})))
 
 
 def _set_threads(count: int) -> None:

@@ -1,9 +1,9 @@
-"""The process of one variant: it loads the model and answers requests, JSON lines on stdin and stdout.
+"""The process of one variant: loads the model and answers requests as JSON lines on stdin and stdout.
 
     python -m yoyak.bench.worker exported exports/bart 0
 
-It reports what loading took, then answers each ``{"command": …}`` until its input ends. Between requests it waits for
-input, and no thread of it runs. A process for an ONNX model imports neither torch nor transformers.
+It reports its load time and memory, then answers each ``{"command": …}`` until stdin is closed. Between requests it
+blocks on stdin with all threads idle. A process for an ONNX model imports neither torch nor transformers.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _STARTED = time.perf_counter()
 
 
 def main(arguments: list[str]) -> None:
-    """Serve one variant, given by its name, its folder and its maximum number of threads."""
+    """Serve one variant; the arguments are its name, its folder and its maximum number of threads."""
     variant, folder, threads = arguments
     out = _redirect_stdout()
     try:
         loaded, startup = _load(variant, Path(folder), int(threads))
-    except Exception as error:  # Whatever a library cannot do with this model is reported; the other variants go on.
+    except Exception as error:  # Any failure of a library is reported; the other variants go on.
         _send(out, {"error": " ".join(str(error).split()) or type(error).__name__})
         return
     _send(out, startup)
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _load(variant: str, folder: Path, threads: int) -> tuple[Any, dict[str, Any]]:
-    # The libraries first: importing them is not part of loading the model.
+    # Import the libraries first, so that import time does not count as load time.
     if variant.startswith("torch"):
         import yoyak.decoding.torch
     else:
@@ -57,19 +57,19 @@ def _load(variant: str, folder: Path, threads: int) -> tuple[Any, dict[str, Any]
 
 
 def _measure(loaded: Any, request: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-    """Summarize batches one after the other; each is a request of its own, as for a server."""
+    """Time one call per batch, as a server would make them."""
     from yoyak.bench import memory
     from yoyak.params import Generation
 
     generation = Generation(**request["generation"])
     threads = loaded.prepare(request["batches"][0], generation, request["tries"])
-    memory.forget_peak()
+    memory.reset_peak()
     seconds, texts = [], []
     for batch in request["batches"]:
         start = time.perf_counter()
-        found = loaded.summarizer.summarize(batch, generation=generation)
+        summaries = loaded.summarizer.summarize(batch, generation=generation)
         seconds.append(time.perf_counter() - start)
-        texts += found.texts
+        texts += summaries.texts
     ids = loaded.summarizer.tokenizer(texts, add_special_tokens=False)["input_ids"]
     peak = memory.peak_mb()
     yield {"seconds": seconds, "tokens": sum(map(len, ids)), "peak_mb": peak, "threads": threads}
@@ -80,12 +80,12 @@ def _summarize(loaded: Any, request: Mapping[str, Any]) -> Iterable[dict[str, An
 
     generation = Generation(**request["generation"])
     loaded.prepare(request["dialogues"][: generation.batch_size], generation, 1)
-    found = loaded.summarizer.summarize(request["dialogues"], generation=generation)
-    yield {"texts": found.texts}
+    summaries = loaded.summarizer.summarize(request["dialogues"], generation=generation)
+    yield {"texts": summaries.texts}
 
 
 def _try_batch_sizes(loaded: Any, request: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-    """Report each batch size as it is tried: one that does not fit may end this process."""
+    """Report each batch size as soon as it is tried: one that does not fit into memory may kill this process."""
     from yoyak.bench.batch_size import try_batch_sizes
     from yoyak.params import Generation
 
@@ -108,7 +108,7 @@ _COMMANDS: dict[str, Callable[[Any, Mapping[str, Any]], Iterable[dict[str, Any]]
 
 
 def _redirect_stdout() -> TextIO:
-    """Return the real stdout; what libraries print goes to stderr from here on."""
+    """Return the real stdout, and send whatever libraries print from now on to stderr."""
     sys.stdout.flush()
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

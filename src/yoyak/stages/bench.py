@@ -11,7 +11,7 @@ def run() -> None:
     """Measure what is in exports/ and write bench/ and metrics/bench.json."""
     p = params.load(BenchParams)
     from yoyak.bench import page
-    from yoyak.bench.results import dvc_metrics, run_metrics, serving_decision
+    from yoyak.bench.results import collect_dvc_metrics, collect_run_metrics, extract_serving_decision
     from yoyak.bench.run import Subject, run_bench
     from yoyak.data.records import read_jsonl
     from yoyak.export.source import find_export, find_source
@@ -23,11 +23,11 @@ def run() -> None:
     with runs.stage_run("bench", member=subject.name, params=params.dump(p), inputs=inputs) as run:
         result = run_bench(subject, read_jsonl(project.DEV_SPLIT), p)
         with atomic_path(project.BENCH) as work:
-            page.write(result, work)
+            page.write_report(result, work)
             write_result(work / "figures.json", result)
-            write_result(work / "serving.json", serving_decision(result))
-        write_json(project.BENCH_METRICS, dvc_metrics(result))
-        run.log_metrics(run_metrics(result))
+            write_result(work / "serving.json", extract_serving_decision(result))
+        write_json(project.BENCH_METRICS, collect_dvc_metrics(result))
+        run.log_metrics(collect_run_metrics(result))
         run.log_artifacts(project.BENCH, project.BENCH.name)
         run.log_artifact(folder / "ops.json", "export")
     for check in result.gate.checks:
