@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import TrainingArguments
 
-from tiny_training import member
+from training.tiny_training import member
 from yoyak.errors import UserError
 from yoyak.training.arguments import build_arguments
 from yoyak.training.launch import SingleDeviceArguments, check_launch

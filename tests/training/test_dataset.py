@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiny_training import ROWS
+from training.tiny_training import ROWS
 from yoyak.training.dataset import EpochLengthGroupedSampler, sample_rows
 
 

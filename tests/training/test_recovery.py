@@ -13,7 +13,7 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 import yoyak
-from tiny_training import MASKS, ROWS, TEXTS, train
+from training.tiny_training import MASKS, ROWS, TEXTS, train
 from yoyak.models.tokenizers import train_tokenizer
 from yoyak.params import Tokenizer
 from yoyak.training.recovery import Checkpoint, code_digest, find_checkpoint, fingerprint, remove_checkpoints

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from transformers import GenerationConfig
 
-from tiny_training import MASKS, ROWS, SIZES, TEXTS, member, train
+from training.tiny_training import MASKS, ROWS, SIZES, TEXTS, member, train
 from yoyak.data.records import Dialogue
 from yoyak.decoding.torch import TorchSummarizer
 from yoyak.errors import UserError

@@ -13,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from mlflow_helpers import free_port, tracking_server
-from tiny_training import MASKS, ROWS, TEXTS, member
+from training.tiny_training import MASKS, ROWS, TEXTS, member
 from yoyak import project as paths
 from yoyak.data.records import write_jsonl
 from yoyak.models.tokenizers import train_tokenizer
