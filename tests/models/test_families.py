@@ -92,7 +92,7 @@ def test_targets_start_with_the_token_that_generation_forces(tokenizer) -> None:
 def test_a_checkpoints_forced_token_is_trained(tokenizer, tmp_path: Path) -> None:
     """mBART forces the language of the summary first: without it in the targets the decoder is never shown it."""
     from yoyak.models.load import build_model
-    from yoyak.training.dataset import encode
+    from yoyak.training.dataset import encode_rows
 
     config = BartConfig(
         vocab_size=len(tokenizer), d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
@@ -109,7 +109,7 @@ def test_a_checkpoints_forced_token_is_trained(tokenizer, tmp_path: Path) -> Non
     assert model.generation_config.forced_bos_token_id == 5
     spec = family_of(member).make_spec("m", member)
     row = Dialogue(fname="a", dialogue=TEXTS[0], summaries=(TEXTS[1],))
-    labels = encode([row], tokenizer, spec, 32, model.generation_config).dataset[0]["labels"]
+    labels = encode_rows([row], tokenizer, spec, 32, model.generation_config).dataset[0]["labels"]
     ids = torch.tensor([[5, 6, 7]])
     written = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=4)[0].tolist()
     assert labels[0] == written[1] == 5

@@ -112,7 +112,7 @@ def test_one_that_passed_is_served_with_all_its_tags(made: Any, capsys: pytest.C
     assert tags["git.commit"] == lineage.git().commit
     assert (tags["bench.disk_mb"], tags["gate.speed.ratio"], tags["serving.batch_size"]) == ("1.5", "1.5", "16")
     assert (tags["alias.serving.from"], tags["alias.serving.to"]) == ("1", "2")
-    assert tags["alias.serving.who"] == lineage.person()
+    assert tags["alias.serving.who"] == lineage.current_user()
     assert tags["alias.serving.gate.passed"] == "true"
     folder = resolve_model("models:/yoyak@serving")
     assert json.loads((folder / "serving.json").read_text())["batch_size"] == 16

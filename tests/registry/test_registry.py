@@ -145,7 +145,7 @@ def test_a_better_one_is_promoted_with_the_figures_and_undone_by_one_call(store,
     assert aliases(store) == {"champion": 2, "previous": 1}
     tags = promoted.tags
     assert (tags["alias.champion.from"], tags["alias.champion.to"]) == ("1", "2")
-    assert tags["alias.champion.who"] == lineage.person()
+    assert tags["alias.champion.who"] == lineage.current_user()
     assert tags["alias.champion.when"].endswith("+00:00")
     assert tags["alias.champion.commit"] == git("rev-parse", "HEAD")
     assert float(tags["alias.champion.gate.p_value"]) < 0.05
@@ -305,18 +305,18 @@ def test_a_deleted_store_is_rebuilt_from_the_receipt(store, project, empty_store
     assert promotion.undo_promotion("yoyak").version == 1
 
     receipt = lineage.read_receipt(project / "receipts" / "bart.json")
-    assert restore.find_training(receipt) == restore.TrainingRun(run_id=run.run_id, restored=False)
+    assert restore.find_training_run(receipt) == restore.TrainingRun(run_id=run.run_id, restored=False)
     # This process still holds the deleted file open, so the new store has another name.
     (project / "mlflow.db").unlink()
     shutil.rmtree("mlruns")
     shutil.copy(empty_store, project / "new.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/new.db")
     store = client.connect()
-    assert restore.find_training(receipt) is None
+    assert restore.find_training_run(receipt) is None
     params = {"members": {"bart": {"learning_rate": 1e-3}}, "seed": 1}
     with restore.restore_run(receipt, params=params, metrics=metrics, curves="curves.csv") as again:
         new_model = log_member(again, tiny_bart, example=DIALOGUE)
-    found = restore.find_training(receipt)
+    found = restore.find_training_run(receipt)
     assert found == restore.TrainingRun(run_id=again.run_id, restored=True)
     restored = store.get_run(again.run_id)
     assert restored.info.run_name == "train bart"
@@ -346,6 +346,6 @@ def test_a_model_that_has_lost_its_files_is_known(store, train):
 def test_a_deleted_run_counts_as_missing(store, train):
     run_id, _ = train()
     receipt = lineage.Receipt(run_id=run_id, member="bart", inputs={}, experiment="yoyak")
-    assert restore.find_training(receipt) is not None
+    assert restore.find_training_run(receipt) is not None
     store.delete_run(run_id)
-    assert restore.find_training(receipt) is None
+    assert restore.find_training_run(receipt) is None

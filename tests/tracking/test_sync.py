@@ -56,7 +56,7 @@ def test_a_stage_survives_its_server_and_is_synced_later(store, project, tmp_pat
 
     with tracking_server(port):
         # This is how `register` looks for it.
-        assert restore.find_training(receipt) == restore.TrainingRun(run_id=run.run_id, restored=False)
+        assert restore.find_training_run(receipt) == restore.TrainingRun(run_id=run.run_id, restored=False)
         assert sync_runs() == []
         server_client = client.connect()
         synced = server_client.get_run(run.run_id)

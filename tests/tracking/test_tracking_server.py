@@ -48,7 +48,7 @@ def test_the_ui_shows_local_runs_and_takes_new_ones(server, local_run, tiny_bart
         model_id = log_member(run, tiny_bart, example=DIALOGUE)
         receipt = run.receipt("bart", {})
     assert receipt.experiment == "by server"
-    assert restore.find_training(receipt) == restore.TrainingRun(run_id=run.run_id, restored=False)
+    assert restore.find_training_run(receipt) == restore.TrainingRun(run_id=run.run_id, restored=False)
     for _ in range(2):
         best = promotion.register_best(
             "yoyak", member="bart", model_id=model_id, run_id=run.run_id, scores={}, tags={promotion.FINGERPRINT: "f"}

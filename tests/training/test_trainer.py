@@ -16,7 +16,7 @@ from yoyak.models.text import IGNORED, decode
 from yoyak.models.tokenizers import train_tokenizer
 from yoyak.params import Generation, Tokenizer
 from yoyak.scoring.rouge import rouge
-from yoyak.training.dataset import encode, sample_rows
+from yoyak.training.dataset import encode_rows, sample_rows
 from yoyak.training.trainer import CheckpointScoring
 
 GOLDEN = {"bart": 6.0543, "t5": 6.6573, "gpt2": 6.0582}
@@ -68,7 +68,7 @@ def test_a_few_rows_are_learned_by_heart(kind: str, tokenizer, tmp_path: Path) -
 
 
 def test_the_loss_of_a_decoder_only_model_is_on_the_target_alone(tokenizer) -> None:
-    data = encode(
+    data = encode_rows(
         ROWS[:4], tokenizer, family_of(member("gpt2")).make_spec("m", member("gpt2")), 64, GenerationConfig()
     ).dataset
     for row, source in zip(data, ROWS[:4], strict=True):

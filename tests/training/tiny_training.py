@@ -11,7 +11,7 @@ from trained_members import parse_trained
 from yoyak.data.records import Dialogue
 from yoyak.data.samples import generate
 from yoyak.params import TrainedMember
-from yoyak.training.progress import Logger
+from yoyak.training.progress import MetricLogger
 from yoyak.training.results import TrainingResult
 from yoyak.training.trainer import CheckpointScoring, train_member
 
@@ -45,7 +45,7 @@ def train(
     rows: list[Dialogue] = ROWS,
     *,
     scoring: CheckpointScoring = SCORING,
-    log: Logger | None = None,
+    log: MetricLogger | None = None,
     **values: Any,
 ) -> TrainingResult:
     return train_member(

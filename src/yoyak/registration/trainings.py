@@ -69,7 +69,7 @@ def register_training(
 def _find_or_restore_run(member: str, params: TrainParams) -> restore.TrainingRun:
     """Return the run of the training that wrote the member's receipt; rebuilt if the tracking store has lost it."""
     receipt = lineage.read_receipt(project.receipt_file(member))
-    training = restore.find_training(receipt)
+    training = restore.find_training_run(receipt)
     if training is not None:
         return training
     metrics = json.loads(project.training_file(member).read_text(encoding="utf-8"))

@@ -128,7 +128,7 @@ def move_aliases(
     changed = {alias: number for alias, number in after.items() if before.get(alias) != number}
     for alias, number in changed.items():
         tags = {
-            "who": lineage.person(),
+            "who": lineage.current_user(),
             "when": timestamp(),
             "from": str(before.get(alias, "none")),
             "to": str(number),

@@ -1,1 +1,1 @@
-"""Runs in MLflow: the store, the runs of a pipeline, where they come from, what is still to be sent to them."""
+"""MLflow runs: the tracking store, a pipeline's runs, their lineage, and metrics waiting to be sent."""

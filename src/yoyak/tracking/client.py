@@ -1,7 +1,7 @@
-"""Reaching MLflow: one client for each tracking URI, created safely, with errors that are one sentence.
+"""Connecting to MLflow: one client per tracking URI, with one-sentence errors.
 
-`connect` comes before everything else here. On SQLite it creates the tables under a file lock, because processes
-that meet on a fresh file would race; a server is probed first, because MLflow's own retries take long.
+Call `connect` before anything else here. For SQLite it creates the tables under a file lock, because processes that
+open a fresh file at the same time would race; a server is probed first, because MLflow's own retries take long.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ ENVIRONMENT = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""Set unless the user has: MLflow's own defaults wait minutes for a server that is gone, and fill stderr with
-noise, such as a progress bar for each copy of a file on the same disk."""
+"""Set unless the user has set them: by default MLflow waits minutes for an unreachable server, and clutters stderr,
+for example with a progress bar for every local file copy."""
 
 PROBE_SECONDS = 4.0
-"""How long a tracking server may take for its first answer; a stage that begins asks it twice."""
+"""Timeout for a tracking server's first response; a starting stage tries twice."""
 
 STORES = re.compile(r"(sqlite|https?|(postgresql|mysql|mssql)(\+\w+)?)://|databricks")
-"""How a tracking URI begins; MLflow 3.13 dropped support for plain folders."""
+"""Prefixes of valid tracking URIs; MLflow 3.13 dropped support for plain folders."""
 
 LIBRARIES = ("mlflow.", "sqlalchemy.", "alembic.", "sqlite3", "requests.", "urllib3.", "botocore.", "azure.", "google.")
-"""Whose exceptions mean that the store, or where it keeps its files, did not answer or refused."""
+"""Modules whose exceptions mean that the tracking store or its artifact storage failed or refused a request."""
 
 _clients: dict[str, MlflowClient] = {}
 
 
 def connect() -> MlflowClient:
-    """Return the client of the tracking URI in effect; its store exists and answers.
+    """Return the client for the effective tracking URI, whose store exists and responds.
 
     Raises UserError where it cannot be reached or was created by another version of MLflow.
     """
@@ -59,7 +59,7 @@ def connect() -> MlflowClient:
 
 
 def initialise() -> None:
-    """Make sure that the store exists and answers. Any number of processes may do this at once."""
+    """Make sure that the store exists and responds. Safe to call from several processes at once."""
     uri = tracking_uri()
     if not STORES.match(uri):
         raise UserError(
@@ -89,16 +89,16 @@ def configure() -> None:
 
 
 def get_or_create_experiment(client: MlflowClient, name: str) -> Experiment:
-    """Return the experiment of this name, created if there is none.
+    """Return the experiment with this name, creating it if necessary.
 
-    Beside a SQLite file the artifacts go to ``mlruns/<name>``, from whichever folder a stage is started.
+    With SQLite, artifacts go to ``mlruns/<name>`` beside the file, whatever the working directory.
     """
     with store_lock(), translate_mlflow_errors():
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             file = sqlite_file(tracking_uri())
             location = str(file.parent / "mlruns" / re.sub(r"[^\w-]", "_", name)) if file else None
-            # The kind opens the UI in its view for training, not in the one for agents.
+            # Without this tag the UI opens in its view for agents instead of the one for training.
             kind = {"mlflow.experimentKind": "custom_model_development"}
             return client.get_experiment(client.create_experiment(name, artifact_location=location, tags=kind))
     if experiment.lifecycle_stage != "active":
@@ -115,13 +115,13 @@ def get_or_create_experiment(client: MlflowClient, name: str) -> Experiment:
 
 
 def can_write_artifacts(location: str) -> bool:
-    """Return whether artifacts can be written to a location: only a server knows where its own proxy leads."""
+    """Return whether artifacts can be written to a location: a server's proxy address needs that server."""
     return tracking_uri().startswith("http") or not location.startswith("mlflow-artifacts:")
 
 
 @contextmanager
 def store_lock() -> Iterator[None]:
-    """Hold the lock that all processes of this machine share for a store; it is reentrant."""
+    """Hold this machine's lock for a store; it is reentrant."""
     from filelock import FileLock
 
     uri = tracking_uri()
@@ -137,7 +137,7 @@ def store_lock() -> Iterator[None]:
 
 @contextmanager
 def translate_mlflow_errors() -> Iterator[None]:
-    """Turn what MLflow and the libraries below it raise into a UserError of one sentence."""
+    """Turn exceptions of MLflow and its dependencies into a UserError of one sentence."""
     try:
         yield
     except UserError:
@@ -148,18 +148,18 @@ def translate_mlflow_errors() -> Iterator[None]:
     except Exception as error:
         if not type(error).__module__.startswith(LIBRARIES):
             raise
-        raise UserError(_sentence(error, redact_credentials(tracking_uri()))) from error
+        raise UserError(_describe_error(error, redact_credentials(tracking_uri()))) from error
 
 
 def redact_credentials(uri: str) -> str:
-    """Return a URI without the user name and password that it may contain."""
+    """Return a URI without its user name and password, if any."""
     address = urlsplit(uri)
     if "@" not in address.netloc:
         return uri
     return urlunsplit(address._replace(netloc=address.netloc.rpartition("@")[2]))
 
 
-def _sentence(error: Exception, uri: str) -> str:
+def _describe_error(error: Exception, uri: str) -> str:
     message = " ".join(str(getattr(error, "message", "") or error).split())
     if "out-of-date database schema" in message:
         return f"{uri} was written by another version of MLflow: back it up, then run `mlflow db upgrade {uri}`."
@@ -180,7 +180,7 @@ def _sentence(error: Exception, uri: str) -> str:
 
 
 def is_reachable() -> bool:
-    """Return whether a tracking server answers, in a few seconds; True for a database, which nothing is asked of."""
+    """Return within seconds whether a tracking server responds; True for a database, which is not probed."""
     uri = tracking_uri()
     if not uri.startswith(("http://", "https://")):
         return True
@@ -192,7 +192,7 @@ def is_reachable() -> bool:
 
 
 def _probe(uri: str, attempts: int = 2) -> None:
-    """Ask a server for a sign of life; any answer at all is one. Raises UserError where there is none."""
+    """Request a server's health page; any response counts. Raises UserError if there is none."""
     import requests
 
     insecure = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() == "true"

@@ -1,6 +1,6 @@
-"""Where a run comes from: commit, inputs, versions, device, seed; and the receipt that a training leaves.
+"""A run's lineage (commit, inputs, versions, device, seed) and the receipt of a training run.
 
-Neither MLflow nor anything heavy is imported: torch is asked for the device only if it is loaded already.
+Neither MLflow nor anything heavy is imported: torch reports the device only if it has already been imported.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ PACKAGES = (
     "transformers",
     "yoyak",
 )
-"""What decides the result of a training: arithmetic, tokenizing, and the scores that choose a checkpoint."""
+"""Packages that affect the result of training: arithmetic, tokenization, and the scores that select a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What a training leaves beside its output, so that `register` finds its run, or rebuilds it."""
+    """Written beside a training stage's output, so that `register` can find the run or rebuild it."""
 
     run_id: str
     member: str
     inputs: dict[str, str]
-    """DVC's md5 of each input of the training, by path."""
+    """DVC's md5 of each input of the run, by path."""
     experiment: str
     """MLflow experiment of the run."""
     started: int = 0
@@ -56,11 +56,11 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Git:
-    """The commit that the code is at; empty outside of a repository."""
+    """The checked-out commit; empty outside a repository."""
 
     commit: str
     dirty: bool
-    """Whether tracked files differ from the commit, other than those that the pipeline itself writes."""
+    """Whether tracked files differ from the commit, except those that the pipeline itself writes."""
 
 
 def write_receipt(path: str | os.PathLike[str], receipt: Receipt) -> None:
@@ -69,7 +69,7 @@ def write_receipt(path: str | os.PathLike[str], receipt: Receipt) -> None:
 
 
 def read_receipt(path: str | os.PathLike[str]) -> Receipt:
-    """Read what `write_receipt` wrote; UserError where the file is missing or not a receipt."""
+    """Read a receipt; UserError if the file is missing or not a receipt."""
     try:
         return Receipt(**json.loads(Path(path).read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -77,13 +77,13 @@ def read_receipt(path: str | os.PathLike[str]) -> Receipt:
             f"{path} is missing: `dvc repro` trains the member, or restores the file from the cache."
         ) from None
     except (ValueError, TypeError) as error:
-        raise UserError(f"{path} is not the receipt of a training: {' '.join(str(error).split())}.") from error
+        raise UserError(f"{path} is not the receipt of a training run: {' '.join(str(error).split())}.") from error
 
 
 def digest(path: str | os.PathLike[str]) -> str:
-    """Return the md5 that DVC has for a file, or for a folder (it ends in ``.dir``).
+    """Return DVC's md5 of a file or a folder; a folder's ends in ``.dir``.
 
-    A folder's is the md5 of the JSON list of its files' md5s and relative paths, ordered by path.
+    A folder's md5 is that of the JSON list of its files' md5s and relative paths, ordered by path.
     """
     path = Path(path)
     if not path.exists():
@@ -112,7 +112,7 @@ def git(root: Path | None = None) -> Git:
 
 
 def pipeline_key(commit: str, root: Path | None = None) -> str:
-    """Return the md5 that the runs of one pipeline share: its params, its data, its commit, its DVC experiment."""
+    """Return the md5 that identifies a pipeline's runs: of its params, data version, commit and DVC experiment."""
     root = root or project_root()
     params, data = root / "params.yaml", root / "data.dvc"
     version = re.search(r"^\s*(?:- )?md5: (\S+)", data.read_text(encoding="utf-8"), re.M) if data.is_file() else None
@@ -126,7 +126,7 @@ def pipeline_key(commit: str, root: Path | None = None) -> str:
 
 
 def device() -> str:
-    """Return what torch computes on here (``cuda: <name>``, ``mps`` or ``cpu``); ``cpu`` where torch is not loaded."""
+    """Return torch's device (``cuda: <name>``, ``mps`` or ``cpu``); ``cpu`` if torch has not been imported."""
     torch: Any = sys.modules.get("torch")
     if torch is None:
         return "cpu"
@@ -136,7 +136,7 @@ def device() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide the result of a training."""
+    """Return the versions of Python and of `PACKAGES`."""
     installed = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -146,7 +146,7 @@ def versions() -> dict[str, str]:
     return installed
 
 
-def person() -> str:
+def current_user() -> str:
     """Return the current user, as ``user@host``."""
     try:
         user = getpass.getuser()
@@ -162,18 +162,20 @@ def _md5(path: Path) -> str:
 
 def _git(root: Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, timeout=30, check=False)
+        result = subprocess.run(
+            ["git", "-C", root, *arguments], capture_output=True, text=True, timeout=30, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return result.stdout.strip() if result.returncode == 0 else ""
 
 
 def _outputs(root: Path) -> list[str]:
-    """Return what the pipeline writes, as paths from the repository's top: dvc.lock and the outputs that it lists."""
+    """Return the files that the pipeline writes (dvc.lock and the outputs in it), relative to the repository's root."""
     from ruamel.yaml import YAML
 
     lock, top = root / "dvc.lock", _git(root, "rev-parse", "--show-toplevel")
     stages = (YAML(typ="safe").load(lock) or {}).get("stages", {}) if lock.is_file() else {}
     names = [output["path"] for stage in stages.values() for output in stage.get("outs", ())]
-    inside = Path(os.path.relpath(root.resolve(), Path(top).resolve()))
-    return [(inside / name).as_posix() for name in ("dvc.lock", *names)]
+    prefix = Path(os.path.relpath(root.resolve(), Path(top).resolve()))
+    return [(prefix / name).as_posix() for name in ("dvc.lock", *names)]

@@ -1,4 +1,4 @@
-"""What can be written to a run, as plain values: it can be sent to MLflow now, or kept in a file and sent later."""
+"""Logging operations as plain values, to be sent to MLflow now or stored in a file and sent later."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 Kind = Literal["metrics", "params", "tags", "dataset", "table", "artifact", "artifacts", "status"]
 
 BATCH_SIZES = {"metrics": 1000, "params": 100, "tags": 100}
-"""The most entries that MLflow takes in one call."""
+"""The most entries that MLflow accepts in one call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One thing to write to a run."""
+    """One logging operation on a run."""
 
     run_id: str
     kind: Kind
     values: dict[str, Any]
-    """The arguments of the kind, all of them JSON values; see `apply`."""
+    """The arguments of the operation, as JSON values; see `apply`."""
 
 
 def apply(client: MlflowClient, operation: Operation) -> None:
-    """Write an operation to its run. Applying it again changes nothing; raises what MLflow raises."""
+    """Apply an operation to its run. It is idempotent; MLflow's exceptions are passed on."""
     from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
     run_id, values = operation.run_id, operation.values
@@ -57,9 +57,9 @@ def apply(client: MlflowClient, operation: Operation) -> None:
 
 
 def with_copied_files(operation: Operation, folder: Path) -> Operation:
-    """Copy the files that an operation names below ``folder``, and return it with their new path.
+    """Copy an operation's files into ``folder``, and return the operation with their new path.
 
-    What it named may have changed, or be gone, by the time that it is sent.
+    The originals may have changed or been deleted by the time it is sent.
     """
     if operation.kind not in ("artifact", "artifacts"):
         return operation

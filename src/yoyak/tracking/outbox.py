@@ -1,8 +1,8 @@
-"""What the tracking store could not take while a stage ran, kept on this disk until it can be sent.
+"""Logging operations that the tracking store could not accept, stored on disk until they can be sent.
 
-A stage goes on computing when its tracking server goes away: each thing that it logs is appended to
-``.yoyak/unsent/<run id>/operations.jsonl`` in the project's folder, with copies of the files that it logs beside it,
-and is sent in the same order once the server answers again: by the stage itself, by the next one, or by `yoyak sync`.
+A stage keeps running when its tracking server becomes unreachable: each logging operation is appended to
+``.yoyak/unsent/<run id>/operations.jsonl`` in the project's folder, beside copies of the logged files, and is sent in
+the same order once the server responds again: by the stage itself, by the next one, or by `yoyak sync`.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 RETRY_SECONDS = 60.0
-"""A stage that is running asks a store that went away at most this often whether it is back."""
+"""How often a running stage checks at most whether an unreachable store is back."""
 
 RUN_FILE, OPERATIONS_FILE, FILES = "run.json", "operations.jsonl", "files"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnsentRun:
-    """A run that something is still to be sent for."""
+    """A run with unsent operations."""
 
     folder: Path
     run_id: str
@@ -48,7 +48,7 @@ class UnsentRun:
     """The process that wrote it, as ``host:pid``."""
 
     def operations(self) -> list[Operation]:
-        """Return what is to be sent, in order. A line that a killed process could not finish is left out."""
+        """Return the unsent operations in order, without a line left incomplete by a killed process."""
         operations = []
         for line in (self.folder / OPERATIONS_FILE).read_text(encoding="utf-8").splitlines():
             try:
@@ -60,7 +60,7 @@ class UnsentRun:
     def send(self, client: MlflowClient) -> int:
         """Send everything and remove the folder; return the number of operations.
 
-        Raises UserError at the first operation that the store does not take; that one and those behind it are kept.
+        Raises UserError at the first operation that the store rejects; it and all later ones are kept.
         """
         with store_lock():
             if not self.folder.is_dir():
@@ -71,14 +71,14 @@ class UnsentRun:
                     with translate_mlflow_errors():
                         apply(client, operation)
                 except UserError:
-                    write_text(self.folder / OPERATIONS_FILE, "".join(map(_line, operations[index:])))
+                    write_text(self.folder / OPERATIONS_FILE, "".join(map(_to_line, operations[index:])))
                     raise
             shutil.rmtree(self.folder)
         return len(operations)
 
 
 class Outbox:
-    """Sends what a stage logs to its run, or keeps it where the store does not answer: logging never ends a stage."""
+    """Sends a stage's logging operations, or stores them if the store does not respond: logging never stops a stage."""
 
     def __init__(self, client: MlflowClient, run_id: str, name: str) -> None:
         self._client = client
@@ -97,28 +97,28 @@ class Outbox:
         return not self._unsent.folder.is_dir()
 
     def write(self, operation: Operation) -> None:
-        """Send an operation, or keep it behind those that are kept already."""
-        if not self.is_empty and (time.monotonic() < self._retry_at or not self._send_kept()):
-            self._keep(operation)
+        """Send an operation, or store it after those that are stored already."""
+        if not self.is_empty and (time.monotonic() < self._retry_at or not self._send_stored()):
+            self._store(operation)
             return
         try:
             with translate_mlflow_errors():
                 apply(self._client, operation)
         except UserError as error:
             if self.is_empty:
-                _warn(f"{error} The stage goes on; what it logs is kept in {UNSENT} meanwhile.")
+                _warn(f"{error} The stage continues; until the store responds, logs are kept in {UNSENT}.")
             self._retry_at = time.monotonic() + RETRY_SECONDS
-            self._keep(operation)
+            self._store(operation)
 
     def close(self) -> None:
-        """Try to send what is kept one last time; warn where that fails."""
-        if not self.is_empty and not self._send_kept():
+        """Try one last time to send what is stored; warn if that fails."""
+        if not self.is_empty and not self._send_stored():
             _warn(
-                f"What {self._unsent.name} has logged is not in the tracking store at {self._unsent.store} yet: "
-                f"once it answers again, run `yoyak sync`."
+                f"Logs of {self._unsent.name} have not reached the tracking store at {self._unsent.store} yet: "
+                f"once it responds again, run `yoyak sync`."
             )
 
-    def _send_kept(self) -> bool:
+    def _send_stored(self) -> bool:
         self._retry_at = time.monotonic() + RETRY_SECONDS
         if not is_reachable():
             return False
@@ -128,14 +128,14 @@ class Outbox:
             return False
         return True
 
-    def _keep(self, operation: Operation) -> None:
+    def _store(self, operation: Operation) -> None:
         folder = self._unsent.folder
         if not (folder / RUN_FILE).is_file():
             values = {key: value for key, value in asdict(self._unsent).items() if key != "folder"}
             write_json(folder / RUN_FILE, values)
         path = folder / OPERATIONS_FILE
         copies = folder / FILES / str(time.time_ns())
-        line = _line(with_copied_files(operation, copies))
+        line = _to_line(with_copied_files(operation, copies))
         with path.open("a", encoding="utf-8") as file:
             file.write(line)
             file.flush()
@@ -143,7 +143,7 @@ class Outbox:
 
 
 def unsent_runs(root: Path | None = None) -> Iterator[UnsentRun]:
-    """Yield the runs of a project, by default this one, that something is still to be sent for, oldest first."""
+    """Yield the runs of a project, by default this one, that have unsent operations, oldest first."""
     folder = (root or project_root()) / UNSENT
     files = sorted(folder.glob(f"*/{RUN_FILE}"), key=lambda path: path.stat().st_mtime)
     for path in files:
@@ -151,7 +151,7 @@ def unsent_runs(root: Path | None = None) -> Iterator[UnsentRun]:
             yield UnsentRun(folder=path.parent, **json.loads(path.read_text(encoding="utf-8")))
 
 
-def _line(operation: Operation) -> str:
+def _to_line(operation: Operation) -> str:
     return json.dumps(asdict(operation), ensure_ascii=False) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""registry/registered.json: what `register` registered last, for `release`, the report and the reader."""
+"""registry/registered.json: what `register` registered last, read by `release` and the report."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from yoyak.files import read_result, write_result
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisteredModel:
-    """One version that was registered, or found to be registered already."""
+    """One model version, registered now or earlier."""
 
     name: str
     version: int
     aliases: tuple[str, ...]
     run_id: str
     member: str
-    """The member or ensemble that it is."""
+    """The member or ensemble."""
     restored: bool
-    """Whether its training run was rebuilt, because the tracking store had lost it."""
+    """Whether its training run was rebuilt because the tracking store no longer had it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registered:
-    """All versions of one pipeline, and what became of its best model."""
+    """All model versions of one pipeline, and the decision about its best model."""
 
     registered: tuple[RegisteredModel, ...]
     decision: str
@@ -33,10 +33,10 @@ class Registered:
     tracking_uri: str
     """Without credentials."""
     fingerprint: str
-    """Of everything that decides what is registered (`registry.check.registration_fingerprint`)."""
+    """Covers everything that affects what is registered (`registry.check.registration_fingerprint`)."""
 
     def find_version(self, name: str, member: str) -> int | None:
-        """Return the version of a registered model that is this member; None where it is not registered there."""
+        """Return the version of a registered model that holds this member, or None."""
         versions = (model.version for model in self.registered if (model.name, model.member) == (name, member))
         return next(versions, None)
 

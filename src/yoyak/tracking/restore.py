@@ -1,7 +1,7 @@
-"""Finding the run of a training again, and rebuilding it where the tracking store does not have it.
+"""Finding a member's training run, and rebuilding it if the tracking store does not have it.
 
-DVC's cache restores the outputs of a training without running it, so a fresh store knows nothing of it. What is
-needed is among those outputs: the receipt, the metrics and the curves; and the member's params.
+DVC's run cache restores the outputs of a training stage without running it, so a fresh store has no such run. It is
+rebuilt from those outputs (receipt, metrics and curves) and the member's params.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ RESTORED, ORIGINAL_RUN, ORIGINAL_START = "restored", "restored.run_id", "restore
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRun:
-    """The run of a training in the tracking store."""
+    """A training run in the tracking store."""
 
     run_id: str
     restored: bool
-    """Whether the run was rebuilt, and has another id than the receipt names."""
+    """Whether the run was rebuilt, so that its id differs from the receipt's."""
 
 
-def find_training(receipt: lineage.Receipt) -> TrainingRun | None:
-    """Return the run that a receipt names, or the one that was rebuilt from it, or None.
+def find_training_run(receipt: lineage.Receipt) -> TrainingRun | None:
+    """Return the run that a receipt names, or the one rebuilt from it, or None.
 
-    What its training could not send while the tracking store was away is sent first.
+    Unsent operations of the project are sent first.
     """
     client = connect()
     sync_runs()
@@ -62,11 +62,10 @@ def restore_run(
     metrics: Mapping[str, Any],
     curves: str | os.PathLike[str] | None = None,
 ) -> Iterator[StageRun]:
-    """Rebuild a training's run and yield it, so that its model can be logged again with it.
+    """Rebuild a training run and yield it, so that its model can be logged again.
 
-    ``metrics`` is what training/<member>.json holds and ``curves`` is plots/curves_<member>.csv. The run has
-    the original's start and duration as far as they are known, and is tagged ``restored``. Its commit is the one that
-    restored it.
+    ``metrics`` are the contents of training/<member>.json and ``curves`` is the path of plots/curves_<member>.csv. The
+    run has the original's start and duration if known, and is tagged ``restored``. Its commit is the current one.
     """
     client, git = connect(), lineage.git()
     key = lineage.pipeline_key(git.commit)
@@ -85,15 +84,15 @@ def restore_run(
         ORIGINAL_START: datetime.fromtimestamp(started / 1000, UTC).isoformat() if started else "unknown",
         **runs.input_tags(receipt.inputs),
     }
-    numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
-    ended = started + int(1000 * numbers.get("seconds", 0)) if started else None
+    scalars = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+    ended = started + int(1000 * scalars.get("seconds", 0)) if started else None
     experiment = runs.child_experiment(client, parent, receipt.experiment)
     run = runs.create_run(client, experiment, f"train {receipt.member}", tags, started)
     status = "FAILED"
     try:
         run.log_params(params)
         run.log_curves(read_curves(curves) if curves is not None else [])
-        run.log_metrics(numbers, step=int(numbers.get("steps", 0)))
+        run.log_metrics(scalars, step=int(scalars.get("steps", 0)))
         yield run
         status = "FINISHED"
     finally:
@@ -102,7 +101,7 @@ def restore_run(
 
 
 def read_curves(path: str | os.PathLike[str]) -> list[dict[str, float | None]]:
-    """Read plots/curves_<member>.csv: one row for each logged step; an empty cell is None."""
+    """Read plots/curves_<member>.csv: one row per logged step; an empty cell is None."""
     with Path(path).open(encoding="utf-8", newline="") as file:
         return [{name: float(cell) if cell else None for name, cell in row.items()} for row in csv.DictReader(file)]
 
@@ -120,7 +119,7 @@ def _active_run(client: MlflowClient, run_id: str) -> Run | None:
 
 
 def has_files(client: MlflowClient, model_id: str) -> bool:
-    """Return whether a logged model's files are there."""
+    """Return whether the store still has a logged model's files."""
     from mlflow.exceptions import MlflowException
 
     try:

@@ -1,10 +1,10 @@
-"""Runs in MLflow: one parent for each pipeline, a child for each stage and member. Nothing else creates runs.
+"""MLflow runs: one parent per pipeline, one child per stage and member. Nothing else creates runs.
 
     with runs.stage_run("train", member="bart", params={"members": ..., "seed": 20}, inputs=...) as run:
         run.log_metrics({"eval_loss": 2.1}, step=100)
 
-The child is FINISHED when the block is left, FAILED where an exception leaves it (its sentence is the tag
-``yoyak.error``) and KILLED on Ctrl-C and SIGTERM.
+The child is FINISHED when the block ends, FAILED if it raises an exception (its message becomes the tag
+``yoyak.error``) and KILLED on Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ PREDICTIONS = "predictions/dev.jsonl"
 PREDICTIONS_MD5, PREDICTIONS_MODEL = "yoyak.predictions.dev_md5", "yoyak.predictions.model_id"
 
 EXPERIMENT = "yoyak"
-"""The experiment of runs where nobody names another."""
+"""The default experiment."""
 
 _outer_run: list[str] = []
-"""The run that `mlflow run` created for this process, once it has been taken out of the environment."""
+"""The run that `mlflow run` created for this process, once removed from the environment; at most one."""
 
 
 @contextmanager
@@ -58,13 +58,13 @@ def stage_run(
     inputs: Mapping[str, str],
     experiment: str | None = None,
 ) -> Iterator[StageRun]:
-    """Open the run of a stage below its pipeline's parent run, and close it with the status that the block earned.
+    """Open a stage's run under its pipeline's parent run, and close it with the status of the block.
 
-    ``params`` may nest and hold sections of params.yaml; a ``seed`` among them is a tag too. ``inputs`` are paths with
-    DVC's md5s (`lineage.digests`). The experiment is MLFLOW_EXPERIMENT_NAME or ``yoyak`` where none is named.
+    ``params`` may be nested and contain sections of params.yaml; a top-level ``seed`` is also set as a tag. ``inputs``
+    are paths with DVC's md5s (`lineage.digests`). The experiment defaults to MLFLOW_EXPERIMENT_NAME, then ``yoyak``.
 
-    Raises UserError where the tracking store cannot be reached. Once the block runs, a store that goes away raises
-    nothing: what is logged is kept in the run's `Outbox`, and sent by the next stage or by `yoyak sync`.
+    Raises UserError if the tracking store cannot be reached. If the store becomes unreachable while the block runs,
+    nothing is raised: the run's `Outbox` stores what is logged, and the next stage or `yoyak sync` sends it.
     """
     client, git = connect(), lineage.git()
     sync_runs()
@@ -108,15 +108,15 @@ def stage_run(
 
 
 def attach_predictions(run_id: str, path: str | os.PathLike[str], dataset_md5: str, *, model_id: str = "") -> None:
-    """Keep a training's dev predictions with its run, so that later models can be compared without decoding again.
+    """Log dev predictions to a training run, so that later models can be compared with it without decoding again.
 
-    Those of the same model on the same dev set are kept once.
+    Predictions of the same model on the same dev set are logged only once.
     """
     client = connect()
     tags = {PREDICTIONS_MD5: dataset_md5, PREDICTIONS_MODEL: model_id}
     with translate_mlflow_errors():
-        known = client.get_run(run_id).data.tags
-        if model_id and all(known.get(key) == value for key, value in tags.items()):
+        existing = client.get_run(run_id).data.tags
+        if model_id and all(existing.get(key) == value for key, value in tags.items()):
             return
         client.log_artifact(run_id, str(path), str(Path(PREDICTIONS).parent))
         for key, value in tags.items():
@@ -133,7 +133,7 @@ def create_run(
 
 
 def open_run(run_id: str) -> StageRun:
-    """Return a run that exists, to write more to it; UserError where the store does not have it."""
+    """Return an existing run for further logging; UserError if the store does not have it."""
     client = connect()
     with translate_mlflow_errors():
         run = client.get_run(run_id)
@@ -151,7 +151,7 @@ def _as_stage_run(client: MlflowClient, run: Run, experiment: Experiment) -> Sta
 
 
 def common_tags(git: lineage.Git, key: str) -> dict[str, str]:
-    """Return the tags of every run, parent or child."""
+    """Return the tags that all runs have, parent or child."""
     experiment = os.environ.get("DVC_EXP_NAME")
     return {
         PIPELINE: key,
@@ -160,21 +160,22 @@ def common_tags(git: lineage.Git, key: str) -> dict[str, str]:
         **({"mlflow.source.git.commit": git.commit} if git.commit else {}),
         "mlflow.source.name": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "mlflow.source.type": "LOCAL",
-        "mlflow.user": lineage.person().partition("@")[0],
+        "mlflow.user": lineage.current_user().partition("@")[0],
         **({"DVC_EXP_NAME": experiment} if experiment else {}),
     }
 
 
 def input_tags(inputs: Mapping[str, str]) -> dict[str, str]:
-    """Return the tags that say which inputs, by path and md5, a run read."""
+    """Return the tags that record the inputs of a run by path and md5."""
     return {mlflow_key(f"input.{path}"): md5 for path, md5 in inputs.items()}
 
 
 def parent_run(client: MlflowClient, experiment: str | None, key: str, git: lineage.Git) -> tuple[Run, bool]:
     """Return the pipeline's parent run, and whether its status is ours to set.
 
-    The run that `mlflow run` created is that parent, and MLflow closes it. Otherwise it is the earliest run with the
-    pipeline's key; the lock keeps processes of one machine from creating two, the order settles it for more machines.
+    Under `mlflow run`, the run that it created is the parent, and MLflow closes it. Otherwise it is the earliest run
+    with the pipeline's key: the lock keeps processes on one machine from creating two, and the order makes several
+    machines agree on one.
     """
     if "MLFLOW_RUN_ID" in os.environ:
         _outer_run[:] = [os.environ.pop("MLFLOW_RUN_ID")]
@@ -191,10 +192,10 @@ def parent_run(client: MlflowClient, experiment: str | None, key: str, git: line
                 f"have: unset it."
             ) from error
         return run, False
-    own = _own_experiment(client, experiment)
+    target = _default_experiment(client, experiment)
     with store_lock(), translate_mlflow_errors():
         parents = client.search_runs(
-            [own.experiment_id],
+            [target.experiment_id],
             f"tags.`{PIPELINE}` = '{key}' AND tags.`{STAGE}` = 'pipeline'",
             order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
             max_results=1,
@@ -202,29 +203,33 @@ def parent_run(client: MlflowClient, experiment: str | None, key: str, git: line
         if parents:
             return parents[0], True
         name = f"pipeline {os.environ.get('DVC_EXP_NAME') or git.commit[:7] or 'without git'}"
-        run = client.create_run(own.experiment_id, tags={**common_tags(git, key), STAGE: "pipeline"}, run_name=name)
+        run = client.create_run(target.experiment_id, tags={**common_tags(git, key), STAGE: "pipeline"}, run_name=name)
         return run, True
 
 
 def child_experiment(client: MlflowClient, parent: Run, experiment: str | None) -> Experiment:
-    """Return the experiment of a parent's children: the parent's, unless files cannot be written there.
+    """Return the experiment for a parent's children: the parent's, unless artifacts cannot be written there.
 
-    That happens to `mlflow run` after `mlflow ui` was the first to use the store: the default experiment's files belong
-    to the server then, and there is no server.
+    That happens with `mlflow run` if `mlflow ui` was the first to open the store: the default experiment's artifact
+    location is then the server's proxy, and no server is running.
     """
     with translate_mlflow_errors():
-        of_parent = client.get_experiment(str(parent.info.experiment_id))
-    return of_parent if can_write_artifacts(of_parent.artifact_location) else _own_experiment(client, experiment)
+        parent_experiment = client.get_experiment(str(parent.info.experiment_id))
+    return (
+        parent_experiment
+        if can_write_artifacts(parent_experiment.artifact_location)
+        else _default_experiment(client, experiment)
+    )
 
 
-def _own_experiment(client: MlflowClient, name: str | None) -> Experiment:
+def _default_experiment(client: MlflowClient, name: str | None) -> Experiment:
     return get_or_create_experiment(client, name or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT)
 
 
 def _close_stale_runs(
     client: MlflowClient, experiment: Experiment, parent_id: str, stage: str, member: str | None
 ) -> None:
-    """Close the runs of this stage whose process ended without closing them, as after SIGKILL."""
+    """Close runs of this stage whose process ended without closing them, for example after SIGKILL."""
     query = f"tags.mlflow.parentRunId = '{parent_id}' AND tags.`{STAGE}` = '{stage}' AND status = 'RUNNING'" + (
         f" AND tags.`{MEMBER}` = '{member}'" if member else ""
     )

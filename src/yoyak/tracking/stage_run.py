@@ -1,4 +1,4 @@
-"""A run of MLflow that is being written: its params, metrics, tags, datasets, tables and files."""
+"""An open MLflow run: logging params, metrics, tags, datasets, tables and files."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 MODEL = "yoyak.model_id"
-"""The tag with the id of the model that was logged with a run."""
+"""Tag with the id of the model logged with a run."""
 COLUMNS = ("fname", "dialogue", "summaries", "topic", "slice")
 """The columns of prepared data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRun:
-    """A run that is being written.
+    """An open run.
 
-    With an outbox nothing that is logged raises an error for a store that went away: it is kept and sent later.
+    With an outbox, logging raises no error while the store is unreachable: entries are kept and sent later.
     """
 
     client: MlflowClient
@@ -42,11 +42,11 @@ class StageRun:
     outbox: Outbox | None = None
 
     def log_metrics(self, metrics: Mapping[str, float | None], step: int = 0, model_id: str | None = None) -> None:
-        """Log numbers at a step, in one call; None is left out. ``model_id`` shows them at that model as well."""
+        """Log metrics at a step in one call, skipping None. ``model_id`` also attaches them to that logged model."""
         self.log_curves([{"step": step, **metrics}], model_id=model_id)
 
     def log_curves(self, rows: Sequence[Mapping[str, float | None]], model_id: str | None = None) -> None:
-        """Log rows of metrics, each with its ``step``, a thousand values to a call; None is left out."""
+        """Log rows of metrics, each with its ``step``, a thousand values per call, skipping None."""
         now = int(time.time() * 1000)
         metrics = [
             {
@@ -80,9 +80,9 @@ class StageRun:
         digest: str | None = None,
         columns: Sequence[str] = COLUMNS,
     ) -> None:
-        """Log a data file that the run read; ``context`` is its use, such as ``train``.
+        """Log a data file that the run read; ``context`` says what for, such as ``train``.
 
-        The digest is DVC's md5 of the file, computed where it is not given; the name is the file's.
+        The digest defaults to DVC's md5 of the file, and the name to the file's.
         """
         schema = {"mlflow_colspec": [{"type": "string", "name": column, "required": True} for column in columns]}
         self._write(
@@ -108,7 +108,7 @@ class StageRun:
         self._write("artifact", {"path": str(path), "folder": folder})
 
     def log_artifacts(self, folder: str | os.PathLike[str], into: str | None = None) -> None:
-        """Copy what is in a folder to the run's artifacts, or to a folder there."""
+        """Copy the contents of a folder to the run's artifacts, or to a subfolder of them."""
         self._write("artifacts", {"path": str(folder), "folder": into})
 
     def set_status(self, status: str, *, ended: int | None = None, run_id: str | None = None) -> None:
@@ -117,7 +117,7 @@ class StageRun:
         self._write("status", values, run_id)
 
     def receipt(self, member: str, inputs: Mapping[str, str]) -> lineage.Receipt:
-        """Return the receipt of this training; the store is not asked for anything."""
+        """Return the receipt of this training run, without a request to the store."""
         return lineage.Receipt(
             run_id=self.run_id,
             member=member,
@@ -136,17 +136,17 @@ class StageRun:
 
 
 def flatten(params: Mapping[str, Any]) -> dict[str, str]:
-    """Return nested params under dotted names as the text that YAML would show; lists are JSON."""
+    """Return nested params under dotted names, as text; lists are JSON."""
     flat: dict[str, str] = {}
     for key, value in params.items():
-        inner = value.model_dump(mode="json") if hasattr(value, "model_dump") else value
-        if isinstance(inner, Mapping):
-            flat |= {f"{key}.{name}": text for name, text in flatten(inner).items()}
+        plain = value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+        if isinstance(plain, Mapping):
+            flat |= {f"{key}.{name}": text for name, text in flatten(plain).items()}
         else:
-            flat[str(key)] = inner if isinstance(inner, str) else json.dumps(inner, ensure_ascii=False, default=str)
+            flat[str(key)] = plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False, default=str)
     return flat
 
 
 def mlflow_key(name: str) -> str:
-    """Return a name with what MLflow refuses in the keys of params, metrics and tags replaced."""
+    """Return a name with the characters replaced that MLflow rejects in keys of params, metrics and tags."""
     return re.sub(r"[^/\w.\- :]", "_", name)

@@ -1,4 +1,4 @@
-"""Sending what stages logged while their tracking store did not answer."""
+"""Sending what stages logged while their tracking store was unreachable."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from yoyak.tracking.uri import tracking_uri
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncResult:
-    """What became of one run that something was to be sent for."""
+    """The outcome for one run with unsent operations."""
 
     run_id: str
     name: str
     """The run's name in MLflow, such as ``train bart``."""
     sent: int
-    """Operations that were sent; 0 where there is a problem."""
+    """Number of operations sent; 0 if there was a problem."""
     problem: str | None
-    """One sentence about why nothing, or not everything, was sent."""
+    """One sentence on why nothing, or not everything, was sent."""
 
 
 def sync_runs() -> list[SyncResult]:
-    """Send what this project's stages could not send to the tracking store; return one result for each run.
+    """Send the unsent operations of this project's stages; return one result per run.
 
-    Runs of another store, and those whose process is still running, are left alone. Raises UserError where the
-    store cannot be reached.
+    Runs of other stores, and those whose process is still running, are skipped. Raises UserError if the store cannot
+    be reached.
     """
     runs = list(unsent_runs())
     if not runs:
@@ -36,17 +36,17 @@ def sync_runs() -> list[SyncResult]:
     client = connect()
     results = []
     for run in runs:
-        sent, problem = 0, _reason_to_wait(run)
+        sent, problem = 0, _find_obstacle(run)
         if problem is None:
             try:
                 sent = run.send(client)
             except (UserError, OSError) as error:
-                problem = f"{error} To give up on it, delete {run.folder}."
+                problem = f"{error} To discard it, delete {run.folder}."
         results.append(SyncResult(run_id=run.run_id, name=run.name, sent=sent, problem=problem))
     return results
 
 
-def _reason_to_wait(run: UnsentRun) -> str | None:
+def _find_obstacle(run: UnsentRun) -> str | None:
     store = redact_credentials(tracking_uri())
     if run.store != store:
         return f"It belongs to the tracking store at {run.store}, and this is {store}: set MLFLOW_TRACKING_URI."

@@ -1,7 +1,7 @@
-"""Where MLflow keeps runs and models: what MLFLOW_TRACKING_URI says, else mlflow.db in the project's folder.
+"""Where MLflow stores runs and models: MLFLOW_TRACKING_URI, or else mlflow.db in the project's folder.
 
-Standard library only, because `yoyak.registry.check` asks before anything heavy is imported. The default is what
-`mlflow ui` uses in the project's folder without flags.
+Standard library only, because `yoyak.registry.check` runs before anything heavy is imported. The default is what
+`mlflow ui` uses without flags in the project's folder.
 """
 
 from __future__ import annotations

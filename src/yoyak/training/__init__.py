@@ -1,1 +1,1 @@
-"""Training one member with transformers' Trainer."""
+"""Training a member with transformers' Trainer."""

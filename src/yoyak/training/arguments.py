@@ -15,10 +15,10 @@ LOGS_PER_EVALUATION = 5
 
 
 def build_arguments(member: TrainedMember, seed: int, checkpoints: Path, rows: int) -> SingleDeviceArguments:
-    """Return the Trainer's arguments for a training on ``rows`` rows; at least one evaluation falls within it."""
+    """Return the Trainer's arguments for training on ``rows`` rows, with at least one evaluation on the way."""
     updates_per_epoch = math.ceil(math.ceil(rows / member.batch_size) / member.gradient_accumulation_steps)
     updates = int(updates_per_epoch * member.num_epochs)
-    # A checkpoint falls on a logged step, so that a resumed training logs what an uninterrupted one would have.
+    # Checkpoints are saved at logged steps, so that a resumed run logs what an uninterrupted one would have.
     logging_steps = max(1, updates // member.evaluations // LOGS_PER_EVALUATION)
     evaluation_steps = max(1, updates // member.evaluations // logging_steps) * logging_steps
     return SingleDeviceArguments(
@@ -44,7 +44,7 @@ def build_arguments(member: TrainedMember, seed: int, checkpoints: Path, rows: i
         save_strategy="steps",
         save_steps=evaluation_steps,
         save_total_limit=2,
-        # Early stopping counts on from where a killed training was.
+        # A resumed run continues the patience count of early stopping.
         restore_callback_states_from_checkpoint=True,
         logging_strategy="steps",
         logging_steps=logging_steps,
@@ -57,7 +57,7 @@ def build_arguments(member: TrainedMember, seed: int, checkpoints: Path, rows: i
 
 
 def uses_bf16(member: TrainedMember) -> bool:
-    """Return whether a member is trained in bf16 on this machine."""
+    """Return whether a member trains in bf16 on this machine."""
     return member.precision == "bf16" or (
         member.precision == "auto" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     )

@@ -1,4 +1,4 @@
-"""Rows as token ids, the dev rows that choose a checkpoint, and batches of like lengths in a reproducible order."""
+"""Tokenized rows, the dev sample that selects the checkpoint, and a reproducible length-grouped sampler."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedRows:
-    """Rows as a model reads them."""
+    """Tokenized rows."""
 
     dataset: Dataset
     """``input_ids`` and ``labels`` of each row."""
@@ -32,24 +32,24 @@ class EncodedRows:
     """Rows whose summary was cut at ``max_target_tokens``."""
 
 
-def encode(
+def encode_rows(
     rows: Sequence[Dialogue],
     tokenizer: PreTrainedTokenizerBase,
     spec: ModelSpec,
     max_target_tokens: int,
     generation: GenerationConfig,
 ) -> EncodedRows:
-    """Return every row with its first reference as token ids.
+    """Tokenize every row, with its first reference as the target.
 
     Args:
-        generation: The model's own configuration, whose forced first tokens are part of every target.
+        generation: The model's generation config; every target begins with the tokens that it forces.
     """
     family = family_of(spec)
     summaries = [row.summaries[0] for row in rows]
     encoded = family.encode_dialogues(tokenizer, [row.dialogue for row in rows], spec)
     targets = family.encode_summaries(tokenizer, summaries, max_target_tokens, generation)
-    whole = family.encode_summaries(tokenizer, summaries, sys.maxsize, generation)
-    cut_summaries = sum(len(full) > len(target) for full, target in zip(whole, targets, strict=True))
+    untruncated = family.encode_summaries(tokenizer, summaries, sys.maxsize, generation)
+    cut_summaries = sum(len(full) > len(target) for full, target in zip(untruncated, targets, strict=True))
     examples = [family.make_example(ids, target) for ids, target in zip(encoded.input_ids, targets, strict=True)]
     return EncodedRows(
         dataset=Dataset.from_dict(
@@ -61,19 +61,19 @@ def encode(
 
 
 def sample_rows(rows: Sequence[Dialogue], size: int, seed: int) -> list[Dialogue]:
-    """Return ``size`` rows, or all where there are fewer: a random sample that does not depend on the rows' order."""
+    """Return a random sample of at most ``size`` rows that does not depend on the order of the rows."""
 
-    def key(row: Dialogue) -> bytes:
+    def hash_row(row: Dialogue) -> bytes:
         return hashlib.sha256(f"{seed}\0{row.fname}\0{row.dialogue}".encode()).digest()
 
-    return sorted(rows, key=key)[:size]
+    return sorted(rows, key=hash_row)[:size]
 
 
 class EpochLengthGroupedSampler(LengthGroupedSampler):
-    """transformers' sampler by length, with an order that a resumed training repeats.
+    """transformers' length-grouped sampler, with an order that a resumed run can reproduce.
 
-    The original draws from torch's global generator, whose state in the middle of an epoch is not the one that
-    ordered it.
+    The original draws from torch's global generator, whose state in the middle of an epoch is no longer the one that
+    produced the epoch's order.
     """
 
     def __init__(self, batch_size: int, lengths: list[int], seed: int) -> None:
@@ -82,7 +82,7 @@ class EpochLengthGroupedSampler(LengthGroupedSampler):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the Trainer at the start of each epoch."""
+        """Set the epoch; the Trainer calls this at the start of each one."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:

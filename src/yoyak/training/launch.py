@@ -1,7 +1,7 @@
-"""Which device a training runs on: one process uses one device.
+"""Launching: training uses one process and one device.
 
-Training with several processes (accelerate, torchrun) belongs here too; until it exists, it is refused instead of
-letting each process write the same files.
+Multi-process training (accelerate, torchrun) would belong here too. It is not supported yet, and is rejected because
+every process would write the same files.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from yoyak.errors import UserError
 
 @dataclass
 class SingleDeviceArguments(TrainingArguments):
-    """TrainingArguments of one process with one device.
+    """TrainingArguments for one process on one device.
 
-    transformers wraps the model in DataParallel where it sees several GPUs: each batch, and with it the number of
-    updates and evaluations, would be another one than params.yaml says.
+    transformers wraps the model in DataParallel when it sees several GPUs: the batch size, and with it the number of
+    updates and evaluations, would then differ from what params.yaml says.
     """
 
     @property
@@ -32,17 +32,17 @@ class SingleDeviceArguments(TrainingArguments):
 
 
 def check_launch(environment: Mapping[str, str] | None = None) -> None:
-    """Raise UserError where this is one of several processes; say on stderr which of several GPUs is used."""
+    """Raise UserError if this is one of several processes; print which GPU is used if several are visible."""
     environment = os.environ if environment is None else environment
     processes = environment.get("WORLD_SIZE", "1")
     if processes != "1":
         raise UserError(
             f"`yoyak train` runs as one process, but WORLD_SIZE is {processes}: start it without torchrun or "
-            f"accelerate, and choose its GPU with CUDA_VISIBLE_DEVICES."
+            f"accelerate, and select the GPU with CUDA_VISIBLE_DEVICES."
         )
-    visible = torch.cuda.device_count()
-    if visible > 1:
+    gpus = torch.cuda.device_count()
+    if gpus > 1:
         print(
-            f"training on the first of {visible} visible GPUs: choose another one with CUDA_VISIBLE_DEVICES",
+            f"training on the first of {gpus} visible GPUs; set CUDA_VISIBLE_DEVICES to use another one",
             file=sys.stderr,
         )

@@ -1,4 +1,4 @@
-"""What a person sees while a training runs, and what is logged of it."""
+"""Progress of a training run: the bar, a line per evaluation, and the logged metrics."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ from typing import Any
 from tqdm import tqdm
 from transformers import TrainerCallback
 
-from yoyak.training.results import MEASUREMENTS
+from yoyak.training.results import LOGGED_METRICS
 
-Logger = Callable[[int, Mapping[str, float]], None]
+MetricLogger = Callable[[int, Mapping[str, float]], None]
+"""Receives a step and the metrics measured there."""
 
 
 class Progress(TrainerCallback):
-    """A progress bar over the steps, a line for each evaluation, and the caller's log."""
+    """A progress bar over the steps, a line per evaluation, and a call of the caller's logger."""
 
-    def __init__(self, log: Logger | None) -> None:
+    def __init__(self, log: MetricLogger | None) -> None:
         self.log = log
         self.bar: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Open the bar, and log what was measured before a kill: the run that it was logged to is another one."""
+        """Open the bar, and log again what was measured before an interruption: this is a new MLflow run."""
         self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc="training", unit="step")
         for row in state.log_history:
             self.log_row(row)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         self.bar.update(state.global_step - self.bar.n)
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Pass on what was measured."""
+        """Log the new metrics, and print a line after an evaluation."""
         row = state.log_history[-1]
         self.log_row(row)
         if "eval_combined" in row:
@@ -44,7 +45,7 @@ class Progress(TrainerCallback):
         self.bar.close()
 
     def log_row(self, row: Mapping[str, float]) -> None:
-        """Call the caller's log with what a row of the Trainer's log has measured."""
-        measured = {key: row[key] for key in MEASUREMENTS if key in row}
-        if self.log is not None and measured:
-            self.log(int(row["step"]), measured)
+        """Pass the metrics in a row of the Trainer's log to the caller's logger."""
+        metrics = {key: row[key] for key in LOGGED_METRICS if key in row}
+        if self.log is not None and metrics:
+            self.log(int(row["step"]), metrics)

@@ -1,8 +1,8 @@
-"""Resuming a training that was killed, with the same result as if it had not been.
+"""Resuming an interrupted training run, with the same result as an uninterrupted one.
 
-A training leaves a fingerprint beside its checkpoints: everything that decides its weights. Only a training with an
-equal fingerprint is resumed; any other starts over and says what has changed. The checkpoints are removed once the
-stage has written all its outputs.
+A run stores a fingerprint beside its checkpoints: everything that determines its weights. Only a run with the same
+fingerprint is resumed; any other starts over and prints what has changed. The checkpoints are removed once the stage
+has written all its outputs.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 FINGERPRINT_FILE, STATE_FILE = "training.json", "trainer_state.json"
-ROOMS = ("decoding", "korean", "models", "scoring", "training")
-"""Packages whose code decides a training: how text is encoded, models are built, and checkpoints are chosen."""
+CODE_PACKAGES = ("decoding", "korean", "models", "scoring", "training")
+"""Subpackages whose code determines the weights: tokenization, model building, checkpoint selection."""
 MAX_VALUE_CHARS = 30
-"""Values longer than this, such as digests, are not shown where they differ."""
+"""Longer values, such as digests, are not printed when they differ."""
 
 Fingerprint = Mapping[str, str]
-"""What decides the weights of a training, each thing by its name."""
+"""Everything that determines the trained weights, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A checkpoint that was written completely."""
+    """A completely written checkpoint."""
 
     path: Path
     finished: bool
-    """Whether the training ended with it, by its last step or by early stopping."""
+    """Whether training ended with it, at the last step or by early stopping."""
 
 
 def fingerprint(
@@ -52,11 +52,11 @@ def fingerprint(
     train: Sequence[Dialogue],
     dev: Sequence[Dialogue],
 ) -> Fingerprint:
-    """Return the fingerprint of a training.
+    """Return the fingerprint of a training run.
 
     Args:
-        settings: The values of params.yaml that it reads, and whatever else of this kind decides it.
-        checkpoint: Digest or commit of the checkpoint that it begins with; empty where there is none.
+        settings: The values of params.yaml that training reads, and any other settings that affect it.
+        checkpoint: Digest or commit of the checkpoint that training starts from; empty if there is none.
     """
     return {
         **flatten(settings),
@@ -69,23 +69,23 @@ def fingerprint(
     }
 
 
-def find_checkpoint(folder: Path, wanted: Fingerprint) -> Checkpoint | None:
-    """Return the last complete checkpoint of an equal training; checkpoints of any other training are removed.
+def find_checkpoint(folder: Path, expected: Fingerprint) -> Checkpoint | None:
+    """Return the last complete checkpoint of a run with this fingerprint, or None; remove checkpoints of any other run.
 
-    What differs is printed on stderr in one line. Where nothing can be resumed, ``folder`` is left with nothing but
-    the fingerprint.
+    Differences are printed on stderr in one line. If nothing can be resumed, ``folder`` then holds only the
+    fingerprint.
     """
     path = folder / FINGERPRINT_FILE
     stored = _read_json(path)
-    if stored != wanted:
+    if stored != expected:
         if stored is not None:
-            print(f"{folder}: training starts over, because of {_changes(stored, wanted)}", file=sys.stderr)
+            print(f"{folder}: training starts over, because of {_describe_changes(stored, expected)}", file=sys.stderr)
         remove_checkpoints(folder)
-        write_json(path, wanted)
+        write_json(path, expected)
         return None
-    checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda one: int(one.name.split("-")[1]))
+    checkpoints = sorted(folder.glob("checkpoint-*"), key=_step_number)
     for checkpoint in reversed(checkpoints):
-        # The Trainer writes its state last: without it, the training was killed while it wrote the checkpoint.
+        # The Trainer writes its state last: without it, the process was killed while writing the checkpoint.
         state = _read_json(checkpoint / STATE_FILE)
         if state is not None:
             control = state.get("stateful_callbacks", {}).get("TrainerControl", {}).get("args", {})
@@ -95,18 +95,22 @@ def find_checkpoint(folder: Path, wanted: Fingerprint) -> Checkpoint | None:
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Remove the checkpoints of a training whose outputs are all written."""
+    """Remove the checkpoints, once all outputs of the stage are written."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def code_digest(package: Path | None = None) -> str:
-    """Return a digest of the code in `ROOMS`, of this package by default."""
+    """Return a digest of the code in `CODE_PACKAGES`; ``package`` is the folder of yoyak, by default this one."""
     package = package or Path(__file__).parents[1]
     digest = hashlib.sha256()
-    for room in ROOMS:
-        for path in sorted((package / room).rglob("*.py")):
+    for name in CODE_PACKAGES:
+        for path in sorted((package / name).rglob("*.py")):
             digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def _step_number(checkpoint: Path) -> int:
+    return int(checkpoint.name.split("-")[1])
 
 
 def _tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -130,10 +134,10 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _changes(stored: Mapping[str, Any], wanted: Fingerprint) -> str:
+def _describe_changes(stored: Mapping[str, Any], expected: Fingerprint) -> str:
     changes = []
-    for name in dict.fromkeys((*wanted, *stored)):
-        before, after = str(stored.get(name, "unknown")), wanted.get(name, "unknown")
+    for name in dict.fromkeys((*expected, *stored)):
+        before, after = str(stored.get(name, "unknown")), expected.get(name, "unknown")
         if before != after:
             short = max(len(before), len(after)) <= MAX_VALUE_CHARS
             changes.append(f"{name} ({before} is now {after})" if short else name)

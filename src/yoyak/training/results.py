@@ -1,35 +1,35 @@
-"""What a training reports: its figures and its curves."""
+"""What a training run reports: its metrics and its curves."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-MEASUREMENTS = ("loss", "eval_loss", "eval_combined", "learning_rate", "grad_norm")
-CURVE_COLUMNS = ("step", "epoch", *MEASUREMENTS)
-"""Columns of a training's curves."""
+LOGGED_METRICS = ("loss", "eval_loss", "eval_combined", "learning_rate", "grad_norm")
+CURVE_COLUMNS = ("step", "epoch", *LOGGED_METRICS)
+"""Columns of the training curves."""
 
 LogRow = Mapping[str, float]
-"""One entry of the Trainer's log: a ``step``, an ``epoch`` and what was measured there."""
+"""One entry of the Trainer's log: ``step``, ``epoch`` and the metrics measured there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingMetrics:
-    """The figures of a training, as training/<member>.json has them."""
+    """The metrics of a training run, as written to training/<member>.json."""
 
     train_loss: float
     """Mean over the last logged steps."""
     eval_loss: float
-    """Of the best checkpoint, as the combined ROUGE is."""
+    """At the best checkpoint, like ``eval_combined``."""
     eval_combined: float
     best_step: int
     steps: int
     epochs: float
     parameters: int
     seconds: float
-    """Of this process: without what an earlier one spent before it was killed."""
+    """In this process; time spent before an interruption is not included."""
     samples_per_second: float
-    """Of this process; 0 where there was nothing left to train."""
+    """In this process; 0 if there was nothing left to train."""
     peak_memory_mb: int
     truncated_dialogues: int
     """Training rows whose dialogue was cut at ``max_input_tokens``."""
@@ -40,20 +40,20 @@ class TrainingMetrics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingResult:
-    """What came out of a training, beside the model."""
+    """What training returns besides the model."""
 
     metrics: TrainingMetrics
     curves: list[dict[str, float]]
-    """One row for each logged step, with `CURVE_COLUMNS`; what was not measured at a step is left out."""
+    """One row per logged step, with `CURVE_COLUMNS`; metrics not measured at a step are absent."""
     checkpoint: str
-    """Digest or commit of the checkpoint that the training began with; empty where there was none."""
+    """Digest or commit of the checkpoint that training started from; empty if there was none."""
 
 
 def training_curves(history: Sequence[LogRow]) -> list[dict[str, float]]:
-    """Return the Trainer's log as one row for each step, ordered by step."""
+    """Return the Trainer's log as one row per step, in order."""
     rows: dict[int, dict[str, float]] = {}
     for entry in history:
-        measured = {key: entry[key] for key in MEASUREMENTS if key in entry}
-        if measured:
-            rows.setdefault(int(entry["step"]), {"step": entry["step"], "epoch": entry["epoch"]}).update(measured)
+        metrics = {key: entry[key] for key in LOGGED_METRICS if key in entry}
+        if metrics:
+            rows.setdefault(int(entry["step"]), {"step": entry["step"], "epoch": entry["epoch"]}).update(metrics)
     return [rows[step] for step in sorted(rows)]

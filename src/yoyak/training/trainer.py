@@ -1,4 +1,4 @@
-"""Training one member with transformers' Trainer: scored by ROUGE as it goes, and resumed where it was killed."""
+"""Training a member with transformers' Trainer, with ROUGE evaluation and resumption after an interruption."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ from yoyak.params import TrainedMember
 from yoyak.scoring.rouge import Protocol, rouge
 from yoyak.tracking import lineage
 from yoyak.training.arguments import build_arguments, uses_bf16
-from yoyak.training.dataset import EncodedRows, EpochLengthGroupedSampler, encode, sample_rows
+from yoyak.training.dataset import EncodedRows, EpochLengthGroupedSampler, encode_rows, sample_rows
 from yoyak.training.launch import check_launch
-from yoyak.training.progress import Logger, Progress
+from yoyak.training.progress import MetricLogger, Progress
 from yoyak.training.recovery import STATE_FILE, Checkpoint, find_checkpoint, fingerprint
 from yoyak.training.results import TrainingMetrics, TrainingResult, training_curves
 
 MAX_TRUNCATED_SHARE = 0.05
-"""Share of truncated dialogues or summaries above which a training warns."""
+"""Share of truncated dialogues or summaries above which a warning is printed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointScoring:
-    """The ROUGE that chooses the best checkpoint: the one that models are chosen by."""
+    """The ROUGE variant that selects the best checkpoint; models are compared with the same one."""
 
     granularity: str
     multi_reference: Protocol
     weights: tuple[float, float, float]
-    """Shares of ROUGE-1, ROUGE-2 and ROUGE-L."""
+    """Weights of ROUGE-1, ROUGE-2 and ROUGE-L."""
 
 
 def train_member(
@@ -65,23 +65,23 @@ def train_member(
     seed: int,
     out: Path,
     checkpoints: Path,
-    log: Logger | None = None,
+    log: MetricLogger | None = None,
 ) -> TrainingResult:
-    """Train a member and save its best checkpoint at ``out`` as safetensors with its tokenizer.
+    """Train a member and save its best checkpoint to ``out`` as safetensors, with its tokenizer.
 
     Args:
-        train: Rows to learn from; the first reference of each is its target.
-        dev: Rows for the loss; a sample of them is summarized to choose the best checkpoint.
-        out: Folder of the model in the Hub's layout, written whole or not at all.
-        checkpoints: Folder for checkpoints. An equal training that was killed is resumed from there, with the same
-            result as if it had not been. They are left for the caller, who removes them with
-            `recovery.remove_checkpoints` once everything else is written.
-        log: Called with a step and its measurements as they come.
+        train: Training rows; the first reference of each is the target.
+        dev: Rows for the eval loss; a sample of them is summarized to select the best checkpoint.
+        out: Folder for the model in the Hub's layout, written atomically.
+        checkpoints: Folder for checkpoints. An interrupted run with the same fingerprint is resumed from there, with
+            the same result as an uninterrupted one. The caller removes them with `recovery.remove_checkpoints` once
+            everything else is written.
+        log: Called with a step and its metrics as they are measured.
 
-    Raises UserError for whatever the preflight finds.
+    Raises UserError if a preflight check fails.
     """
     started = time.perf_counter()
-    # It warns about what is intended here: tied weights, a model without a loss type, a spec file of our own.
+    # transformers warns about things that are intended here: tied weights, a missing loss type, our own spec file.
     logging.set_verbosity_error()
     check_launch()
     family = family_of(member)
@@ -89,12 +89,12 @@ def train_member(
     set_seed(seed)
     model = build_model(name, member, tokenizer)
     preflight.check(spec, member, model, tokenizer, [(row.dialogue, row.summaries[0]) for row in train[:8]], out)
-    rows = encode(train, tokenizer, spec, member.max_target_tokens, model.generation_config)
+    rows = encode_rows(train, tokenizer, spec, member.max_target_tokens, model.generation_config)
     _report_truncation(name, rows)
-    base = _base_checkpoint(member, model)
+    base_checkpoint = _identify_base_checkpoint(member, model)
     settings = {"members": {name: member}, "scoring": asdict(scoring), "seed": seed, "bf16": uses_bf16(member)}
-    wanted = fingerprint(settings, tokenizer=tokenizer, checkpoint=base, train=train, dev=dev)
-    checkpoint = find_checkpoint(checkpoints, wanted)
+    expected = fingerprint(settings, tokenizer=tokenizer, checkpoint=base_checkpoint, train=train, dev=dev)
+    checkpoint = find_checkpoint(checkpoints, expected)
     progress = Progress(log)
     trainer = SummaryTrainer(
         summarizer=TorchSummarizer(model, tokenizer, spec),
@@ -103,7 +103,7 @@ def train_member(
         model=model,
         args=build_arguments(member, seed, checkpoints, len(train)),
         train_dataset=rows.dataset,
-        eval_dataset=encode(dev, tokenizer, spec, member.max_target_tokens, model.generation_config).dataset,
+        eval_dataset=encode_rows(dev, tokenizer, spec, member.max_target_tokens, model.generation_config).dataset,
         data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
         callbacks=[EarlyStoppingCallback(member.early_stopping_patience), progress],
     )
@@ -114,14 +114,14 @@ def train_member(
     with atomic_path(out) as work:
         family.save(model, tokenizer, spec, work)
     return TrainingResult(
-        metrics=_metrics(trainer, rows, steps_before, time.perf_counter() - started),
+        metrics=_collect_metrics(trainer, rows, steps_before, time.perf_counter() - started),
         curves=training_curves(trainer.state.log_history),
-        checkpoint=base,
+        checkpoint=base_checkpoint,
     )
 
 
 class SummaryTrainer(Trainer):
-    """Trainer whose evaluation also writes summaries of a sample of dev and scores them."""
+    """Trainer whose evaluation also summarizes a sample of dev and scores the summaries."""
 
     def __init__(
         self, *, summarizer: TorchSummarizer, sample: Sequence[Dialogue], scoring: CheckpointScoring, **arguments: Any
@@ -132,7 +132,7 @@ class SummaryTrainer(Trainer):
         self.scoring = scoring
 
     def load_finished(self, checkpoint: Checkpoint) -> None:
-        """Take over the state and the best model of a training that ended with a checkpoint."""
+        """Load the state and the best model of a run that ended with a checkpoint."""
         self.state = TrainerState.load_from_json(str(checkpoint.path / STATE_FILE))
         self._load_best_model()
 
@@ -142,7 +142,7 @@ class SummaryTrainer(Trainer):
         return EpochLengthGroupedSampler(self.args.train_batch_size, lengths, self.args.seed)
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """Add the combined ROUGE of greedy summaries to what the Trainer measures."""
+        """Add the combined ROUGE of greedy summaries to the Trainer's metrics."""
         output: Any = super().evaluation_loop(*args, **kwargs)
         if not math.isfinite(output.metrics["eval_loss"]):
             raise UserError(
@@ -163,18 +163,15 @@ class SummaryTrainer(Trainer):
 
 
 def _fit(trainer: SummaryTrainer, checkpoint: Checkpoint | None, progress: Progress) -> int:
-    """Train to the end, from a checkpoint if there is one; return the steps that were done before.
-
-    The model is then the best one.
-    """
+    """Train to the end, from a checkpoint if there is one, and load the best model; return the step resumed from."""
     if checkpoint is not None and checkpoint.finished:
-        # The Trainer would take one more step before it notices.
+        # The Trainer would take one more step before noticing that training has ended.
         trainer.load_finished(checkpoint)
         for row in trainer.state.log_history:
             progress.log_row(row)
         return trainer.state.global_step
     with warnings.catch_warnings():
-        # Checkpoints are identified by their step here, never by the times of their files.
+        # Checkpoints are identified by their step here, not by modification time.
         warnings.filterwarnings("ignore", message="mtime may not be reliable")
         trainer.train(resume_from_checkpoint=str(checkpoint.path) if checkpoint else None)
     if not any("eval_combined" in row for row in trainer.state.log_history):
@@ -182,8 +179,8 @@ def _fit(trainer: SummaryTrainer, checkpoint: Checkpoint | None, progress: Progr
     return int(checkpoint.path.name.split("-")[1]) if checkpoint else 0
 
 
-def _base_checkpoint(member: TrainedMember, model: Any) -> str:
-    """Return the md5 of a local checkpoint, the name and commit of one of the Hub, or nothing where there is none."""
+def _identify_base_checkpoint(member: TrainedMember, model: Any) -> str:
+    """Return the md5 of a local checkpoint, ``name@commit`` of one on the Hub, or "" if there is none."""
     if member.checkpoint is None:
         return ""
     source = catalog.checkpoint(member.checkpoint)
@@ -193,19 +190,19 @@ def _base_checkpoint(member: TrainedMember, model: Any) -> str:
 
 
 def _report_truncation(name: str, rows: EncodedRows) -> None:
-    """Say how many training rows were truncated; warn where they are many."""
+    """Print how many training rows were truncated, as a warning if there are many."""
     total = len(rows.dataset)
     for kind, count, limit in (("dialogues", rows.cut_dialogues, "input"), ("summaries", rows.cut_summaries, "target")):
         if count:
-            many = count / total > MAX_TRUNCATED_SHARE
+            warn = count / total > MAX_TRUNCATED_SHARE
             print(
-                f"{'warning: ' if many else ''}{count} of {total} training {kind} ({count / total:.1%}) are cut at "
-                f"members.{name}.max_{limit}_tokens{': raise it' if many else ''}",
+                f"{'warning: ' if warn else ''}{count} of {total} training {kind} ({count / total:.1%}) are cut at "
+                f"members.{name}.max_{limit}_tokens{': raise it' if warn else ''}",
                 file=sys.stderr,
             )
 
 
-def _metrics(trainer: SummaryTrainer, rows: EncodedRows, steps_before: int, seconds: float) -> TrainingMetrics:
+def _collect_metrics(trainer: SummaryTrainer, rows: EncodedRows, steps_before: int, seconds: float) -> TrainingMetrics:
     import resource
 
     history, steps = trainer.state.log_history, trainer.state.global_step
@@ -213,11 +210,11 @@ def _metrics(trainer: SummaryTrainer, rows: EncodedRows, steps_before: int, seco
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if torch.cuda.is_available():
         memory = torch.cuda.max_memory_allocated() / 2**20
-    summary = next((row for row in reversed(history) if "train_runtime" in row), None)
-    speed = 0.0
-    if summary is not None:
-        # The Trainer's own figure also counts what was trained before a kill, in the time after it.
-        speed = summary["train_samples_per_second"] * (steps - steps_before) / steps
+    runtime = next((row for row in reversed(history) if "train_runtime" in row), None)
+    samples_per_second = 0.0
+    if runtime is not None:
+        # The Trainer divides all samples, those before an interruption too, by the time of this process alone.
+        samples_per_second = runtime["train_samples_per_second"] * (steps - steps_before) / steps
     return TrainingMetrics(
         train_loss=next(row["loss"] for row in reversed(history) if "loss" in row),
         eval_loss=best["eval_loss"],
@@ -227,7 +224,7 @@ def _metrics(trainer: SummaryTrainer, rows: EncodedRows, steps_before: int, seco
         epochs=round(float(trainer.state.epoch or 0.0), 3),
         parameters=sum(parameter.numel() for parameter in trainer.summarizer.model.parameters()),
         seconds=round(seconds, 1),
-        samples_per_second=round(speed, 1),
+        samples_per_second=round(samples_per_second, 1),
         peak_memory_mb=round(memory),
         truncated_dialogues=rows.cut_dialogues,
         truncated_summaries=rows.cut_summaries,
