@@ -114,7 +114,7 @@ def test_dialogues_of_other_splits_leave_train(data_of: DataOf) -> None:
 
 
 def test_a_train_file_that_is_all_test_is_an_error(data_of: DataOf) -> None:
-    with pytest.raises(UserError, match=r"train\.csv: every dialogue also occurs in test"):
+    with pytest.raises(UserError, match=r"train\.csv: .*\btest\b"):
         prepare_splits(data_of({"train.csv": TEST, "dev.csv": DEV, "test.csv": TEST}))
 
 
