@@ -8,11 +8,12 @@ Unknown keys are errors that name the nearest key.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from yoyak.errors import UserError, nearest
 from yoyak.params import overrides
@@ -25,6 +26,8 @@ from yoyak.params.stages import paths
 PARAMS_FILE = "params.yaml"
 MAX_VALUE_CHARS = 60
 """Characters of a wrong value that an error quotes."""
+MAPPINGS = ("dict_type", "model_type", "model_attributes_type")
+"""Complaints of pydantic that something else stands where a mapping belongs."""
 REPLACED = {
     "evaluation_granularity": "the first of scoring.granularities chooses the best checkpoint now, so delete this key"
 }
@@ -113,10 +116,10 @@ def validate(tree: dict[str, Any], where: str, sources: Mapping[tuple[str, ...],
     try:
         return Params.model_validate(tree)
     except ValidationError as error:
-        raise UserError(_sentence(error, where, sources or {})) from error
+        raise UserError(_sentence(error, tree, where, sources or {})) from error
 
 
-def _sentence(error: ValidationError, where: str, sources: Mapping[tuple[str, ...], str]) -> str:
+def _sentence(error: ValidationError, tree: dict[str, Any], where: str, sources: Mapping[tuple[str, ...], str]) -> str:
     """Turn pydantic's most telling complaint into a sentence.
 
     An unknown key comes before a missing one: it is often the same key, misspelled.
@@ -126,12 +129,7 @@ def _sentence(error: ValidationError, where: str, sources: Mapping[tuple[str, ..
     if isinstance(first["input"], dict):
         # Where a word or a mapping is allowed and a mapping was given, report what is wrong with the mapping.
         first = next((entry for entry in complaints if any("dict[" in str(part) for part in entry["loc"])), first)
-    location = [str(part) for part in first["loc"] if "[" not in str(part) or part == "[key]"]
-    # pydantic puts the type of a strategy, or the family of a member, behind its name; that is not a key of the file.
-    if location[:1] == ["ensemble"] and location[1:2] in (["strategies"], ["models"]):
-        del location[3:4]
-    elif location[:1] == ["members"] and location[2:3] and location[2] in FAMILIES:
-        del location[2]
+    location = _key_path(first, tree)
     if first["type"].startswith("union_tag") and location[:1] == ["members"]:
         family = first["input"].get("family") if isinstance(first["input"], dict) else None
         hint = nearest(family, FAMILIES) if isinstance(family, str) else ""
@@ -144,6 +142,8 @@ def _sentence(error: ValidationError, where: str, sources: Mapping[tuple[str, ..
         if location[-1] in REPLACED and location[0] == "members":
             return f"{where}: {parent}.{location[-1]} no longer exists: {REPLACED[location[-1]]}."
         known = overrides.keys_below(Params, location[:-1])
+        if location[-1] in known:
+            return f"{where}: {parent} has no key '{location[-1]}' where its {_kind_of(tree, location[:-1])}."
         return f"{where}: {parent} has no key '{location[-1]}'{nearest(location[-1], known)}."
     if location[-1:] == ["[key]"]:
         name = first["input"]
@@ -151,11 +151,43 @@ def _sentence(error: ValidationError, where: str, sources: Mapping[tuple[str, ..
     key = ".".join(location)
     where = sources.get(tuple(location), where)
     message = first["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
+    message = "must hold keys and values" if first["type"] in MAPPINGS else message[:1].lower() + message[1:]
     value = "null" if first["input"] is None else repr(first["input"])
     value = value if len(value) <= MAX_VALUE_CHARS else f"{value[:MAX_VALUE_CHARS]}…"
     given = "" if first["type"] in ("missing", "value_error") else f", not {value}"
     return f"{where}: {key + ': ' if key else ''}{message}{given}."
+
+
+def _key_path(complaint: ErrorDetails, tree: dict[str, Any]) -> list[str]:
+    """Return the keys of the file that lead to what pydantic complains about; ``[key]`` is the name before it.
+
+    pydantic puts more between them: the type of a strategy, the family of a member, the alternatives of a union.
+    """
+    *parents, last = complaint["loc"] or ("",)
+    node: Any = tree
+    path: list[str] = []
+    for depth, part in enumerate(parents, 1):
+        if _holds(node, part):
+            node = node[part]
+            path.append(str(part))
+        elif last == "[key]" and depth == len(parents):
+            path.append(str(part))  # A name that is not text, which pydantic writes as text.
+    if last == "[key]" or complaint["type"] in ("missing", "extra_forbidden") or _holds(node, last):
+        path.append(str(last))
+    return path
+
+
+def _holds(node: Any, part: str | int) -> bool:
+    return part in node if isinstance(node, dict) else isinstance(node, list) and isinstance(part, int)
+
+
+def _kind_of(tree: dict[str, Any], path: Sequence[str]) -> str:
+    """Return what decides the keys of a member or a strategy, such as ``family is causal``."""
+    node: Any = tree
+    for part in path:
+        node = node[part]
+    key = "family" if "family" in node else "type"
+    return f"{key} is {node[key]}"
 
 
 def _kinds(section: str) -> list[str]:

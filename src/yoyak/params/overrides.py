@@ -112,3 +112,5 @@ def _parse(text: str, where: str) -> Any:
         raise UserError(f"{where} is not valid YAML{line}: {error.problem or error.context}.") from error
     except YAMLError as error:
         raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}.") from error
+    except RecursionError as error:
+        raise UserError(f"{where} is nested too deeply to be read.") from error
