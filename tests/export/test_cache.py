@@ -109,7 +109,7 @@ def test_a_model_says_the_same_with_it(kind: str, signed: bool, tmp_path: Path) 
             graphs = export_graphs(load_trained(source, Seq2Seq()).eval())
             quantize_cross_cache(graphs["encoder"], graphs["decoder"], signed=signed)
             write_graphs(graphs, tmp_path / name)
-        decoder = OnnxSummarizer.load(tmp_path / name, threads=1).begin([[5, 6, 7, 40, 41], [8, 9], [20] * 60])
+        decoder = OnnxSummarizer.load(tmp_path / name, threads=1).start_decoder([[5, 6, 7, 40, 41], [8, 9], [20] * 60])
         logits = [decoder.first(), decoder.advance(np.array([11, 12, 13]), None)]
         # One dialogue is done; the others go on with two texts each.
         decoder.keep(np.array([0, 2]))

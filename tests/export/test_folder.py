@@ -11,13 +11,13 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from onnx_models import VOCABULARY, save_model
-from yoyak.decoding.onnx.decoder import ROOM, SharedSeq2Seq
+from yoyak.decoding.onnx.decoder import GROWTH_STEPS, SharedCacheDecoder
 from yoyak.decoding.onnx.runtime import OnnxSummarizer
 from yoyak.errors import UserError
 from yoyak.export.edit import initializers
 from yoyak.export.folder import export_model
 from yoyak.export.graphs import export_graphs
-from yoyak.export.quantize import variable_products
+from yoyak.export.quantize import list_activation_products
 from yoyak.export.store import WEIGHTS, write_graphs
 from yoyak.models.families.seq2seq import Seq2Seq
 from yoyak.params.deploy import Export
@@ -104,7 +104,7 @@ def test_small_numbers_are_close_to_big_ones(kind: str, tmp_path: Path) -> None:
     for precision in ("fp32", "int8", "int4"):
         export_model(source, tmp_path / precision, Export.model_validate({"precision": precision}))
         summarizer = OnnxSummarizer.load(tmp_path / precision, threads=1)
-        logits[precision] = summarizer.begin(inputs).first()
+        logits[precision] = summarizer.start_decoder(inputs).first()
 
     def likeness(precision: str) -> float:
         rows = zip(logits["fp32"], logits[precision], strict=True)
@@ -141,7 +141,7 @@ def test_products_in_branches_are_found() -> None:
     branch = helper.make_graph(products, "branch", [], [])
     outer = helper.make_node("If", ["c"], ["o"], name="if", then_branch=branch, else_branch=branch)
     graph = helper.make_graph([outer], "g", [], [], [numpy_helper.from_array(np.zeros((2, 2), np.float32), "w")])
-    assert set(variable_products(graph)) == {"variable"}
+    assert set(list_activation_products(graph)) == {"variable"}
 
 
 def test_the_encoder_makes_the_cross_attention_cache(bart: Path) -> None:
@@ -171,30 +171,30 @@ def test_same_bytes_are_stored_once(tmp_path: Path) -> None:
 def test_a_dialogues_caches_are_read_by_all_its_texts(bart: Path, tmp_path: Path) -> None:
     export_model(bart, tmp_path / "out", Export(precision="fp32"))
     summarizer = OnnxSummarizer.load(tmp_path / "out", threads=1)
-    decoder = summarizer.begin([[5, 6, 7], [8, 9]])
-    assert isinstance(decoder, SharedSeq2Seq)
+    decoder = summarizer.start_decoder([[5, 6, 7], [8, 9]])
+    assert isinstance(decoder, SharedCacheDecoder)
     decoder.first()
     decoder.advance(np.array([11, 12, 13, 14, 15, 16]), np.array([0, 0, 0, 1, 1, 1]))
-    assert {len(array) for array in (*decoder.cross.values(), *decoder.own.values())} == {2}
+    assert {len(array) for array in (*decoder.cross.values(), *decoder.self_cache.values())} == {2}
     # The first step has written one column for each dialogue, the second one for each of its texts.
-    for array in decoder.own.values():
+    for array in decoder.self_cache.values():
         assert np.flatnonzero(array.any(axis=(0, 1, 3))).tolist() == [0, 1, 2, 3]
 
 
 def test_a_cache_is_written_where_it_is_and_grows_with_what_it_holds(bart: Path, tmp_path: Path) -> None:
     export_model(bart, tmp_path / "out", Export(precision="fp32"))
     summarizer = OnnxSummarizer.load(tmp_path / "out", threads=1)
-    decoder = summarizer.begin([[5, 6, 7], [8, 9]])
-    assert isinstance(decoder, SharedSeq2Seq)
+    decoder = summarizer.start_decoder([[5, 6, 7], [8, 9]])
+    assert isinstance(decoder, SharedCacheDecoder)
     decoder.first()
-    before = dict(decoder.own)
-    for _ in range(ROOM - 1):
+    before = dict(decoder.self_cache)
+    for _ in range(GROWTH_STEPS - 1):
         decoder.advance(np.array([11, 12]), None)
-    assert all(decoder.own[name] is array for name, array in before.items())
+    assert all(decoder.self_cache[name] is array for name, array in before.items())
     decoder.advance(np.array([11, 12]), None)
     for name, array in before.items():
-        assert decoder.own[name].shape[2] == 2 * ROOM
-        assert np.array_equal(decoder.own[name][:, :, :ROOM], array)
+        assert decoder.self_cache[name].shape[2] == 2 * GROWTH_STEPS
+        assert np.array_equal(decoder.self_cache[name][:, :, :GROWTH_STEPS], array)
 
 
 def test_an_architecture_that_optimum_does_not_know_is_one_sentence(bart: Path) -> None:

@@ -1,1 +1,1 @@
-"""From dialogues to candidate summaries."""
+"""Generating candidate summaries from dialogues."""

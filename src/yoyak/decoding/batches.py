@@ -1,4 +1,4 @@
-"""Cutting encoded dialogues into batches, and putting the results together in the order of the dialogues."""
+"""Splitting encoded dialogues into batches, and collecting the results in the order of the dialogues."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from yoyak.models.text import Encoded
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generated:
-    """What a model wrote for one dialogue."""
+    """The generated candidates of one dialogue."""
 
     candidates: list[Candidate]
     """Best first."""
     tokens: int
-    """Tokens of all candidates together."""
+    """Number of tokens of all candidates together."""
 
 
 def summarize_in_batches(
@@ -31,12 +31,11 @@ def summarize_in_batches(
 ) -> Summaries:
     """Return the summaries of encoded dialogues.
 
-    Dialogues of similar length share a batch, so that little of it is padding; a batch that does not fit into memory
-    is halved.
+    Dialogues of similar length share a batch to keep padding low. A batch that does not fit into memory is halved.
 
     Args:
-        generate: Summarizes one batch: given the indices of its dialogues, returns a result for each.
-        ran_out_of_memory: Whether an error means that the batch was too big; other errors are raised.
+        generate: Summarizes one batch: takes the indices of its dialogues and returns a result for each.
+        ran_out_of_memory: Whether an error means that the batch was too large; other errors are raised.
     """
     ids = inputs.input_ids
     order = sorted(range(len(ids)), key=lambda row: -len(ids[row]))
@@ -62,7 +61,7 @@ def summarize_in_batches(
 
 @contextmanager
 def _progress_bar(total: int, visible: bool) -> Iterator[Callable[[int], object]]:
-    """Yield a function that advances the bar. A server draws none, and does not load tqdm."""
+    """Yield a function that advances the bar; a server shows none and does not import tqdm."""
     if not visible:
         yield lambda _: None
         return

@@ -1,4 +1,4 @@
-"""Candidates: the n-best summaries of one member, written once by `predict` and read by everything after it."""
+"""Candidates: the n-best summaries of one member, written once by `predict` and read by the stages after it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Candidate:
     score: float
     """Length-normalised log-probability of the sequence (natural logarithm, 0 is certain)."""
     view: int = 0
-    """0 where the dialogue was read as it is; else the number of its changed version (`ensemble.tta`)."""
+    """0 for the original dialogue, else the number of its augmented version (`ensemble.tta`)."""
 
 
 def write_candidates(path: str | os.PathLike[str], rows: Iterable[tuple[str, Sequence[Candidate]]]) -> None:
     """Write ``(fname, candidates best first)`` rows as JSON lines."""
     with atomic_path(path) as work, work.open("w", encoding="utf-8", newline="\n") as out:
         for fname, candidates in rows:
-            row = {"fname": fname, "candidates": [_line(candidate) for candidate in candidates]}
+            row = {"fname": fname, "candidates": [_to_json(candidate) for candidate in candidates]}
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
@@ -35,5 +35,5 @@ def read_candidates(path: str | os.PathLike[str]) -> dict[str, list[Candidate]]:
     return {row["fname"]: [Candidate(**candidate) for candidate in row["candidates"]] for row in rows}
 
 
-def _line(candidate: Candidate) -> dict[str, object]:
+def _to_json(candidate: Candidate) -> dict[str, object]:
     return {key: value for key, value in asdict(candidate).items() if key != "view" or value}

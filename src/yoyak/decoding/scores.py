@@ -1,7 +1,7 @@
-"""The score of each generated sequence, without keeping every step's scores of the whole vocabulary.
+"""The score of each generated sequence, without keeping the scores of the whole vocabulary for every step.
 
 transformers' ``output_scores=True`` keeps rows x vocabulary x steps: 8 GB for mT5 with 32 dialogues, 4 beams and 64
-tokens. A search can only ever choose from the best few tokens of each row, so those are enough.
+tokens. A search only ever chooses among the top few tokens of each row, so those are enough.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import torch
 from transformers import GenerationConfig, LogitsProcessor
 
 NEVER = -1e9
-"""The score that transformers gives to a beam that must not win."""
+"""The score that transformers gives a beam that must not win."""
 
 
 class SequenceScores(LogitsProcessor):
-    """The last logits processor of a search: it changes nothing and keeps the best scores of each step."""
+    """The last logits processor of a search: it changes nothing and records the top scores of each step."""
 
     def __init__(self, config: GenerationConfig) -> None:
         self.config = config
-        # Per beam, a beam search looks at twice as many tokens as there are beams.
+        # Beam search considers twice as many tokens per beam as there are beams.
         self.count = 1 if config.num_beams == 1 else 2 * config.num_beams
         self.steps: list[Any] = []
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Keep the best scores of a step."""
+        """Record the top scores of a step."""
         self.steps.append(scores.topk(min(self.count, scores.shape[-1])))
         if self.config.num_beams == 1:
             # Greedy search sees logits, beam search log probabilities.
@@ -33,33 +33,35 @@ class SequenceScores(LogitsProcessor):
             self.steps[-1] = (values - scores.logsumexp(-1, keepdim=True), tokens)
         return scores
 
-    def finish(self, sequences: torch.Tensor, beam_indices: torch.Tensor | None) -> tuple[list[float], list[int]]:
-        """Return the score of each returned sequence and its number of tokens, the end mark included.
+    def score_sequences(
+        self, sequences: torch.Tensor, beam_indices: torch.Tensor | None
+    ) -> tuple[list[float], list[int]]:
+        """Return the score of each returned sequence and its number of tokens, including the end mark.
 
         Args:
-            sequences: What `generate` returned [sequences, tokens], the prompt included.
+            sequences: What `generate` returned [sequences, tokens], including the prompt.
             beam_indices: The row that each token was chosen from [sequences, steps]; None after a greedy search.
 
-        A score is the sum of the tokens' log probabilities over their number to the power of ``length_penalty``.
+        A score is the sum of the tokens' log probabilities divided by their number to the power of ``length_penalty``.
         """
         values, tokens = (torch.stack(part) for part in zip(*self.steps, strict=True))
         if beam_indices is None:
-            written = sequences[:, -len(values) :]
-            # Rows that have ended are filled up with padding. The end mark may be the padding.
-            counted = written.ne(self.config.pad_token_id)
+            new_tokens = sequences[:, -len(values) :]
+            # Finished rows are filled up with padding, which may be the same token as the end mark.
+            counted = new_tokens.ne(self.config.pad_token_id)
             counted[:, 0] = True
             chosen = values[..., 0].T
-            start = torch.zeros(len(written), device=written.device)
-            ended = written.eq(self.config.eos_token_id)
-            lengths = torch.where(ended.any(1), ended.int().argmax(1) + 1, written.shape[1])
+            start = torch.zeros(len(new_tokens), device=new_tokens.device)
+            ended = new_tokens.eq(self.config.eos_token_id)
+            lengths = torch.where(ended.any(1), ended.int().argmax(1) + 1, new_tokens.shape[1])
         else:
-            written = sequences[:, -beam_indices.shape[1] :]
+            new_tokens = sequences[:, -beam_indices.shape[1] :]
             counted = beam_indices >= 0
-            rows, steps = beam_indices.clamp(min=0), torch.arange(written.shape[1], device=written.device)
-            matches = tokens[steps, rows] == written[..., None]
-            # A chosen token that is not among the best has the same score as the last of them.
-            place = torch.where(matches.any(-1), matches.int().argmax(-1), matches.shape[-1] - 1)
-            chosen = values[steps, rows].gather(-1, place[..., None])[..., 0]
+            rows, steps = beam_indices.clamp(min=0), torch.arange(new_tokens.shape[1], device=new_tokens.device)
+            matches = tokens[steps, rows] == new_tokens[..., None]
+            # A chosen token that is not among the top ones has the same score as the last of them.
+            index = torch.where(matches.any(-1), matches.int().argmax(-1), matches.shape[-1] - 1)
+            chosen = values[steps, rows].gather(-1, index[..., None])[..., 0]
             # transformers starts from the first beam of each dialogue only.
             start = torch.where(beam_indices[:, 0] % self.config.num_beams > 0, NEVER, 0.0)
             lengths = counted.sum(1)

@@ -1,4 +1,4 @@
-"""What every summarizer looks like from outside: a torch model, an exported one, an ensemble.
+"""The interface of every summarizer: a torch model, an exported one or an ensemble.
 
 summaries = summarizer.summarize(["#Person1#: …"])
 summaries.texts, summaries.cut, summaries.tokens
@@ -17,12 +17,12 @@ from yoyak.params import Generation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenUsage:
-    """How many tokens a call took."""
+    """Number of tokens that a call processed."""
 
     read: int = 0
-    """Tokens of the dialogues as the model read them, padding left out."""
+    """Input tokens, without padding."""
     written: int = 0
-    """Tokens of the returned candidates, end marks included."""
+    """Tokens of the returned candidates, including end marks."""
 
     def __add__(self, other: TokenUsage) -> TokenUsage:
         return TokenUsage(read=self.read + other.read, written=self.written + other.written)
@@ -35,7 +35,7 @@ class Summaries:
     candidates: list[list[Candidate]]
     """Candidates of each dialogue, best first."""
     cut: list[bool]
-    """Whether the dialogue's end was cut off at the model's window."""
+    """Whether the dialogue was truncated to the model's window."""
     tokens: TokenUsage
 
     @property
@@ -45,7 +45,7 @@ class Summaries:
 
     @property
     def truncated(self) -> int:
-        """How many dialogues were cut."""
+        """Number of dialogues that were truncated."""
         return sum(self.cut)
 
 
@@ -54,23 +54,23 @@ class Summarizer(Protocol):
 
     @property
     def generation(self) -> Generation:
-        """The settings it writes with unless a call gives others."""
+        """The default generation settings."""
 
     @property
     def new_token_limit(self) -> int | None:
-        """The most tokens it can write after the longest dialogue it reads; None if there is no limit."""
+        """How many tokens it can generate after its longest input; None means no limit."""
 
     def summarize(
         self, dialogues: Sequence[str], *, generation: Generation | None = None, progress: bool = False
     ) -> Summaries:
-        """Summarize dialogues; ``progress`` draws a progress bar on stderr."""
+        """Summarize dialogues; ``progress`` shows a progress bar on stderr."""
 
 
 def check_new_tokens(summarizer: Summarizer, name: str, new_tokens: int) -> None:
-    """Raise UserError if a summarizer cannot write ``new_tokens`` tokens; ``name`` is what the user calls it."""
+    """Raise UserError if a summarizer cannot generate ``new_tokens`` tokens; ``name`` is its name in the error."""
     limit = summarizer.new_token_limit
     if limit is not None and new_tokens > limit:
         raise UserError(
-            f"generation.max_new_tokens is {new_tokens}, but {name} has positions for {limit} new tokens only: "
+            f"generation.max_new_tokens is {new_tokens}, but {name} only has positions for {limit} new tokens: "
             "lower it."
         )

@@ -1,4 +1,4 @@
-"""Batched generation with torch: dialogues in, n-best summaries with scores out."""
+"""Batched generation with torch: from dialogues to n-best summaries with scores."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class TorchSummarizer:
 
     @classmethod
     def load(cls, folder: str | Path, device: str | None = None) -> TorchSummarizer:
-        """Load a model that `yoyak train` saved, onto the best device there is unless one is named.
+        """Load a model that `yoyak train` saved, onto the best available device unless one is given.
 
-        Raises UserError where the folder holds no such model.
+        Raises UserError if the folder does not hold such a model.
         """
         folder = Path(folder)
         spec = load_spec(folder)
@@ -49,12 +49,12 @@ class TorchSummarizer:
 
     @property
     def generation(self) -> Generation:
-        """The settings the model writes with unless a call gives others."""
+        """The default generation settings."""
         return self.spec.generation
 
     @property
     def new_token_limit(self) -> int | None:
-        """The most tokens it can write after the longest dialogue it reads; None if there is no limit."""
+        """How many tokens it can generate after its longest input; None means no limit."""
         return new_token_limit(self.spec, find_positions(self.model.config.to_dict()))
 
     def summarize(
@@ -83,8 +83,8 @@ class TorchSummarizer:
         """Summarize one batch of input ids.
 
         Args:
-            config: How to search, see `generation_config`.
-            processors: Applied to the scores of each step after those that ``config`` asks for.
+            config: The settings, see `generation_config`.
+            processors: Applied to the scores of each step after the processors that ``config`` implies.
         """
         ids, mask = self.pad(inputs)
         scores = SequenceScores(config)
@@ -93,13 +93,13 @@ class TorchSummarizer:
             attention_mask=mask,
             generation_config=config,
             logits_processor=LogitsProcessorList([*processors, scores]),
-            # Otherwise the checkpoint's own settings would replace every value that equals a default of the library.
+            # Otherwise the checkpoint's own settings would override every value that equals the library's default.
             use_model_defaults=False,
             return_dict_in_generate=True,
         )
         written = output.sequences[:, self.family.prompt_length(ids.shape[1]) :]
         texts = decode(self.tokenizer, written.tolist())
-        values, lengths = scores.finish(output.sequences, output.get("beam_indices"))
+        values, lengths = scores.score_sequences(output.sequences, output.get("beam_indices"))
         candidates = [Candidate(text, round(value, 6)) for text, value in zip(texts, values, strict=True)]
         count = config.num_return_sequences
         return [
@@ -119,29 +119,29 @@ class TorchSummarizer:
         return ids.to(self.model.device), mask.to(self.model.device)
 
     def open_reader(self, inputs: Sequence[list[int]]) -> Reader:
-        """Let the model read one batch of input ids, for a search that asks for each token's logits itself."""
+        """Feed the model one batch of input ids, for a caller that runs the search itself, token by token."""
         ids, mask = self.pad(inputs)
         return self.family.open_reader(self.model, ids, mask)
 
     def generation_config(self, settings: Generation) -> GenerationConfig:
         """Return transformers' configuration for ``settings``, with the special tokens of this model."""
-        own = self.model.generation_config
+        checkpoint_config = self.model.generation_config
         return GenerationConfig(
             **settings.model_dump(exclude={"batch_size"}),
             do_sample=False,
             early_stopping=settings.num_beams > 1,
-            bos_token_id=own.bos_token_id,
+            bos_token_id=checkpoint_config.bos_token_id,
             eos_token_id=self.tokenizer.eos_token_id,
             pad_token_id=self.tokenizer.pad_token_id,
-            decoder_start_token_id=own.decoder_start_token_id,
-            forced_bos_token_id=own.forced_bos_token_id,
-            forced_eos_token_id=own.forced_eos_token_id,
+            decoder_start_token_id=checkpoint_config.decoder_start_token_id,
+            forced_bos_token_id=checkpoint_config.forced_bos_token_id,
+            forced_eos_token_id=checkpoint_config.forced_eos_token_id,
         )
 
 
 def ran_out_of_memory(error: Exception) -> bool:
-    """Return whether an error of torch means that memory ran out, and free what CUDA has cached if it does."""
-    # torch has no error class of its own for the CPU's memory.
+    """Return whether a torch error means that memory ran out; if so, free CUDA's cached memory."""
+    # torch has no error class for running out of CPU memory.
     if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "can't allocate memory" not in str(error):
         return False
     torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""Test-time augmentation: candidates for slightly changed versions (views) of each dialogue."""
+"""Test-time augmentation: candidates for slightly modified versions (views) of each dialogue."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def add_view_candidates(
     views: int,
     seed: int,
 ) -> tuple[list[list[Candidate]], int]:
-    """Return each dialogue's candidates followed by those of its views, and the number of views that were made.
+    """Return each dialogue's candidates followed by those of its views, and the total number of views.
 
-    A dialogue has at most ``views`` of them: one that would repeat another is left out.
+    A dialogue has at most ``views`` views: duplicates are dropped.
     """
     views_of_each = [make_views(dialogue, views, seed) for dialogue in dialogues]
     texts = [view for dialogue_views in views_of_each for view in dialogue_views]
     view_candidates = iter(summarizer.summarize(texts, generation=generation, progress=True).candidates)
     merged = []
-    for own, dialogue_views in zip(candidates, views_of_each, strict=True):
+    for original, dialogue_views in zip(candidates, views_of_each, strict=True):
         added = [
             replace(candidate, view=number)
             for number, _ in enumerate(dialogue_views, 1)
             for candidate in next(view_candidates)
         ]
-        merged.append([*own, *added])
+        merged.append([*original, *added])
     return merged, len(texts)

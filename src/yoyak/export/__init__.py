@@ -1,1 +1,1 @@
-"""From a trained model to a folder that is small, fast on a CPU, and needs neither torch nor transformers."""
+"""Exporting a trained model to ONNX: a small folder, fast on a CPU, that needs neither torch nor transformers."""

@@ -1,13 +1,13 @@
-"""The cross-attention cache in 8 bits: the encoder writes it so once, and each step reads a quarter of the bytes.
+"""The cross-attention cache in 8 bits: the encoder quantizes it once, and each step reads a quarter of the bytes.
 
-A step reads the whole cache of every dialogue for each token, more bytes than the weights have from a few dialogues
-on. Quantized by the encoder, it is not quantized anew in each step, which is what makes other products of two
-activations slower in INT8 than in float.
+A step reads the whole cache of every dialogue for each token; from a few dialogues on, that is more bytes than the
+weights have. Other products of two activations are slower in INT8 than in float because both factors have to be
+quantized in each step; here the encoder has done so for the cache.
 
-Scales are fine, so that little is lost: one for each dialogue, head and feature of the keys and values. The first are
-multiplied into the queries, the second into what was mixed; queries have a scale for each row. Probabilities are
-divided by the largest of their row before they are rounded, and multiplied by it behind the product: a row that
-attends to everything a little keeps as many levels as one that attends to a single token.
+Scales are fine-grained to lose little precision: one for each dialogue, head and feature of the keys and values. Those
+of the keys are multiplied into the queries, those of the values into the result. Queries have a scale per row.
+Probabilities are divided by the maximum of their row before rounding and multiplied by it after the product, so that a
+row that attends to everything a little has as many levels as one that attends to a single token.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from yoyak.export.cross import read_by
+from yoyak.export.cross import find_reader
 from yoyak.export.edit import PAST, producers
 
 Step = tuple[str, list[str], str, dict[str, Any]]
 """Operator, inputs, output, attributes."""
-OWN = "com.microsoft"
-"""The domain of onnxruntime's own operators."""
+ORT_DOMAIN = "com.microsoft"
+"""The domain of onnxruntime's contributed operators."""
 
 
 def quantize_cross_cache(encoder: onnx.ModelProto, decoder: onnx.ModelProto, *, signed: bool) -> None:
-    """Let the encoder write its cache in 8 bits, with scales beside it, and the decoder attend to that.
+    """Let the encoder output its cache in 8 bits, with scales, and the decoder attend to it.
 
-    ``signed`` says whether the numbers are INT8, or UINT8 around 128: as the processor multiplies weights. Keys are
+    ``signed`` selects INT8; otherwise it is UINT8 around 128. It should be the type of the quantized weights. Keys are
     [dialogues, heads, features, tokens], values [dialogues, heads, tokens, features], scales [dialogues, heads, 1,
     features].
     """
@@ -50,24 +50,25 @@ def quantize_cross_cache(encoder: onnx.ModelProto, decoder: onnx.ModelProto, *, 
     }
     for model in (encoder, decoder):
         model.graph.initializer.extend(numpy_helper.from_array(array, f"cache.{key}") for key, array in numbers.items())
-        if not any(entry.domain == OWN for entry in model.opset_import):
-            model.opset_import.append(onnx.helper.make_opsetid(OWN, 1))
-    for value in [one for one in decoder.graph.input if one.name.startswith(PAST) and ".encoder." in one.name]:
-        _write(encoder, value.name)
-        _attend(decoder, value.name)
-        for held in (value, next(out for out in encoder.graph.output if out.name == value.name)):
-            held.type.tensor_type.elem_type = kind
-        dialogues, heads, *sides = (one.dim_param or one.dim_value for one in value.type.tensor_type.shape.dim)
-        size = next(side for side in sides if isinstance(side, int))
+        if not any(entry.domain == ORT_DOMAIN for entry in model.opset_import):
+            model.opset_import.append(onnx.helper.make_opsetid(ORT_DOMAIN, 1))
+    caches = [value for value in decoder.graph.input if value.name.startswith(PAST) and ".encoder." in value.name]
+    for value in caches:
+        _quantize_output(encoder, value.name)
+        _quantize_product(decoder, value.name)
+        for declared in (value, next(out for out in encoder.graph.output if out.name == value.name)):
+            declared.type.tensor_type.elem_type = kind
+        dialogues, heads, *rest = (size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim)
+        features = next(size for size in rest if isinstance(size, int))
         scale = onnx.helper.make_tensor_value_info(
-            f"{value.name}_scale", TensorProto.FLOAT, [dialogues, heads, 1, size]
+            f"{value.name}_scale", TensorProto.FLOAT, [dialogues, heads, 1, features]
         )
         encoder.graph.output.append(scale)
         decoder.graph.input.append(scale)
 
 
-def _write(encoder: onnx.ModelProto, name: str) -> None:
-    """Quantize what the encoder has written under a name."""
+def _quantize_output(encoder: onnx.ModelProto, name: str) -> None:
+    """Quantize the encoder's output of this name."""
     node = producers(encoder)[name]
     node.output[list(node.output).index(name)] = f"{name}.float"
     is_key = name.endswith(".key")
@@ -82,12 +83,12 @@ def _write(encoder: onnx.ModelProto, name: str) -> None:
     ]
     if is_key:
         steps.append(("Transpose", [raw], scale, {"perm": [0, 1, 3, 2]}))
-    encoder.graph.node.extend(_nodes(encoder, name, steps))
+    encoder.graph.node.extend(_make_nodes(encoder, name, steps))
 
 
-def _attend(decoder: onnx.ModelProto, name: str) -> None:
-    """Let the product that reads a part of the cache do so in 8 bits."""
-    product = read_by(decoder, name, producers(decoder))
+def _quantize_product(decoder: onnx.ModelProto, name: str) -> None:
+    """Compute the product that reads this part of the cache in 8 bits."""
+    product = find_reader(decoder, name, producers(decoder))
     operand, result = product.input[0], product.output[0]
     scaled, largest = f"{name}.scaled", f"{name}.largest"
     rounded: list[Step]
@@ -118,21 +119,21 @@ def _attend(decoder: onnx.ModelProto, name: str) -> None:
         "MatMulIntegerToFloat",
         [f"{name}.rounded", name, step, "cache.one", zero, "cache.zero"],
         f"{name}.product",
-        {"domain": OWN},
+        {"domain": ORT_DOMAIN},
     )
     position = list(decoder.graph.node).index(product)
     decoder.graph.node.remove(product)
-    for ahead, node in enumerate(_nodes(decoder, name, [*rounded, multiplied, *after])):
-        decoder.graph.node.insert(position + ahead, node)
+    for offset, node in enumerate(_make_nodes(decoder, name, [*rounded, multiplied, *after])):
+        decoder.graph.node.insert(position + offset, node)
 
 
-def _nodes(model: onnx.ModelProto, name: str, steps: list[Step]) -> list[onnx.NodeProto]:
+def _make_nodes(model: onnx.ModelProto, name: str, steps: list[Step]) -> list[onnx.NodeProto]:
     version = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     nodes = []
     for kind, inputs, output, attributes in steps:
-        read, more = inputs, attributes
+        node_inputs, node_attributes = inputs, attributes
         if kind == "ReduceMax" and version < 18:
-            # The axes were an attribute before.
-            read, more = inputs[:1], {"axes": [int(inputs[1][-1])]}
-        nodes.append(onnx.helper.make_node(kind, read, [output], name=f"{output}.{kind}", **more))
+            # Before opset 18, the axes are an attribute.
+            node_inputs, node_attributes = inputs[:1], {"axes": [int(inputs[1][-1])]}
+        nodes.append(onnx.helper.make_node(kind, node_inputs, [output], name=f"{output}.{kind}", **node_attributes))
     return nodes

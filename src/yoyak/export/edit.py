@@ -1,4 +1,4 @@
-"""Finding one's way in an ONNX graph."""
+"""Helpers to inspect and edit ONNX graphs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def initializers(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
 
 
 def producers(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
-    """Return the node behind each value, by the value's name."""
+    """Return the node that computes each value, by the value's name."""
     return {name: node for node in model.graph.node for name in node.output}
 
 
-def head(model: onnx.ModelProto) -> onnx.NodeProto | None:
-    """Return the product that makes the logits, where its second factor is a constant."""
+def find_head(model: onnx.ModelProto) -> onnx.NodeProto | None:
+    """Return the product that computes the logits; None if its second factor is not a constant."""
     producer_of, constants = producers(model), initializers(model)
     node = producer_of.get("logits")
     while node is not None and node.op_type in ("Add", "Mul", "Identity", "Cast"):

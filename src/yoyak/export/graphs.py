@@ -1,8 +1,8 @@
-"""The ONNX graphs of a model, in fp32: an encoder that also makes the cross-attention cache, and one decoder step.
+"""The ONNX graphs of a model in fp32: an encoder that also computes the cross-attention cache, and one decoder step.
 
 Optimum exports three graphs of an encoder-decoder model: the encoder, the decoder's first step and its later steps.
-The first step differs from a later one with an empty cache in one thing only, the keys and values of the
-cross-attention: they go to the encoder here, and no weight of the decoder is there twice.
+The first step differs from a later one with an empty cache only in that it computes the keys and values of the
+cross-attention. These move to the encoder here, so that no weight of the decoder is stored twice.
 """
 
 from __future__ import annotations
@@ -21,56 +21,59 @@ from onnx import numpy_helper
 
 from yoyak.errors import UserError
 from yoyak.export import beams, cross
-from yoyak.export.edit import PAST, PRESENT, Graphs, head, initializers
+from yoyak.export.edit import PAST, PRESENT, Graphs, find_head, initializers
 
 
 def export_graphs(model: Any) -> Graphs:
     """Return the graphs ``encoder`` and ``decoder`` of a torch model; a decoder-only model has no encoder.
 
-    Raises UserError where Optimum does not know the architecture.
+    Raises UserError if Optimum does not support the architecture.
     """
     has_encoder = model.config.is_encoder_decoder
     task = ("text2text" if has_encoder else "text") + "-generation-with-past"
-    # torch's own fused attention is exported with a copy of the scaled cache in every step.
+    # torch's fused attention would be exported with a copy of the scaled cache in every step.
     model.set_attn_implementation("eager")
     with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
         folder = Path(temporary)
-        _optimum(model, task, folder)
+        _run_optimum(model, task, folder)
         if not has_encoder:
-            decoder = _load(folder / "model.onnx")
-            _last_position(decoder)
+            decoder = _load_graph(folder / "model.onnx")
+            _keep_last_position(decoder)
             return {"decoder": decoder}
-        encoder, decoder = _load(folder / "encoder_model.onnx"), _load(folder / "decoder_with_past_model.onnx")
-        cross.add_cross_cache(encoder, _load(folder / "decoder_model.onnx"), decoder)
+        encoder, decoder = (
+            _load_graph(folder / "encoder_model.onnx"),
+            _load_graph(folder / "decoder_with_past_model.onnx"),
+        )
+        cross.add_cross_cache(encoder, _load_graph(folder / "decoder_model.onnx"), decoder)
         cross.share_cross_cache(decoder)
-        cross.turn_keys(encoder, decoder)
+        cross.transpose_keys(encoder, decoder)
         cross.scale_queries(decoder)
-        beams.share_own_cache(decoder)
+        beams.share_self_cache(decoder)
     return {"encoder": encoder, "decoder": decoder}
 
 
 def reorder_graph(decoder: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the graph ``reorder``: the cache that a decoder's steps append to, with rows taken from it by number.
+    """Return the graph ``reorder``, which gathers rows of the self-attention cache by index.
 
-    numpy can do it too; onnxruntime does it with all threads, into memory that it has already.
+    Unlike numpy, onnxruntime uses all threads and memory that it has already allocated.
     """
-    taken = [
+    names = [
         (value.name, value.name.replace(PAST, PRESENT))
         for value in decoder.graph.input
         if value.name.startswith(PAST) and ".encoder." not in value.name
     ]
-    held = {value.name: value for value in (*decoder.graph.input, *decoder.graph.output)}
+    values = {value.name: value for value in (*decoder.graph.input, *decoder.graph.output)}
     source = onnx.helper.make_tensor_value_info("source", onnx.TensorProto.INT64, ["rows"])
     graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Gather", [past, "source"], [present], axis=0) for past, present in taken],
+        [onnx.helper.make_node("Gather", [past, "source"], [present], axis=0) for past, present in names],
         "reorder",
-        [*(held[past] for past, _ in taken), source],
-        [onnx.helper.make_tensor_value_info(present, onnx.TensorProto.FLOAT, None) for _, present in taken],
+        [*(values[past] for past, _ in names), source],
+        [onnx.helper.make_tensor_value_info(present, onnx.TensorProto.FLOAT, None) for _, present in names],
     )
     return onnx.helper.make_model(graph, opset_imports=decoder.opset_import, ir_version=decoder.ir_version)
 
 
-def _optimum(model: Any, task: str, folder: Path) -> None:
+def _run_optimum(model: Any, task: str, folder: Path) -> None:
     from optimum.exporters.onnx.convert import onnx_export_from_model
     from optimum.exporters.tasks import TasksManager
 
@@ -80,7 +83,7 @@ def _optimum(model: Any, task: str, folder: Path) -> None:
     level = logging.getLogger("optimum").level
     logging.getLogger("optimum").setLevel(logging.ERROR)
     try:
-        # Tracing says much that is meant for the authors of a model.
+        # Tracing prints warnings that are meant for the authors of a model.
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             onnx_export_from_model(model, folder, task=task, no_post_process=True, do_validation=False)
@@ -88,31 +91,31 @@ def _optimum(model: Any, task: str, folder: Path) -> None:
         logging.getLogger("optimum").setLevel(level)
 
 
-def _load(path: Path) -> onnx.ModelProto:
+def _load_graph(path: Path) -> onnx.ModelProto:
     model = onnx.load(path)
     _fold_identities(model)
     return model
 
 
 def _fold_identities(model: onnx.ModelProto) -> None:
-    """Let nodes read a constant itself: the exporter gives a second use of the same numbers through an Identity."""
+    """Let nodes read constants directly: the exporter passes shared constants through an Identity."""
     constants = initializers(model)
-    same = {
+    constant_of = {
         node.output[0]: node.input[0]
         for node in model.graph.node
         if node.op_type == "Identity" and node.input[0] in constants
     }
-    kept = [node for node in model.graph.node if node.output[0] not in same]
+    kept = [node for node in model.graph.node if node.output[0] not in constant_of]
     for node in kept:
         for position, name in enumerate(node.input):
-            node.input[position] = same.get(name, name)
+            node.input[position] = constant_of.get(name, name)
     del model.graph.node[:]
     model.graph.node.extend(kept)
 
 
-def _last_position(model: onnx.ModelProto) -> None:
-    """Compute the logits of the last position only: those of a long prompt would be larger than the model."""
-    node = head(model)
+def _keep_last_position(model: onnx.ModelProto) -> None:
+    """Compute the logits of the last position only: for a long prompt, all logits would be larger than the model."""
+    node = find_head(model)
     if node is None:
         return
     model.graph.initializer.append(numpy_helper.from_array(np.array([-1], dtype=np.int64), "yoyak.last"))

@@ -1,4 +1,4 @@
-"""Which model of the pipeline is exported, and which one has been."""
+"""Finding the model to export, and the exported model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from yoyak.models.spec import ONNX_FILE, SPEC_FILE
 
 
 def find_source(name: str) -> Path:
-    """Return the folder of a member, or of the model that a soup is; UserError with the nearest name."""
+    """Return the folder of a member or a soup. Raises UserError with the nearest name if there is none."""
     soups = {path.parent.parent.name: path.parent for path in sorted(project.ENSEMBLES.glob(f"*/model/{SPEC_FILE}"))}
     members = {path.parent.name: path.parent for path in sorted(project.MODELS.glob(f"*/{SPEC_FILE}"))}
     folders = {**soups, **members}
@@ -23,6 +23,6 @@ def find_export() -> Path:
     """Return the folder of the exported model."""
     folders = [path.parent for path in sorted(project.EXPORTS.glob(f"*/{ONNX_FILE}"))]
     if len(folders) != 1:
-        problem = "no exported model" if not folders else f"{len(folders)} exported models, and one is measured"
+        problem = "no exported model" if not folders else f"{len(folders)} exported models instead of one"
         raise UserError(f"{project.EXPORTS}/ holds {problem}: run `yoyak export`.")
     return folders[0]

@@ -1,4 +1,4 @@
-"""Graphs on disk: every weight once, in one file that all graphs point into, and a listing of what is in float."""
+"""Writing graphs to disk: each weight once, in one file that all graphs share; and listing what stayed in float."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from onnx import TensorProto, numpy_helper
 from yoyak.export.edit import Graphs, initializers
 
 WEIGHTS = "weights.bin"
-SMALLEST = 1024
-"""Bytes from which a constant is put in the file of weights."""
-PAGE = 4096
+MIN_EXTERNAL_BYTES = 1024
+"""Bytes from which a constant is stored in the file of weights."""
+PAGE_SIZE = 4096
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
 def write_graphs(graphs: Graphs, folder: Path) -> int:
-    """Write ``<name>.onnx`` for each graph and one file of weights; return the bytes of the latter.
+    """Write ``<name>.onnx`` for each graph and one file of weights; return the size of the latter in bytes.
 
     Constants with the same bytes are stored once, whatever graph, name or shape they have.
     """
-    places: dict[bytes, tuple[int, int]] = {}
+    locations: dict[bytes, tuple[int, int]] = {}
     with (folder / WEIGHTS).open("wb") as out:
         for name, model in graphs.items():
             for tensor in model.graph.initializer:
                 content = numpy_helper.to_array(tensor).tobytes()
-                if len(content) < SMALLEST:
+                if len(content) < MIN_EXTERNAL_BYTES:
                     continue
                 key = hashlib.sha256(content).digest()
-                if key not in places:
-                    # What is mapped into memory begins on a page; small ones would waste it.
-                    step = PAGE if len(content) >= 64 * PAGE else 64
+                if key not in locations:
+                    # Align large weights to pages, so that they can be memory-mapped.
+                    step = PAGE_SIZE if len(content) >= 64 * PAGE_SIZE else 64
                     out.write(b"\0" * (-out.tell() % step))
-                    places[key] = (out.tell(), len(content))
+                    locations[key] = (out.tell(), len(content))
                     out.write(content)
-                _point(tensor, *places[key])
+                _store_externally(tensor, *locations[key])
             onnx.save(model, folder / f"{name}.onnx")
         return out.tell()
 
 
-def _point(tensor: TensorProto, offset: int, length: int) -> None:
+def _store_externally(tensor: TensorProto, offset: int, length: int) -> None:
     dims, kind, name = list(tensor.dims), tensor.data_type, tensor.name
     tensor.Clear()
     tensor.name, tensor.data_type = name, kind
@@ -55,13 +55,13 @@ def _point(tensor: TensorProto, offset: int, length: int) -> None:
 
 
 def list_ops(graphs: Graphs) -> dict[str, Any]:
-    """Return what stayed in float, with bytes: constants by graph and reader, and products of two activations."""
-    kinds: Counter[str] = Counter()
+    """List what stayed in float, with sizes: constants by graph and reader, and products of two activations."""
+    bytes_by_type: Counter[str] = Counter()
     floats, products, counts = [], [], {}
     for graph, model in graphs.items():
         constants = initializers(model)
         for tensor in constants.values():
-            kinds[TensorProto.DataType.Name(tensor.data_type).lower()] += numpy_helper.to_array(tensor).nbytes
+            bytes_by_type[TensorProto.DataType.Name(tensor.data_type).lower()] += numpy_helper.to_array(tensor).nbytes
         counts[graph] = dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
         seen = set()
         for node in model.graph.node:
@@ -76,15 +76,15 @@ def list_ops(graphs: Graphs) -> dict[str, Any]:
                          "shape": list(array.shape), "bytes": array.nbytes}
                     )  # fmt: skip
     return {
-        "bytes_by_type": dict(kinds.most_common()),
-        "float_bytes_by_op": _summed(floats),
+        "bytes_by_type": dict(bytes_by_type.most_common()),
+        "float_bytes_by_op": _sum_bytes_by_op(floats),
         "float_weights": sorted(floats, key=lambda row: -row["bytes"]),
         "float_products_of_activations": products,
         "ops": counts,
     }
 
 
-def _summed(rows: list[dict[str, Any]]) -> dict[str, int]:
+def _sum_bytes_by_op(rows: list[dict[str, Any]]) -> dict[str, int]:
     total: Counter[str] = Counter()
     for row in rows:
         total[row["op"]] += row["bytes"]

@@ -18,7 +18,7 @@ from mlflow_helpers import DIALOGUE
 from onnx_models import save_model
 from yoyak.decoding.onnx.options import Sampling, Search
 from yoyak.decoding.onnx.runtime import OnnxSummarizer
-from yoyak.decoding.onnx.scores import log_softmax, top_k, warp
+from yoyak.decoding.onnx.scores import log_softmax, top_k, warp_scores
 from yoyak.decoding.onnx.search import search
 from yoyak.decoding.torch import TorchSummarizer
 from yoyak.errors import UserError
@@ -116,7 +116,7 @@ def test_what_is_drawn_from_is_transformers_distribution(sampling: Sampling) -> 
         wanted = TopKLogitsWarper(sampling.top_k)(None, wanted)
     if sampling.top_p < 1.0:
         wanted = TopPLogitsWarper(sampling.top_p)(None, wanted)
-    assert np.allclose(warp(sampling, scores), wanted.numpy())
+    assert np.allclose(warp_scores(sampling, scores), wanted.numpy())
 
 
 def test_draws_have_the_models_frequencies() -> None:

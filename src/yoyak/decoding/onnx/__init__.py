@@ -1,1 +1,1 @@
-"""Decoding an exported model with onnxruntime and numpy alone."""
+"""Decoding exported models with onnxruntime and numpy alone."""

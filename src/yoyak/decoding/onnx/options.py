@@ -1,4 +1,4 @@
-"""How to write: the options of a search, named as those of transformers' GenerationConfig."""
+"""The options of a search, named as in transformers' GenerationConfig."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 NEVER = np.float32(-1e9)
-"""What transformers adds to a score that must not win."""
+"""What transformers adds to the score of a beam that must not win."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """Drawing the tokens in the place of taking the best one."""
+    """Sampling tokens instead of taking the best one."""
 
     seed: int = 0
-    """The same seed, dialogue and place in the call give the same text, whatever the batch size."""
+    """The same seed, dialogue and index within the call give the same text, whatever the batch size."""
     temperature: float = 1.0
     top_k: int = 0
-    """Tokens that take part; 0 takes all."""
+    """Sample from the k most likely tokens; 0 means from all."""
     top_p: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """How to write."""
+    """Options of a search."""
 
     max_new_tokens: int
     eos_token_id: int
@@ -48,6 +48,6 @@ class Search:
 
     def __post_init__(self) -> None:
         if self.sampling is not None and self.num_beams > 1:
-            raise ValueError("sampling goes with one beam")
+            raise ValueError("sampling needs num_beams = 1")
         if self.sampling is None and self.num_return_sequences > self.num_beams:
             raise ValueError("num_return_sequences must be at most num_beams")

@@ -1,9 +1,9 @@
-"""Batched generation with onnxruntime, tokenizers and numpy alone: dialogues in, n-best summaries with scores out.
+"""Batched generation with onnxruntime, tokenizers and numpy alone: from dialogues to n-best summaries with scores.
 
     summarizer = OnnxSummarizer.load("exports/bart")
     summarizer.summarize(["#Person1#: …"]).texts
 
-It reads a folder that `yoyak export` wrote and implements `decoding.summarizer.Summarizer`.
+It loads a folder that `yoyak export` wrote and implements `decoding.summarizer.Summarizer`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ from tokenizers import Tokenizer
 from yoyak.cpu import cores
 from yoyak.decoding.batches import Generated, summarize_in_batches
 from yoyak.decoding.candidates import Candidate
-from yoyak.decoding.onnx.decoder import BIAS, Causal, Decoding, Seq2Seq, SharedSeq2Seq, read
+from yoyak.decoding.onnx.decoder import (
+    BIAS,
+    CausalDecoder,
+    OnnxDecoder,
+    Seq2SeqDecoder,
+    SharedCacheDecoder,
+    run_encoder,
+)
 from yoyak.decoding.onnx.options import Ints, Sampling, Search
 from yoyak.decoding.onnx.search import Written, search
 from yoyak.decoding.summarizer import Summaries
@@ -38,7 +45,7 @@ TOKENIZER = "tokenizer.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxManifest:
-    """What has to be known of an exported model beside its graphs: `ONNX_FILE`."""
+    """What the runtime needs to know about an exported model besides its graphs: the content of `ONNX_FILE`."""
 
     precision: str
     model_type: str
@@ -48,13 +55,13 @@ class OnnxManifest:
     forced_bos_token_id: int | None = None
     forced_eos_token_id: int | None = None
     positions: int | None = None
-    """Tokens that the model has positions for; null where there is no limit."""
+    """Number of tokens that the model has positions for; null means no limit."""
     cpu: str | None = None
     per_channel: bool | None = None
 
 
-class Texts:
-    """A tokenizer.json, in those manners of a transformers tokenizer that `models.text` needs."""
+class RuntimeTokenizer:
+    """A tokenizer.json with the subset of a transformers tokenizer's interface that `models.text` needs."""
 
     def __init__(self, path: Path, end: int) -> None:
         self.backend = Tokenizer.from_file(str(path))
@@ -80,21 +87,21 @@ class OnnxSummarizer:
         self.manifest = manifest
         self.spec = spec
         self.family = family_of(spec)
-        self.tokenizer = Texts(folder / TOKENIZER, manifest.eos_token_id)
-        # Few and big calls against many and small ones: only the latter gain by threads that wait in a loop. Those of
-        # the other graphs would take the cores from the decoder.
+        self.tokenizer = RuntimeTokenizer(folder / TOKENIZER, manifest.eos_token_id)
+        # The decoder runs often and briefly, so its threads spin between runs. Spinning threads of the other graphs
+        # would only take cores from it.
         encoder = folder / "encoder.onnx"
-        self.encoder = _session(encoder, threads, spin=False) if encoder.is_file() else None
-        self.decoder = _session(folder / "decoder.onnx", threads, spin=True)
-        self.shared = BIAS in {one.name for one in self.decoder.get_inputs()}
-        """Whether all texts of a dialogue have one cache; else `reorder` lets them change places."""
-        self.reorder = None if self.shared else _session(folder / "reorder.onnx", threads, spin=False)
+        self.encoder = _create_session(encoder, threads, spin=False) if encoder.is_file() else None
+        self.decoder = _create_session(folder / "decoder.onnx", threads, spin=True)
+        self.shared = BIAS in {value.name for value in self.decoder.get_inputs()}
+        """Whether all texts of a dialogue share one cache; otherwise `reorder` reorders the caches with the beams."""
+        self.reorder = None if self.shared else _create_session(folder / "reorder.onnx", threads, spin=False)
 
     @classmethod
     def load(cls, folder: str | Path, device: str | None = None, threads: int | None = None) -> OnnxSummarizer:
-        """Load what `yoyak export` wrote, with ``threads`` threads (by default one for each core that may be used).
+        """Load what `yoyak export` wrote, with ``threads`` threads (by default one for each available core).
 
-        Raises UserError where the folder holds no such model, or another device than the CPU is asked for.
+        Raises UserError if the folder does not hold an exported model, or if ``device`` is not the CPU.
         """
         folder = Path(folder)
         if device not in (None, "cpu"):
@@ -106,17 +113,17 @@ class OnnxSummarizer:
             return cls(folder, manifest, load_spec(folder), threads)
         except UserError:
             raise
-        except Exception as error:  # onnxruntime and tokenizers have error classes of their own, and no common one.
+        except Exception as error:  # onnxruntime and tokenizers have no common error class.
             raise UserError(f"{folder} is damaged ({first_line(error)}): run `yoyak export` again.") from error
 
     @property
     def generation(self) -> Generation:
-        """The settings the model writes with unless a call gives others."""
+        """The default generation settings."""
         return self.spec.generation
 
     @property
     def new_token_limit(self) -> int | None:
-        """The most tokens it can write after the longest dialogue it reads; None if there is no limit."""
+        """How many tokens it can generate after its longest input; None means no limit."""
         return new_token_limit(self.spec, self.manifest.positions)
 
     def summarize(
@@ -129,7 +136,7 @@ class OnnxSummarizer:
     ) -> Summaries:
         """Return the candidates of each dialogue, best first, in the order of the dialogues.
 
-        Raises UserError where the model has no positions for that many tokens.
+        Raises UserError if the model has no positions for that many tokens.
         """
         settings = generation or self.generation
         search_settings = self.search(settings, sampling)
@@ -153,14 +160,14 @@ class OnnxSummarizer:
         return self.family.encode_dialogues(self.tokenizer, dialogues, self.spec)  # type: ignore[arg-type]
 
     def _decode(self, written: Sequence[Written]) -> Generated:
-        texts = decode(self.tokenizer, [one.tokens for one in written])  # type: ignore[arg-type]
+        texts = decode(self.tokenizer, [result.tokens for result in written])  # type: ignore[arg-type]
         return Generated(
-            candidates=[Candidate(text, round(one.score, 6)) for text, one in zip(texts, written, strict=True)],
-            tokens=sum(len(one.tokens) for one in written),
+            candidates=[Candidate(text, round(result.score, 6)) for text, result in zip(texts, written, strict=True)],
+            tokens=sum(len(result.tokens) for result in written),
         )
 
     def search(self, settings: Generation, sampling: Sampling | None = None) -> Search:
-        """Return how to search: what `TorchSummarizer` passes to ``generate``."""
+        """Return the search options that correspond to what `TorchSummarizer` passes to ``generate``."""
         return Search(
             **settings.model_dump(exclude={"batch_size"}),
             early_stopping=settings.num_beams > 1,
@@ -174,21 +181,21 @@ class OnnxSummarizer:
     def write(
         self, inputs: Sequence[list[int]], settings: Search, rows: Sequence[int] | None = None
     ) -> list[list[Written]]:
-        """Return what the model writes for each row of input ids, best first; ``rows`` numbers them for sampling."""
-        decoder = self.begin(inputs)
+        """Return the generated texts for each row of input ids, best first; ``rows`` seeds their sampling."""
+        decoder = self.start_decoder(inputs)
         return search(decoder, decoder.prompt, settings, rows)
 
-    def begin(self, inputs: Sequence[list[int]]) -> Decoding:
-        """Return the decoder of a batch, which has read its inputs."""
+    def start_decoder(self, inputs: Sequence[list[int]]) -> OnnxDecoder:
+        """Return a decoder for a batch, with the inputs encoded."""
         ids, mask = self._pad(inputs)
         if self.encoder is None:
             assert self.reorder is not None
-            return Causal(self.decoder, self.reorder, ids, mask)
+            return CausalDecoder(self.decoder, self.reorder, ids, mask)
         start = np.full((len(ids), 1), self.manifest.decoder_start_token_id, dtype=np.int64)
-        cross = read(self.encoder, ids, mask)
+        cross = run_encoder(self.encoder, ids, mask)
         if self.reorder is None:
-            return SharedSeq2Seq(self.decoder, cross, mask, start)
-        return Seq2Seq(self.decoder, self.reorder, cross, mask, start)
+            return SharedCacheDecoder(self.decoder, cross, mask, start)
+        return Seq2SeqDecoder(self.decoder, self.reorder, cross, mask, start)
 
     def _pad(self, inputs: Sequence[list[int]]) -> tuple[Ints, Ints]:
         """Return ids and attention mask, padded to the longest row."""
@@ -205,17 +212,17 @@ class OnnxSummarizer:
         needed = self.family.positions_needed(max(map(len, inputs), default=0), new_tokens)
         if self.manifest.positions is not None and needed > self.manifest.positions:
             raise UserError(
-                f"{self.spec.member} needs {needed} positions and has {self.manifest.positions}: lower max_new_tokens."
+                f"{self.spec.member} needs {needed} positions but has {self.manifest.positions}: lower max_new_tokens."
             )
 
 
-def _session(path: Path, threads: int | None, *, spin: bool) -> ort.InferenceSession:
+def _create_session(path: Path, threads: int | None, *, spin: bool) -> ort.InferenceSession:
     _share_arena()
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads or cores()
     options.inter_op_num_threads = 1
-    # Each step has shapes of its own: a plan of the memory for each of them is never used again.
+    # Every step has different shapes, so memory patterns are never reused.
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.use_env_allocators", "1")
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
@@ -224,11 +231,11 @@ def _session(path: Path, threads: int | None, *, spin: bool) -> ort.InferenceSes
 
 @functools.cache
 def _share_arena() -> None:
-    """Let all sessions of the process take their memory from one place: they never run at the same time."""
+    """Let all sessions of the process share one memory arena: they never run at the same time."""
     memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     ort.create_and_register_allocator(memory, ort.OrtArenaCfg(0, -1, -1, -1))
 
 
 def _ran_out_of_memory(error: Exception) -> bool:
-    """Return whether memory was the reason; onnxruntime has no class for it."""
+    """Return whether an error means that memory ran out; onnxruntime has no error class for it."""
     return isinstance(error, MemoryError) or "allocate memory" in str(error) or "bad_alloc" in str(error)
