@@ -1,4 +1,4 @@
-"""Korean particles (josa) whose form depends on the final consonant before them: of Hangul, digits, letters, masks."""
+"""Korean particles (josa) whose form depends on the final consonant of the Hangul, digits, letters or mask before."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _CONSONANTS = {"ㄱ": 1, "ㄴ": 4, "ㄹ": _RIEUL, "ㅁ": 16, "ㅂ": 17, "ㅅ": 1
 _DIGITS = {"0": "ㅇ", "1": "ㄹ", "3": "ㅁ", "6": "ㄱ", "7": "ㄹ", "8": "ㄹ"}
 _ENGLISH_DIGITS = {"1": "ㄴ", "7": "ㄴ", "8": "ㅅ", "9": "ㄴ"}
 _ZEROS = {1: "ㅂ", 2: "ㄱ", 3: "ㄴ", 4: "ㄴ", 5: "ㅂ", 6: "ㄱ", 7: "ㄴ", 8: "ㄱ"}
-"""십, 백, 천, 만, 십만, 백만, 천만, 억 by the number of zeros a number ends in."""
+"""십, 백, 천, 만, 십만, 백만, 천만, 억 by the number of trailing zeros."""
 _LETTERS = {"l": "ㄹ", "m": "ㅁ", "n": "ㄴ", "r": "ㄹ"}
 _READ_AS_WORDS = {"kg": "ㅁ", "km": "", "cm": "", "mm": "", "gb": "", "mb": "", "email": "ㄹ", "ssn": "ㄴ"}
-"""What is read as a word and not letter by letter: units, and words of mask names that end in a consonant."""
+"""Abbreviations read as words, not letter by letter: units, and words in mask names that end in a consonant."""
 
 _NUMBER = re.compile(r"\d[\d,]*$")
 _LATIN = re.compile(r"[A-Za-z]+$")

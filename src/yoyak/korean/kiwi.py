@@ -1,4 +1,4 @@
-"""Kiwi, the morphological analyser, set up to keep masks whole."""
+"""Kiwi, the morphological analyser, configured to keep each mask as one token."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def _mask_spans(line: str) -> list[tuple[int, int, str]]:
 def _kiwi() -> Any:
     from kiwipiepy import Kiwi
 
-    # The dictionary of names of several words rewrites a name into Wikidata's form of it and takes a second to load.
+    # The multi-word dictionary normalizes names to Wikidata's spelling, and takes a second to load.
     return Kiwi(load_multi_dict=False)

@@ -1,7 +1,7 @@
-"""Masks: placeholders such as ``#Person1#``, ``#PhoneNumber#`` and ``#Card_Number#`` for what must stay private.
+"""Masks: placeholders such as ``#Person1#``, ``#PhoneNumber#`` and ``#Card_Number#`` for private information.
 
-`MASK` is the only pattern of them; whatever has to know a mask uses it. A mask begins with a capital ASCII letter, so
-that hashtags (``#맛집#서울#``), ``C#`` and ``#3`` are not masks.
+`MASK` is the only pattern for them; everything that recognizes masks uses it. Its name begins with a capital ASCII
+letter, so that hashtags (``#맛집#서울#``), ``C#`` and ``#3`` are not masks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _STRAY = re.compile(r"[^\s#]*#\S*")
 
 
 def find_masks(text: str) -> list[str]:
-    """Return the masks of a text in the order in which they occur, repeated ones too."""
+    """Return the masks in a text in order of occurrence, including repeated ones."""
     return MASK.findall(text)
 
 
@@ -27,7 +27,7 @@ def mask_at_end(text: str) -> str | None:
 
 
 def split_mask(mask: str) -> tuple[str, str]:
-    """Return the name and the number of a mask, without its signs; the number is empty where there is none."""
+    """Return the name and the number of a mask, without its ``#``; the number may be empty."""
     name = mask.strip("#")
     stem = name.rstrip("0123456789")
     return stem, name[len(stem) :]
@@ -40,13 +40,13 @@ def count_masks(texts: Iterable[str]) -> dict[str, int]:
 
 
 def distinct_masks(texts: Iterable[str]) -> list[str]:
-    """Return the different masks of the texts, sorted with ``#Person2#`` before ``#Person10#``."""
+    """Return the distinct masks in the texts, sorted with ``#Person2#`` before ``#Person10#``."""
     masks = {mask for text in texts for mask in MASK.findall(text)}
     return sorted(masks, key=_natural_key)
 
 
 def find_stray_hashes(text: str) -> list[str]:
-    """Return the words that hold a ``#`` outside a mask, such as the broken mask ``#Person1:``."""
+    """Return the words that contain a ``#`` outside a mask, such as the broken mask ``#Person1:``."""
     return _STRAY.findall(MASK.sub(" ", text)) if "#" in text else []
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints by well-known names, whatever their case and punctuation."""
+"""Checkpoints under well-known names, matched regardless of case and punctuation."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ def entries() -> dict[str, dict[str, str]]:
 
 
 def find(name: str) -> str | None:
-    """Return the catalog's name for ``name``: ``SOLAR_10.7B``, ``solar-10-7b`` and ``solar 10.7b`` are one."""
-    wanted = _plain(name)
-    return next((known for known in entries() if _plain(known) == wanted), None)
+    """Return the catalog's spelling of ``name``, or None: ``SOLAR_10.7B`` and ``solar 10.7b`` are the same."""
+    normalized = _normalize(name)
+    return next((entry for entry in entries() if _normalize(entry) == normalized), None)
 
 
 def checkpoint(name: str) -> str:
-    """Return what `from_pretrained` takes: a local folder as it is, a catalog name's checkpoint, a Hub name as it is.
+    """Return the argument for `from_pretrained`: a local folder or Hub name unchanged, or a catalog name's checkpoint.
 
-    Raises UserError for a name that is none of these, with the nearest name of the catalog.
+    Raises UserError for any other name, with the nearest name in the catalog.
     """
     if Path(name, "config.json").is_file():
         return name
-    known = find(name)
-    if known is not None:
-        return entries()[known]["checkpoint"]
+    entry = find(name)
+    if entry is not None:
+        return entries()[entry]["checkpoint"]
     if Path(name).is_dir():
         raise UserError(f"The folder '{name}' is not a model: it has no config.json.")
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith("."):
         return name
     raise UserError(
-        f"'{name}' is not a local folder, a name of the catalog or a name on the Hub{nearest(name, entries())}."
+        f"'{name}' is not a local folder, a name in the catalog or a name on the Hub{nearest(name, entries())}."
     )
 
 
-def _plain(name: str) -> str:
+def _normalize(name: str) -> str:
     return re.sub(r"[^0-9a-z]+", "", name.casefold())

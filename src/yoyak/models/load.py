@@ -29,15 +29,15 @@ def find_device() -> torch.device:
 
 
 def build_model(name: str, member: TrainedMember, tokenizer: PreTrainedTokenizerBase) -> Any:
-    """Return the member's model, from its checkpoint or new from its config, with room for every token.
+    """Return the member's model, from its checkpoint or a new one from its config, with an embedding for every token.
 
-    Raises UserError where the checkpoint cannot be found or is of the other family, or the config does not fit.
+    Raises UserError if the checkpoint cannot be found or belongs to another family, or the config is invalid.
     """
     if member.checkpoint is None:
         config = _new_config(name, member, tokenizer)
         try:
             model = family_of(member).auto_class().from_config(config)
-        except Exception as error:  # Each architecture has its own way to refuse a size.
+        except Exception as error:  # Each architecture rejects invalid sizes in its own way.
             raise _config_error(name, config.model_type, error) from error
     else:
         model = _from_checkpoint(name, member)
@@ -48,15 +48,15 @@ def build_model(name: str, member: TrainedMember, tokenizer: PreTrainedTokenizer
 
 
 def load_trained(folder: Path, family: TrainedFamily) -> Any:
-    """Load a model that `yoyak train` saved, in fp32 whatever dtype its files have.
+    """Load a model saved by `yoyak train`, in fp32 whatever the dtype of its files.
 
-    Raises UserError where it cannot be loaded, or lacks weights: transformers would fill these with random numbers.
+    Raises UserError if it cannot be loaded or lacks weights, which transformers would initialize randomly.
     """
     try:
         model, loading = family.auto_class().from_pretrained(
             folder, use_safetensors=True, dtype=torch.float32, local_files_only=True, output_loading_info=True
         )
-    except Exception as error:  # Damaged weights have an error class of their own, and no common one.
+    except Exception as error:  # Each kind of damage raises a different class, without a common base.
         raise UserError(f"{folder} cannot be loaded as a {family.name} model: {first_line(error)}") from error
     missing = sorted(loading["missing_keys"])
     if missing:
@@ -83,7 +83,7 @@ def _new_config(name: str, member: TrainedMember, tokenizer: PreTrainedTokenizer
         config = AutoConfig.for_model(model_type, **{"vocab_size": len(tokenizer), **tokens, **values})
     except Exception as error:
         raise _config_error(name, model_type, error) from error
-    # BART's default would force the end mark of its own tokenizer.
+    # BART's default would force the EOS id of its own tokenizer.
     config.forced_eos_token_id = None
     return config
 
@@ -96,10 +96,10 @@ def _config_error(name: str, model_type: str, error: Exception) -> UserError:
 
 
 def _check_keys(name: str, config: PretrainedConfig, keys: Iterable[str]) -> None:
-    known = {*config.to_dict(), *config.attribute_map}
+    valid_keys = {*config.to_dict(), *config.attribute_map}
     for key in keys:
-        if key not in known:
-            raise UserError(f"members.{name}.config: {config.model_type} has no '{key}'{nearest(key, known)}.")
+        if key not in valid_keys:
+            raise UserError(f"members.{name}.config: {config.model_type} has no '{key}'{nearest(key, valid_keys)}.")
 
 
 def _from_checkpoint(name: str, member: TrainedMember) -> Any:
@@ -129,11 +129,11 @@ def _from_checkpoint(name: str, member: TrainedMember) -> Any:
         )
     except Exception as error:
         raise UserError(
-            f"{where} has no safetensors weights that fit; pickled ones are never loaded: {first_line(error)}"
+            f"{where} has no matching safetensors weights; pickled weights are never loaded: {first_line(error)}"
         ) from error
     missing = sorted(loading["missing_keys"])
     if missing:
-        _LOG.warning("%s lacks %d weights, which start at random: %s …", where, len(missing), missing[0])
+        _LOG.warning("%s lacks %d weights, which are initialized randomly: %s …", where, len(missing), missing[0])
     return model
 
 
@@ -141,16 +141,18 @@ def _check_family(name: str, member: TrainedMember, config: PretrainedConfig) ->
     values = config.to_dict()
     if family_of(member).matches(values):
         return
-    families = [one.name for one in all_families() if isinstance(one, TrainedFamily) and one.matches(values)]
+    families = [
+        family.name for family in all_families() if isinstance(family, TrainedFamily) and family.matches(values)
+    ]
     hint = f": write family: {' or '.join(families)}" if families else ""
     raise UserError(f"members.{name}.family is '{member.family}', but {config.model_type} is not of that family{hint}.")
 
 
 def _set_special_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Let the model pad and end with the tokenizer's tokens, when training and when generating."""
+    """Make the model use the tokenizer's padding and EOS tokens in training and generation."""
     for config in (model.config, model.generation_config):
         config.pad_token_id = tokenizer.pad_token_id
         config.eos_token_id = tokenizer.eos_token_id
     if model.config.is_encoder_decoder:
-        # Training reads it from the one, generation from the other.
+        # Training reads it from the config, generation from the generation config.
         model.generation_config.decoder_start_token_id = model.config.decoder_start_token_id

@@ -1,4 +1,4 @@
-"""Checks before a training starts, so that no time is lost to a failure that could have been predicted."""
+"""Checks before training starts, to catch predictable failures early."""
 
 from __future__ import annotations
 
@@ -26,21 +26,23 @@ def check(
     rows: Sequence[tuple[str, str]],
     folder: Path,
 ) -> None:
-    """Try a model on a few rows: dtype, vocabulary, window, a finite loss, a generated token, room on the disk.
+    """Check a model on a few rows: dtype, vocabulary, context window, finite loss, generation, free disk space.
 
     Args:
         rows: A few ``(dialogue, summary)`` pairs of the training split.
         folder: Where the model will be saved.
 
-    Raises UserError with what is wrong and which param to change.
+    Raises UserError that says what is wrong and which param to change.
     """
     where = f"members.{spec.member}"
     dtypes = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
     if dtypes != {torch.float32}:
-        raise UserError(f"{where}: weights are {sorted(map(str, dtypes))}, they must all be torch.float32.")
+        raise UserError(f"{where}: weights are {sorted(map(str, dtypes))}, but they must all be torch.float32.")
     size = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > size:
-        raise UserError(f"{where}: the tokenizer has {len(tokenizer)} tokens, the model's embedding only {size}.")
+        raise UserError(
+            f"{where}: the tokenizer has {len(tokenizer)} tokens, but the model has only {size} embeddings."
+        )
     _check_window(where, spec, member, model)
     _check_spacing(where, tokenizer, [summary for _, summary in rows])
     _check_disk(where, model, folder)
@@ -57,18 +59,18 @@ def _check_spacing(where: str, tokenizer: PreTrainedTokenizerBase, summaries: Se
     rows = tokenizer(text_target=list(summaries), add_special_tokens=False)["input_ids"]
     for summary, text in zip(summaries, decode(tokenizer, rows), strict=True):
         if text.replace(" ", "") == summary.replace(" ", "") and text.split() != summary.split():
-            raise UserError(f"{where}: its tokenizer changes spacing, '{summary}' comes back as '{text}'.")
+            raise UserError(f"{where}: its tokenizer changes spacing: '{summary}' is decoded as '{text}'.")
 
 
 def _check_disk(where: str, model: Any, folder: Path) -> None:
     weights = sum(parameter.numel() * 4 for parameter in model.parameters())
-    # The saved model, and two checkpoints of weights and AdamW's two moments.
+    # The saved model, and two checkpoints that hold the weights and AdamW's two moments.
     needed = weights * 7
     parent = next(path for path in [folder.absolute(), *folder.absolute().parents] if path.exists())
     free = shutil.disk_usage(parent).free
     if free < needed:
         raise UserError(
-            f"{where}: training needs about {needed >> 20} MiB of disk, {parent} has {free >> 20} MiB free."
+            f"{where}: training needs about {needed >> 20} MiB of disk space, but {parent} has {free >> 20} MiB free."
         )
 
 
@@ -89,7 +91,7 @@ def _check_step(
     try:
         with torch.inference_mode():
             loss = model(input_ids=torch.tensor([example]), labels=torch.tensor([labels])).loss
-            # Three tokens and two beams: a cache that does not fit the layers shows at the second step only.
+            # Three tokens and two beams: a cache that does not match the layers fails only at the second step.
             model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=3, num_beams=2)
     except (RuntimeError, IndexError, ValueError) as error:
         raise UserError(f"{where}: the model cannot read or write one row ({error}): change its config.") from error

@@ -1,4 +1,4 @@
-"""What a model's folder says about itself, beside the Hugging Face files."""
+"""The spec stored in a model's folder beside the Hugging Face files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from yoyak.params.generation import Generation
 
 SPEC_FILE = "yoyak.json"
 ENSEMBLE_FILE = "ensemble.json"
-"""In the folder of an ensemble, and of no single model."""
+"""Present in the folder of an ensemble, never in that of a single model."""
 ONNX_FILE = "onnx.json"
-"""In the folder of an exported model, which runs without torch."""
+"""Present in the folder of an exported model, which runs without torch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """What has to be known beside a model's Hugging Face files to use it as it was trained."""
+    """What is needed besides a model's Hugging Face files to use it as it was trained."""
 
     member: str
     family: str
@@ -31,13 +31,13 @@ class ModelSpec:
     """Text put after the dialogue."""
     max_input_tokens: int
     generation: Generation
-    """The settings it writes with unless a call gives others."""
+    """Default generation settings; a call may override them."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """What else the family keeps, for itself to read."""
+    """Further options that only the family reads."""
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What MLflow is told about the model."""
+        """Metadata that is logged with the model to MLflow."""
         return {"member": self.member, "family": self.family, "spec": SPEC_FILE}
 
 
@@ -50,10 +50,10 @@ def save_spec(folder: Path, spec: ModelSpec) -> None:
 
 
 def load_spec(folder: Path) -> ModelSpec:
-    """Read the spec of a saved model; UserError where the folder holds none."""
+    """Read the spec of a saved model; UserError if the folder has none."""
     path = folder / SPEC_FILE
     if not path.is_file():
-        raise UserError(f"{folder} is not a model of Yoyak: it has no {SPEC_FILE}; train one with `yoyak train`.")
+        raise UserError(f"{folder} is not a Yoyak model: it has no {SPEC_FILE}; train one with `yoyak train`.")
     try:
         value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return ModelSpec(**{**value, "generation": Generation(**value["generation"])})

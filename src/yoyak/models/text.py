@@ -1,4 +1,4 @@
-"""From text to token ids and back, the same way when training, predicting and serving."""
+"""Encoding text and decoding token ids, the same way in training, prediction and serving."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from yoyak.models.spec import ModelSpec
 
 IGNORED = -100
-"""Label of positions that bear no loss."""
+"""Label of positions that do not contribute to the loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoded:
-    """Dialogues as a model reads them."""
+    """Tokenized dialogues."""
 
     input_ids: list[list[int]]
     cut: list[bool]
@@ -34,9 +34,9 @@ def encode_texts(
     spec: ModelSpec,
     add_special_tokens: bool,
 ) -> Encoded:
-    """Return the input ids of texts, each closed by ``tail``; a text is cut at its end, its tail never.
+    """Return the input ids of texts, each followed by ``tail``; only the text is truncated, never the tail.
 
-    Raises UserError where the tail leaves no room for the text.
+    Raises UserError if the tail leaves no room for the text.
     """
     room = spec.max_input_tokens - len(tail)
     if room < 1:
@@ -57,7 +57,7 @@ def encode_texts(
 def encode_targets(
     tokenizer: PreTrainedTokenizerBase, summaries: Sequence[str], limit: int, start: Sequence[int] = ()
 ) -> list[list[int]]:
-    """Return the ids of each summary, at most ``limit`` tokens: ``start``, the text and the end mark."""
+    """Return the ids of each summary, at most ``limit`` tokens: ``start``, the text and the EOS token."""
     end = tokenizer.eos_token_id
     rows = tokenizer(text_target=list(summaries), add_special_tokens=False, truncation=False, verbose=False)[
         "input_ids"
@@ -66,7 +66,7 @@ def encode_targets(
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) -> list[str]:
-    """Return the texts of generated ids with the spacing that was encoded, special tokens left out."""
+    """Decode generated ids without special tokens, keeping the original spacing."""
     texts = tokenizer.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    # Bytes that make no whole character are no text: the limit cuts one, or the model writes a part of one.
+    # Incomplete UTF-8 is dropped: the token limit can cut a character, or the model can generate only a part of one.
     return [text.replace("\ufffd", "").strip() for text in texts]

@@ -22,18 +22,18 @@ BYTES = 256
 
 
 def train_tokenizer(texts: Iterable[str], masks: Sequence[str], params: TokenizerParams) -> PreTrainedTokenizerFast:
-    """Train a tokenizer that gives every text back to the last space, characters never seen included.
+    """Train a tokenizer that round-trips every text exactly, unseen characters and spaces included.
 
     Args:
         texts: Training texts.
-        masks: Masks such as ``#Person1#``; each becomes one token that takes no space with it.
-        params: Kind and size; the size counts special tokens and masks.
+        masks: Masks such as ``#Person1#``; each becomes a single token without surrounding spaces.
+        params: Type and vocabulary size, which includes special tokens and masks.
 
-    Raises UserError where the size does not hold every character of the texts.
+    Raises UserError if the vocabulary is too small for every character of the texts.
 
     Byte-level BPE covers unseen characters by itself; the unigram model does so by falling back to bytes.
     """
-    pieces = [piece for text in texts for piece in _without(text, masks)]
+    pieces = [piece for text in texts for piece in _split_at_masks(text, masks)]
     size = params.vocab_size - len(masks)
     smallest = len(SPECIAL) + BYTES + (len(set().union(*pieces)) if params.type == "unigram" else 0)
     if size < smallest:
@@ -53,8 +53,8 @@ def train_tokenizer(texts: Iterable[str], masks: Sequence[str], params: Tokenize
     return tokenizer
 
 
-def _without(text: str, masks: Sequence[str]) -> list[str]:
-    """Cut the masks out, so that the vocabulary is not spent on their parts."""
+def _split_at_masks(text: str, masks: Sequence[str]) -> list[str]:
+    """Return the text between masks, so that the vocabulary is not spent on parts of masks."""
     for mask in masks:
         text = text.replace(mask, "\0")
     return [piece for piece in text.split("\0") if piece]
@@ -71,7 +71,7 @@ def _train_bpe(pieces: Iterable[str], size: int) -> Tokenizer:
 
 
 def _train_unigram(pieces: Sequence[str], size: int) -> Tokenizer:
-    # The trainer of `tokenizers` gives other scores every time; SentencePiece gives the same ones for the same texts.
+    # The trainer of `tokenizers` is not deterministic; SentencePiece gives the same scores for the same texts.
     import sentencepiece
 
     model = io.BytesIO()
@@ -112,31 +112,32 @@ def _train_unigram(pieces: Sequence[str], size: int) -> Tokenizer:
 
 
 def add_masks(tokenizer: PreTrainedTokenizerBase, masks: Sequence[str]) -> int:
-    """Make every mask one ordinary token that takes no space with it, and return how many were new.
+    """Add every mask as a regular token without surrounding spaces, and return how many were new.
 
-    They are not special tokens, since those are left out when a summary is decoded.
+    They are not special tokens, since decoding skips those.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
-        _keep_spaces(backend)
+        _preserve_spacing(backend)
     return tokenizer.add_tokens([AddedToken(mask, normalized=False) for mask in masks])
 
 
-def _keep_spaces(backend: Tokenizer) -> None:
-    """Let a tokenizer mark a space only where there is one, and where a text begins.
+def _preserve_spacing(backend: Tokenizer) -> None:
+    """Make a tokenizer mark spaces only where the text has one, and at its beginning.
 
-    Those of T5, KoBART and Llama begin anew behind every added token: the word behind it gets a space, and some lose
-    the space before it. `#Person1#은 #Person2#에게` would come back as `#Person1# 은#Person2# 에게`.
+    Those of T5, KoBART and Llama restart after every added token: they insert a space after it, and some lose the one
+    before it. `#Person1#은 #Person2#에게` would be decoded as `#Person1# 은#Person2# 에게`.
     """
     state = json.loads(backend.to_str())
-    before, steps = _steps(state["normalizer"], "normalizers"), _steps(state["pre_tokenizer"], "pretokenizers")
+    normalizers = _steps(state["normalizer"], "normalizers")
+    steps = _steps(state["pre_tokenizer"], "pretokenizers")
     kinds = [step["type"] for step in steps]
-    if [step["type"] for step in before] == ["Prepend", "Replace"] and not kinds:
+    if [step["type"] for step in normalizers] == ["Prepend", "Replace"] and not kinds:
         backend.normalizer = None
         backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
     elif kinds in (["Metaspace"], ["WhitespaceSplit", "Metaspace"]) and steps[-1]["prepend_scheme"] == "always":
-        kept = [step for step in before if step["type"] != "Strip"]
-        if len(kinds) == 2 or len(kept) < len(before):
+        kept = [step for step in normalizers if step["type"] != "Strip"]
+        if len(kinds) == 2 or len(kept) < len(normalizers):
             kept.append({"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "})
         state["normalizer"] = {"type": "Sequence", "normalizers": kept} if kept else None
         backend.normalizer = Tokenizer.from_str(json.dumps(state)).normalizer
@@ -144,24 +145,25 @@ def _keep_spaces(backend: Tokenizer) -> None:
 
 
 def _steps(state: dict[str, Any] | None, name: str) -> list[dict[str, Any]]:
-    """Return the parts of a tokenizer's stage, whether it is a sequence, a single one or none."""
+    """Return the steps of a tokenizer component, whether it is a sequence, a single step or absent."""
     return [] if state is None else state.get(name, [state])
 
 
 def load_tokenizer(
     source: str | Path, masks: Sequence[str] = (), revision: str | None = None
 ) -> PreTrainedTokenizerBase:
-    """Load a tokenizer of a folder or of the Hub, add the masks, and see to the tokens that training needs.
+    """Load a tokenizer from a folder or the Hub, add the masks, and make sure that it has a padding token.
 
-    Raises UserError where there is none, or it has no token that ends a text.
+    Raises UserError if there is none or it has no EOS token.
     """
     if isinstance(source, Path) and not source.is_dir():
-        raise UserError(f"{source} is missing: `dvc repro` makes it, or `dvc pull` brings it.")
+        raise UserError(f"{source} is missing: `dvc repro` creates it, or `dvc pull` fetches it.")
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(source), revision=revision, trust_remote_code=False)
-    except Exception as error:  # What is missing or damaged shows as an error of any kind, and of no kind in Rust.
+    except Exception as error:  # Missing or damaged files raise anything, including bare Exceptions from Rust.
         raise UserError(
-            f"No tokenizer could be loaded from '{source}' ({first_line(error)}): are its files there and whole?"
+            f"No tokenizer could be loaded from '{source}' ({first_line(error)}): check that its files "
+            f"are present and complete."
         ) from error
     add_masks(tokenizer, masks)
     if tokenizer.eos_token_id is None:

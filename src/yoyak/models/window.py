@@ -1,4 +1,4 @@
-"""How many tokens a model has positions for, and what fits into them."""
+"""A model's context window, and what fits into it."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from yoyak.models.spec import ModelSpec
 
 
 def find_positions(config: Mapping[str, Any]) -> int | None:
-    """Return how many positions a model's configuration has; None where positions are relative and have no limit."""
+    """Return the number of positions in a model's config; None if positions are relative and unlimited."""
     if "relative_attention_num_buckets" in config:
-        # T5: some of its checkpoints still carry an n_positions that nothing reads.
+        # T5: some of its checkpoints still have an unused n_positions.
         return None
     return config.get("max_position_embeddings") or config.get("n_positions")
 
 
 def new_token_limit(spec: ModelSpec, positions: int | None) -> int | None:
-    """Return the most tokens that can be written after the longest input; None if there is no limit."""
+    """Return how many tokens can be generated after the longest input; None if there is no limit."""
     if positions is None:
         return None
     return max(1, positions - family_of(spec).prompt_length(spec.max_input_tokens))
 
 
 def window_problem(spec: ModelSpec, positions: int | None, new_tokens: int) -> str | None:
-    """Describe how a model lacks positions for its longest input and ``new_tokens`` new ones; None if it does not."""
+    """Describe the shortage of positions for the longest input and ``new_tokens`` new ones; None if they suffice."""
     needed = family_of(spec).positions_needed(spec.max_input_tokens, new_tokens)
     return f"{needed} positions, the model has {positions}" if positions is not None and needed > positions else None

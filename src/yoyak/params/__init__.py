@@ -1,7 +1,4 @@
-"""params.yaml as frozen, typed, documented objects, one module for each of its sections.
-
-Unknown keys are errors that name the nearest key.
-"""
+"""params.yaml as frozen, typed objects, one module per section. Unknown keys raise errors that name the nearest key."""
 
 from yoyak.params.any_member import AnyMember, parse_member
 from yoyak.params.data import Columns, Data, Split, Tokenizer

@@ -1,4 +1,4 @@
-"""A member of any family, as a type that pydantic checks by its key ``family``."""
+"""A member of any family: a union that pydantic discriminates by the key ``family``."""
 
 from __future__ import annotations
 

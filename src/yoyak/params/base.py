@@ -12,7 +12,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 RougeWeights = tuple[Share, Share, Share]
 """Weights of ROUGE-1, ROUGE-2 and ROUGE-L in one combined score."""
 ROUGE_WEIGHTS: RougeWeights = (0.33, 0.33, 0.34)
-"""The weights wherever params.yaml gives no others."""
+"""The default weights."""
 Granularity = Literal["eojeol", "morpheme", "syllable", "english"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 

@@ -10,46 +10,46 @@ from yoyak.params.base import Fraction, Name, Section, Seed
 
 
 class Columns(Section):
-    """Which column of a data file holds what."""
+    """The column mapping of the data files."""
 
     id: str | None = "fname"
     """Identifier of a dialogue; null numbers the rows instead."""
     dialogue: str = "dialogue"
     summary: str | list[str] = "summary"
-    """Reference summary, or the columns of several: a file uses those of them that it has."""
+    """Reference summary, or a list of columns for several references; columns that a file lacks are ignored."""
     topic: str | None = "topic"
-    """Subject of the dialogue; null, or a column that a file lacks, leaves it empty."""
+    """Topic of the dialogue; empty if this is null or a file lacks the column."""
     slice: str | None = None
-    """Marker of parts that are scored by themselves, such as seen and unseen scenarios."""
+    """Label of subsets that are also scored separately, such as seen and unseen scenarios."""
     group: str | None = None
-    """What must not be divided between splits, such as the conversation that a dialogue is a part of. Only the file
-    that dev or test are split from needs it; null keeps equal dialogues together and nothing else."""
+    """Key of rows that must stay in the same split, such as excerpts of one conversation. Only the file that dev or
+    test is split from needs it; with null, only identical dialogues stay together."""
 
 
 class Split(Section):
-    """How a split that has no file is taken from the training file: by a hash of each row's group."""
+    """How a split without a file is taken from the training file: by a hash of each row's group."""
 
     dev: Fraction = 0.1
-    """Share of the groups."""
+    """Fraction of the groups."""
     test: Fraction = 0.1
     seed: Seed = 0
-    """Another one gives other splits; the top level's ``seed``, that of training, does not."""
+    """Seed of the splits; the top-level ``seed``, that of training, does not affect them."""
 
 
 class Data(Section):
     """The data files and how to read them."""
 
     folder: str = "data"
-    """Folder that holds the files; DVC watches it."""
+    """Folder of the files; DVC tracks it."""
     files: dict[Name, str] = {"train": "train.csv", "dev": "dev.csv", "test": "test.csv"}
-    """File of each split, relative to the folder. ``train`` is needed; ``dev`` and ``test`` are split from it
-    where they are missing; any further name is a test set of its own."""
+    """File of each split, relative to the folder. ``train`` is required; ``dev`` and ``test`` are split from
+    it if they are missing; any other name is a further test set."""
     format: Literal["auto", "csv", "jsonl"] = "auto"
     encoding: str = "utf-8"
     columns: Columns = Columns()
     split: Split = Split()
     max_chars: Annotated[int, Field(gt=0)] = 20_000
-    """A dialogue with more characters is cut at a turn's end, and counted."""
+    """A longer dialogue is truncated at the end of a turn, and counted."""
 
     @model_validator(mode="after")
     def _needs_train(self) -> Data:

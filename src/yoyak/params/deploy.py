@@ -15,39 +15,39 @@ Variant = Literal["torch_fp32", "torch_bf16", "torch_int8", "onnx_fp32"]
 
 
 class Export(Section):
-    """What `yoyak export` makes of which model."""
+    """Which model `yoyak export` exports, and how."""
 
     model: Name = "best"
-    """``best`` is the best member of the evaluation; else the name of a member, or of a soup of ensemble.models."""
+    """``best`` for the best member by evaluation, or the name of a member or of a soup in ensemble.models."""
     precision: Literal["int8", "fp32", "int4"] = "int8"
-    """``int8``: weights and activations of every product with a weight, and the embeddings. ``int4``: weights only,
-    in blocks of 32."""
+    """``int8``: weights and activations of all matrix products with weights, and the embeddings. ``int4``: weights
+    only, in blocks of 32."""
     cpu: Literal["auto", "avx512_vnni", "avx2", "arm64"] = "auto"
     """The processor to quantize for; ``auto`` is this machine's."""
     per_channel: bool = True
-    """A scale for each output of a weight (int8), and each row of an embedding, instead of one for all."""
+    """One scale per output channel of a weight (int8) and per row of an embedding, instead of one per tensor."""
 
 
 class Bench(Section):
-    """What `yoyak bench` compares the exported model with, and how thoroughly."""
+    """Which variants `yoyak bench` compares the exported model with, and how thoroughly."""
 
     variants: tuple[Variant, ...] = ("torch_fp32", "torch_bf16", "torch_int8", "onnx_fp32")
-    """What it is compared with, each in a process of its own."""
+    """Variants to compare with, each in its own process."""
     batch_sizes: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 8, 32)
     beams: Annotated[tuple[Annotated[int, Field(ge=1, le=32)], ...], Field(min_length=1)] = (1, 4)
     dialogues: Count = 16
-    """Dev dialogues summarized per turn, rounded up to fill the last batch."""
+    """Dev dialogues summarized per measurement, rounded up to fill the last batch."""
     repeats: Count = 3
-    """Rounds in which the variants take turns; the gate adds as many as its confidence needs."""
+    """Rounds in which the variants take turns; the gate adds rounds until it reaches its confidence."""
     memory_limit_mb: Count = 4096
     """Memory that the serving process may use: a batch size that needs more is rejected."""
 
 
 class Gate(Section):
-    """When the exported model is served: if it is faster than fp32 and loses no more ROUGE than a bound."""
+    """When the exported model may be served: if it is faster than fp32 and its loss of ROUGE is within a bound."""
 
     max_rouge_drop: Share = 0.01
-    """Combined ROUGE on dev that it may lose against fp32, at the lower end of the confidence interval."""
+    """Maximum drop in combined ROUGE on dev against fp32, at the lower end of the confidence interval."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
 
 
@@ -55,14 +55,14 @@ class Serving(Section):
     """How the registered model answers requests; these values are saved with it."""
 
     batch_size: ServingBatchSize = "bench"
-    """Dialogues decoded at once; ``bench`` is what `yoyak bench` found, or generation.batch_size if it has not run."""
+    """Dialogues decoded at once; ``bench`` for the result of `yoyak bench`, or generation.batch_size without one."""
     max_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 5
     """How long the first request of a batch waits for others to join it."""
     queue_size: Count = 256
-    """Dialogues that may wait; a request that finds the queue full is rejected at once."""
+    """Maximum number of waiting dialogues; requests are rejected immediately when the queue is full."""
     max_rows: Count = 256
-    """Most dialogues in one request."""
+    """Maximum number of dialogues per request."""
     max_chars: Count = 20000
-    """Most characters in one dialogue."""
+    """Maximum number of characters per dialogue."""
     threads: Threads = 0
-    """Threads of the model; 0 is one for each core that may be used."""
+    """Threads of the model; 0 for one per available core."""

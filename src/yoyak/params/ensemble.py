@@ -17,15 +17,15 @@ Processes = Annotated[int, Field(gt=0)]
 
 
 class Strategy(Section):
-    """What all strategies have in common."""
+    """Settings common to all strategies."""
 
     members: list[Name] | None = None
     """Members that take part; null for all."""
 
     @model_validator(mode="after")
-    def _members_once(self) -> Strategy:
+    def _members_are_unique(self) -> Strategy:
         if self.members is not None and (not self.members or len(set(self.members)) < len(self.members)):
-            raise ValueError("members must name at least one, and none twice; leave it out for all members")
+            raise ValueError("members must name at least one member, and none twice; omit it for all members")
         weights = getattr(self, "weights", None)
         if isinstance(weights, dict) and not any(weights.values()):
             raise ValueError("at least one of the weights must be above 0")
@@ -40,32 +40,32 @@ class Vote(Strategy):
 
 
 class VotePositional(Strategy):
-    """Hard voting position by position, with no alignment: correct only for summaries of the same length."""
+    """Hard voting position by position, without alignment: meaningful only for summaries of the same length."""
 
     type: Literal["vote_positional"]
     weights: Weights = "equal"
 
 
 class Weighted(Strategy):
-    """Aligned voting in which the members have weights."""
+    """Aligned voting with a weight per member."""
 
     type: Literal["weighted"]
     weights: Weights = "dev"
 
 
 class Mbr(Strategy):
-    """Minimum Bayes risk: of all members' candidates, the one that is most similar to the others."""
+    """Minimum Bayes risk: of all members' candidates, the one most similar to the others."""
 
     type: Literal["mbr"]
     weights: Weights = "equal"
     utility: Literal["rouge", "chrf", "mix"] = "rouge"
-    """The measure of similarity: ROUGE at ``ensemble.granularity``, chrF, or a mix of both."""
+    """Similarity measure: ROUGE at ``ensemble.granularity``, chrF, or a mix of both."""
     rouge_weights: RougeWeights = ROUGE_WEIGHTS
     """Weights of ROUGE-1, ROUGE-2 and ROUGE-L."""
     chrf_share: Share = 0.5
     """Share of chrF in ``mix``."""
     candidates: Annotated[int, Field(gt=0)] | None = None
-    """Candidates of each member to consider, best first; null for all."""
+    """Candidates to consider per member, best first; null for all."""
 
     @model_validator(mode="after")
     def _rouge_counts(self) -> Mbr:
@@ -75,15 +75,15 @@ class Mbr(Strategy):
 
 
 class Stack(Strategy):
-    """A linear reranker that is fitted on dev to the combined ROUGE of the candidates."""
+    """A linear reranker, fitted on dev to the candidates' combined ROUGE."""
 
     type: Literal["stack"]
     folds: Annotated[int, Field(gt=1)] = 5
-    """Parts that dev is cut into for cross-fitting: each is reranked by a fit to the others."""
+    """Number of folds for cross-fitting on dev: each fold is reranked by a model fitted to the others."""
 
 
 class Soft(Strategy):
-    """The members' next-token probabilities, averaged at every step of one search."""
+    """The members' next-token probabilities, averaged at every step of a single search."""
 
     type: Literal["soft"]
     members: list[Name]
@@ -91,12 +91,12 @@ class Soft(Strategy):
 
 
 class Soup(Strategy):
-    """One model whose weights are the average of those of members of the same architecture and tokenizer."""
+    """One model with the averaged weights of members that share an architecture and tokenizer."""
 
     type: Literal["soup"]
     members: list[Name]
     method: Literal["uniform", "greedy"] = "greedy"
-    """``greedy`` adds the members one by one, best first, as long as the dev score does not get lower."""
+    """``greedy`` adds members one by one, best first, keeping each that does not lower the dev score."""
 
 
 OfCandidates = Annotated[Vote | VotePositional | Weighted | Mbr | Stack, Field(discriminator="type")]
@@ -107,23 +107,23 @@ class Ensemble(Section):
     """How several members are combined."""
 
     granularity: Granularity = "morpheme"
-    """Unit of text in which members vote and are compared, whatever their own tokenizers."""
+    """Unit of text for voting and comparison, independent of the members' tokenizers."""
     min_members: MinMembers = 2
-    """With fewer usable members there is no ensemble; with 1 a single member is passed through, and marked as such."""
+    """Fewer usable members than this is an error; with 1, a single member is passed through and marked as such."""
     tta: Views = 0
-    """Slightly changed versions of each dialogue that every member summarizes as well, for more candidates."""
+    """Test-time augmentation: number of views of each dialogue that every member also summarizes."""
     processes: Processes = 1
-    """Processes that share the work; the result does not depend on their number."""
+    """Number of worker processes; the result does not depend on it."""
     strategies: dict[Name, OfCandidates] = {}
     """Strategies over the members' candidates, by a name of your choice."""
     models: dict[Name, OfModels] = {}
     """Strategies that run models, by a name of your choice."""
 
     @model_validator(mode="after")
-    def _one_name_each(self) -> Ensemble:
-        twice = sorted(self.strategies.keys() & self.models.keys())
-        if twice:
-            raise ValueError(f"'{twice[0]}' is in strategies and in models: give one of them another name")
+    def _names_are_unique(self) -> Ensemble:
+        duplicates = sorted(self.strategies.keys() & self.models.keys())
+        if duplicates:
+            raise ValueError(f"'{duplicates[0]}' is in both strategies and models: rename one of them")
         return self
 
     @property

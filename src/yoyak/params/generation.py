@@ -1,4 +1,4 @@
-"""The section ``generation`` of params.yaml: how members write."""
+"""The section ``generation`` of params.yaml: how members generate summaries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from yoyak.params.base import Section
 
 
 class Generation(Section):
-    """How members write: names and meanings are those of transformers' GenerationConfig."""
+    """How members generate summaries; names and meanings are those of transformers' GenerationConfig."""
 
     max_new_tokens: Annotated[int, Field(gt=0)] = 64
     min_new_tokens: Annotated[int, Field(ge=0)] = 0

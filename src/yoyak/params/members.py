@@ -13,33 +13,33 @@ FAMILIES = {
     "seq2seq": "yoyak.models.families.seq2seq:Seq2Seq",
     "causal": "yoyak.models.families.causal:Causal",
 }
-"""Where each family is defined. The families lie on a floor above this one, so they are named rather than imported."""
+"""Where each family is defined. This package must not import the families, so it refers to them by name."""
 
 
 class Member(Section):
-    """What the members of all families have in common."""
+    """Settings common to members of all families."""
 
     family: str
-    """How the model is built, read and run: a name of `FAMILIES`."""
+    """How the model is built, loaded and run: a name in `FAMILIES`."""
 
 
 class TrainedMember(Member):
-    """A member whose weights are trained here. Training values have the names of transformers' TrainingArguments."""
+    """A member that is trained here. Training params are named as in transformers' TrainingArguments."""
 
     checkpoint: str | None = None
-    """A name of the catalog or on the Hugging Face Hub, or a folder below pretrained/; null builds from ``config``."""
+    """A name in the catalog or on the Hugging Face Hub, or a folder under pretrained/; null builds from ``config``."""
     revision: str | None = None
     """Commit, tag or branch of a checkpoint on the Hub."""
     config: dict[str, Any] = {}
-    """With no checkpoint: the model's own configuration (``model_type`` and sizes), trained from scratch.
-    With a checkpoint: values of its configuration to change."""
+    """Without a checkpoint: the model's config (``model_type`` and sizes), trained from scratch.
+    With a checkpoint: overrides of its config."""
     tokenizer: Name | None = None
-    """Name in ``tokenizers``; null takes the checkpoint's own."""
+    """Name in ``tokenizers``; null for the checkpoint's own."""
     prefix: str = ""
     """Text put before the dialogue, such as T5's ``summarize: ``."""
     max_input_tokens: Annotated[int, Field(gt=0)] = 512
     max_target_tokens: Annotated[int, Field(gt=1)] = 96
-    """Tokens of a summary, its end mark included."""
+    """Tokens of a summary, including EOS."""
     learning_rate: Annotated[float, Field(gt=0)]
     batch_size: Annotated[int, Field(gt=0)] = 16
     gradient_accumulation_steps: Annotated[int, Field(gt=0)] = 1
@@ -50,20 +50,20 @@ class TrainedMember(Member):
     lr_scheduler_type: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of training: auto is bf16 where CUDA has it, else fp32. Weights are kept and saved in fp32."""
+    """Training precision: auto is bf16 if the GPU supports it, else fp32. Weights are kept and saved in fp32."""
     evaluations: Annotated[int, Field(gt=0)] = 8
-    """How often in a training the dev set is scored and a checkpoint written."""
+    """Number of evaluations during training; each scores the dev set and saves a checkpoint."""
     evaluation_dialogues: Annotated[int, Field(gt=0)] = 100
-    """Dev dialogues, a random sample, that are summarized greedily at each evaluation."""
+    """Size of the random sample of dev dialogues that is summarized greedily at each evaluation."""
     early_stopping_patience: Annotated[int, Field(gt=0)] = 3
-    """Evaluations without a better combined ROUGE after which training stops."""
+    """Training stops after this many evaluations without an improvement in combined ROUGE."""
 
     @model_validator(mode="after")
     def _has_a_source(self) -> TrainedMember:
         if self.checkpoint is None and "model_type" not in self.config:
             raise ValueError("a member needs a checkpoint, or a config with model_type")
         if self.checkpoint is None and self.tokenizer is None:
-            raise ValueError("a member that is built from config needs a tokenizer")
+            raise ValueError("a member built from config needs a tokenizer")
         return self
 
 

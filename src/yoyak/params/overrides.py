@@ -1,7 +1,7 @@
-"""The tree of a params file with the environment's overrides applied, for runs outside DVC.
+"""Environment overrides of a params file, for runs outside DVC.
 
-``YOYAK__MEMBERS__BART__LEARNING_RATE=1e-4`` sets one key, whatever its case. ``LEARNING_RATE``, ``BATCH_SIZE`` and
-``NUM_EPOCHS`` set that key of every member.
+``YOYAK__MEMBERS__BART__LEARNING_RATE=1e-4`` sets one key, matched case-insensitively. ``LEARNING_RATE``, ``BATCH_SIZE``
+and ``NUM_EPOCHS`` set that key for every member.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ PREFIX = "YOYAK__"
 MEMBER_VARIABLES = {"LEARNING_RATE": "learning_rate", "BATCH_SIZE": "batch_size", "NUM_EPOCHS": "num_epochs"}
 
 
-def effective(
+def read_with_overrides(
     path: str | os.PathLike[str], env: Mapping[str, str], schema: type[BaseModel]
 ) -> tuple[dict[str, Any], dict[tuple[str, ...], str]]:
-    """Return the tree of a params file with overrides applied, and the variable behind each overridden key.
+    """Return the tree of a params file with overrides applied, and the variable of each overridden key.
 
-    Raises UserError for a variable that names no key, with the nearest one.
+    Raises UserError for a variable that does not match a key, with the nearest one.
     """
     tree = read_yaml(path)
     sources: dict[tuple[str, ...], str] = {}
@@ -48,12 +48,12 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 (byte {error.start}).") from error
     if not isinstance(tree, dict):
-        raise UserError(f"{path} must hold keys and values at its top level.")
+        raise UserError(f"{path} must be a mapping of keys to values at its top level.")
     return tree
 
 
 def keys_below(schema: type[BaseModel], path: Sequence[str]) -> list[str]:
-    """Return the keys that a schema knows below a path of keys; none for a plain value or a free mapping."""
+    """Return the keys that a schema allows below a path; none for a plain value or a free-form mapping."""
     kinds: list[Any] = [schema]
     for part in path:
         kinds = [inner for kind in kinds for inner in _models(_below(kind, part))]
@@ -61,7 +61,7 @@ def keys_below(schema: type[BaseModel], path: Sequence[str]) -> list[str]:
 
 
 def _below(kind: Any, part: str) -> Any:
-    """Return the type of a key's value; in a free mapping all values have the same type."""
+    """Return the type of a key's value; in a free-form mapping all values have the same type."""
     if isinstance(kind, type):
         field = getattr(kind, "model_fields", {}).get(part)
         return field.annotation if field else None
@@ -88,11 +88,11 @@ def _override(
     for name in names:
         if not isinstance(node, dict):
             raise UserError(f"{variable}: {'.'.join(path)} is a value and has no keys below it.")
-        known = {*(key for key in node if isinstance(key, str)), *keys_below(schema, path)}
-        match = next((key for key in known if key.casefold() == name.casefold()), None)
+        valid_keys = {*(key for key in node if isinstance(key, str)), *keys_below(schema, path)}
+        match = next((key for key in valid_keys if key.casefold() == name.casefold()), None)
         if match is None:
             where = ".".join(path) or "params.yaml"
-            raise UserError(f"{variable}: {where} has no key '{name.lower()}'{nearest(name.lower(), known)}.")
+            raise UserError(f"{variable}: {where} has no key '{name.lower()}'{nearest(name.lower(), valid_keys)}.")
         path.append(match)
         if len(path) == len(names):
             node[match] = _parse(text, variable)

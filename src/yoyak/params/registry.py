@@ -10,11 +10,11 @@ from yoyak.params.base import Name, Section
 
 
 class Registry(Section):
-    """The names in the MLflow Model Registry and when a challenger becomes champion."""
+    """Names in the MLflow Model Registry, and the condition for promoting a challenger."""
 
     name: Name = "yoyak"
-    """Registered model of the best member; each member's own is ``<name>-<member>``."""
+    """Registered model for the best member; each member is also registered as ``<name>-<member>``."""
     significance: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """A challenger becomes champion when its dev gain has a paired p-value under this."""
+    """A challenger becomes champion if the paired p-value of its dev gain is below this."""
     ensemble: Name | None = None
-    """The strategy of ``ensemble`` that is registered as a model too, as a version of ``name`` with that alias."""
+    """Strategy in ``ensemble`` to register as well, as a version of ``name`` with this name as its alias."""

@@ -10,8 +10,8 @@ from yoyak.params.base import Section
 
 
 class Report(Section):
-    """What is in the report."""
+    """The contents of the report."""
 
     dialogues: Annotated[int, Field(ge=0)] = 20
-    """Test dialogues shown with every member's summary."""
+    """Number of test dialogues listed with every member's summary."""
     title: str = "Yoyak"

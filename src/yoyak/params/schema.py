@@ -1,4 +1,4 @@
-"""The whole of params.yaml as one typed object."""
+"""All of params.yaml as one typed object."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RESERVED = ("first", "last", "longest", "longest3", "lead3", "oracle", "best_bas
 
 
 class Params(Section):
-    """The whole of params.yaml."""
+    """All of params.yaml."""
 
     seed: Seed = 20
     data: Data = Data()
@@ -38,12 +38,12 @@ class Params(Section):
     report: Report = Report()
 
     @model_validator(mode="after")
-    def _members_fit(self) -> Params:
+    def _members_are_valid(self) -> Params:
         if not self.members:
-            raise ValueError("members is empty: name at least one")
+            raise ValueError("members is empty: define at least one")
         for name, member in self.members.items():
             if name in RESERVED:
-                raise ValueError(f"members.{name}: the evaluation uses that name for a baseline: choose another")
+                raise ValueError(f"members.{name}: the name is reserved for a baseline: choose another")
             tokenizer = member.tokenizer if isinstance(member, TrainedMember) else None
             if tokenizer is not None and tokenizer not in self.tokenizers:
                 hint = nearest(tokenizer, self.tokenizers)
@@ -51,7 +51,7 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
-    def _ensembles_fit(self) -> Params:
+    def _strategies_are_valid(self) -> Params:
         for name, strategy in self.ensemble.every.items():
             if name in RESERVED or name in self.members:
                 raise ValueError(f"ensemble: '{name}' is the name of a member or a baseline: choose another")
@@ -59,8 +59,9 @@ class Params(Section):
             for member in (*(strategy.members or ()), *(weights if isinstance(weights, dict) else ())):
                 if member not in self.members:
                     hint = nearest(member, self.members)
-                    raise ValueError(f"ensemble: {name} names '{member}', and there is no such member{hint}")
-        wanted = self.registry.ensemble
-        if wanted is not None and wanted not in self.ensemble.every:
-            raise ValueError(f"registry.ensemble: there is no '{wanted}'{nearest(wanted, self.ensemble.every)}")
+                    raise ValueError(f"ensemble: {name} refers to the member '{member}', which does not exist{hint}")
+        registered = self.registry.ensemble
+        if registered is not None and registered not in self.ensemble.every:
+            hint = nearest(registered, self.ensemble.every)
+            raise ValueError(f"registry.ensemble: there is no strategy '{registered}'{hint}")
         return self

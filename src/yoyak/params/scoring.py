@@ -16,15 +16,15 @@ class Scoring(Section):
     """How summaries are scored."""
 
     granularities: Granularities = ["morpheme", "eojeol", "syllable"]
-    """Units of ROUGE; models are chosen by the first."""
+    """Units for ROUGE; models are selected by the first."""
     multi_reference: MultiReference = "mean"
-    """Protocol that models are chosen by; both are in the report."""
+    """Protocol for selecting models; the report has both."""
     weights: RougeWeights = ROUGE_WEIGHTS
     """Weights of ROUGE-1, ROUGE-2 and ROUGE-L in the combined score."""
     bootstrap_samples: Annotated[int, Field(ge=100)] = 2000
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     processes: Annotated[int, Field(gt=0)] = 1
-    """Worker processes for big files; they do not change the result."""
+    """Number of worker processes for large files; the result does not depend on it."""
     samples: Annotated[int, Field(ge=0)] = 20
     """Test dialogues logged with every member's prediction as a table in MLflow."""
 
@@ -33,5 +33,5 @@ class Scoring(Section):
         if abs(sum(self.weights) - 1) > 0.011:
             raise ValueError(f"weights must add up to 1, not {sum(self.weights):g}")
         if not self.granularities or len(set(self.granularities)) < len(self.granularities):
-            raise ValueError("granularities must name at least one, and none of them twice")
+            raise ValueError("granularities must name at least one, and none twice")
         return self

@@ -1,4 +1,4 @@
-"""What each stage of dvc.yaml reads of params.yaml: one class per stage, whose fields are the stage's ``params:``.
+"""The params that each stage of dvc.yaml reads: one class per stage, whose fields are the stage's ``params:``.
 
 A field is the section of the same name unless it is marked with `At`. A test compares these classes with dvc.yaml.
 """
@@ -23,7 +23,7 @@ from yoyak.params.scoring import Granularities, MultiReference, Scoring
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """Marks a field with its path in params.yaml; ``{key}`` stands for the member or strategy of the stage."""
+    """Annotates a field with its path in params.yaml; ``{key}`` is the member or strategy of the stage."""
 
     path: str
 
@@ -118,7 +118,7 @@ class RegisterParams(Section):
 
 
 class ReportParams(Section):
-    """Params of `yoyak report`: all that the pipeline reads, since the report shows them."""
+    """Params of `yoyak report`: everything that the pipeline reads, since the report lists it."""
 
     seed: Seed
     data: Data

@@ -11,12 +11,12 @@ from cyclopts import Parameter
 from pydantic import BaseModel
 
 from yoyak.params import PARAMS_FILE, Params, validate
-from yoyak.params.overrides import effective
+from yoyak.params.overrides import read_with_overrides
 
 
 def run(*, file: Annotated[str, Parameter(help="A params file.")] = PARAMS_FILE) -> None:
     """Print one line for each value: key, value, and default, the file's name or the variable behind it."""
-    tree, sources = effective(file, os.environ, Params)
+    tree, sources = read_with_overrides(file, os.environ, Params)
     rows = list(_rows(validate(tree, file), tree, (), file, sources))
     key_width = max(len(key) for key, _, _ in rows)
     value_width = min(60, max(len(value) for _, value, _ in rows))

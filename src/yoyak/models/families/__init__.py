@@ -1,4 +1,4 @@
-"""Families of models: one file says everything that is special about one. docs/develop.md says how to add one."""
+"""Model families, each defined completely in one file. docs/develop.md explains how to add one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import cache
 from pkgutil import resolve_name
 from typing import Protocol
 
-# First: params.yaml's members are a union of the families' own classes, which import this package.
+# Must come first: yoyak.params builds a union of the families' member classes, which import this package.
 import yoyak.params  # noqa: F401
 from yoyak.errors import UserError, nearest
 from yoyak.models.families.base import Family, TrainedFamily
@@ -14,7 +14,7 @@ from yoyak.params.members import FAMILIES
 
 
 class HasFamily(Protocol):
-    """What says which family it is of: a member of params.yaml, or the spec of a saved model."""
+    """Anything with a family: a member of params.yaml, or the spec of a saved model."""
 
     @property
     def family(self) -> str:
@@ -31,12 +31,12 @@ def get_family(name: str) -> Family:
 
 
 def all_families() -> list[Family]:
-    """Return every family there is."""
+    """Return all families."""
     return [get_family(name) for name in FAMILIES]
 
 
 def family_of(subject: HasFamily) -> TrainedFamily:
-    """Return the family of a member or a saved model whose weights are here; UserError if it has none."""
+    """Return the family of a member or saved model; UserError if that family has no local weights."""
     family = get_family(subject.family)
     if not isinstance(family, TrainedFamily):
         raise UserError(f"Family '{family.name}' has no weights of its own to train, load or export.")

@@ -1,4 +1,4 @@
-"""What a family is asked. A family is stateless; torch and transformers are imported inside its methods."""
+"""The interface of a family. Families are stateless, and import torch and transformers inside their methods."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 
 
 class Family(ABC):
-    """A kind of member: its params, what a saved member says about itself, and what loads one to summarize."""
+    """A kind of member: its params, its saved spec, and the class that loads it to summarize."""
 
     name: ClassVar[str]
     """The value of ``family`` in params.yaml."""
     member_class: ClassVar[type[Member]]
-    """Its params; its ``family`` is the Literal of `name`."""
+    """The params class, whose ``family`` is the Literal of `name`."""
     summarizer: ClassVar[str]
     """``module:class`` whose ``load(folder, device)`` returns the `Summarizer` of a saved member."""
 
     @abstractmethod
     def make_spec(self, name: str, member: Any) -> ModelSpec:
-        """Return what is saved beside the files of a `member_class`, enough to use it without params.yaml."""
+        """Return the spec that is saved with a `member_class`, enough to use it without params.yaml."""
 
 
 class TrainedFamily(Family):
-    """A family whose members have weights here: transformers' models that are trained, saved and exported."""
+    """A family whose members have local weights: transformers models that are trained, saved and exported."""
 
     summarizer = "yoyak.decoding.torch:TorchSummarizer"
     member_class: ClassVar[type[TrainedMember]]
     pads_left: ClassVar[bool]
-    """Whether inputs of a batch are padded on the left."""
+    """Whether batched inputs are padded on the left."""
 
     def make_spec(self, name: str, member: Any) -> ModelSpec:
         """Return the spec of a trained member."""
@@ -58,14 +58,14 @@ class TrainedFamily(Family):
 
     @abstractmethod
     def auto_class(self) -> Any:
-        """Return the class of transformers whose ``from_config`` and ``from_pretrained`` give the model."""
+        """Return the transformers class whose ``from_config`` and ``from_pretrained`` create the model."""
 
     @abstractmethod
     def matches(self, config: Mapping[str, Any]) -> bool:
         """Return whether a config.json describes a model of this family."""
 
     def start_tokens(self, model_type: str, tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
-        """Return the values of a new model's config that say what a summary begins with."""
+        """Return the config values of a new model that set the first token of a summary."""
         return {}
 
     def save(self, model: Any, tokenizer: PreTrainedTokenizerBase, spec: ModelSpec, folder: Path) -> None:
@@ -82,7 +82,7 @@ class TrainedFamily(Family):
     def encode_dialogues(
         self, tokenizer: PreTrainedTokenizerBase, dialogues: Sequence[str], spec: ModelSpec
     ) -> Encoded:
-        """Return the input ids of each dialogue, cut at ``max_input_tokens``; UserError if nothing of it would fit."""
+        """Return the input ids of each dialogue, cut at ``max_input_tokens``; UserError if none of it would fit."""
 
     def forced_start(self, generation: GenerationConfig) -> list[int]:
         """Return the tokens that generation forces at the start of every summary."""
@@ -95,10 +95,10 @@ class TrainedFamily(Family):
         limit: int,
         generation: GenerationConfig,
     ) -> list[list[int]]:
-        """Return the target ids of each summary: at most ``limit`` tokens, from what generation forces to the end mark.
+        """Return the target ids of each summary: at most ``limit`` tokens, from the forced start to the EOS token.
 
         Args:
-            generation: The model's own configuration. What it forces at the start of a summary is learned too.
+            generation: The model's generation config. The tokens that it forces at the start are trained too.
         """
         from yoyak.models.text import encode_targets
 
@@ -112,21 +112,21 @@ class TrainedFamily(Family):
 
     @abstractmethod
     def prompt_length(self, input_tokens: int) -> int:
-        """Return how many positions are taken where the summary is written, before its first token."""
+        """Return how many positions come before the first token of the summary, in the sequence that contains it."""
 
     def positions_needed(self, input_tokens: int, new_tokens: int) -> int:
-        """Return how many positions it takes to read ``input_tokens`` and write ``new_tokens``."""
+        """Return how many positions are needed to read ``input_tokens`` and generate ``new_tokens``."""
         return max(input_tokens, self.prompt_length(input_tokens) + new_tokens)
 
     @abstractmethod
     def longest_input(self, positions: int, new_tokens: int) -> int:
-        """Return how many tokens can be read if ``new_tokens`` are to be written."""
+        """Return the longest input, in tokens, that leaves room to generate ``new_tokens``."""
 
     # Generation, step by step
 
     @abstractmethod
     def open_reader(self, model: Any, ids: torch.Tensor, mask: torch.Tensor) -> Reader:
-        """Let a model read a padded batch, for a search that asks for the next token's logits itself."""
+        """Start decoding a padded batch, for a search that requests the next token's logits step by step."""
 
 
 def has_architecture(config: Mapping[str, Any], *endings: str) -> bool:

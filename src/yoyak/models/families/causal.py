@@ -1,4 +1,4 @@
-"""Decoder-only models (GPT-2, Llama): they read ``prefix + dialogue + separator`` and go on with the summary."""
+"""Decoder-only models (GPT-2, Llama): they continue ``prefix + dialogue + separator`` with the summary."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Causal(TrainedFamily):
 
     name = "causal"
     member_class = CausalMember
-    # What they write follows the last token of the input.
+    # Generated tokens follow the last token of the input.
     pads_left = True
 
     def make_spec(self, name: str, member: Any) -> ModelSpec:
@@ -62,7 +62,7 @@ class Causal(TrainedFamily):
         )
 
     def make_example(self, input_ids: list[int], target: list[int]) -> tuple[list[int], list[int]]:
-        """Return prompt and summary in one; the prompt bears no loss."""
+        """Return the prompt and summary as one sequence; the prompt does not contribute to the loss."""
         return input_ids + target, [IGNORED] * len(input_ids) + target
 
     def prompt_length(self, input_tokens: int) -> int:
@@ -74,12 +74,12 @@ class Causal(TrainedFamily):
         return positions - new_tokens
 
     def open_reader(self, model: Any, ids: torch.Tensor, mask: torch.Tensor) -> Reader:
-        """Let the model read a batch, padded on the left."""
+        """Start decoding a batch padded on the left."""
         return CausalReader(model, ids, mask)
 
 
 class CausalReader(Reader):
-    """A decoder that attends to the dialogue as to its own text."""
+    """A decoder that has the dialogue in its own context."""
 
     def model_inputs(self, tokens: torch.Tensor) -> dict[str, Any]:
         """Return the tokens, with positions that do not count padding."""
@@ -90,7 +90,7 @@ class CausalReader(Reader):
         return inputs
 
     def extend_mask(self, tokens: torch.Tensor) -> None:
-        """Attend to the tokens from now on."""
+        """Include the tokens in the attention mask."""
         import torch
 
         self.mask = torch.cat([self.mask, self.mask.new_ones(tokens.shape)], 1)

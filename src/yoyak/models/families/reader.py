@@ -1,4 +1,4 @@
-"""A model in the middle of a batch: it has read the dialogues, and follows whatever is written of their summaries."""
+"""Stepwise decoding of a batch: the model has read the dialogues, and scores the next token of their summaries."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
 
 
 class Reader(ABC):
-    """Gives the logits of the next token; each token is read once, into a key-value cache."""
+    """Computes the next token's logits; a key-value cache ensures that each token is processed once."""
 
     def __init__(self, model: Any, prompt: torch.Tensor, mask: torch.Tensor) -> None:
-        """Take a model, the tokens before the first written one [dialogues, tokens] and the mask of its inputs."""
+        """Take a model, the tokens before the first generated one [dialogues, tokens] and the attention mask."""
         self.model, self.prompt, self.mask = model, prompt, mask
         self.parameters = inspect.signature(model.forward).parameters
         self.cache: Any = None
 
     @abstractmethod
     def model_inputs(self, tokens: torch.Tensor) -> dict[str, Any]:
-        """Return what the model is called with to read ``tokens``, the cache and the mask left out."""
+        """Return the model's keyword arguments for ``tokens``, except the cache and the mask."""
 
     def begin(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return the first token's logits; ``rows`` gives the dialogue of each row that is written from now on."""
+        """Return the first token's logits; ``rows`` is the dialogue index of each row to be generated."""
         logits = self._forward(self.prompt, logits_to_keep=1)[:, -1]
         self._reorder_cache(rows)
         self.select_dialogues(rows)
@@ -34,7 +34,7 @@ class Reader(ABC):
         """Return the logits after each of ``tokens`` [rows, tokens].
 
         Args:
-            parents: The row of the step before that each row continues; None if each continues itself.
+            parents: For each row, the row of the previous step that it continues; None if each continues itself.
         """
         if parents is not None:
             self._reorder_cache(parents)
@@ -42,14 +42,14 @@ class Reader(ABC):
         return self._forward(tokens, logits_to_keep=0)
 
     def select_dialogues(self, rows: torch.Tensor) -> None:
-        """Repeat what was kept of each dialogue for each of its rows."""
+        """Repeat each dialogue's state for each of its rows."""
         self.mask = self.mask[rows]
 
     def extend_mask(self, tokens: torch.Tensor) -> None:  # noqa: B027
-        """Attend to ``tokens`` too, where the mask is of what is written."""
+        """Include ``tokens`` in the attention mask, if it covers generated tokens."""
 
     def _forward(self, tokens: torch.Tensor, logits_to_keep: int) -> torch.Tensor:
-        """Read on. Only the last ``logits_to_keep`` logits are needed (0: all), where a model can leave out others."""
+        """Process ``tokens``. Only the last ``logits_to_keep`` logits (0: all) are needed, if the model can skip others."""
         inputs = self.model_inputs(tokens)
         if "logits_to_keep" in self.parameters:
             inputs["logits_to_keep"] = logits_to_keep

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from yoyak.models.spec import ModelSpec
 
 STARTS_WITH_PADDING = ("t5", "mt5", "umt5")
-"""Models whose decoder starts with padding, as in their papers; BART starts with the end mark."""
+"""Models whose decoder starts with the padding token, as in their papers; BART's starts with EOS."""
 
 
 class Seq2SeqMember(TrainedMember):
@@ -52,7 +52,7 @@ class Seq2Seq(TrainedFamily):
     def encode_dialogues(
         self, tokenizer: PreTrainedTokenizerBase, dialogues: Sequence[str], spec: ModelSpec
     ) -> Encoded:
-        """Return prefix and dialogue of each row, closed by the end mark."""
+        """Return prefix and dialogue of each row, followed by the EOS token."""
         end = tokenizer.eos_token_id
         return encode_texts(
             tokenizer,
@@ -67,11 +67,11 @@ class Seq2Seq(TrainedFamily):
         return [] if generation.forced_bos_token_id is None else [generation.forced_bos_token_id]
 
     def make_example(self, input_ids: list[int], target: list[int]) -> tuple[list[int], list[int]]:
-        """Return the dialogue for the encoder, and the summary."""
+        """Return the dialogue as the encoder's input, and the summary as labels."""
         return input_ids, target
 
     def prompt_length(self, input_tokens: int) -> int:
-        """The decoder has its start token only: the dialogue has positions of its own in the encoder."""
+        """Only the decoder's start token: the dialogue takes up positions of the encoder."""
         return 1
 
     def longest_input(self, positions: int, new_tokens: int) -> int:
@@ -79,16 +79,16 @@ class Seq2Seq(TrainedFamily):
         return positions
 
     def open_reader(self, model: Any, ids: torch.Tensor, mask: torch.Tensor) -> Reader:
-        """Let the encoder read a batch."""
+        """Start decoding a batch by running the encoder."""
         return Seq2SeqReader(model, ids, mask)
 
 
 class Seq2SeqReader(Reader):
-    """A decoder that attends to what its encoder has read."""
+    """A decoder that attends to its encoder's output."""
 
     def __init__(self, model: Any, ids: torch.Tensor, mask: torch.Tensor) -> None:
-        own = model.generation_config
-        start = own.bos_token_id if own.decoder_start_token_id is None else own.decoder_start_token_id
+        config = model.generation_config
+        start = config.bos_token_id if config.decoder_start_token_id is None else config.decoder_start_token_id
         super().__init__(model, ids.new_full((len(ids), 1), start), mask)
         self.encoded = model.get_encoder()(input_ids=ids, attention_mask=mask, return_dict=True)
 
