@@ -58,9 +58,9 @@ def test_each_needed_column_is_asked_for(data_of: DataOf, good: str, columns: di
     assert words in sentence(data)
 
 
-def test_another_separator_is_told_by_the_header(data_of: DataOf) -> None:
+def test_a_wrong_separator_is_recognized_by_the_header(data_of: DataOf) -> None:
     text = sentence(data_of({"train.csv": "fname;dialogue;summary\na;x, y;z\n"}))
-    assert "(separate fields by commas)" in text
+    assert "(separate fields with commas)" in text
 
 
 def test_optional_columns_may_be_missing(data_of: DataOf, good: str) -> None:

@@ -1,1 +1,1 @@
-"""Data files: reading, cleaning, checking, splitting, views; samples/ generates the sample corpus."""
+"""Data files: reading, cleaning, checking, splitting, augmentation; samples/ generates the sample corpus."""

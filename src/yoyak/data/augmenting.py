@@ -1,7 +1,7 @@
-"""Views: slightly different versions of a dialogue with the same content, for a member to summarize as well.
+"""Test-time augmentation: views, slightly varied versions of a dialogue with the same content.
 
-A view leaves out turns without content, and varies punctuation and spacing. Turns keep their order and labels;
-numbers, names and masks such as ``#Person1#`` do not change.
+A view drops turns without content, and varies punctuation and spacing. Turns keep their order and labels; numbers,
+names and masks such as ``#Person1#`` do not change.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import re
 from yoyak.korean.masks import find_masks
 
 MAX_DRAWS = 100
-"""Draws without a new view after which there is taken to be none."""
+"""Consecutive draws without a new view after which the search ends."""
 CHANGE_PROBABILITY = 0.5
-"""Of each change, wherever it can be made."""
+"""Probability of applying each possible change."""
 
 _FILLERS = (
     *("네", "넵", "넹", "네네", "예", "응", "응응", "어", "아", "아아", "오", "와", "음", "흠", "아하", "저기", "자"),
@@ -27,7 +27,7 @@ _FILLERS = (
     *("good morning", "good afternoon", "good evening", "thanks", "thank you", "thanks a lot", "thank you so much"),
     *("thank you very much", "you're welcome", "have a nice day", "have a good day", "nice to meet you"),
 )
-"""Backchannels and small talk: a turn of nothing else can be left out."""
+"""Backchannels and small talk: a turn of nothing else can be dropped."""
 
 _LAUGHTER = re.compile(r"\s?[ㅋㅎ]{2,}")
 _PUNCTUATION = r"[\s.,!?~…^]"
@@ -51,41 +51,41 @@ _EDITS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
 
 
 def make_views(dialogue: str, count: int, seed: int) -> list[str]:
-    """Return up to ``count`` views of a dialogue, all different and none the dialogue itself.
+    """Return up to ``count`` distinct views of a dialogue, none of them the dialogue itself.
 
-    There are fewer where little can be changed. They depend on nothing but the arguments, and fewer of them are the
-    first ones of more. A speaker with nothing but filler turns keeps them, and so does an answer to a question.
+    There are fewer if little can be changed. They depend only on the arguments, and a larger ``count`` only appends
+    further views. A speaker who has only filler turns keeps them, and answers to questions are kept as well.
     """
     turns = [_split_label(line) for line in dialogue.split("\n")]
     removable = _find_removable(turns)
-    # A text as seed gives the same draws in every process and on every machine.
+    # A string seed gives the same draws in every process and on every machine.
     rng = random.Random(f"{seed}\n{dialogue}")
     texts = [dialogue]
     while len(texts) <= count:
         draws = (_draw_view(turns, removable, rng) for _ in range(MAX_DRAWS))
-        new = next((view for view in draws if view not in texts), None)
-        if new is None:
+        new_view = next((view for view in draws if view not in texts), None)
+        if new_view is None:
             break
-        texts.append(new)
+        texts.append(new_view)
     return texts[1:]
 
 
 def _split_label(line: str) -> tuple[str, str]:
-    """Return the speaker's label, empty where there is none, and the words."""
+    """Return the speaker's label, possibly empty, and the words."""
     match = _LABEL.match(line)
     end = match.end() if match else 0
     return line[:end], line[end:]
 
 
 def _find_removable(turns: list[tuple[str, str]]) -> set[int]:
-    """Return the indices of turns that can be left out."""
+    """Return the indices of turns that can be dropped."""
     fillers = {index for index, (_, words) in enumerate(turns) if _FILLER_TURN.fullmatch(_LAUGHTER.sub(" ", words))}
     speaking = {label for index, (label, _) in enumerate(turns) if index not in fillers}
     return {
         index
         for index in fillers
         if turns[index][0] in speaking
-        # After a question, what is a backchannel elsewhere is an answer.
+        # After a question, a backchannel may be the answer.
         and (index == 0 or index - 1 in fillers or not _QUESTION.search(turns[index - 1][1]))
     }
 
@@ -103,7 +103,7 @@ def _vary_spelling(words: str, rng: random.Random) -> str:
     for pattern, replacements in _EDITS:
         if pattern.search(words) and rng.random() < CHANGE_PROBABILITY:
             changed = " ".join(pattern.sub(rng.choice(replacements), words).split())
-            # A laugh between two digits, or inside what would be a mask without it, stays where it is.
+            # Removing laughter must not join two numbers or create a mask.
             if _facts(changed) == _facts(words) and any(character.isalnum() for character in changed):
                 words = changed
     return words

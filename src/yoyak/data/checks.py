@@ -1,4 +1,4 @@
-"""Checks of rows: identifiers, empty texts, repeated dialogues, and dialogues that two splits share."""
+"""Checks of rows: ids, empty texts, repeated dialogues, and dialogues shared by two splits."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from yoyak.data.records import Dialogue
 from yoyak.errors import UserError
 
 MAX_EXAMPLES = 20
-"""Most rows that the report lists for one finding."""
+"""Maximum number of rows that the report lists per finding."""
 
 
 def dialogue_key(dialogue: str) -> str:
-    """Return a key that two dialogues share if they differ in nothing but whitespace and letter case."""
+    """Return a key that is equal for dialogues that differ only in whitespace and letter case."""
     return "".join(dialogue.casefold().split())
 
 
 def check_ids(rows: Sequence[SourceRow], file: str) -> None:
     """Raise UserError for an identifier that is empty or not unique within its file: scores are joined on it."""
-    first: dict[str, str] = {}
+    locations: dict[str, str] = {}
     for row in rows:
         fname = row.value.fname
         if not fname:
@@ -28,23 +28,23 @@ def check_ids(rows: Sequence[SourceRow], file: str) -> None:
                 f"{file}, {row.location}: the id is empty; give each row its own, "
                 "or set data.columns.id to null to number the rows."
             )
-        if fname in first:
+        if fname in locations:
             raise UserError(
-                f"{file}: {first[fname]} and {row.location} have the same id '{fname}'; give each row its own, "
+                f"{file}: {locations[fname]} and {row.location} have the same id '{fname}'; give each row its own, "
                 "or set data.columns.id to null to number the rows."
             )
-        first[fname] = row.location
+        locations[fname] = row.location
 
 
 def unusable_reason(row: Dialogue) -> str | None:
-    """Return why a row can be used neither for training nor for scoring, or None."""
+    """Return why a row can be used for neither training nor scoring, or None if it can."""
     if not row.dialogue:
         return "empty dialogue"
     return None if row.summaries else "empty summary"
 
 
 def separate_repeats(rows: Sequence[SourceRow]) -> tuple[list[SourceRow], list[SourceRow]]:
-    """Return the rows whose dialogue and summaries are new, and the rows that only repeat an earlier one."""
+    """Return the rows with a new dialogue or summaries, and the exact repeats of earlier ones."""
     seen: set[tuple[str, tuple[str, ...]]] = set()
     unique: list[SourceRow] = []
     repeats: list[SourceRow] = []

@@ -1,7 +1,6 @@
-"""Cleaning text: Unicode NFC, no invisible characters, single spaces, one turn per line. What changed is counted.
+"""Cleaning text: Unicode NFC, no invisible characters, single spaces, one turn per line. Changes are counted.
 
-Every function here is idempotent, except that `truncate` may be given a smaller limit. Counts are by kind: how many
-characters, lines or turns a kind of change affected.
+Every function here is idempotent. Counts are by kind of change, in characters, lines or turns.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from yoyak.korean.masks import MASK
 CHANGE_KINDS = {
     "control_characters": "control characters and lone surrogates removed",
     "zero_width_characters": "zero-width characters and byte order marks removed",
-    "unicode_nfc": "texts brought to Unicode NFC",
+    "unicode_nfc": "texts normalized to Unicode NFC",
     "whitespace": "lines in which runs of whitespace became one space or were stripped, and Hangul fillers replaced",
     "line_breaks": "line breaks inside a summary, id, topic or slice that became a space",
     "literal_line_breaks": "backslash-n written out between turns that became a line break",
     "blank_lines": "blank lines between turns dropped",
     "joined_labels": "speaker labels on a line of their own joined to the line below",
-    "empty_turns": "turns with a speaker and no words dropped",
-    "empty_references": "empty ones among several references dropped",
+    "empty_turns": "turns with a speaker but no words dropped",
+    "empty_references": "empty references dropped where there are several",
     "truncated": "dialogues truncated to data.max_chars at the end of a turn",
 }
 """Every kind of change, and what its count means."""
@@ -33,12 +32,12 @@ Changes = Counter[str]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
 _ZERO_WIDTH = re.compile(r"[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
-# Joiners are spelling in Arabic and Indic scripts and glue in emoji; after anything else they are leftovers.
+# Joiners are part of the spelling in Arabic and Indic scripts and join emoji; anywhere else they are artifacts.
 _JOINER = re.compile(r"(?<![\u0600-\u0dff\ufe0f\u2190-\u2bff\U0001f000-\U0001faff])[\u200c\u200d]")
-# The Hangul fillers are letters to Unicode and blanks to the eye; chats use them to send an empty message.
+# Hangul fillers are letters in Unicode but render as blanks; people use them to send an empty chat message.
 _FILLER = re.compile(r"[\u3164\uffa0]")
 _SPACE = re.compile(r"\s+")
-# A speaker's label may be a mask in any case of letters; elsewhere a mask begins with a capital.
+# In a speaker's label a mask may have any letter case; elsewhere it begins with a capital.
 _LABEL = rf"(?:(?i:{MASK.pattern})|(?=[\w.\-]*[^\W\d])[\w.\-]{{1,40}})\s?[:：]"
 _LABELLED = re.compile(_LABEL)
 _LITERAL_BREAK = re.compile(r"(?:\\r)?\\n")
@@ -88,9 +87,9 @@ def clean_line(text: str) -> tuple[str, Changes]:
 def clean_dialogue(text: str) -> tuple[str, Changes]:
     """Return a dialogue as clean turns joined by newlines, and the changes by kind.
 
-    A written-out backslash-n is taken for a line break if a speaker's label follows one of them. Labels are kept as
-    they are, whoever speaks: ``#Person1#:``, ``Doctor:``. A label alone on its line belongs to the line below unless
-    that has a label too; then it is an empty turn.
+    A literal backslash-n is treated as a line break if a speaker's label follows at least one of them. Labels such as
+    ``#Person1#:`` and ``Doctor:`` are left unchanged. A label alone on its line is joined to the next line, unless
+    that has its own label; then it is an empty turn.
     """
     text, changes = _clean_characters(text)
     lines = _squeezed_lines(text, changes)
@@ -116,9 +115,9 @@ def clean_dialogue(text: str) -> tuple[str, Changes]:
 
 
 def truncate(dialogue: str, max_chars: int) -> str:
-    """Return the first turns of a clean dialogue that fit into ``max_chars`` characters together.
+    """Return as many of the first turns of a clean dialogue as fit into ``max_chars`` characters.
 
-    A first turn that is too long by itself is truncated at a space, or inside a word that is longer still.
+    If even the first turn is too long, it is truncated at a space, or within a word if there is none.
     """
     if len(dialogue) <= max_chars:
         return dialogue
@@ -130,7 +129,7 @@ def truncate(dialogue: str, max_chars: int) -> str:
 
 
 def _clean_characters(text: str) -> tuple[str, Changes]:
-    """Return NFC text without invisible characters and with ``\\n`` as its only line end."""
+    """Return NFC text without invisible characters and with ``\\n`` as the only line ending."""
     changes: Changes = Counter()
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     text, changes["control_characters"] = _CONTROL.subn("", text)

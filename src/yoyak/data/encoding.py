@@ -1,4 +1,4 @@
-"""Decoding a data file by the encoding that params name, with an error that suggests the right one."""
+"""Decoding a data file in its configured encoding, with errors that suggest the right one."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ from encodings.aliases import aliases
 from yoyak.errors import UserError, nearest
 
 _UTF8 = ("utf-8", "utf-8-sig")
-_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def decode(raw: bytes, encoding: str, *, file: str, column: str, is_csv: bool) -> str:
     """Return the text of a file, without a byte order mark.
 
-    ``column`` is a name that the beginning of the file should contain, to check a guessed encoding with. Raises
-    UserError with the location of the error and, where one is found, the right encoding. A file that decodes only by
-    accident (UTF-8 read as CP949, UTF-16 read as UTF-8) is refused as well: its text would be garbled.
+    ``column`` is a name that the beginning of the file should contain; it serves to verify a guessed encoding. Raises
+    UserError with the location of the error and, if it can be guessed, the right encoding. A file that decodes only
+    by accident (UTF-8 read as CP949, UTF-16 read as UTF-8) is rejected as well: its text would be garbled.
     """
     try:
         codec = codecs.lookup(encoding).name
         text = raw.decode(encoding)
     except UnicodeDecodeError as error:
         location = _locate_end(raw[: error.start].decode(encoding, errors="replace"), is_csv)
-        suggestion = _guess(raw, column, encoding)
-        raise UserError(f"{file}, {location}: this is not {encoding}{_advice(suggestion)}.") from error
+        suggestion = _guess_encoding(raw, column, encoding)
+        raise UserError(f"{file}, {location}: the file is not {encoding}{_format_advice(suggestion)}.") from error
     except LookupError as error:
         names = {name.replace("_", "-") for name in aliases.values()}
         raise UserError(f"data.encoding: no encoding is named '{encoding}'{nearest(encoding, names)}.") from error
     if codec in _UTF8:
         by_accident = "\0" in text[:4096] and column not in text[:4096]
     else:
-        by_accident = not raw.isascii() and _decodes(raw, "utf-8") and not raw.startswith(_UTF16_MARKS)
-    suggestion = _guess(raw, column, encoding) if by_accident else None
+        by_accident = not raw.isascii() and _decodes(raw, "utf-8") and not raw.startswith(_UTF16_BOMS)
+    suggestion = _guess_encoding(raw, column, encoding) if by_accident else None
     if suggestion:
-        raise UserError(f"{file} is not {encoding}{_advice(suggestion)}.")
+        raise UserError(f"{file} is not {encoding}{_format_advice(suggestion)}.")
     return text.removeprefix("\ufeff")
 
 
-def _advice(suggestion: str | None) -> str:
+def _format_advice(suggestion: str | None) -> str:
     if suggestion:
-        return f", it reads as {suggestion}: set data.encoding to {suggestion}"
-    return ", nor UTF-8, CP949 or UTF-16: save the file as UTF-8, or set data.encoding to what it is"
+        return f", but it can be decoded as {suggestion}: set data.encoding to {suggestion}"
+    return ", nor UTF-8, CP949 or UTF-16: save it as UTF-8, or set data.encoding to its encoding"
 
 
 def _decodes(raw: bytes, encoding: str) -> bool:
@@ -54,14 +54,14 @@ def _decodes(raw: bytes, encoding: str) -> bool:
     return True
 
 
-def _guess(raw: bytes, column: str, excluded: str) -> str | None:
+def _guess_encoding(raw: bytes, column: str, excluded: str) -> str | None:
     """Return an encoding other than ``excluded`` in which the bytes decode, or None."""
-    marked = raw.startswith(_UTF16_MARKS)
+    has_bom = raw.startswith(_UTF16_BOMS)
     tried = codecs.lookup(excluded).name
-    for candidate in ("utf-8", "utf-16" if marked else "utf-16-le", "utf-16-be", "cp949"):
+    for candidate in ("utf-8", "utf-16" if has_bom else "utf-16-le", "utf-16-be", "cp949"):
         if codecs.lookup(candidate).name == tried or not _decodes(raw, candidate):
             continue
-        # UTF-16 without a mark decodes nearly anything of even length, and UTF-8 any UTF-16 that holds ASCII only.
+        # UTF-16 without a BOM decodes nearly anything of even length, and UTF-8 decodes any UTF-16 with only ASCII.
         if candidate in ("utf-16", "cp949") or column in raw.decode(candidate)[:4096]:
             return candidate
     return None

@@ -1,4 +1,4 @@
-"""Histograms of lengths: in turns, characters and the tokens of each tokenizer, and the table that DVC plots."""
+"""Length histograms, in turns, characters and the tokens of each tokenizer, and the table that DVC plots."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _BINS = 20
 
 
 def length_histogram(lengths: Sequence[int], bins: Sequence[int]) -> dict[str, Any]:
-    """Return a histogram of lengths over the bins between the edges ``bins``, with summary statistics.
+    """Return a histogram of lengths over the bin edges ``bins``, with summary statistics.
 
-    The edges ascend; bin i holds ``bins[i] <= length < bins[i + 1]``, and the last one its upper edge and everything
-    beyond. ``p95`` is the smallest length that 95 % do not exceed. Without lengths the statistics are None. Raises
-    ValueError for fewer than two edges or for a length below the first.
+    The edges ascend; bin i holds ``bins[i] <= length < bins[i + 1]``, and the last bin also everything above.
+    ``p95`` is the smallest length that 95% do not exceed. Without lengths the statistics are None. Raises ValueError
+    for fewer than two edges or a length below the first.
     """
     if len(bins) < 2 or list(bins) != sorted(set(bins)):
         raise ValueError("bins must be at least two ascending edges")
@@ -46,7 +46,7 @@ def length_histogram(lengths: Sequence[int], bins: Sequence[int]) -> dict[str, A
 
 
 def bin_edges(lengths: Sequence[int]) -> list[int]:
-    """Return the edges of about 20 bins of a round width that cover most lengths; the last bin reaches the longest."""
+    """Return the edges of about 20 bins of a round width that cover most lengths; the last bin covers the rest."""
     ordered = sorted(lengths) or [0]
     typical = ordered[math.ceil(0.99 * len(ordered)) - 1]
     width = _round_up(max(1, math.ceil((typical + 1) / _BINS)))
@@ -57,32 +57,34 @@ def bin_edges(lengths: Sequence[int]) -> list[int]:
 
 
 def length_report(splits: Mapping[str, Sequence[Dialogue]]) -> dict[str, Any]:
-    """Return ``{split: {field: {unit: histogram}}}`` in turns and characters; a unit has the same bins everywhere."""
+    """Return ``{split: {field: {unit: histogram}}}`` in turns and characters; splits share a unit's bins."""
     report: dict[str, Any] = {name: {"dialogue": {}, "summary": {}} for name in splits}
-    _add(report, _texts(splits, "dialogue"), "dialogue", "turns", lambda texts: [_turns(text) for text in texts])
+    _add_histograms(
+        report, _texts(splits, "dialogue"), "dialogue", "turns", lambda texts: [_count_turns(text) for text in texts]
+    )
     for field in ("dialogue", "summary"):
-        _add(report, _texts(splits, field), field, "characters", lambda texts: [len(text) for text in texts])
+        _add_histograms(report, _texts(splits, field), field, "characters", lambda texts: [len(text) for text in texts])
     return report
 
 
 def add_token_histograms(
     report: dict[str, Any],
     splits: Mapping[str, Sequence[Dialogue]],
-    encode: Callable[[list[str]], list[int]],
+    count_tokens: Callable[[list[str]], list[int]],
     name: str,
 ) -> None:
-    """Add to a report of `prepare_splits`, in place, lengths in tokens as unit ``<name> tokens``.
+    """Add lengths in tokens to a report of `prepare_splits`, in place, as unit ``<name> tokens``.
 
-    ``encode`` gives the number of tokens of each text; it is called once for each split and field.
+    ``count_tokens`` returns the number of tokens of each text; it is called once per split and field.
     """
     for field in ("dialogue", "summary"):
-        _add(report["lengths"], _texts(splits, field), field, f"{name} tokens", encode)
+        _add_histograms(report["lengths"], _texts(splits, field), field, f"{name} tokens", count_tokens)
 
 
 def write_length_plots(report: Mapping[str, Any], folder: str | os.PathLike[str]) -> Path:
     """Write every histogram of a report to ``lengths.csv`` in ``folder``: split,field,unit,low,high,count.
 
-    ``high`` is outside the bin. Returns the path.
+    ``high`` is exclusive. Returns the path.
     """
     path = Path(folder) / PLOT_FILE
     with atomic_path(path) as work, work.open("w", encoding="utf-8", newline="") as out:
@@ -97,7 +99,7 @@ def write_length_plots(report: Mapping[str, Any], folder: str | os.PathLike[str]
     return path
 
 
-def _add(
+def _add_histograms(
     report: dict[str, Any],
     texts: Mapping[str, list[str]],
     field: str,
@@ -116,7 +118,7 @@ def _texts(splits: Mapping[str, Sequence[Dialogue]], field: str) -> dict[str, li
     return {name: [summary for row in rows for summary in row.summaries] for name, rows in splits.items()}
 
 
-def _turns(text: str) -> int:
+def _count_turns(text: str) -> int:
     return text.count("\n") + 1 if text else 0
 
 

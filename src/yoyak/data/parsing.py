@@ -1,4 +1,4 @@
-"""Parsing the text of a data file, CSV or JSON lines, into records that know where they are in the file."""
+"""Parsing a data file, CSV or JSON lines, into records with their location in the file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from yoyak.errors import UserError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """The fields of one row by column, as they are in the file."""
+    """The unprocessed fields of one row, by column."""
 
     location: str
     fields: dict[str, Any]
@@ -22,11 +22,11 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CsvRows:
-    """The rows of a CSV file that are not blank."""
+    """The non-blank rows of a CSV file."""
 
     header: list[str]
     lines: list[tuple[int, list[str]]]
-    """Number of a row's first line, and its fields."""
+    """Line number of each row's first line, and its fields."""
     blank_lines: int
 
 
@@ -35,14 +35,14 @@ class JsonLines:
     """The objects of a JSON-lines file."""
 
     keys: list[str]
-    """Keys of all objects, in the order of their first use."""
+    """Keys of all objects, in order of first occurrence."""
     records: list[Record]
     blank_lines: int
 
 
 def parse_csv(text: str, file: str) -> CsvRows:
-    """Parse CSV text with a header. Raises UserError for a quote that is not closed or a column named twice."""
-    # The csv module refuses fields over 131,072 characters; its limit is one for the whole process.
+    """Parse CSV text with a header. Raises UserError for an unclosed quote or a repeated column name."""
+    # By default the csv module rejects fields over 131,072 characters; the limit is global to the process.
     limit = csv.field_size_limit(len(text) + 1)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[tuple[int, list[str]]] = []
@@ -67,21 +67,21 @@ def parse_csv(text: str, file: str) -> CsvRows:
     header = [name.strip() for name in fields]
     repeated = next((name for name in header if name and header.count(name) > 1), None)
     if repeated is not None:
-        raise UserError(f"{file}, header (line {header_line}): two columns are named '{repeated}', rename one.")
+        raise UserError(f"{file}, header (line {header_line}): two columns are named '{repeated}'; rename one of them.")
     return CsvRows(header=header, lines=rows[1:], blank_lines=blank_lines)
 
 
 def csv_records(rows: CsvRows, file: str) -> list[Record]:
-    """Return the rows by column. Raises UserError if there are none, or one has another number of fields."""
+    """Return the rows by column. Raises UserError if there are none, or one has the wrong number of fields."""
     if not rows.lines:
-        raise UserError(f"{file} has a header and no rows: it needs at least one.")
+        raise UserError(f"{file} has a header but no rows: it needs at least one.")
     records = []
     for number, (line, fields) in enumerate(rows.lines, 1):
         location = f"row {number} (line {line})"
         if len(fields) != len(rows.header):
             raise UserError(
-                f"{file}, {location}: {len(fields)} field{'' if len(fields) == 1 else 's'} where the header has "
-                f"{len(rows.header)}; put quotes around a field that holds a comma, a quote or a line break."
+                f"{file}, {location}: {len(fields)} field{'' if len(fields) == 1 else 's'}, but the header has "
+                f"{len(rows.header)}; quote fields that contain a comma, a quote or a line break."
             )
         records.append(Record(location=location, fields=dict(zip(rows.header, fields, strict=True))))
     return records
@@ -99,13 +99,13 @@ def parse_json_lines(text: str, file: str) -> JsonLines:
         try:
             value = json.loads(line, strict=False)
         except (ValueError, RecursionError) as error:
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else "too deep or too big"
+            reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply or too large"
             raise UserError(
-                f"{file}, line {number}: this is not JSON ({reason}); write one JSON object on each line."
+                f"{file}, line {number}: this is not valid JSON ({reason}); write one JSON object per line."
             ) from error
         if not isinstance(value, dict):
             raise UserError(
-                f"{file}, line {number}: this is {json_type(value)}, not an object; write one JSON object on each line."
+                f"{file}, line {number}: this is {json_type(value)}, not an object; write one JSON object per line."
             )
         keys.update(dict.fromkeys(value))
         records.append(Record(location=f"line {number}", fields=value))
@@ -121,7 +121,7 @@ def json_type(value: Any) -> str:
 
 
 def _find_open_quote(lines: Sequence[str], first: int) -> int:
-    """Return the line on which the last quoted field of a broken row begins; ``first`` is the number of lines[0]."""
+    """Return the line on which the last quoted field of a malformed row begins; ``first`` is the number of lines[0]."""
     state, opened = "start", first
     for number, line in enumerate(lines, first):
         for char in line:

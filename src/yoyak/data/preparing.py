@@ -1,7 +1,7 @@
-"""From the files that params name to splits that are fit for training and scoring, with a report of what was done.
+"""Preparing the data files: splits that are ready for training and scoring, and a report of all changes.
 
-Nothing is dropped silently: in the report, the rows read from a file are those that were kept plus those that were
-dropped, by reason, with the location of the first ones.
+Nothing is dropped silently: the report counts the rows read, kept and dropped for each file, the latter by reason
+with the locations of the first ones.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from yoyak import params
 from yoyak.data import checks
 from yoyak.data.cleaning import clean_line, clean_row
 from yoyak.data.lengths import length_report
-from yoyak.data.reading import Requirable, SourceRow, SourceTable, read_table
+from yoyak.data.reading import OptionalColumn, SourceRow, SourceTable, read_table
 from yoyak.data.records import Dialogue
 from yoyak.data.report import describe_leakage, describe_masks, describe_split
 from yoyak.data.splitting import DEV, TEST, TRAIN, check_shares, split_rows
@@ -30,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The splits in the order train, dev, test, further ones; and the JSON-able report."""
+    """The splits in the order train, dev, test, others; and the report, ready for JSON."""
 
     splits: dict[str, list[Dialogue]]
     report: dict[str, Any]
@@ -38,7 +38,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """One file, cleaned: every row, and its part of the report."""
+    """One cleaned file: its rows, and its part of the report."""
 
     path: str
     rows: list[SourceRow]
@@ -48,10 +48,10 @@ class _File:
 def prepare_splits(data: params.Data) -> Prepared:
     """Read, clean, check and split the data files.
 
-    Rows with an empty dialogue or no summary are dropped, and rows of train that only repeat an earlier one.
-    Dialogues of train that also occur in another split are dropped from train, so that scores are honest. ``dev``
-    and ``test`` are split from what is left of train where they have no file. Raises UserError where a file cannot
-    be used, ids repeat within a file, nothing is left of a split, or train is too small to be split.
+    Rows with an empty dialogue or no summary are dropped, as are exact repeats within train. Dialogues that also occur
+    in another split are dropped from train, to prevent leakage. ``dev`` and ``test`` are then split from train if they
+    have no file. Raises UserError if a file is unusable, ids repeat within a file, a split ends up empty, or train is
+    too small to split.
     """
     shares = {name: getattr(data.split, name) for name in (DEV, TEST) if name not in data.files}
     check_shares(shares)
@@ -61,7 +61,7 @@ def prepare_splits(data: params.Data) -> Prepared:
     train = files[TRAIN]
     rows[TRAIN], repeats = checks.separate_repeats(rows[TRAIN])
     _report_dropped(train, repeats, "repeats an earlier row")
-    before = dict(rows)
+    rows_before_removal = dict(rows)
     rows[TRAIN], removed = _remove_leaks(rows, train)
     if shares:
         split = split_rows(rows[TRAIN], shares, data.split.seed, file=train.path)
@@ -73,7 +73,7 @@ def prepare_splits(data: params.Data) -> Prepared:
     splits = {name: [row.value for row in values] for name, values in final.items()}
     for name, file in files.items():
         from_file = [name, *shares] if name == TRAIN else [name]
-        file.report["rows_kept"] = sum(len(rows[each]) for each in from_file)
+        file.report["rows_kept"] = sum(len(rows[split_name]) for split_name in from_file)
         _log_dropped(file)
     report = {
         "split_seed": data.split.seed if shares else None,
@@ -82,8 +82,10 @@ def prepare_splits(data: params.Data) -> Prepared:
             name: describe_split(splits[name], paths[name] if name in files else f"split from {paths[name]}")
             for name in names
         },
-        "duplicates": {name: checks.count_duplicates(before.get(name, final[name]), paths[name]) for name in names},
-        "leakage": describe_leakage(before, final, paths, removed),
+        "duplicates": {
+            name: checks.count_duplicates(rows_before_removal.get(name, final[name]), paths[name]) for name in names
+        },
+        "leakage": describe_leakage(rows_before_removal, final, paths, removed),
         "masks": describe_masks(final, paths),
         "lengths": length_report(splits),
     }
@@ -91,11 +93,11 @@ def prepare_splits(data: params.Data) -> Prepared:
 
 
 def read_input(source: str | os.PathLike[str] | IO[Any], data: params.Data, name: str) -> list[Dialogue]:
-    """Read and clean dialogues to be summarized, from a file or a stream such as ``sys.stdin.buffer``.
+    """Read and clean dialogues to summarize, from a file or a stream such as ``sys.stdin.buffer``.
 
-    Every row is kept, one with an empty dialogue too, so that the output has a row for each. Summaries are optional.
-    With ``data.columns.id`` null the rows are called ``<name>_0`` and up. A stream is JSON lines if its first
-    character is ``{``, else CSV. Raises UserError as `prepare_splits` does for its files.
+    Every row is kept, even with an empty dialogue, so that the output has one row per input row. Summaries are
+    optional. With ``data.columns.id`` null the rows are named ``<name>_0``, ``<name>_1`` and so on. A stream is JSON
+    lines if its first character is ``{``, else CSV. Raises UserError under the same conditions as `prepare_splits`.
     """
     table = read_table(source, data, name, required=())
     rows, changes = _clean_rows(table, data.max_chars, name)
@@ -111,7 +113,7 @@ def read_input(source: str | os.PathLike[str] | IO[Any], data: params.Data, name
 
 
 def _read_file(name: str, data: params.Data, shares: Mapping[str, float]) -> _File:
-    required: tuple[Requirable, ...] = ("summary", "group") if name == TRAIN and shares else ("summary",)
+    required: tuple[OptionalColumn, ...] = ("summary", "group") if name == TRAIN and shares else ("summary",)
     table = read_table(Path(data.folder) / data.files[name], data, name, required=required)
     rows, changes = _clean_rows(table, data.max_chars, name)
     checks.check_ids(rows, table.file)
@@ -120,10 +122,10 @@ def _read_file(name: str, data: params.Data, shares: Mapping[str, float]) -> _Fi
 
 
 def _clean_rows(table: SourceTable, max_chars: int, name: str) -> tuple[list[SourceRow], dict[str, Any]]:
-    """Return clean rows, and for each kind of change the rows, how often, and the first rows."""
+    """Return the clean rows, and for each kind of change the affected rows, its count, and examples."""
     rows: list[SourceRow] = []
     changes: dict[str, Any] = {}
-    # Quick files show no bar at all.
+    # The delay hides the bar for small files.
     for row in tqdm(table.rows, desc=f"clean {name}", unit="row", leave=False, delay=1):
         value, row_changes = clean_row(row.value, max_chars)
         cleaned = replace(row, value=value, group=clean_line(row.group)[0])
@@ -138,7 +140,7 @@ def _clean_rows(table: SourceTable, max_chars: int, name: str) -> tuple[list[Sou
 
 
 def _drop_unusable(file: _File) -> list[SourceRow]:
-    """Return the rows of a file that can be used; report the others."""
+    """Return the usable rows of a file; report the others."""
     kept = []
     for row in file.rows:
         reason = checks.unusable_reason(row.value)
@@ -149,7 +151,7 @@ def _drop_unusable(file: _File) -> list[SourceRow]:
     if not kept:
         reasons = ", ".join(f"{entry['rows']} {reason}" for reason, entry in file.report["dropped"].items())
         raise UserError(
-            f"{file.path}: none of its {len(file.rows)} rows can be used ({reasons}); "
+            f"{file.path}: none of its {len(file.rows)} rows is usable ({reasons}); "
             "a row needs a dialogue and a summary."
         )
     return kept
@@ -170,9 +172,9 @@ def _log_dropped(file: _File) -> None:
 
 
 def _remove_leaks(rows: Mapping[str, list[SourceRow]], train: _File) -> tuple[list[SourceRow], dict[str, int]]:
-    """Return the rows of train whose dialogues are in no other file, and how many each other file has removed.
+    """Return the rows of train whose dialogues are in no other file, and the number of removed rows by other file.
 
-    A removed row may count for several files.
+    A row whose dialogue is in several files counts for each of them.
     """
     others = {
         name: {checks.dialogue_key(row.value.dialogue) for row in values}
@@ -196,6 +198,6 @@ def _remove_leaks(rows: Mapping[str, list[SourceRow]], train: _File) -> tuple[li
     if not kept:
         raise UserError(
             f"{train.path}: every dialogue also occurs in {' or '.join(name for name in others if removed[name])}; "
-            "train on dialogues that no other split holds."
+            "train needs dialogues that no other split contains."
         )
     return kept, removed

@@ -1,7 +1,7 @@
-"""Reading other people's data files, CSV or JSON lines, through the column mapping of params.
+"""Reading data files in the user's format, CSV or JSON lines, through the column mapping in params.
 
-The rows read here are raw; `yoyak.data.cleaning` cleans them. A file that cannot be parsed completely is a UserError
-that names the file, the row and the line; nothing is guessed and only blank lines are skipped.
+The rows read here are raw; `yoyak.data.cleaning` cleans them. A file that cannot be parsed completely raises a
+UserError with the file, row and line; nothing is guessed, and only blank lines are skipped.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from yoyak.data.records import Dialogue
 from yoyak.errors import UserError, nearest
 
 STANDARD_INPUT = "standard input"
-Requirable = Literal["summary", "group"]
-"""Columns that only some uses of a file need."""
-_SUMMARY: tuple[Requirable, ...] = ("summary",)
+OptionalColumn = Literal["summary", "group"]
+"""Columns that are required only in some cases."""
+_SUMMARY: tuple[OptionalColumn, ...] = ("summary",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +31,9 @@ class SourceRow:
 
     value: Dialogue
     location: str
-    """``row 3 (line 7)`` of a CSV file, counted from 1 below its header; ``line 3`` of JSON lines."""
+    """``row 3 (line 7)`` in a CSV file, with rows counted from 1 after the header; ``line 3`` in JSON lines."""
     group: str = ""
-    """What must stay in one split, such as a conversation; empty where nothing says so."""
+    """Key of rows that must stay in the same split, such as a conversation's; may be empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +43,12 @@ class SourceTable:
     file: str
     rows: list[SourceRow]
     format: dict[str, Any]
-    """JSON-able, for the report: format, encoding, bom, line_ends, blank_lines, columns."""
+    """For the report: format, encoding, bom, line_ends, blank_lines, columns."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Mapping:
-    """The columns of one file that are used."""
+    """The columns of one file that are read."""
 
     id: str | None
     dialogue: str
@@ -63,14 +63,14 @@ def read_table(
     data: params.Data,
     name: str,
     *,
-    required: Collection[Requirable] = _SUMMARY,
+    required: Collection[OptionalColumn] = _SUMMARY,
 ) -> SourceTable:
     """Read one file, or a stream such as standard input, as rows of split ``name``.
 
-    The format is ``data.format``, else what the extension says, else JSON lines if the text begins with ``{``.
-    With ``data.columns.id`` null, rows are numbered ``<name>_0`` and up. A file may lack summaries or groups unless
-    they are ``required``. Raises UserError for a file that is missing, empty, in another encoding, not well-formed,
-    or without a needed column.
+    The format is given by ``data.format``, else by the extension, else it is JSON lines if the text begins with ``{``.
+    With ``data.columns.id`` null, rows are named ``<name>_0``, ``<name>_1`` and so on. Summaries and groups are
+    optional unless they are ``required``. Raises UserError if the file is missing, empty, malformed, in another
+    encoding, or lacks a required column.
     """
     if isinstance(source, str | os.PathLike):
         path = Path(source)
@@ -83,11 +83,11 @@ def read_table(
     is_csv = _is_csv(data.format, path.suffix.lower(), raw)
     text = decode(raw, encoding, file=file, column=data.columns.dialogue, is_csv=is_csv)
     if not text.strip():
-        raise UserError(f"{file} is empty: it needs {'a header and rows' if is_csv else 'one JSON object a line'}.")
+        raise UserError(f"{file} is empty: it needs {'a header and rows' if is_csv else 'one JSON object per line'}.")
     if is_csv:
         csv_rows = parse_csv(text, file)
         columns, blank_lines = csv_rows.header, csv_rows.blank_lines
-        # Before the fields are counted: a wrong separator is easier to see from the header.
+        # Before fields are counted, because an error about the header reveals a wrong separator best.
         mapping = _map_columns(columns, data.columns, file, required)
         records = csv_records(csv_rows, file)
     else:
@@ -133,30 +133,33 @@ def _is_csv(requested: str, suffix: str, raw: bytes) -> bool:
         return requested == "csv"
     if suffix in (".csv", ".jsonl", ".ndjson", ".json"):
         return suffix == ".csv"
-    marks = codecs.BOM_UTF8 + codecs.BOM_UTF16_LE
-    return not raw[:4096].lstrip(marks + b" \t\r\n\0").startswith(b"{")
+    boms = codecs.BOM_UTF8 + codecs.BOM_UTF16_LE
+    return not raw[:4096].lstrip(boms + b" \t\r\n\0").startswith(b"{")
 
 
 def _map_columns(
-    names: Sequence[str], columns: params.Columns, file: str, required: Collection[Requirable]
+    names: Sequence[str], columns: params.Columns, file: str, required: Collection[OptionalColumn]
 ) -> _Mapping:
-    """Return the columns of params that a file has; raise UserError if it lacks one that is needed."""
-    wanted = [columns.summary] if isinstance(columns.summary, str) else columns.summary
-    summaries = tuple(column for column in wanted if column in names)
-    needed = {"dialogue": columns.dialogue, "id": columns.id}
+    """Return which configured columns a file has; raise UserError if it lacks a required one."""
+    summary_columns = [columns.summary] if isinstance(columns.summary, str) else columns.summary
+    summaries = tuple(column for column in summary_columns if column in names)
+    required_columns = {"dialogue": columns.dialogue, "id": columns.id}
     if "summary" in required and not summaries:
-        needed["summary"] = wanted[0] if wanted else "summary"
+        required_columns["summary"] = summary_columns[0] if summary_columns else "summary"
     if "group" in required:
-        needed["group"] = columns.group
-    for key, column in needed.items():
+        required_columns["group"] = columns.group
+    for key, column in required_columns.items():
         if column is not None and column not in names:
             hint = nearest(column, [name for name in names if name])
             hint = hint if "did you mean" in hint else ""
             listed = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
             if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
-                listed += " (separate fields by commas)"
-            or_null = {"id": ", or to null to number the rows", "group": ", or to null to group equal dialogues only"}
-            others = f" nor {', '.join(wanted[1:])}" if key == "summary" and wanted[1:] else ""
+                listed += " (separate fields with commas)"
+            or_null = {
+                "id": ", or to null to number the rows",
+                "group": ", or to null to group only identical dialogues",
+            }
+            others = f" nor {', '.join(summary_columns[1:])}" if key == "summary" and summary_columns[1:] else ""
             raise UserError(
                 f"{file} has no column '{column}'{others}{hint}: its columns are {listed}; "
                 f"set data.columns.{key} to the right one{or_null.get(key, '')}."

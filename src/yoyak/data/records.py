@@ -1,4 +1,4 @@
-"""A row of the pipeline, a dialogue with its summaries, and its JSON-lines form."""
+"""The pipeline's row type, a dialogue with its summaries, and its JSON-lines files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Dialogue:
     """Reference summaries; empty only in a file to be summarized."""
     topic: str = ""
     slice: str = ""
-    """Marker of a part that is scored by itself, such as ``seen`` or ``unseen``."""
+    """Label of a subset that is scored separately, such as ``seen`` or ``unseen``."""
 
 
 def write_jsonl(path: str | os.PathLike[str], rows: Iterable[Dialogue]) -> None:

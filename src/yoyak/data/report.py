@@ -16,7 +16,7 @@ MAX_TOPICS = 50
 
 
 def describe_split(rows: Sequence[Dialogue], source: str) -> dict[str, Any]:
-    """Return the size of a split, where it is from, and how its references, topics and slices are distributed."""
+    """Return a split's size and source, and the distribution of its references, topics and slices."""
     topics = Counter(row.topic for row in rows if row.topic)
     return {
         "rows": len(rows),
@@ -39,7 +39,7 @@ def describe_leakage(
 ) -> list[dict[str, Any]]:
     """Return the dialogues shared by each pair of splits.
 
-    Splits with a file of their own are compared as they came (``before``), those split from train as they became.
+    Splits with their own file are compared as they were read (``before``), those split from train as they are now.
     """
     report = []
     for split, other in combinations(final, 2):
@@ -60,7 +60,7 @@ def describe_leakage(
 
 
 def describe_masks(splits: Mapping[str, list[SourceRow]], files: Mapping[str, str]) -> dict[str, Any]:
-    """Return each mask's count in each split, the masks that train lacks, and ``#`` that belong to no mask."""
+    """Return each mask's count per split, the masks that train lacks, and ``#`` characters outside masks."""
     counts: dict[str, dict[str, int]] = {}
     stray_rows = 0
     examples: list[dict[str, Any]] = []

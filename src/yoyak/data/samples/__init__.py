@@ -1,8 +1,8 @@
 """The sample corpus: Korean everyday dialogues with summaries, generated from a seed.
 
-`generate` streams rows, `write_corpus` writes the data folder of the project, `write_samples` one CSV of any size.
-The rows are the same for the same seed on every machine, and a split is a property of a dialogue's text, so no
-dialogue can be in two splits, whatever the seeds.
+`generate` streams rows, `write_corpus` writes the project's data folder, `write_samples` one CSV of any size. The same
+seed gives the same rows on every machine. A dialogue's split is derived from its text, so no dialogue can be in two
+splits, whatever the seeds.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SplitName = Literal["train", "dev", "test"]
 
 _BUCKETS: dict[str, range] = {"train": range(8), "dev": range(8, 12), "test": range(12, 16)}
 """A dialogue belongs to the split whose range contains the first four bits of its digest."""
-_UNSEEN_OF_TEN = 3
+_UNSEEN_PER_TEN = 3
 _WORDING_WEIGHTS = (80, 10, 10)
 _MODULES = (topics_home, topics_shop, topics_money, topics_health, topics_travel, topics_work)
 
@@ -41,9 +41,9 @@ def scenarios() -> tuple[Scenario, ...]:
 
 
 def stream_samples(n: int, seed: int, *, split: SplitName) -> Iterator[Sample]:
-    """Stream ``n`` different samples of a split; the first ones do not depend on ``n``.
+    """Stream ``n`` distinct samples of a split; a larger ``n`` only appends samples.
 
-    Test samples are three unseen ones in every ten, spread evenly. Memory grows only by one digest a row.
+    Three of every ten test samples are of unseen scenarios, evenly spread. Memory grows by one digest per row.
 
     Raises UserError for an unknown split or a negative ``n``.
     """
@@ -59,7 +59,7 @@ def _draw_samples(n: int, seed: int, split: SplitName) -> Iterator[Sample]:
     decks = {unseen: _draw_scenarios(unseen, rng) for unseen in (False, True)}
     seen: set[bytes] = set()
     for row in range(n):
-        is_unseen = split == "test" and (row + 1) * _UNSEEN_OF_TEN // 10 > row * _UNSEEN_OF_TEN // 10
+        is_unseen = split == "test" and (row + 1) * _UNSEEN_PER_TEN // 10 > row * _UNSEEN_PER_TEN // 10
         scenario = next(decks[is_unseen])
         while True:
             sample = compose(scenario, rng)
@@ -71,7 +71,7 @@ def _draw_samples(n: int, seed: int, split: SplitName) -> Iterator[Sample]:
 
 
 def _draw_scenarios(unseen: bool, rng: random.Random) -> Iterator[Scenario]:
-    """Yield scenarios forever, each once before any is repeated, so that even a small corpus has them all."""
+    """Yield scenarios endlessly, each once before any repeats, so that even a small corpus has all of them."""
     deck = [scenario for scenario in scenarios() if scenario.unseen == unseen]
     while True:
         rng.shuffle(deck)
@@ -79,18 +79,20 @@ def _draw_scenarios(unseen: bool, rng: random.Random) -> Iterator[Scenario]:
 
 
 def generate(n: int, seed: int, *, split: SplitName) -> Iterator[Dialogue]:
-    """Stream ``n`` different rows of a split, the same for the same ``seed``; the first ones do not depend on ``n``.
+    """Stream ``n`` distinct rows of a split, the same for the same ``seed``; a larger ``n`` only appends rows.
 
-    Rows of train and dev have one summary. Rows of test have three, and a slice: ``seen`` if train and dev have
-    dialogues of the same scenario, else ``unseen``.
+    Rows of train and dev have one summary. Rows of test have three, and a slice: ``seen`` if the scenario also
+    occurs in train and dev, else ``unseen``.
 
     Raises UserError for an unknown split or a negative ``n``.
     """
     wording = random.Random(f"yoyak wordings {seed} {split}")
-    return (_row(number, sample, split, wording) for number, sample in enumerate(stream_samples(n, seed, split=split)))
+    return (
+        _to_row(number, sample, split, wording) for number, sample in enumerate(stream_samples(n, seed, split=split))
+    )
 
 
-def _row(number: int, sample: Sample, split: SplitName, wording: random.Random) -> Dialogue:
+def _to_row(number: int, sample: Sample, split: SplitName, wording: random.Random) -> Dialogue:
     is_test = split == "test"
     return Dialogue(
         fname=f"{split}_{number}",
@@ -101,7 +103,7 @@ def _row(number: int, sample: Sample, split: SplitName, wording: random.Random) 
     )
 
 
-def _write(out: TextIO, rows: Iterable[Dialogue], split: SplitName) -> None:
+def _write_rows(out: TextIO, rows: Iterable[Dialogue], split: SplitName) -> None:
     writer = csv.writer(out, lineterminator="\n")
     if split == "test":
         names = [f"summary{number}" for number in range(1, REFERENCES + 1)]
@@ -122,19 +124,19 @@ def write_corpus(
             atomic_path(Path(folder) / f"{split}.csv") as work,
             work.open("w", encoding="utf-8", newline="") as out,
         ):
-            _write(out, generate(size, seed, split=split), split)
+            _write_rows(out, generate(size, seed, split=split), split)
 
 
 def write_samples(target: str | os.PathLike[str] | TextIO, n: int, seed: int) -> None:
-    """Write ``n`` rows in the format of train.csv to a path (all or nothing) or to an open text stream.
+    """Write ``n`` rows in the format of train.csv to a path, atomically, or to an open text stream.
 
-    Progress is shown on stderr if that is a terminal.
+    A progress bar is shown if stderr is a terminal.
 
     Raises UserError for a negative ``n``.
     """
     rows = tqdm(generate(n, seed, split="train"), total=n, desc="samples", unit="row", disable=None)
     if isinstance(target, str | os.PathLike):
         with atomic_path(target) as work, work.open("w", encoding="utf-8", newline="") as out:
-            _write(out, rows, "train")
+            _write_rows(out, rows, "train")
     else:
-        _write(target, rows, "train")
+        _write_rows(target, rows, "train")

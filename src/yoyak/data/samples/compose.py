@@ -1,4 +1,4 @@
-"""From a scenario to one dialogue with its three references."""
+"""Composing one dialogue of a scenario with its three references."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _LONG_TALK_COUNTS = (2, 3, 4)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One generated dialogue and what is known about it."""
+    """One generated dialogue with its references and facts."""
 
     scenario: Scenario
     dialogue: str
@@ -48,11 +48,11 @@ class Sample:
     values: Mapping[str, str]
     """Words of each slot in the references."""
     corrected: tuple[str, str] | None
-    """The value said first and the one it was corrected to, as the references would word them."""
+    """The mistaken value and its correction, as worded in references."""
 
 
 class _Words(dict[str, Word]):
-    """Words of a template; a key ``x_list`` draws from that list, as a distractor without meaning."""
+    """Words for a template; a key ``x_list`` draws a meaningless distractor from that list."""
 
     def __init__(self, words: Mapping[str, str], rng: random.Random) -> None:
         super().__init__((key, Word(word)) for key, word in words.items())
@@ -90,14 +90,14 @@ def compose(scenario: Scenario, rng: random.Random) -> Sample:
 def _draw_values(scenario: Scenario, rng: random.Random) -> dict[str, Value]:
     values: dict[str, Value] = {}
     for name, list_name in scenario.slots:
-        # Two slots of one scenario never hold the same thing, or the summary would say it twice.
+        # Slots of a scenario must differ, or the summary would repeat a value.
         choices = [value for value in SLOTS[list_name] if value not in values.values()]
         values[name] = rng.choice(choices)
     return values
 
 
 def _draw_mistake(scenario: Scenario, values: Mapping[str, Value], rng: random.Random) -> Value:
-    """Draw a value for the first mention that no part of the summary contains."""
+    """Draw a mistaken value for the first mention that no summary contains."""
     summary = " ".join(scenario.summaries) + " ".join(value.reported for value in values.values())
     right = values[scenario.fix]
     choices = [
@@ -126,30 +126,30 @@ def _plan(
 
     fix_block: Block | None = None
     corrected = None
-    before = dict(spoken)
+    words = dict(spoken)
     if scenario.fix and rng.random() < _P_FIX:
         mistake = _draw_mistake(scenario, values, rng)
         right = values[scenario.fix]
         corrected = (mistake.reported, right.reported)
-        before["old"], before["new"] = mistake.spoken, right.spoken
+        words["old"], words["new"] = mistake.spoken, right.spoken
         if scenario.late_fix and rng.random() < 0.5:
-            before[scenario.fix] = mistake.spoken
+            words[scenario.fix] = mistake.spoken
             fix_block = rng.choice(FIXES.get(scenario.setting, POLITE_FIXES))
         else:
             form = rng.choice(INLINE_FIXES.get(scenario.setting, POLITE_INLINE_FIXES))
-            before[f"~{scenario.fix}"] = form.format(old=Word(mistake.spoken), new=Word(right.spoken))
+            words[f"~{scenario.fix}"] = form.format(old=Word(mistake.spoken), new=Word(right.spoken))
     if scenario.fix:
-        before.setdefault(f"~{scenario.fix}", before[scenario.fix])
+        words.setdefault(f"~{scenario.fix}", words[scenario.fix])
 
-    middle: list[tuple[Block, dict[str, str]]] = [(block, before) for block in core]
+    middle: list[tuple[Block, dict[str, str]]] = [(block, words) for block in core]
     asides = extras + talk
     rng.shuffle(asides)
-    # Nothing comes between the opening and the first fact: an opening often asks what the first fact answers.
+    # Nothing is inserted before the first fact, which often answers a question in the opening.
     positions = sorted(rng.choices(range(1, len(middle) + 1), k=len(asides)), reverse=True)
     for position, block in zip(positions, asides, strict=True):
-        middle.insert(position, (block, before))
+        middle.insert(position, (block, words))
     if fix_block:
-        middle.append((fix_block, before))
+        middle.append((fix_block, words))
     opening = rng.choice(scenario.openings)
     if rng.random() < _P_CALLED_BY_NAME and scenario.setting in NAMED_CALLS:
         (role, text), *rest = opening
@@ -159,7 +159,7 @@ def _plan(
     closing = rng.choice(scenario.closings)
     if rng.random() < _P_UNANSWERED_CLOSING:
         closing = closing[:1]
-    blocks = [(opening, before), *middle, (closing, spoken)]
+    blocks = [(opening, words), *middle, (closing, spoken)]
     if len(closing) > 1 and scenario.setting in FAREWELLS and rng.random() < _P_FAREWELL:
         blocks.append((rng.choice(FAREWELLS[scenario.setting]), spoken))
     while _count_turns(blocks) > MAX_TURNS:
@@ -173,15 +173,15 @@ def _count_turns(blocks: list[tuple[Block, dict[str, str]]]) -> int:
 
 
 def _render(blocks: list[tuple[Block, dict[str, str]]], rng: random.Random) -> list[tuple[str, str]]:
-    """Return turns as (role, text); consecutive turns of one speaker become one."""
+    """Return turns as (role, text), merging consecutive turns of the same speaker."""
     turns: list[tuple[str, str]] = []
     for block, words in blocks:
-        filled = _Words(words, rng)
+        slot_words = _Words(words, rng)
         for role, template in block:
             chosen = _ALTERNATIVES.sub(lambda match: rng.choice(match.group(1).split("|")), template)
-            text = chosen.format_map(filled)
+            text = chosen.format_map(slot_words)
             if turns and turns[-1][0] == role:
-                # Nobody answers their own turn.
+                # Speakers do not answer themselves, so the answer word is removed.
                 turns[-1] = (role, f"{turns[-1][1]} {_ANSWER.sub('', text)}")
             else:
                 turns.append((role, text))

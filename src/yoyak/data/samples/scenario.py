@@ -1,19 +1,19 @@
-"""The scenarios of the sample corpus, and the parser of their compact notation in the topic modules.
+"""Scenarios of the sample corpus, and the parser of the compact notation of the topic modules.
 
-A scenario is a header and lines whose first character is their kind:
+A scenario is a header followed by lines whose first character gives their kind:
 
     = key | topic | setting | slot=list ... | flags
-    > opening      one of them begins the dialogue
-    - core         all of them, in this order (in any order with the flag `swap`); they carry the facts
-    + extra        any number of them, in any order, between core blocks
-    < closing      one of them ends the dialogue
-    ^ brief        optional: a whole dialogue in two turns
-    . summary      exactly three wordings of the same facts, the most usual one first
+    > opening      one of these begins the dialogue
+    - core         all of these, in this order (in any order with the flag `swap`); they contain the facts
+    + extra        any number of these, in any order, between core blocks
+    < closing      one of these ends the dialogue
+    ^ brief        optional: a complete dialogue in two turns
+    . summary      exactly three wordings of the same facts, the most common one first
 
-A line is a block of turns, `A: … / B: …`; an indented line continues the one before. In a text, `[a|b]` picks one
-alternative and `{slot:을}` is a slot with its particle. The flag `fix=slot` says which slot may be corrected:
-inside the turn that has `{~slot}`, and, with a plus sign (`fix=slot+`), by an exchange after the core. The flag
-`unseen` keeps the scenario out of train and dev.
+A line is a block of turns, `A: … / B: …`; an indented line continues the previous one. In a text, `[a|b]` picks one
+alternative and `{slot:을}` is a slot with its particle. The flag `fix=slot` names a slot that may be
+corrected: within the turn that has `{~slot}` or, with a plus sign (`fix=slot+`), also by an exchange after the core.
+The flag `unseen` excludes the scenario from train and dev.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Scenario:
     fix: str = ""
     """Slot that may be corrected; empty if none may."""
     late_fix: bool = False
-    """Whether the correction may also be an exchange of its own after the core."""
+    """Whether the correction may also be a separate exchange after the core."""
     swap: bool = False
     unseen: bool = False
 
@@ -77,7 +77,7 @@ def _build(header: str, parts: dict[str, list[str]]) -> Scenario:
     key, topic, setting, slots, flags = (part.strip() for part in f"{header} ".split("|"))
     options = dict(flag.partition("=")[::2] for flag in flags.split())
     if len(parts["."]) != REFERENCES:
-        raise ValueError(f"Scenario '{key}' has {len(parts['.'])} summaries and should have {REFERENCES}.")
+        raise ValueError(f"Scenario '{key}' has {len(parts['.'])} summaries, but needs {REFERENCES}.")
     blocks = {mark: tuple(parse_block(line) for line in parts[mark]) for mark in ">-+<^"}
     return Scenario(
         key=key,

@@ -1,6 +1,6 @@
-"""Closed lists of the values that vary from one dialogue of a scenario to the next.
+"""Lists of values for the slots of scenarios.
 
-A value `spoken=reported` is worded one way in dialogues and another way in summaries.
+A value `spoken=reported` is worded differently in dialogues and summaries.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Talk around the facts of a scenario, by setting: small talk, interruptions, corrections and goodbyes.
+"""Conversation around the facts of a scenario, by setting: small talk, interruptions, corrections and goodbyes.
 
-In `phone`, `desk`, `street` and `emergency` role A is helped by role B; in `school` and `interview` B decides; in
-`call`, `work` and `friends` they are equals. A key `x_list` is a value that does not matter to the summary.
+In `phone`, `desk`, `street` and `emergency`, role B helps role A; in `school` and `interview`, B decides; in `call`,
+`work` and `friends`, they are equals. A key `x_list` is a value that is irrelevant to the summary.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ NAMED_CALLS = {
     "friends": ("{x_name:아}, ", "야, {x_name:아}. "),
     "work": ("저, {x_name} 씨. ", "{x_name} 씨, "),
 }
-"""How the first speaker may address the other one by name."""
+"""How the first speaker may address the other by name."""
 
 
 def _blocks(text: str) -> tuple[Block, ...]:
@@ -160,11 +160,11 @@ A: 아, 아까 말한 {old} 말고 {new:으로} 하자. / B: 그래, {new} 좋�
 B: 근데 {old:은} 좀 그렇지 않아? {new:은} 어때? / A: 음, 그럼 {new:으로} 하자.
 """
 FIXES = {"work": _blocks(_WORK_FIXES), "friends": _blocks(_CASUAL_FIXES)}
-"""Exchanges that take back {old} in favour of {new}, where they are not worded as `POLITE_FIXES`."""
+"""Exchanges that correct {old} to {new}, for settings that do not use `POLITE_FIXES`."""
 POLITE_FIXES = _blocks(_POLITE_FIXES)
 
 INLINE_FIXES = {"friends": ("{old}, 아니 {new}", "{old}, 아니다 {new}", "{old} 아니고 {new}", "{old} 말고 {new}")}
-"""Corrections inside a turn, where they are not worded as `POLITE_INLINE_FIXES`."""
+"""Corrections within a turn, for settings that do not use `POLITE_INLINE_FIXES`."""
 POLITE_INLINE_FIXES = ("{old}, 아니 {new}", "{old}, 아 아니요, {new}", "{old}, 아니 {old} 말고 {new}")
 
 _THANKS = """
@@ -185,4 +185,4 @@ FAREWELLS = {
     "work": _blocks(_SEE_YOU),
     "friends": _blocks(_BYE),
 }
-"""Goodbyes after the closing; a setting without any ends with its closing."""
+"""Goodbyes after the closing; other settings end with the closing."""

@@ -49,7 +49,7 @@ class Reader(ABC):
         """Include ``tokens`` in the attention mask, if it covers generated tokens."""
 
     def _forward(self, tokens: torch.Tensor, logits_to_keep: int) -> torch.Tensor:
-        """Process ``tokens``. Only the last ``logits_to_keep`` logits (0: all) are needed, if the model can skip others."""
+        """Process ``tokens``. Only the last ``logits_to_keep`` logits (0: all) are computed if the model allows it."""
         inputs = self.model_inputs(tokens)
         if "logits_to_keep" in self.parameters:
             inputs["logits_to_keep"] = logits_to_keep
