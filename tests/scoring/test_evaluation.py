@@ -203,7 +203,7 @@ def without(predictions: dict, member: str, split: str, fname: str | None = None
         (SPLITS, without(PREDICTIONS, "good", "test", "test_3"), "'good' .*'test_3' of split 'test'"),
         (SPLITS, without(PREDICTIONS, "good", "dev"), "'good' .*split 'dev'"),
         ({"test": SPLITS["test"]}, PREDICTIONS, "split named 'dev'"),
-        ({**SPLITS, "extra": []}, PREDICTIONS, "'extra' holds no dialogue"),
+        ({**SPLITS, "extra": []}, PREDICTIONS, "'extra' has no dialogues"),
         ({"dev": [Dialogue(fname="a", dialogue="가")]}, {"m": {"dev": {"a": ""}}}, "'a' of split 'dev'"),
         (SPLITS, {"oracle": PREDICTIONS["good"]}, "Member 'oracle'"),
         (SPLITS, {}, "no member"),

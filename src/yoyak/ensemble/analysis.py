@@ -42,7 +42,7 @@ from yoyak.scoring.ensembles import (
 )
 from yoyak.scoring.evaluation import DEV, Evaluation, index_parts
 from yoyak.scoring.metrics import METRICS
-from yoyak.scoring.results import DIGITS, rounded
+from yoyak.scoring.results import DIGITS, round_figures
 from yoyak.scoring.rouge import reference_scores
 from yoyak.scoring.tokenize import tokenizer
 
@@ -81,13 +81,13 @@ class _Bootstrap:
 
     def average(self, scores: Sequence[np.ndarray]) -> list[Interval]:
         means = bootstrap_intervals(scores, samples=self.samples, confidence=self.confidence, seed=self.seed)
-        return [rounded(mean) for mean in means]
+        return [round_figures(mean) for mean in means]
 
     def compare(self, differences: Sequence[np.ndarray]) -> list[Comparison]:
         if not differences:
             return []
         compared = paired_bootstraps(differences, samples=self.samples, confidence=self.confidence, seed=self.seed)
-        return [rounded(comparison) for comparison in compared]
+        return [round_figures(comparison) for comparison in compared]
 
 
 def analyse(

@@ -1,4 +1,4 @@
-"""Scores that are right for Korean: ROUGE, extractive baselines, bootstrap, and the evaluation of all systems."""
+"""Scoring that is correct for Korean: ROUGE, extractive baselines, bootstrap, and the evaluation of all systems."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from pathlib import Path
 
 
 def module_path() -> Path:
-    """Return the folder that `evaluate.load` takes for this package's ROUGE; the Hub is not asked."""
+    """Return the folder to pass to `evaluate.load` for this package's ROUGE, without access to the Hub."""
     return Path(__file__).parent / "evaluate_module" / "yoyak_rouge"

@@ -1,9 +1,9 @@
-"""Extractive baselines and their oracle: summaries made of turns of the dialogue.
+"""Extractive baselines and their oracle: summaries that consist of turns of the dialogue.
 
-A turn keeps its speaker's label. References name the speakers by the same masks, so the label helps: without it the
-baselines would be weaker than they can be with no model at all. On the dev set of DialogSum it adds 0.02 to 0.03 to
-the combined score of each, on handwritten Korean 0.01 to 0.02 by morphemes (by eojeols, where a label is not a word of
-a summary, it costs up to 0.004). Turns are joined by line breaks, in the dialogue's order.
+Turns keep their speaker labels. References refer to speakers by the same masks, so the labels make the baselines as
+strong as they can be without a model: on the dev set of DialogSum they add 0.02 to 0.03 to each combined score, on
+handwritten Korean 0.01 to 0.02 by morphemes (by eojeols, where a label does not match a word of a summary, they cost
+up to 0.004). Turns are joined by line breaks, in the dialogue's order.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TurnIndices = tuple[int, ...]
 
 
 def split_turns(dialogue: str) -> list[str]:
-    """Return the turns of a dialogue, without the lines that are empty."""
+    """Return the turns of a dialogue, without empty lines."""
     return [line.strip() for line in dialogue.split("\n") if line.strip()]
 
 
@@ -40,7 +40,7 @@ BASELINES: dict[str, Callable[[Sequence[str]], TurnIndices]] = {
     "longest3": lambda lines: _pick_longest(lines, 3),
     "lead3": lambda lines: tuple(range(len(lines)))[:3],
 }
-"""By name: the indices of the turns that a baseline extracts."""
+"""By name: a function that returns the indices of the extracted turns."""
 
 
 def extract_baseline(name: str, dialogue: str) -> str:
@@ -60,8 +60,8 @@ def extract_oracle(
     """Return, for each dialogue, the turns that score best against its references: an upper bound for extraction.
 
     Turns are added greedily, up to three, as long as the combined score grows (Nallapati et al. 2017). If one of
-    `BASELINES` scores better than that, it is taken instead, so that no baseline is above the oracle. That holds for
-    the given granularity and protocol, not for others.
+    `BASELINES` scores better, it is used instead, so that no baseline beats the oracle at the given granularity and
+    protocol.
     """
     line_tokenizer = tokenizer(granularity)
     lines = [split_turns(dialogue) for dialogue in dialogues]

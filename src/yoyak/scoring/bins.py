@@ -1,4 +1,4 @@
-"""Bins of dialogues by length, each of about as many dialogues, and their labels."""
+"""Bins of dialogues by length, of about equal size, and their labels."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class Bins:
     """Dialogues grouped by their length."""
 
     by: str
-    """Unit of the length: ``turns``, or ``characters`` where the turns hardly vary."""
+    """Unit of length: ``turns``, or ``characters`` if the number of turns hardly varies."""
     labels: tuple[str, ...]
     """``3–5`` or ``6``, shortest first; no bin is empty."""
     indices: np.ndarray
-    """[dialogues]: index of the bin of each."""
+    """[dialogues]: the bin index of each."""
 
 
 def length_bins(turns: Sequence[int], chars: Sequence[int]) -> Bins:
-    """Group dialogues by quantiles of their turns, or of their characters where the turns hardly vary."""
+    """Group dialogues by quantiles of their turns, or of their characters if the number of turns hardly varies."""
     by, lengths = "turns", np.asarray(turns)
     edges = _edges(lengths)
     if len(edges) < BINS // 2:
@@ -32,14 +32,14 @@ def length_bins(turns: Sequence[int], chars: Sequence[int]) -> Bins:
     bins, indices = np.unique(np.searchsorted(edges, lengths, side="left"), return_inverse=True)
     labels = []
     for index in range(len(bins)):
-        inside = lengths[indices == index]
-        low, high = int(inside.min()), int(inside.max())
+        bin_lengths = lengths[indices == index]
+        low, high = int(bin_lengths.min()), int(bin_lengths.max())
         labels.append(f"{low:,}" if low == high else f"{low:,}–{high:,}")
     return Bins(by=by, labels=tuple(labels), indices=indices)
 
 
 def _edges(lengths: np.ndarray) -> np.ndarray:
-    """Return the inner edges of the bins: a length up to and including the edge belongs to the bin below."""
+    """Return the inner edges of the bins; a length equal to an edge belongs to the bin below it."""
     if not len(lengths):
         return lengths
     inner = np.quantile(lengths, np.arange(1, BINS) / BINS, method="lower")

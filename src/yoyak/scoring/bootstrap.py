@@ -1,8 +1,8 @@
 """Confidence intervals and paired significance by bootstrap over dialogues.
 
 All systems are resampled with the same dialogues, so differences are paired (Koehn 2004, "Statistical Significance
-Tests for Machine Translation Evaluation"). Only dialogues are resampled: the variance between trainings with different
-seeds is not in these intervals.
+Tests for Machine Translation Evaluation"). Only dialogues are resampled: the intervals do not include
+the variance between training seeds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 MAX_CELLS = 2_000_000
-"""Most drawn dialogues held at once: bounds the memory for big test sets."""
+"""Maximum number of sampled dialogues in memory at once, which bounds the memory for large test sets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Mean of ``a - b`` over the same dialogues, its interval, and the p-value of there being no difference."""
+    """Mean of ``a - b`` over the same dialogues, its interval, and the p-value of the null hypothesis that it is 0."""
 
     difference: float
     low: float
@@ -43,10 +43,10 @@ def bootstrap_interval(values: ArrayLike, *, samples: int, confidence: float, se
 
 
 def paired_bootstrap(a: ArrayLike, b: ArrayLike, *, samples: int, confidence: float, seed: int) -> Comparison:
-    """Compare two systems on the same dialogues, ``a[i]`` and ``b[i]`` being scores of dialogue i.
+    """Compare two systems on the same dialogues; ``a[i]`` and ``b[i]`` are their scores on dialogue i.
 
-    The p-value is two-sided with +1 smoothing: twice the share of resamples in which the difference loses its sign,
-    at most 1. Systems with equal scores on every dialogue give 1.
+    The p-value is two-sided with +1 smoothing: twice the fraction of resamples in which the sign of the difference
+    flips, at most 1. It is 1 if the scores are equal on every dialogue.
     """
     first, second = np.asarray(a, float), np.asarray(b, float)
     if first.shape != second.shape:
@@ -55,7 +55,7 @@ def paired_bootstrap(a: ArrayLike, b: ArrayLike, *, samples: int, confidence: fl
 
 
 def bootstrap_intervals(values: ArrayLike, *, samples: int, confidence: float, seed: int) -> list[Interval]:
-    """Return `bootstrap_interval` of each row of ``values`` [rows, dialogues], drawing the dialogues once for all."""
+    """Return `bootstrap_interval` of each row of ``values`` [rows, dialogues], with the same resamples for all."""
     rows = np.asarray(values, float)
     low, high = _percentiles(_resampled_means(rows, samples, seed), confidence)
     return [
@@ -65,12 +65,12 @@ def bootstrap_intervals(values: ArrayLike, *, samples: int, confidence: float, s
 
 
 def paired_bootstraps(differences: ArrayLike, *, samples: int, confidence: float, seed: int) -> list[Comparison]:
-    """Return `paired_bootstrap` of each row of ``differences`` [rows, dialogues], with the same draws for all."""
+    """Return `paired_bootstrap` of each row of ``differences`` [rows, dialogues], with the same resamples for all."""
     rows = np.asarray(differences, float)
     means = _resampled_means(rows, samples, seed)
     low, high = _percentiles(means, confidence)
-    sign_lost = np.minimum((means <= 0).sum(axis=1), (means >= 0).sum(axis=1))
-    p_values = np.minimum(1.0, 2 * (1 + sign_lost) / (1 + samples))
+    sign_flips = np.minimum((means <= 0).sum(axis=1), (means >= 0).sum(axis=1))
+    p_values = np.minimum(1.0, 2 * (1 + sign_flips) / (1 + samples))
     return [
         Comparison(difference=float(mean), low=float(bottom), high=float(top), p_value=float(p), n=rows.shape[1])
         for mean, bottom, top, p in zip(rows.mean(axis=1), low, high, p_values, strict=True)
@@ -83,7 +83,7 @@ def _percentiles(means: np.ndarray, confidence: float) -> tuple[np.ndarray, np.n
 
 
 def _resampled_means(rows: np.ndarray, samples: int, seed: int) -> np.ndarray:
-    """Return [rows, samples]: means over dialogues drawn with replacement, the same draws for every row."""
+    """Return [rows, samples]: means over dialogues drawn with replacement, the same ones for every row."""
     count = rows.shape[1]
     if not count:
         raise ValueError("a bootstrap needs at least one dialogue")

@@ -1,6 +1,6 @@
-"""The analysis of ensembles as typed values, and the file that carries it between stages, ensembles.json.
+"""The ensemble analysis as typed values, and its file, ensembles.json.
 
-`ensemble.analysis` computes it and says what each figure means; the report and MLflow show it.
+`ensemble.analysis` computes it and defines each figure; the report and MLflow present it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ENSEMBLES_FILE = "ensembles.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrategyInfo:
-    """What an ensemble is made of."""
+    """The configuration of an ensemble."""
 
     type: str
     members: tuple[str, ...]
@@ -32,7 +32,7 @@ class StrategyInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contribution:
-    """What a member adds to an ensemble."""
+    """A member's contribution to an ensemble."""
 
     change: Comparison | None
     """The score with all members minus the score without this one; None if the ensemble was not run without it."""
@@ -42,31 +42,31 @@ class Contribution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrategyResult:
-    """How an ensemble does on a part of the data."""
+    """An ensemble's results on a part of the data."""
 
     score: Interval
     gain: Comparison
-    """Its score minus that of the member that is best on dev."""
+    """Its score minus that of the best member on dev."""
     captured: float | None
-    """Share of the headroom that it gains; None if there is no headroom."""
+    """Share of the headroom that it captures; None if there is no headroom."""
     contributions: Mapping[str, Contribution]
     """By member."""
     of_several: float
-    """Share of its summaries that are put together from several members'."""
+    """Share of its summaries that combine text of several members."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """How similar the members' own summaries are, as [members, members]."""
+    """Similarity of the members' own summaries, as [members, members]."""
 
     rouge: tuple[tuple[float, ...], ...]
     same: tuple[tuple[float, ...], ...]
-    """Share of dialogues for which two members write the same text."""
+    """Share of dialogues for which two members produce the same text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LengthBin:
-    """The ensembles' gains in dialogues of about the same length."""
+    """The ensembles' gains on dialogues of similar length."""
 
     label: str
     n: int
@@ -75,10 +75,10 @@ class LengthBin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lengths:
-    """Dialogues cut into bins by length."""
+    """Dialogues binned by length."""
 
     by: str
-    """Unit of the length: ``turns`` or ``characters``."""
+    """Unit of length: ``turns`` or ``characters``."""
     bins: tuple[LengthBin, ...]
 
 
@@ -91,7 +91,7 @@ class PartAnalysis:
     oracle: Interval
     """Score of the best candidate of all members for each dialogue, chosen by the references."""
     headroom: float
-    """What the oracle gains over the best member."""
+    """The oracle's gain over the best member."""
     strategies: Mapping[str, StrategyResult]
     agreement: Agreement
     lengths: Lengths
@@ -105,23 +105,23 @@ class EnsembleAnalysis:
     confidence: float
     best_member: str
     best_ensemble: str | None
-    """None where there are no ensembles."""
+    """None if there are no ensembles."""
     conclusion: str
     members: tuple[str, ...]
     strategies: Mapping[str, StrategyInfo]
     splits: Mapping[str, Mapping[str, PartAnalysis]]
-    """By split and slice; the slice `ALL` is a whole split."""
+    """By split and slice; the slice `ALL` is the entire split."""
 
     def headline_metrics(self) -> dict[str, float | None]:
-        """Return the few figures that MLflow shows: ``ensemble/<name>/<split>/gain`` and the like."""
+        """Return the headline metrics for MLflow: ``ensemble/<name>/<split>/gain`` and so on."""
         metrics: dict[str, float | None] = {}
         for split, parts in self.splits.items():
-            whole = parts[ALL]
-            for name, result in whole.strategies.items():
+            analysis = parts[ALL]
+            for name, result in analysis.strategies.items():
                 metrics[f"ensemble/{name}/{split}/gain"] = result.gain.difference
                 metrics[f"ensemble/{name}/{split}/p_value"] = result.gain.p_value
                 metrics[f"ensemble/{name}/{split}/captured"] = result.captured
-            metrics[f"ensemble/oracle/{split}/combined"] = whole.oracle.mean
+            metrics[f"ensemble/oracle/{split}/combined"] = analysis.oracle.mean
         return metrics
 
 
@@ -144,6 +144,6 @@ def read_analysis(folder: str | os.PathLike[str]) -> EnsembleAnalysis:
         first = error.errors()[0]
         location = ".".join(map(str, first["loc"]))
         raise UserError(
-            f"{name} is not what the evaluate stage writes ({location or 'the whole file'}: {first['msg']}): "
+            f"{name} is not what the evaluate stage writes ({location or 'top level'}: {first['msg']}): "
             "run it again (dvc repro -f evaluate)."
         ) from error

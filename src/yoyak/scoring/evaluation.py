@@ -1,8 +1,8 @@
 """The evaluation of every system on every split: members, ensembles, extractive baselines and the extractive oracle.
 
 `evaluate_systems` scores, `write_evaluation` writes ``summary.json`` (read back by `results.read_evaluation`) and
-``dialogues.csv``, `headline_metrics` gives the few numbers that ``dvc metrics show`` prints. All of it is arithmetic
-on texts: no model, no GPU, no network.
+``dialogues.csv``, `headline_metrics` returns the metrics that ``dvc metrics show`` prints. Everything is computed
+from texts: no model, no GPU, no network.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from yoyak.scoring.results import (
     SystemComparison,
     SystemKind,
     SystemScore,
-    rounded,
+    round_figures,
     write_dialogue_scores,
     write_summary,
 )
@@ -48,7 +48,7 @@ ORACLE = "oracle"
 BEST_BASELINE = "best_baseline"
 COMBINED = METRICS.index("combined")
 MAX_PAIRED_MEMBERS = 9
-"""Up to so many members are all compared with each other; of more, each is compared with the best one."""
+"""With more members than this, each is compared only with the best one instead of with all others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class Evaluation:
     summary: EvaluationSummary
     dialogues: list[DialogueScores]
     primary: dict[str, np.ndarray] = field(compare=False)
-    """By system: the score that models are chosen by, of each dialogue of all splits."""
+    """By system: the primary score of each dialogue, over all splits."""
 
 
 def evaluate_systems(
@@ -70,22 +70,22 @@ def evaluate_systems(
 ) -> Evaluation:
     """Score members (``predictions[member][split][fname]``), ensembles, baselines and oracle on every split and slice.
 
-    The best of each kind is that of the dev set by the primary score: combined ROUGE at the first granularity by
-    ``scoring.multi_reference``. Comparisons are paired: every two members (the better one on dev first; of more than
-    `PAIRED` the best one with each), every member against the best baseline of the part and the best on dev, and
-    every ensemble against the best member.
+    The best system of each kind is the best on dev by the primary score: combined ROUGE at the first granularity with
+    ``scoring.multi_reference``. Comparisons are paired: all pairs of members (the better one on dev first; with more
+    than `MAX_PAIRED_MEMBERS`, only pairs with the best one), every member against the best baseline on the part and
+    the best on dev, and every ensemble against the best member.
 
-    Raises UserError for a split without dialogues, a dialogue without reference or prediction, a name that two
-    systems share, a missing dev split.
+    Raises UserError for a split without dialogues, a dialogue without a reference or prediction, a name shared by two
+    systems, or a missing dev split.
     """
     ensembles = ensembles or {}
     if not scoring.granularities:
-        raise UserError("scoring.granularities is empty: name at least one, the first is what models are chosen by.")
-    _check(splits, predictions, ensembles)
+        raise UserError("scoring.granularities is empty: name at least one; the first is used to select models.")
+    _check_inputs(splits, predictions, ensembles)
     rows = [row for split in splits.values() for row in split]
     parts = index_parts(splits)
-    texts = _texts(splits, {**predictions, **ensembles}, scoring)
-    table = _table(texts, [row.summaries for row in rows], scoring)
+    texts = _collect_texts(splits, {**predictions, **ensembles}, scoring)
+    table = _score_texts(texts, [row.summaries for row in rows], scoring)
     primary = table[0, PROTOCOLS.index(scoring.multi_reference)]
     kinds: dict[str, SystemKind] = {
         **dict.fromkeys(predictions, "member"),
@@ -133,7 +133,7 @@ def evaluate_systems(
 def write_evaluation(
     evaluation: Evaluation, folder: str | os.PathLike[str], analysis: EnsembleAnalysis | None = None
 ) -> None:
-    """Write summary.json, dialogues.csv and ensembles.json into ``folder``, which is replaced as a whole."""
+    """Write summary.json, dialogues.csv and ensembles.json into ``folder``, replacing all its contents."""
     with atomic_path(folder) as work:
         work.mkdir()
         write_summary(evaluation.summary, work)
@@ -150,25 +150,25 @@ def headline_metrics(summary: EvaluationSummary) -> dict[str, dict[str, dict[str
     return metrics
 
 
-def _check(splits: Mapping[str, Sequence[Dialogue]], members: Predictions, ensembles: Predictions) -> None:
+def _check_inputs(splits: Mapping[str, Sequence[Dialogue]], members: Predictions, ensembles: Predictions) -> None:
     if not members:
-        raise UserError("There is no member to evaluate: name at least one with predictions.")
+        raise UserError("There are no members to evaluate: at least one must have predictions.")
     if DEV not in splits:
-        raise UserError(f"The evaluation needs a split named '{DEV}', on which the best member is chosen.")
+        raise UserError(f"The evaluation needs a split named '{DEV}', on which the best member is selected.")
     for split, rows in splits.items():
         if not rows:
-            raise UserError(f"Split '{split}' holds no dialogue to score.")
+            raise UserError(f"Split '{split}' has no dialogues to score.")
         for row in rows:
             if not row.summaries:
-                raise UserError(f"Dialogue '{row.fname}' of split '{split}' has no reference summary to score by.")
+                raise UserError(f"Dialogue '{row.fname}' of split '{split}' has no reference summary.")
             if row.slice == ALL:
                 raise UserError(f"Dialogue '{row.fname}' of split '{split}': a slice may not be named '{ALL}'.")
     for kind, systems in (("Member", members), ("Ensemble", ensembles)):
         for name, parts in systems.items():
             if name in (*BASELINES, ORACLE, BEST_BASELINE):
-                raise UserError(f"{kind} '{name}' needs another name: the evaluation has that one for a baseline.")
+                raise UserError(f"{kind} '{name}' needs another name: this one is reserved for a baseline.")
             if kind == "Ensemble" and name in members:
-                raise UserError(f"Ensemble '{name}' needs another name: a member has that one.")
+                raise UserError(f"Ensemble '{name}' needs another name: a member already has this one.")
             for split, rows in splits.items():
                 if split not in parts:
                     raise UserError(f"{kind} '{name}' has no predictions for split '{split}'{nearest(split, parts)}.")
@@ -178,9 +178,9 @@ def _check(splits: Mapping[str, Sequence[Dialogue]], members: Predictions, ensem
 
 
 def index_parts(splits: Mapping[str, Sequence[Dialogue]]) -> dict[Part, np.ndarray]:
-    """Return every split whole (slice `ALL`) and each of its slices, with the indices of their dialogues.
+    """Return every split (slice `ALL`) and each of its slices, with the indices of their dialogues.
 
-    Indices count the dialogues of all splits one after another.
+    Indices refer to the concatenated dialogues of all splits.
     """
     parts: dict[Part, np.ndarray] = {}
     start = 0
@@ -193,10 +193,10 @@ def index_parts(splits: Mapping[str, Sequence[Dialogue]]) -> dict[Part, np.ndarr
     return parts
 
 
-def _texts(
+def _collect_texts(
     splits: Mapping[str, Sequence[Dialogue]], predictions: Predictions, scoring: Scoring
 ) -> dict[str, list[str]]:
-    """Return every system's summaries of the dialogues of all splits: those given, baselines, oracle."""
+    """Return the summaries of all systems, baselines and oracle included, for the dialogues of all splits."""
     rows = [row for split in splits.values() for row in split]
     texts = {
         name: [parts[split][row.fname] for split, rows in splits.items() for row in rows]
@@ -214,10 +214,10 @@ def _texts(
     return texts
 
 
-def _table(texts: Mapping[str, list[str]], references: list[tuple[str, ...]], scoring: Scoring) -> np.ndarray:
+def _score_texts(texts: Mapping[str, list[str]], references: list[tuple[str, ...]], scoring: Scoring) -> np.ndarray:
     """Return F1 as [granularity, protocol, metric, system, dialogue]."""
     table = np.empty((len(scoring.granularities), len(PROTOCOLS), len(METRICS), len(texts), len(references)))
-    # Different summaries of a dialogue are scored one after another, so that its references' n-grams are still cached.
+    # Summaries of the same dialogue are scored consecutively, so that its references' n-grams are still cached.
     pairs = [(dialogue, text) for dialogue, row in enumerate(zip(*texts.values(), strict=True)) for text in row]
     unique = {pair: index for index, pair in enumerate(dict.fromkeys(pairs))}
     restore = [unique[pair] for pair in pairs]
@@ -236,7 +236,7 @@ def _table(texts: Mapping[str, list[str]], references: list[tuple[str, ...]], sc
 
 
 def _rank_on_dev(primary: np.ndarray, parts: Mapping[Part, np.ndarray], systems: list[str]) -> list[str]:
-    """Return the systems from the best on dev by the combined score to the worst; ties keep their order."""
+    """Return the systems from best to worst by combined score on dev; ties keep their order."""
     dev = next(indices for part, indices in parts.items() if part.split == DEV and part.slice == ALL)
     means = primary[COMBINED][:, dev].mean(axis=1)
     return [systems[index] for index in np.argsort(-means, kind="stable")]
@@ -255,7 +255,7 @@ def _score_part(
             granularity=scoring.granularities[granularity],
             multi_reference=PROTOCOLS[protocol],
             metric=METRICS[metric],
-            interval=rounded(interval),
+            interval=round_figures(interval),
         )
 
 
@@ -277,7 +277,7 @@ def _compare_part(
         for system, against, metric in rows
     ]
     results = paired_bootstraps(differences, **options)
-    for (system, against, metric), result in zip(rows, map(rounded, results), strict=True):
+    for (system, against, metric), result in zip(rows, map(round_figures, results), strict=True):
         yield SystemComparison(
             system=system,
             against=against,

@@ -1,4 +1,4 @@
-"""The metrics that every system is scored by; `yoyak.scoring.rouge` computes them."""
+"""The metrics for scoring systems; `yoyak.scoring.rouge` computes them."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ METRIC_LABELS = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", 
 """Names in files, and labels in the report; ``combined``, the weighted sum of the first three, is last."""
 METRICS = tuple(METRIC_LABELS)
 COMPARED_METRICS = ("combined", "rouge1")
-"""Metrics by which systems are compared pairwise."""
+"""Metrics for pairwise comparisons of systems."""

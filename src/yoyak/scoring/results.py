@@ -17,7 +17,7 @@ from yoyak.scoring.metrics import METRICS
 
 SUMMARY_FILE, DIALOGUES_FILE = "summary.json", "dialogues.csv"
 ALL = "all"
-"""Slice of a part that is a whole split."""
+"""The slice name of an entire split."""
 DIGITS = 6
 
 SystemKind = Literal["member", "ensemble", "baseline", "oracle"]
@@ -26,7 +26,7 @@ Figures = TypeVar("Figures", bound=Interval | Comparison)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrimaryScore:
-    """The score that models are chosen by."""
+    """The score that models are selected by."""
 
     granularity: str
     multi_reference: str
@@ -35,7 +35,7 @@ class PrimaryScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A split, or one slice of it, that is scored by itself."""
+    """A split, or one slice of it, that is scored separately."""
 
     split: str
     slice: str
@@ -61,7 +61,7 @@ class SystemScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemComparison:
-    """A paired difference by the primary score's granularity and protocol, ``system`` minus ``against``."""
+    """A paired difference, ``system`` minus ``against``, at the primary score's granularity and protocol."""
 
     system: str
     against: str
@@ -71,14 +71,14 @@ class SystemComparison:
     p_value: float
 
     def swapped(self) -> SystemComparison:
-        """Return the same comparison with the two systems exchanged."""
+        """Return the same comparison with the two systems swapped."""
         gain = Interval(mean=-self.gain.mean, low=-self.gain.high, high=-self.gain.low, n=self.gain.n)
         return replace(self, system=self.against, against=self.system, gain=gain)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationSummary:
-    """Mean scores and comparisons of all systems, and which are best on dev."""
+    """Mean scores and comparisons of all systems, and the best ones on dev."""
 
     primary: PrimaryScore
     confidence: float
@@ -90,11 +90,11 @@ class EvaluationSummary:
     comparisons: tuple[SystemComparison, ...]
     best_member: str
     best_ensemble: str | None
-    """None where there are no ensembles."""
+    """None if there are no ensembles."""
     best_baseline: str
 
     def primary_means(self, system: str) -> dict[str, dict[str, float]]:
-        """Return a system's means on whole splits, ``{split: {metric: mean}}``, by the primary granularity."""
+        """Return a system's means on entire splits, ``{split: {metric: mean}}``, at the primary granularity."""
         means: dict[str, dict[str, float]] = {}
         for score in self.scores:
             if (
@@ -150,7 +150,7 @@ def read_evaluation(folder: str | os.PathLike[str]) -> EvaluationSummary:
 
 
 def write_dialogue_scores(dialogues: Iterable[DialogueScores], path: str | os.PathLike[str]) -> None:
-    """Write one CSV row for each dialogue and system."""
+    """Write one CSV row per dialogue and system."""
     with Path(path).open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow([*DialogueScores._fields[:-1], *METRICS])
@@ -167,8 +167,8 @@ def read_combined_scores(folder: str | os.PathLike[str], *, split: str, system: 
         }
 
 
-def rounded(value: Figures) -> Figures:
-    """Round figures so that files do not differ between machines whose arithmetic differs in the last bit."""
+def round_figures(value: Figures) -> Figures:
+    """Round figures, so that files are identical on machines whose arithmetic differs in the last bit."""
     figures = {field.name: getattr(value, field.name) for field in fields(value)}
     changes: Any = {name: round(figure, DIGITS) for name, figure in figures.items() if isinstance(figure, float)}
     return replace(value, **changes)

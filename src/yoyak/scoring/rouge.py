@@ -1,13 +1,12 @@
-"""ROUGE-1, ROUGE-2, ROUGE-L and their combination for each dialogue, against one reference or several.
+"""ROUGE-1, ROUGE-2, ROUGE-L and their combination for each dialogue, against one or more references.
 
-The arithmetic is rouge_score's, on the tokens of `yoyak.scoring.tokenize` and equal to its RougeScorer to the last
-digit; two things are done for speed. The n-grams of a text are counted once and not once for each text that it is
-compared with. The longest common subsequence of ROUGE-L is rapidfuzz's and not rouge_score's table: the same integer
-in a hundredth of the time.
+Scores equal those of rouge_score's RougeScorer on the tokens of `yoyak.scoring.tokenize` to the last digit, with two
+optimizations: the n-grams of a text are counted once, not once per comparison; and the longest common subsequence
+of ROUGE-L comes from rapidfuzz, which computes the same integer in a hundredth of the time.
 
-Several references: ``mean`` is the mean of the F1 against each (the rule of the Korean competitions on this data);
-``max`` is the best F1, for each metric by itself, as in rouge_score's ``score_multi``. The combined score is computed
-for each reference first, so its ``max`` belongs to one reference and is not a sum of maxima of different ones.
+With several references, ``mean`` is the mean F1 over them (the rule of the Korean competitions on this data), and
+``max`` the best F1 for each metric separately, as in rouge_score's ``score_multi``. The combined score is computed
+per reference first, so its ``max`` belongs to one reference and is not a sum of maxima over different ones.
 """
 
 from __future__ import annotations
@@ -40,15 +39,15 @@ Tokens = list[str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceScores:
-    """F1 of each prediction against each of its references, from which both protocols follow."""
+    """F1 of each prediction against each of its references, the basis of both protocols."""
 
     values: np.ndarray
     """[pairs of prediction and reference, `METRICS`]; the references of one dialogue are consecutive rows."""
     starts: np.ndarray
-    """[dialogues]: first row of each."""
+    """[dialogues]: the first row of each."""
 
     def reduce(self, multi_reference: Protocol) -> np.ndarray:
-        """Return [dialogues, `METRICS`] by the protocol."""
+        """Return [dialogues, `METRICS`] according to the protocol."""
         if multi_reference == "max":
             return np.maximum.reduceat(self.values, self.starts)
         counts = np.diff(self.starts, append=len(self.values))
@@ -66,9 +65,9 @@ def rouge(
 ) -> dict[str, np.ndarray]:
     """Return the F1 of each dialogue, 0 to 1, by metric name (`METRICS`).
 
-    ``references[i]`` are the references of ``predictions[i]``, one or more. ``weights`` are the shares of ROUGE-1,
-    ROUGE-2 and ROUGE-L in the combined score. An empty prediction scores 0. Raises ValueError where the lengths
-    differ or a dialogue has no reference, UserError for an unknown granularity.
+    ``references[i]`` are the references of ``predictions[i]``, one or more. ``weights`` are those of ROUGE-1, ROUGE-2
+    and ROUGE-L in the combined score. An empty prediction scores 0. Raises ValueError if the lengths differ or a
+    dialogue has no reference, UserError for an unknown granularity.
     """
     scores = reference_scores(
         predictions, references, granularity=granularity, weights=weights, processes=processes
@@ -86,7 +85,7 @@ def reference_scores(
 ) -> ReferenceScores:
     """Score every prediction against each of its references; arguments and errors are those of `rouge`.
 
-    Texts are tokenized here (Kiwi has threads of its own); ``processes`` share the comparing.
+    Texts are tokenized in this process (Kiwi uses its own threads); ``processes`` workers compute the scores.
     """
     if len(predictions) != len(references):
         raise ValueError(f"{len(predictions)} predictions need as many references, not {len(references)}")
@@ -97,14 +96,16 @@ def reference_scores(
     predicted = [next(tokens) for _ in predictions]
     work = [(prediction, [next(tokens) for _ in row]) for prediction, row in zip(predicted, references, strict=True)]
     values = np.empty((sum(len(row) for row in references), len(METRICS)))
-    values[:, :-1] = np.reshape(list(_scores(work, processes, f"{granularity} ROUGE")), (-1, len(METRICS) - 1))
+    values[:, :-1] = np.reshape(
+        list(_score_in_parallel(work, processes, f"{granularity} ROUGE")), (-1, len(METRICS) - 1)
+    )
     values[:, -1] = sum(weight * values[:, column] for column, weight in enumerate(weights))
     starts = np.cumsum([0, *(len(row) for row in references)], dtype=int)[:-1]
     return ReferenceScores(values=values, starts=starts)
 
 
 def f1(prediction: Tokens, reference: Tokens) -> tuple[float, ...]:
-    """Return the F1 of two lists of tokens by each of `METRICS` but ``combined``."""
+    """Return the F1 of two token lists for each of `METRICS` except ``combined``."""
     predicted, expected = _ngrams(tuple(prediction)), _ngrams(tuple(reference))
     rouge1, rouge2 = (_ngram_f1(*pair) for pair in zip(predicted, expected, strict=True))
     common = LCSseq.similarity(reference, prediction)
@@ -118,7 +119,7 @@ Ngrams = tuple[Counter[Any], int]
 
 
 def _ngram_f1(predicted: Ngrams, expected: Ngrams) -> float:
-    """Return rouge_score's F1 of n-grams."""
+    """Return the n-gram F1 as rouge_score computes it."""
     (counts, total), (expected_counts, expected_total) = predicted, expected
     common = sum(min(counts[gram], expected_counts[gram]) for gram in counts.keys() & expected_counts.keys())
     return scoring.fmeasure(common / max(total, 1), common / max(expected_total, 1))
@@ -130,7 +131,7 @@ def _ngrams(tokens: tuple[str, ...]) -> tuple[Ngrams, Ngrams]:
 
 
 def lcs_lengths(tokens: Sequence[Sequence[str]]) -> np.ndarray:
-    """Return [texts, texts]: the length of the longest common subsequence of every two lists of tokens."""
+    """Return [texts, texts]: the length of the longest common subsequence of each pair of token lists."""
     if not tokens:
         return np.empty((0, 0))
     return process.cdist(tokens, tokens, scorer=LCSseq.similarity, dtype=np.int32).astype(float)
@@ -139,12 +140,12 @@ def lcs_lengths(tokens: Sequence[Sequence[str]]) -> np.ndarray:
 Work = list[tuple[Tokens, list[Tokens]]]
 
 
-def _scores(work: Work, processes: int, name: str) -> Iterator[tuple[float, ...]]:
+def _score_in_parallel(work: Work, processes: int, name: str) -> Iterator[tuple[float, ...]]:
     chunks = [work[start : start + CHUNK] for start in range(0, len(work), CHUNK)]
     with ExitStack() as stack:
         scores: Iterable[list[tuple[float, ...]]] = map(_score_chunk, chunks)
         if processes > 1:
-            # A forked child would inherit locks that Kiwi's and torch's threads hold.
+            # A forked child would inherit locks held by threads of Kiwi and torch.
             context = multiprocessing.get_context("spawn")
             pool = stack.enter_context(ProcessPoolExecutor(processes, mp_context=context))
             scores = pool.map(_score_chunk, chunks)

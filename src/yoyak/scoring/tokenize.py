@@ -1,19 +1,19 @@
 """Tokenizers for ROUGE at four granularities, with rouge_score's Tokenizer interface.
 
-- ``eojeol``: the words between spaces, without punctuation at their edges.
-- ``morpheme``: Kiwi's morphemes in their dictionary form, as the Korean competitions on this data count them.
-- ``syllable``: every letter by itself (a Hangul syllable is one), runs of ASCII letters or of digits as one.
+- ``eojeol``: words between spaces, without punctuation at their edges.
+- ``morpheme``: Kiwi's morphemes in their dictionary form, as in the Korean competitions on this data.
+- ``syllable``: individual letters (a Hangul syllable is one), with runs of ASCII letters or of digits as one token.
 - ``english``: rouge_score's default tokenizer with its stemmer, token for token.
 
 Masks such as ``#Person1#`` are one token at every Korean granularity, and what follows them (``은`` in
-``#Person1#은``) is analysed as it would be after a name; by itself Kiwi reads ``#은`` as a hashtag. Korean text is
-normalized to Unicode NFC first; English is not, because rouge_score does not do so.
+``#Person1#은``) is analysed as after a name; without this, Kiwi would read ``#은`` as a hashtag. Korean text is first
+normalized to Unicode NFC; English is not, as in rouge_score.
 
-Tokens without a letter or digit do not count at any granularity. ROUGE has always dropped punctuation
-(ROUGE-1.5.5, rouge_score), so figures mean the same for both languages; and the full stop at the end of every summary
-would be a match without information. Scores are therefore a little lower than those of scripts that count it.
+Tokens without a letter or digit are dropped at all granularities. ROUGE has always ignored punctuation (ROUGE-1.5.5,
+rouge_score), so this keeps scores comparable between languages; and the full stop at the end of every summary would be
+a trivial match. Scores are therefore slightly lower than those of scripts that count punctuation.
 
-A line break ends a token and an analysis, so the tokens of turns joined by line breaks are the tokens of the turns.
+Lines are tokenized separately, so the tokens of turns joined by line breaks are the tokens of the turns.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _SYLLABLE = re.compile(rf"{MASK.pattern}|[A-Za-z]+|[0-9]+|[^\W_]")
 class LineTokenizer:
     """A rouge_score tokenizer that analyses lines in batches and caches them.
 
-    Evaluation asks for the same references again and again: each line is analysed once, until ``cache_lines`` are
-    cached and the cache is cleared. Callers must not change the lists returned.
+    Evaluation tokenizes the same references repeatedly, so each line is analysed only once, until the cache reaches
+    ``cache_lines`` and is cleared. Callers must not modify the returned lists.
     """
 
     def __init__(
         self, name: str, split: Callable[[Sequence[str]], Iterable[list[str]]], cache_lines: int = CACHE_LINES
     ) -> None:
-        """Wrap ``split``, which turns lines into their tokens, in the same order."""
+        """Wrap ``split``, which returns the tokens of each line, in order."""
         self.name = name
         self.cache_lines = cache_lines
         self._split = split
@@ -57,7 +57,7 @@ class LineTokenizer:
         return self.tokenize_all([text])[0]
 
     def tokenize_all(self, texts: Sequence[str]) -> list[list[str]]:
-        """Return the tokens of each text; lines that are new are analysed in one batch."""
+        """Return the tokens of each text; new lines are analysed in one batch."""
         parts = [text.split("\n") for text in texts]
         needed = dict.fromkeys(line for lines in parts for line in lines)
         new = [line for line in needed if line not in self._lines]
@@ -90,7 +90,7 @@ def _tokenizer(granularity: str, cache_lines: int) -> LineTokenizer:
 
 
 def _strip_punctuation(token: str) -> str:
-    """Return ``token`` from its first to its last letter, digit or mask; empty where it has none."""
+    """Return ``token`` from its first to its last letter, digit or mask; empty if it has none."""
     if token.isalnum():
         return token
     counted = list(_COUNTED.finditer(token))
@@ -114,7 +114,7 @@ def _split_morphemes(lines: Sequence[str]) -> Iterator[list[str]]:
 
 
 class _Stemmer:
-    """rouge_score's Porter stemmer with a cache: stemming takes most of the time of scoring English."""
+    """rouge_score's Porter stemmer with a cache: stemming dominates the time to score English."""
 
     def __init__(self) -> None:
         # Imported here because it imports nltk and SciPy, which takes more than a second.

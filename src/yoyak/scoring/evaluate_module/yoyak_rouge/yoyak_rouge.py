@@ -1,4 +1,4 @@
-"""ROUGE that is right for Korean, as a module of Hugging Face evaluate that needs no Hub.
+"""ROUGE that is correct for Korean, as a local module for Hugging Face evaluate.
 
 evaluate.load(str(yoyak.scoring.module_path())).compute(predictions=[...], references=[...])
 """
@@ -12,16 +12,16 @@ from yoyak.params import Scoring
 from yoyak.scoring.rouge import rouge
 
 _DESCRIPTION = """ROUGE-1, ROUGE-2 and ROUGE-L F1, and their weighted combination, at the granularity of words
-(eojeol), morphemes, syllables, or English stems, with masks such as #Person1# kept whole."""
+(eojeol), morphemes, syllables, or English stems, with masks such as #Person1# as single tokens."""
 
 _INPUTS = """
 Args:
     predictions: summaries to score.
-    references: for each prediction one summary, or a list of several.
+    references: for each prediction, one summary or a list of several.
     granularity: morpheme (default), eojeol, syllable, or english (rouge_score with its stemmer).
     multi_reference: mean (default) or max over several references.
-    weights: shares of ROUGE-1, ROUGE-2 and ROUGE-L in the combined score.
-    processes: processes that share the work.
+    weights: weights of ROUGE-1, ROUGE-2 and ROUGE-L in the combined score.
+    processes: number of worker processes.
 Returns:
     rouge1, rouge2, rougeL, combined: means over the predictions, 0 to 1.
 """
