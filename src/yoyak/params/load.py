@@ -1,8 +1,8 @@
-"""Reading params.yaml, whole or as the params of one stage.
+"""Reading params.yaml, as a whole or as the params of one stage.
 
     p = params.load(TrainParams, key="bart")
 
-Unknown keys are errors that name the nearest key.
+Unknown keys raise errors that name the nearest key.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ MAX_VALUE_CHARS = 60
 """Characters of a wrong value that an error quotes."""
 MAPPINGS = ("dict_type", "model_type", "model_attributes_type")
 """Complaints of pydantic that something else stands where a mapping belongs."""
-REPLACED = {
+REMOVED_KEYS = {
     "evaluation_granularity": "the first of scoring.granularities chooses the best checkpoint now, so delete this key"
 }
-"""Former keys of a member, and what a person is to do about each."""
+"""Removed keys of a member, and what to do about each."""
 
 AnyParams = TypeVar("AnyParams", bound=Section)
 
@@ -56,22 +56,22 @@ def load(
             reads: dvc.lock would record a value that was not used.
     """
     env = os.environ if env is None else env
-    tree, sources = overrides.effective(path, env, Params)
+    tree, sources = overrides.read_with_overrides(path, env, Params)
     if "DVC_STAGE" in env:
         _refuse_overrides(sources, [dotted.format(key=key) for dotted in paths(schema).values()], path)
     return select(validate(tree, str(path), sources), schema, key, where=str(path))
 
 
-def select(whole: Params, schema: type[AnyParams], key: str | None = None, where: str = PARAMS_FILE) -> AnyParams:
+def select(settings: Params, schema: type[AnyParams], key: str | None = None, where: str = PARAMS_FILE) -> AnyParams:
     """Return the part of the params that a stage reads; UserError if there is no member or strategy ``key``."""
-    values = {field: _value(whole, dotted.format(key=key), where) for field, dotted in paths(schema).items()}
+    values = {field: _find_value(settings, dotted.format(key=key), where) for field, dotted in paths(schema).items()}
     return schema.model_validate(values)
 
 
 def load_or_default() -> Params:
-    """Return the whole params.yaml of this folder, or, where there is none, the defaults and no members.
+    """Return params.yaml of the current folder, or the defaults without members if there is none.
 
-    For what works in any folder, inside a project or not, such as serving a model.
+    For commands that also work outside a project, such as serving a model.
     """
     return load(Params) if Path(PARAMS_FILE).exists() else Params.model_construct()
 
@@ -94,9 +94,9 @@ def _refuse_overrides(
             )
 
 
-def _value(whole: Params, dotted: str, where: str) -> Any:
-    """Return the value at a dotted path; UserError with the nearest name where it names no member or strategy."""
-    value: Any = whole
+def _find_value(settings: Params, dotted: str, where: str) -> Any:
+    """Return the value at a dotted path; UserError with the nearest name if it names no member or strategy."""
+    value: Any = settings
     parts = dotted.split(".")
     for depth, part in enumerate(parts):
         if isinstance(value, BaseModel):
@@ -109,26 +109,28 @@ def _value(whole: Params, dotted: str, where: str) -> Any:
 
 
 def validate(tree: dict[str, Any], where: str, sources: Mapping[tuple[str, ...], str] | None = None) -> Params:
-    """Return the tree of a params file as typed objects; UserError in one sentence for the first thing wrong.
+    """Return the tree of a params file as typed objects; UserError with one sentence for the first problem.
 
-    ``sources`` names the environment's variable behind each key that one overrides.
+    ``sources`` maps each overridden key to its environment variable.
     """
     try:
         return Params.model_validate(tree)
     except ValidationError as error:
-        raise UserError(_sentence(error, tree, where, sources or {})) from error
+        raise UserError(_describe_error(error, tree, where, sources or {})) from error
 
 
-def _sentence(error: ValidationError, tree: dict[str, Any], where: str, sources: Mapping[tuple[str, ...], str]) -> str:
-    """Turn pydantic's most telling complaint into a sentence.
+def _describe_error(
+    error: ValidationError, tree: dict[str, Any], where: str, sources: Mapping[tuple[str, ...], str]
+) -> str:
+    """Turn pydantic's most informative error into a sentence.
 
-    An unknown key comes before a missing one: it is often the same key, misspelled.
+    Unknown keys are reported before missing ones: often the unknown key is a misspelling of the missing one.
     """
-    complaints = error.errors(include_url=False)
-    first = next((entry for entry in complaints if entry["type"] == "extra_forbidden"), complaints[0])
+    errors = error.errors(include_url=False)
+    first = next((entry for entry in errors if entry["type"] == "extra_forbidden"), errors[0])
     if isinstance(first["input"], dict):
         # Where a word or a mapping is allowed and a mapping was given, report what is wrong with the mapping.
-        first = next((entry for entry in complaints if any("dict[" in str(part) for part in entry["loc"])), first)
+        first = next((entry for entry in errors if any("dict[" in str(part) for part in entry["loc"])), first)
     location = _key_path(first, tree)
     if first["type"].startswith("union_tag") and location[:1] == ["members"]:
         family = first["input"].get("family") if isinstance(first["input"], dict) else None
@@ -139,12 +141,12 @@ def _sentence(error: ValidationError, tree: dict[str, Any], where: str, sources:
         return f"{where}: {'.'.join(location)}.type must be one of {kinds}."
     if first["type"] == "extra_forbidden":
         parent = ".".join(location[:-1]) or "the top level"
-        if location[-1] in REPLACED and location[0] == "members":
-            return f"{where}: {parent}.{location[-1]} no longer exists: {REPLACED[location[-1]]}."
-        known = overrides.keys_below(Params, location[:-1])
-        if location[-1] in known:
+        if location[-1] in REMOVED_KEYS and location[0] == "members":
+            return f"{where}: {parent}.{location[-1]} no longer exists: {REMOVED_KEYS[location[-1]]}."
+        valid_keys = overrides.keys_below(Params, location[:-1])
+        if location[-1] in valid_keys:
             return f"{where}: {parent} has no key '{location[-1]}' where its {_kind_of(tree, location[:-1])}."
-        return f"{where}: {parent} has no key '{location[-1]}'{nearest(location[-1], known)}."
+        return f"{where}: {parent} has no key '{location[-1]}'{nearest(location[-1], valid_keys)}."
     if location[-1:] == ["[key]"]:
         name = first["input"]
         return f"{where}: {'.'.join(location[:-2])} cannot hold the name {name!r}: use letters, digits, - and _."
@@ -154,16 +156,16 @@ def _sentence(error: ValidationError, tree: dict[str, Any], where: str, sources:
     message = "must hold keys and values" if first["type"] in MAPPINGS else message[:1].lower() + message[1:]
     value = "null" if first["input"] is None else repr(first["input"])
     value = value if len(value) <= MAX_VALUE_CHARS else f"{value[:MAX_VALUE_CHARS]}…"
-    given = "" if first["type"] in ("missing", "value_error") else f", not {value}"
-    return f"{where}: {key + ': ' if key else ''}{message}{given}."
+    suffix = "" if first["type"] in ("missing", "value_error") else f", not {value}"
+    return f"{where}: {key + ': ' if key else ''}{message}{suffix}."
 
 
-def _key_path(complaint: ErrorDetails, tree: dict[str, Any]) -> list[str]:
-    """Return the keys of the file that lead to what pydantic complains about; ``[key]`` is the name before it.
+def _key_path(error: ErrorDetails, tree: dict[str, Any]) -> list[str]:
+    """Return the keys of the file that lead to the value that pydantic rejects; ``[key]`` is the name before it.
 
     pydantic puts more between them: the type of a strategy, the family of a member, the alternatives of a union.
     """
-    *parents, last = complaint["loc"] or ("",)
+    *parents, last = error["loc"] or ("",)
     node: Any = tree
     path: list[str] = []
     for depth, part in enumerate(parents, 1):
@@ -191,6 +193,6 @@ def _kind_of(tree: dict[str, Any], path: Sequence[str]) -> str:
 
 
 def _kinds(section: str) -> list[str]:
-    """Return the types of the strategies that a section of ensemble holds."""
+    """Return the strategy types that a section of ensemble allows."""
     union = get_args(OfCandidates if section == "strategies" else OfModels)[0]
     return [repr(get_args(kind.model_fields["type"].annotation)[0]) for kind in get_args(union)]
