@@ -174,7 +174,7 @@ def _key_path(error: ErrorDetails, tree: dict[str, Any]) -> list[str]:
             path.append(str(part))
         elif last == "[key]" and depth == len(parents):
             path.append(str(part))  # A name that is not text, which pydantic writes as text.
-    if last == "[key]" or complaint["type"] in ("missing", "extra_forbidden") or _holds(node, last):
+    if last == "[key]" or error["type"] in ("missing", "extra_forbidden") or _holds(node, last):
         path.append(str(last))
     return path
 
