@@ -1,4 +1,4 @@
-"""How many processors there are to work on."""
+"""The number of CPU cores."""
 
 from __future__ import annotations
 

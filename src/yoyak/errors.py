@@ -1,4 +1,4 @@
-"""Errors that people read: one sentence that says what is wrong, where, and what would be right."""
+"""User-facing errors: one sentence that says what is wrong, where, and what would be right."""
 
 from __future__ import annotations
 

@@ -20,10 +20,10 @@ Result = TypeVar("Result")
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success it takes the place of ``path``, on failure it is removed.
+    """Yield a temporary path beside ``path``; on success it replaces ``path``, on failure it is removed.
 
     The caller may create a file or a folder there. Missing parent folders are created. A folder that was at ``path``
-    before is replaced as a whole, but never by a file. Whatever interrupts the replacement, either the old or the new
+    before is replaced completely, but never by a file. Whatever interrupts the replacement, either the old or the new
     folder is at ``path`` afterwards.
     """
     final = Path(path)

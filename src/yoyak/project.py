@@ -1,4 +1,4 @@
-"""Where the project is, and every path that its pipeline reads and writes, relative to it."""
+"""The project's root, and every path that its pipeline reads and writes, relative to it."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ EXPORTS = Path("exports")
 BENCH = Path("bench")
 BENCH_METRICS = METRICS / "bench.json"
 CHECKPOINTS = Path("checkpoints")
-"""Where a training that was interrupted goes on from."""
+"""Checkpoints that an interrupted training resumes from."""
 UNSENT = Path(".yoyak", "unsent")
-"""A folder for each run of MLflow that something is still to be sent to."""
+"""A folder for each MLflow run that has unsent data."""
 LOGS = Path("logs")
 DVC_LOCK = Path("dvc.lock")
 REQUIREMENTS = Path("requirements.lock")

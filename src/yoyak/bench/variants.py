@@ -64,7 +64,7 @@ class LoadedVariant:
         """
         key = (generation.batch_size, generation.num_beams, tries)
         if key not in self.threads:
-            # torch is warm after its first batch; onnxruntime allocates memory anew for each batch size.
+            # torch is warm after its first batch; onnxruntime allocates new memory for each batch size.
             if not (self.thread_choices and self.threads):
                 self.summarizer.summarize(batch, generation=generation)
             self.threads[key] = self._find_fastest(batch, generation, tries) if self.thread_choices else 0

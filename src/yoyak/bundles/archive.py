@@ -79,7 +79,7 @@ def write_bundle(uri: str, out: Path) -> Metadata:
     Raises UserError where there is no such model, or it cannot be bundled.
     """
     if Path(uri).exists():
-        raise UserError(f"{uri} is a file or folder, and nothing is known about its training: name a model in MLflow.")
+        raise UserError(f"{uri} is a file or folder without a training run: name a model in MLflow.")
     model = locate(uri)
     folder = fetch_model(model)
     if not (folder / "config.json").is_file():
@@ -199,14 +199,14 @@ def _check_index(path: Path, where: str) -> None:
     shards = read_json_object(path, where).get("weight_map")
     if not isinstance(shards, dict):
         raise UserError(f"{where} has no weight_map: create the bundle again.")
-    there = {weights.name for weights in path.parent.glob("*.safetensors")}
+    existing = {weights.name for weights in path.parent.glob("*.safetensors")}
     for shard in shards.values():
-        if shard not in there:
+        if shard not in existing:
             raise UserError(f"{where} names {ascii(shard)[:80]}, which the bundle does not hold: create it again.")
 
 
 def _describe_model(model: LocatedModel, member: str) -> tuple[dict[str, Any], Metadata]:
-    """Return the params of a model's training, and its metadata, as far as MLflow has them."""
+    """Return the training params and metadata of a model, as far as MLflow has them."""
     from yoyak.tracking.client import connect, translate_mlflow_errors
 
     client = connect()

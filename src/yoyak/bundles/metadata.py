@@ -1,4 +1,4 @@
-"""metadata.json of a bundle: which model it was in the MLflow that it comes from, and what it was made from."""
+"""metadata.json of a bundle: its run, model and version in the MLflow it comes from, and its lineage."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Metadata(_Section):
     run_id: _Text | None = None
     model_id: _Text | None = None
     name: _Text | None = None
-    """The registered model, if the bundle was made from a version."""
+    """The registered model, if the bundle was written from a version."""
     version: int | None = None
     metrics: Annotated[dict[_Text, float], Field(max_length=1000)] = {}
     """The training's, and as ``score.…`` those that the version was registered with."""
@@ -97,7 +97,7 @@ def finite_numbers(values: Mapping[str, Any]) -> dict[str, float]:
 
 
 def read_metadata(path: Path, where: str) -> Metadata:
-    """Read metadata.json; everything is unknown where it is missing."""
+    """Read metadata.json; if it is missing, all fields are empty."""
     value = read_json_object(path, where) if path.is_file() else {}
     try:
         return Metadata.model_validate(value)

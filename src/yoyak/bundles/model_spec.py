@@ -1,4 +1,4 @@
-"""yoyak.json of a bundle, or what it would hold, as far as the bundle's other files tell."""
+"""Reading yoyak.json of a bundle, or deriving it from the bundle's other files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what a person calls a model, a bundle's ZIP file included, to the Hugging Face folder on this disk."""
+"""From the name of a model, including a bundle's ZIP file, to its Hugging Face folder on this disk."""
 
 from __future__ import annotations
 

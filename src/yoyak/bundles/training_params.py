@@ -22,7 +22,7 @@ _TEXT_KEYS = ("checkpoint", "revision", "tokenizer", "prefix", "separator")
 
 
 def unflatten(flat: Mapping[str, str]) -> dict[str, Any]:
-    """Return the params of a run, with dotted names and text values, as the tree that they were in params.yaml."""
+    """Return the params of a run, with dotted names and text values, as the tree that they form in params.yaml."""
     tree: dict[str, Any] = {}
     for key, text in sorted(flat.items()):
         *parents, last = key.split(".")

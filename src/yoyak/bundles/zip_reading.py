@@ -79,7 +79,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
     """Open a ZIP and check every entry before any is read.
 
     Raises UserError for a file that is damaged, encrypted or not a ZIP; a name that leads out of a folder; a link; two
-    entries of one name; a pickle; and what is made to fill a disk.
+    entries of one name; a pickle; and a ZIP bomb.
     """
     with ExitStack() as stack:
         with _translate_errors(path):

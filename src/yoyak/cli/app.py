@@ -62,8 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 is success, 1 an error that a person can fix, 2 a wrong command line, 130 Ctrl-C.
     """
     tokens = list(sys.argv[1:] if arguments is None else arguments)
-    # Importing torch, transformers and mlflow makes a million objects that stay: looking through them again and again
-    # for cycles takes an eighth of the imports' time.
+    # Importing torch, transformers and mlflow creates a million long-lived objects: scanning them for cycles again and
+    # again would take an eighth of the import time.
     gc.set_threshold(100_000)
     app = build_app()
     name = f"yoyak {tokens[0]}" if tokens and not tokens[0].startswith("-") else "yoyak"
@@ -71,33 +71,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not tokens:
             app.help_print(console=app.error_console)
             return 2
-        wrong = check_verb(tokens)
-        if wrong:
-            _say(f"yoyak: {wrong}; see `yoyak --help`")
+        problem = check_verb(tokens)
+        if problem:
+            _print_error(f"yoyak: {problem}; see `yoyak --help`")
             return 2
         app(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        _say(f"{name}: {usage_error(error)}; see `{name} --help`")
+        _print_error(f"{name}: {describe_usage_error(error)}; see `{name} --help`")
         return 2
     except UserError as error:
         _log_traceback()
-        _say(f"{name}: {error}")
+        _print_error(f"{name}: {error}")
         return 1
     except KeyboardInterrupt:
-        _say(f"{name}: interrupted")
+        _print_error(f"{name}: interrupted")
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
         log = _log_traceback()
-        _say(f"{name}: {_sentence(error)} (traceback: {log})")
+        _print_error(f"{name}: {_describe_error(error)} (traceback: {log})")
         return 1
     return 0
 
 
 def check_verb(tokens: Sequence[str]) -> str:
-    """Return what is wrong with the verb: unknown, or an old spelling of another one. Empty where nothing is."""
+    """Return what is wrong with the verb: it is unknown, or was renamed. Empty if it is fine."""
     verb, *rest = tokens
     known = [each.name for each in VERBS]
     if verb.startswith("-"):
@@ -113,7 +113,7 @@ def check_verb(tokens: Sequence[str]) -> str:
     return ""
 
 
-def usage_error(error: CycloptsError) -> str:
+def describe_usage_error(error: CycloptsError) -> str:
     """Return what is wrong with the arguments, as part of a sentence."""
     if isinstance(error, MissingArgumentError) and error.argument is not None:
         name = error.keyword or error.argument.name
@@ -124,8 +124,8 @@ def usage_error(error: CycloptsError) -> str:
     return "; ".join(part[:1].lower() + part[1:] for part in (first, *others))
 
 
-def _sentence(error: Exception) -> str:
-    """Say what went wrong where no stage has said it: the disk and its files, or something unexpected."""
+def _describe_error(error: Exception) -> str:
+    """Describe an error that no stage handled: a problem with files or the disk, or something unexpected."""
     if isinstance(error, OSError) and error.strerror:
         if isinstance(error, FileNotFoundError) and not Path(error.filename).is_absolute():
             return f"{error.filename} is missing: `dvc repro` creates it, or `dvc pull` fetches it"
@@ -134,8 +134,8 @@ def _sentence(error: Exception) -> str:
     return f"unexpected {type(error).__name__}: {' '.join(str(error).split()) or 'it has no message'}"
 
 
-def _say(sentence: str) -> None:
-    """Print to stderr, on a line of its own: progress bars that an error has left open are closed first."""
+def _print_error(sentence: str) -> None:
+    """Print to stderr on a new line: progress bars that an error left open are closed first."""
     tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)
     for bar in list(getattr(tqdm, "_instances", ())):
         bar.close()
@@ -143,7 +143,7 @@ def _say(sentence: str) -> None:
 
 
 def _log_traceback() -> Path | str:
-    """Append the traceback to the log; a folder that cannot be written is no reason to lose the error itself."""
+    """Append the traceback to the log; failing to write it must not hide the error itself."""
     try:
         LOG.parent.mkdir(exist_ok=True)
         with LOG.open("a", encoding="utf-8") as log:

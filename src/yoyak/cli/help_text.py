@@ -1,4 +1,4 @@
-"""How `--help` looks."""
+"""Formatting `--help`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class HelpText:
                 _print(console, " " * indent + line)
 
     def render_usage(self, console: Console, options: ConsoleOptions, usage: Any) -> None:
-        """Print the first line."""
+        """Print the usage line."""
         _print(console, f"Usage: {str(usage).strip()}")
 
     def render_description(self, console: Console, options: ConsoleOptions, description: Any) -> None:

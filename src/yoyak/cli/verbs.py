@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 GROUPS = PIPELINE, MODELS, SERVERS, PROJECT = "Pipeline", "Models", "Servers", "Project"
 OPTIONS = "Options"
-"""The group of `--help` and its like."""
+"""The group of options such as `--help`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +18,7 @@ class Verb:
     help: str
     examples: tuple[str, ...]
     module: str = ""
-    """In yoyak.stages, where it is not the verb's name."""
+    """Name of the module in yoyak.stages, if it is not the verb's name."""
 
 
 VERBS = (
@@ -183,7 +183,7 @@ VERBS = (
 )
 
 FLAGS = ("--help", "-h", "--version", "--install-completion")
-"""What may be given instead of a verb."""
+"""Options that may be given instead of a verb."""
 
 RENAMED = {
     ("predict", "--model"): "yoyak summarize",

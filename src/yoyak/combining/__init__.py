@@ -1,1 +1,1 @@
-"""`yoyak combine`: any models over any file, one summary of each dialogue from all of theirs."""
+"""`yoyak combine`: summarize any file with several models, and combine their summaries."""

@@ -19,14 +19,16 @@ def choose_strategy(name: str, settings: Ensemble) -> OfCandidates:
         return settings.strategies[name]
     types = {kind.model_fields["type"].annotation.__args__[0]: kind for kind in get_args(get_args(OfCandidates)[0])}
     if name in ("soft", "soup"):
-        raise UserError(f"--strategy {name} works inside of the models: it is for ensemble.models and `yoyak blend`.")
+        raise UserError(
+            f"--strategy {name} combines models, not summaries: use it in ensemble.models, with `yoyak blend`."
+        )
     if name not in types:
         raise UserError(f"--strategy: there is no '{name}'{nearest(name, [*settings.strategies, *types])}.")
     return types[name](type=name)
 
 
 def load_fitted(strategy: str) -> Combiner | None:
-    """Return what the pipeline fitted for a strategy of params.yaml in this folder, if it did."""
+    """Return what the pipeline in this folder fitted for a strategy of params.yaml, or None."""
     folder = project.ensemble_folder(strategy)
     return combine.load(folder) if (folder / combine.FILE).is_file() else None
 
@@ -47,10 +49,10 @@ def build_combiner(
         sources: The models by label.
         strategy: How candidates are combined.
         granularity: Units of the strategy's scores.
-        given: Weights in the order in which the models were named; None takes what the strategy says.
-        fitted: What the pipeline fitted; it is used where its members are these.
+        given: Weights in the order in which the models were named; None uses those of the strategy.
+        fitted: What the pipeline fitted; used if it was fitted for these members.
 
-    Raises UserError for weights that are wrong or cannot be known.
+    Raises UserError for weights that are wrong or unknown.
     """
 
     def with_weights(values: Mapping[str, float]) -> Combiner:
@@ -68,7 +70,7 @@ def build_combiner(
     scores = {name: score for name in members if (score := sources[name].dev_score) is not None}
     if rule == "dev" and len(scores) == len(members):
         return with_weights(weights.by_score(scores))
-    # What the pipeline fitted is about its own members: each model must be one of them.
+    # What the pipeline fitted holds for its own members only: each model must be one of them.
     trained_as = {name: sources[name].member for name in members}
     if fitted is not None and sorted(trained_as.values()) == sorted(fitted.weights):
         return _rename_members(fitted, {member: name for name, member in trained_as.items()})

@@ -1,7 +1,7 @@
-"""Lets models write their candidates one after another, each in a process of its own.
+"""Running models one after another, each in its own process.
 
-The peak of memory is then that of the largest model, and a model that breaks, or is killed for memory, takes no other
-down with it. What a model has written is kept until all are done: after an interruption it does not run again.
+Peak memory is then that of the largest model, and a model that fails or is killed for memory does not affect the
+others. Candidates are kept until all models are done, so that after an interruption no finished model runs again.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ ROWS = "rows.jsonl"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A model that is to write its candidates."""
+    """A model that has to write its candidates."""
 
     name: str
     folder: Path
     """With yoyak.json: a Hugging Face folder or an export."""
     key: str
-    """What its files are called; the same model and dialogues have the same."""
+    """Stem of its files' names; the same model and dialogues have the same key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStats:
-    """What it took a model to write its candidates."""
+    """Time and memory that a model took to write its candidates."""
 
     seconds: float
     peak_memory_mb: int
     truncated: int
-    """Dialogues that were cut at the model's window."""
+    """Number of dialogues that were truncated to the model's window."""
     resumed: bool = False
-    """Whether an interrupted run before this one had written them."""
+    """Whether an earlier, interrupted run wrote them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ def run_jobs(jobs: Sequence[Job], work: Path, generation: Generation, *, workers
         else:
             waiting.append(job)
     running: dict[BaseProcess, Job] = {}
-    # A parent that is told to end takes its children along.
+    # If the parent is terminated, so are its children.
     with exit_on_sigterm():
         try:
             while waiting or running:
@@ -89,7 +89,7 @@ def run_jobs(jobs: Sequence[Job], work: Path, generation: Generation, *, workers
 
 
 def candidates_file(work: Path, job: Job) -> Path:
-    """Return where a job's candidates are once it is done."""
+    """Return the path of a job's candidates; the file exists once the job is done."""
     return work / f"{job.key}.jsonl"
 
 
@@ -135,12 +135,12 @@ def _write_candidates(job: Job, work: Path, generation: Generation, workers: int
         truncated=summaries.truncated,
     )
     write_result(_stats_file(work, job), stats)
-    # Last: this file says that the job is done.
+    # Written last: this file marks the job as done.
     write_candidates(candidates_file(work, job), zip([row.fname for row in rows], summaries.candidates, strict=True))
 
 
 def _collect(process: BaseProcess, work: Path, job: Job) -> JobResult:
-    """Return how a job whose process has ended went; KeyboardInterrupt where that was interrupted."""
+    """Return the result of a job whose process has ended. Raises KeyboardInterrupt if that was interrupted."""
     if process.exitcode == 0:
         return JobResult(job=job, stats=_read_stats(work, job))
     if process.exitcode in (130, -2):

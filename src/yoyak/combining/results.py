@@ -1,4 +1,4 @@
-"""What a combination leaves behind: ensemble_metadata_<time>.json, and the scores in it."""
+"""The results of a combination: ensemble_metadata_<time>.json and the scores in it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from yoyak.ensemble.info import CombinerInfo
 from yoyak.params import Scoring
 
 ENSEMBLE = "ensemble"
-"""What the combined summaries are called among the scores."""
+"""Name of the combined summaries among the scores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +34,9 @@ class CombinedModel:
     md5: str
     origin: Origin
     file: str
-    """Its own summaries."""
+    """File with its own summaries."""
     chosen: int
-    """Dialogues whose combined summary it wrote."""
+    """Number of dialogues whose combined summary is this model's."""
     seconds: float
     peak_memory_mb: int
     truncated: int
@@ -85,7 +85,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CombinationMetadata:
-    """The whole of ensemble_metadata_<time>.json."""
+    """The content of ensemble_metadata_<time>.json."""
 
     created: str
     input: InputFile
@@ -130,9 +130,9 @@ def score_texts(
     }
     systems = {
         name: {
-            metric: MeanScore(mean=round(each.mean, 6), low=round(each.low, 6), high=round(each.high, 6))
+            metric: MeanScore(mean=round(interval.mean, 6), low=round(interval.low, 6), high=round(interval.high, 6))
             for metric in METRICS
-            for each in bootstrap_intervals(values[metric][None], **bootstrap)
+            for interval in bootstrap_intervals(values[metric][None], **bootstrap)
         }
         for name, values in rouge_scores.items()
     }

@@ -1,6 +1,6 @@
-"""Summarizes any file with any models and combines what they write.
+"""Summarizing any file with several models and combining their summaries.
 
-It writes ensemble_output_<time>.csv, individual_model_<i>_<time>.csv and ensemble_metadata_<time>.json.
+Writes ensemble_output_<time>.csv, individual_model_<i>_<time>.csv and ensemble_metadata_<time>.json.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from yoyak.params.ensemble import OfCandidates
 from yoyak.tracking import lineage
 
 LOCK, PARTIAL = ".lock", ".partial"
-"""Files of the output folder: held while a command writes there, and the models' candidates until all is done."""
+"""In the output folder: the lock of the command that writes there, and the candidates until all models are done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,14 +54,14 @@ class Options:
     min_members: int
     parallel: bool
     weights: Sequence[float] | None
-    """In the order of the models; None takes what the strategy says."""
+    """In the order of the models; None uses those of the strategy."""
     seed: int
     fitted: Combiner | None = None
     """What the pipeline fitted, for a strategy that learns from dev."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
+class FinishedModel:
     """A model that has written its candidates."""
 
     source: Source
@@ -80,11 +80,11 @@ def combine_models(uris: Sequence[str], rows: Sequence[Dialogue], source: str, o
     if out.exists() and not out.is_dir():
         raise UserError(f"--output {out} is a file: name a folder.")
     sources, skipped = _open_models(uris)
-    # What can be checked before the models run is checked here.
+    # Check everything that can be checked before the models run.
     _check_enough(list(sources), options)
-    _combiner(list(sources), sources, options)
+    _make_combiner(list(sources), sources, options)
     out.mkdir(parents=True, exist_ok=True)
-    with _exclusive(out):
+    with _lock_folder(out):
         work = out / PARTIAL
         work.mkdir(exist_ok=True)
         write_jsonl(work / ROWS, rows)
@@ -96,8 +96,8 @@ def combine_models(uris: Sequence[str], rows: Sequence[Dialogue], source: str, o
 
 
 @contextmanager
-def _exclusive(out: Path) -> Iterator[None]:
-    """Keep a second command out of the folder: both would write the same candidates."""
+def _lock_folder(out: Path) -> Iterator[None]:
+    """Lock the folder, since a second command would write the same candidates."""
     lock = FileLock(out / LOCK, timeout=0)
     try:
         lock.acquire()
@@ -132,7 +132,7 @@ def _open_models(uris: Sequence[str]) -> tuple[dict[str, Source], list[SkippedMo
 
 def _run_models(
     sources: Mapping[str, Source], skipped: list[SkippedModel], work: Path, options: Options
-) -> dict[str, Finished]:
+) -> dict[str, FinishedModel]:
     """Let every model write its candidates; return those that have, in order, and add the others to ``skipped``."""
     salt = lineage.digest(work / ROWS) + options.generation.model_dump_json()
     jobs = [Job(name=name, folder=source.folder, key=_md5(salt + source.md5)) for name, source in sources.items()]
@@ -142,14 +142,14 @@ def _run_models(
         if result.error:
             skipped.append(_skip(result.job.name, result.error))
     return {
-        job.name: Finished(source=sources[job.name], candidates=candidates_file(work, job), stats=stats)
+        job.name: FinishedModel(source=sources[job.name], candidates=candidates_file(work, job), stats=stats)
         for job in jobs
         if (stats := results[job.name].stats) is not None
     }
 
 
 def _combine_files(
-    finished: Mapping[str, Finished],
+    finished: Mapping[str, FinishedModel],
     skipped: Sequence[SkippedModel],
     rows: Sequence[Dialogue],
     source: str,
@@ -159,7 +159,7 @@ def _combine_files(
     """Combine the candidates of the models and write all files; return the one with the ensemble's summaries."""
     members = list(finished)
     dialogues = out / PARTIAL / ROWS
-    combiner = _combiner(members, {name: model.source for name, model in finished.items()}, options)
+    combiner = _make_combiner(members, {name: model.source for name, model in finished.items()}, options)
     files = {name: model.candidates for name, model in finished.items()}
     started = time.perf_counter()
     outcomes = list(combine_all(combiner, read_rows(dialogues, files), total=len(rows)))
@@ -195,7 +195,7 @@ def _combine_files(
     return final
 
 
-def _describe_model(name: str, model: Finished, file: Path, outcomes: Iterable[Outcome]) -> CombinedModel:
+def _describe_model(name: str, model: FinishedModel, file: Path, outcomes: Iterable[Outcome]) -> CombinedModel:
     return CombinedModel(
         member=name,
         uri=model.source.uri,
@@ -210,7 +210,7 @@ def _describe_model(name: str, model: Finished, file: Path, outcomes: Iterable[O
     )
 
 
-def _combiner(members: Sequence[str], sources: Mapping[str, Source], options: Options) -> Combiner:
+def _make_combiner(members: Sequence[str], sources: Mapping[str, Source], options: Options) -> Combiner:
     return build_combiner(
         members,
         sources,
@@ -222,7 +222,7 @@ def _combiner(members: Sequence[str], sources: Mapping[str, Source], options: Op
 
 
 def _unique_label(label: str, taken: Iterable[str]) -> str:
-    """Return the label, with a number where another model has it."""
+    """Return the label, with a number appended if another model has it."""
     unique, number, known = label, 1, set(taken)
     while unique in known:
         number += 1

@@ -1,4 +1,4 @@
-"""Which models a person named, and what the registry, a run or a ZIP bundle knows about each of them."""
+"""The models to combine, and what the registry, a run or a ZIP bundle says about each."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from yoyak.errors import UserError
 from yoyak.models.spec import ENSEMBLE_FILE, load_spec
 
 LINEAGE = ("git.commit", "git.dirty", "dvc.models_md5", "member", "restored")
-"""Tags of a version, besides those of its inputs, that say what it was made from."""
+"""Tags of a version, besides those of its inputs, that describe its lineage."""
 SCORE, INPUT = "score.", "input."
-"""What the names of a version's scores and of its inputs begin with."""
+"""Prefixes of a version's tags for its scores and its inputs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where a model comes from, as far as MLflow or its bundle knows; nothing is known about a folder."""
+    """Where a model comes from, as far as MLflow or its bundle records it; empty for a folder."""
 
     name: str | None = None
     """Registered model."""
@@ -38,10 +38,10 @@ class Source:
     folder: Path
     """Hugging Face folder with yoyak.json."""
     label: str
-    """What a person calls it: registered name and version, else the name of its file or folder."""
+    """Registered name and version, else the name of its file or folder."""
     origin: Origin
     md5: str = ""
-    """Of the folder."""
+    """MD5 of the folder."""
     index: int = 0
     """Its position among the models that were named."""
 
@@ -89,7 +89,7 @@ def open_source(uri: str) -> Source:
 
     folder = resolve_model(uri)
     if (folder / ENSEMBLE_FILE).is_file():
-        raise UserError("it is an ensemble: name the models it is made of.")
+        raise UserError("it is an ensemble: name its members.")
     load_spec(folder)
     path = Path(uri)
     if path.is_file():

@@ -39,7 +39,7 @@ FILES = {
 
 
 class ModelInfo(BaseModel):
-    """What the page says about its model; of a server that runs already, only the address is known."""
+    """What the page says about its model; for a server that was already running, only its address is known."""
 
     model: str
     variant: str | None = None
@@ -143,7 +143,7 @@ async def request_summary(model_url: str, request: SummaryRequest) -> Summary:
         return Summary(summary=str(prediction["summary"]), truncated=bool(prediction["truncated"]))
     except (ValueError, LookupError, TypeError) as error:
         raise RefusedError(
-            502, f"What answers at {model_url} is not a model of Yoyak, or an old one: register it again."
+            502, f"The server at {model_url} does not serve a current Yoyak model: register the model again."
         ) from error
 
 
@@ -166,7 +166,7 @@ class Guard:
 
         body, length, more = bytearray(), 0, True
         while more:
-            # To its end even where it is too long: the sender would see a broken connection and no answer.
+            # Read to the end even if it is too long: otherwise the client would see a broken connection and no answer.
             message = await receive()
             chunk, more = message.get("body", b""), message.get("more_body", False)
             length += len(chunk)
@@ -198,7 +198,7 @@ def _failure(status: int, sentence: str) -> JSONResponse:
 
 
 def _error_sentence(text: str) -> str:
-    """Return what a model's server says of a request, without what MLflow puts before it."""
+    """Return the error message of a model's server, without MLflow's prefix."""
     with suppress(ValueError, LookupError, TypeError):
         text = str(json.loads(text)["message"])
     return text.rpartition("\nError: ")[2].strip()

@@ -103,7 +103,7 @@ const OPTIONS = ["num_beams", "max_new_tokens"];
 const part = (id) => document.getElementById(id);
 let language = (navigator.language || "ko").toLowerCase().startsWith("ko") ? "ko" : "en";
 let model = {}; // What GET /model says: model, variant, num_beams, max_new_tokens.
-let failure = null; // The error that is shown: a key of TEXTS and its values.
+let failure = null; // The current error: a key of TEXTS and its values.
 let seconds = null;
 let busy = false;
 

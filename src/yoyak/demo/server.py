@@ -18,7 +18,7 @@ from yoyak.errors import UserError
 from yoyak.serving.launch import OPENER, local_url
 
 SHUTDOWN_SECONDS = 1
-"""What a summary that is still being written gets when the page ends."""
+"""Grace period for a summary that is still being written when the page stops."""
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def running_page(host: str, port: int, *, model_url: str, model: ModelInfo) -> I
     """Serve the page for as long as the block lasts, and yield its address; ``model_url`` is the model's server."""
     config = uvicorn.Config(
         create_app(model_url, model),
-        # The terminal is for the person who started it.
+        # Keep the terminal free of logs.
         log_config=None,
         access_log=False,
         server_header=False,

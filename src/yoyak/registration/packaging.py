@@ -27,7 +27,7 @@ def log_member(run: StageRun, folder: Path, *, example: str) -> str:
     """
     spec = load_spec(folder)
     if not any(folder.glob("*.safetensors")):
-        raise UserError(f"{folder} holds no {WEIGHTS}: run `yoyak train` for '{spec.member}' again.")
+        raise UserError(f"{folder} has no {WEIGHTS}: run `yoyak train` for '{spec.member}' again.")
     return log_model(run, folder, name=spec.member, generation=spec.generation, example=example, metadata=spec.metadata)
 
 

@@ -1,6 +1,6 @@
-"""Registering the exported model, and letting `serving` point to it, or to the same model in fp32.
+"""Registering the exported model, and moving the alias `serving` to it or to the same model in fp32.
 
-Which of them is served is what bench/serving.json says: the gate has decided there.
+bench/serving.json holds the decision of the gate.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from yoyak.tracking.registered import read_registered
 from yoyak.tracking.stage_run import flatten
 
 MD5, SOURCE_MD5 = "yoyak.export_md5", "dvc.models_md5"
-"""Tags of a version: what an exported model consists of, how it writes and serves; DVC's md5 of one in fp32."""
+"""Tags of a version: md5 of an exported model with its generation and serving settings; DVC's md5 of an fp32 model."""
 VARIANTS = {"int8": "int8", "int4": "int4", "fp32": "onnx_fp32"}
 DECISION_FILE = project.BENCH / "serving.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """What `release` did."""
+    """The result of `release`."""
 
     exported: Version
     before: Version | None
@@ -41,10 +41,10 @@ class Release:
     after: Version
     """The version that is served now."""
     sentences: tuple[str, ...]
-    """The gate's."""
+    """The verdicts of the gate."""
 
     def describe(self) -> list[str]:
-        """Return it line by line for the terminal."""
+        """Return lines to print."""
         tags = self.exported.tags
         served = f"served: {self.after.name} version {self.after.version} ({self.after.tags.get('variant', 'fp32')})"
         if self.before and self.before.version != self.after.version:
@@ -66,7 +66,7 @@ def release(params: ReleaseParams, fingerprint: str) -> Release:
     decision = read_result(DECISION_FILE, ServingDecision, command="yoyak bench")
     folder = project.export_folder(decision.model)
     if lineage.digest(folder) != decision.export_md5:
-        raise UserError(f"{DECISION_FILE} is about another export than {folder}: run `yoyak bench`.")
+        raise UserError(f"{DECISION_FILE} was measured with another export than {folder}: run `yoyak bench`.")
     serving = params.serving
     if serving.batch_size == "bench":
         serving = serving.model_copy(update={"batch_size": decision.batch_size})
@@ -77,12 +77,12 @@ def release(params: ReleaseParams, fingerprint: str) -> Release:
 
     before = deployment.serving_version(name)
     if before is None:
-        # What would have been served without an export is what undoing the first release comes back to.
+        # Undoing the first release then falls back to the model that would be served without an export.
         deployment.serve(source, release=fingerprint)
     chosen = exported if decision.gate.passed else source
     deployment.serve(chosen, release=fingerprint, gate=decision.gate.tags())
     after = deployment.serving_version(name)
-    assert after, "a version is served now"
+    assert after, "a version was just given the alias"
     deployment.tag_release(exported, fingerprint)
     sentences = tuple(check.sentence for check in decision.gate.checks)
     return Release(exported=exported, before=before, after=after, sentences=sentences)
@@ -127,7 +127,7 @@ def _register_source(name: str, model: str, generation: Generation, example: str
     """Return the version of ``name`` that is the same model in torch, which is served if the gate fails.
 
     It is the one that `register` created; a member that was not the best has one under its own name only, whose model
-    gets a version here too. A soup that `register` was not told to register is logged.
+    gets a version here too. A soup that `register` did not register is logged here.
     """
     registered = read_registered()
     version = registered.find_version(name, model)

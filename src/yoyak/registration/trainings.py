@@ -1,4 +1,4 @@
-"""Registering one member: its training's run, found or rebuilt, its model, and its version."""
+"""Registering one member: find or restore its training run, log its model, and add a version."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def register_training(
     scores: Mapping[str, Mapping[str, float]],
     dev: DevSet,
 ) -> RegisteredTraining:
-    """Return the version of the registered model ``name`` that is this member's training; created if needed.
+    """Return the version of the registered model ``name`` for this training; created if needed.
 
     ``scores`` are the member's means by split and metric, kept as tags.
     """

@@ -1,7 +1,7 @@
-"""The quick question before `register` and `release` do their work: does the registry have this very result already?
+"""A quick check whether the registry already has this exact result, before `register` and `release` do their work.
 
-It is answered from MLflow's SQLite file, without importing MLflow: milliseconds instead of seconds. For any other
-store, and whenever there is doubt, the answer is no and the whole path follows.
+It reads MLflow's SQLite file without importing MLflow, which takes milliseconds instead of seconds. For any other
+store, and in case of doubt, the answer is no, and the stage runs in full.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def release_fingerprint() -> str:
 
 
 def was_registered_last(fingerprint: str) -> bool:
-    """Return whether this is the result that was registered last; if not, aliases and the report are of another."""
+    """Return whether this is the result that was registered last; if not, aliases and the report belong to another."""
     try:
         return read_registered().fingerprint == fingerprint
     except UserError:

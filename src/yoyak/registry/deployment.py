@@ -43,7 +43,7 @@ def serving_version(name: str) -> Version | None:
 def serve(version: Version, *, release: str, gate: Mapping[str, Any] | None = None) -> Version:
     """Give a version the alias ``serving``, with the gate's figures, and return it.
 
-    Nothing moves if it has the alias already, or if somebody has undone the move that this very release made.
+    Nothing moves if it has the alias already, or if this release's own move has been undone.
     """
     client = connect()
     with store_lock(), translate_mlflow_errors():

@@ -102,8 +102,8 @@ def register_best(
     """Return the version of ``name`` that is this model, with the alias that it has earned.
 
     ``scores`` are means by split and metric. ``gate`` compares the model with the champion, and may be missing while
-    there is none. A version whose promotion somebody has undone is not promoted again by this. Doing it twice changes
-    nothing but the tags.
+    there is none. A version whose promotion somebody has undone is not promoted again by this. Repeating it changes
+    only the tags.
     """
     client = connect()
     tags = {**tags, **flatten({"score": scores}), "member": member, "variant": "fp32"}

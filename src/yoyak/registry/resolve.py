@@ -26,11 +26,11 @@ FORMS = "a folder, models:/<name>@<alias>, models:/<name>/<version>, runs:/<run 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocatedModel:
-    """A model in MLflow: where its files are, and what is known of it."""
+    """A model in MLflow: the location of its files, and its ids."""
 
     uri: str
     location: str
-    """Of its artifacts."""
+    """Location of its artifacts."""
     model_id: str | None
     run_id: str | None
     version: Version | None = None
@@ -77,7 +77,7 @@ def fetch_model(model: LocatedModel) -> Path:
 
 
 def cache_folder() -> Path:
-    """Return the folder for what can be downloaded or unpacked again."""
+    """Return the cache folder for what can be downloaded or unpacked again."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "yoyak"
 
 
@@ -183,7 +183,7 @@ def _model_folder(folder: Path, uri: str) -> Path:
     except (YAMLError, KeyError, TypeError, AttributeError):
         inside = None
     if not inside or not _is_model(folder / inside):
-        raise UserError(f"The MLflow model at '{uri}' was not made by Yoyak: it has no Hugging Face model in it.")
+        raise UserError(f"The MLflow model at '{uri}' is not one of Yoyak's: it contains no Hugging Face model.")
     return folder / Path(inside)
 
 

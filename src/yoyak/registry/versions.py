@@ -86,7 +86,7 @@ def get_version(client: MlflowClient, name: str, version: int | str) -> Version:
         return to_version(client.get_model_version(name, str(version)))
     except MlflowException as error:
         _check_model(client, name)
-        existing = [str(found.version) for found in client.search_model_versions(f"name = '{name}'")]
+        existing = [str(match.version) for match in client.search_model_versions(f"name = '{name}'")]
         hint = nearest(str(version), existing)
         raise UserError(f"The registered model {name} has no version '{version}'{hint}.") from error
 

@@ -174,7 +174,7 @@ class Batcher:
         self._rows.sort(key=lambda row: (row.turn, row.request.number))
 
     def _ensure_worker(self) -> None:
-        """Start a worker if rows wait and there is none; requests whose batch a dead one had are told."""
+        """Start a worker if rows are waiting and none is alive; fail the requests whose batch a dead one had."""
         if self._worker is not None and self._worker.is_alive():
             return
         self._discard_worker()

@@ -33,7 +33,7 @@ from yoyak.serving.target import Target
 GRACE = 2.0
 """Seconds that requests have to finish when the server is stopped."""
 LOG_WAIT = 2.0
-"""Seconds to wait for a dead process to have written why it died."""
+"""Seconds to wait for the log to say why a process died."""
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Opens URLs without the proxy of the environment, which cannot reach this machine's ports."""
 
@@ -119,17 +119,17 @@ def _start(target: Target, host: str, port: int, workers: int, threads: int, out
 
 def _server_environment(threads: int, torch: bool) -> dict[str, str]:
     """Return the environment of a server: variables that the user has set are kept."""
-    # onnxruntime has threads of its own, which would have to share the cores with those of other libraries.
+    # onnxruntime has its own threads, which would compete for cores with those of other libraries.
     others = str(threads if torch else 1)
-    wanted = {
+    defaults = {
         **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), others),
         "RAYON_NUM_THREADS": str(threads),
         # A process that is loading a large model must not be taken for a hung one.
         "UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "30",
     }
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    given = {name: value for name, value in wanted.items() if name not in os.environ}
-    return {**given, f"{PREFIX}THREADS": str(threads), "PATH": programs}
+    unset = {name: value for name, value in defaults.items() if name not in os.environ}
+    return {**unset, f"{PREFIX}THREADS": str(threads), "PATH": programs}
 
 
 @contextmanager
@@ -206,7 +206,7 @@ def _reason(code: int | None, log: Path) -> str:
         return "it was killed, most likely for lack of memory"
     if errors := _errors(log):
         return errors[-1][:400].rstrip(".")
-    return "one of its processes died" if code is None else f"it left with exit code {code}"
+    return "one of its processes died" if code is None else f"it exited with code {code}"
 
 
 def _errors(log: Path) -> list[str]:

@@ -35,7 +35,7 @@ class Target:
     name: str
     """The display name: a registered version or a path."""
     variant: str
-    """What runs it: torch, an export, or an ensemble and its members."""
+    """How it runs: in torch, as an export, or as an ensemble of members."""
     uses_torch: bool
     """Whether its process loads torch."""
     generation: Generation

@@ -15,7 +15,7 @@ from yoyak.stages.arguments import MemberName
 def run(member: MemberName, /) -> None:
     """Write bases/<member>/: the member's own tokenizer, and its checkpoint with a digest where that is a folder.
 
-    A folder must be below pretrained/, which DVC watches; a symbolic link does not count, DVC does not follow it.
+    A folder must be below pretrained/, which DVC watches; symbolic links do not count, since DVC does not follow them.
     """
     settings = params.require_trained(member, params.load(BaseParams, key=member).member)
     from yoyak.tracking import lineage

@@ -1,4 +1,4 @@
-"""yoyak blend <name>: summaries by several models at once, or by one that is made of them."""
+"""yoyak blend <name>: summaries by members that decode together, or by a soup of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def run(name: BlendName, /) -> None:
     if len(strategy.members) < p.min_members:
         raise UserError(
             f"ensemble.models.{name} has {len(strategy.members)} member ({', '.join(strategy.members)}), and "
-            f"ensemble.min_members asks for {p.min_members}: name more, or set min_members to 1 to pass one member "
+            f"ensemble.min_members requires {p.min_members}: name more, or set min_members to 1 to pass one member "
             "through."
         )
     splits = {split: read_jsonl(path) for split, path in project.eval_splits().items()}

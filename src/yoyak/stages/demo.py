@@ -23,9 +23,9 @@ def run(
         str | None, Parameter(help="A running server, such as that of `yoyak serve`, instead of a model.")
     ] = None,
 ) -> None:
-    """Show the page until Ctrl-C, for a model that is served for it alone, or for the server at ``url``."""
+    """Serve the page until Ctrl-C, with a model server of its own or with the server at ``url``."""
     if model is not None and url is not None:
-        raise UserError("--url names a server that has its model: give a model or --url, not both.")
+        raise UserError("give a model or --url, not both: the server at --url has its own model.")
     from yoyak.serving import launch
 
     port = launch.check_port(host, port)
@@ -36,7 +36,7 @@ def run(
 
 
 def show_model(model: str | None, host: str, port: int) -> None:
-    """Start a server for the model, on this machine alone, and the page for it."""
+    """Start a model server that only this machine can reach, and the page for it."""
     from yoyak.demo.app import ModelInfo
     from yoyak.demo.server import running_page
     from yoyak.serving import launch, target
@@ -55,7 +55,7 @@ def show_model(model: str | None, host: str, port: int) -> None:
 
 
 def show_server(url: str, host: str, port: int) -> None:
-    """Show the page for a server that runs already."""
+    """Show the page for a server that is already running."""
     from yoyak.demo.app import ModelInfo
     from yoyak.demo.server import check_url, running_page
     from yoyak.serving import launch

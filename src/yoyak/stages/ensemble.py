@@ -14,13 +14,13 @@ from yoyak.tracking import lineage, runs
 
 
 def run(name: StrategyName, /) -> None:
-    """Write what a strategy of params.yaml makes of the members' candidates, split by split."""
+    """Combine the members' candidates of each split by a strategy of params.yaml."""
     p = params.load(EnsembleParams, key=name)
     members = p.strategy.members or list(p.members)
     if len(members) < p.min_members:
         raise UserError(
             f"ensemble.strategies.{name} has {len(members)} member ({', '.join(members)}), and ensemble.min_members "
-            f"asks for {p.min_members}: name more, or set min_members to 1 to pass one member through."
+            f"requires {p.min_members}: name more, or set min_members to 1 to pass one member through."
         )
     folders = {member: project.predictions_folder(member) for member in members}
     inputs = lineage.digests([project.EVAL_SPLITS, *folders.values()])

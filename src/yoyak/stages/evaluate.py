@@ -46,7 +46,7 @@ def run() -> None:
 
 
 def score(p: EvaluateParams) -> PipelineScores:
-    """Import what scores in the process that scores; this one need not wait for it."""
+    """Score in a worker process, which alone has to import the scoring modules."""
     from yoyak.ensemble.evaluate import score_pipeline
 
     return score_pipeline(p)

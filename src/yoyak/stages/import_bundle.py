@@ -28,5 +28,6 @@ def run(
     settings = params.Registry() if name is not None else params.load_or_default().registry
     from yoyak.registration.bundle import register_bundle
 
-    done = register_bundle(Path(bundle), registry_name=settings.name, name=name)
-    print(f"{done.version.name} version {done.version.version}{'' if done.new else ' has this bundle already'}")
+    imported = register_bundle(Path(bundle), registry_name=settings.name, name=name)
+    version = imported.version
+    print(f"{version.name} version {version.version}{'' if imported.new else ' has this bundle already'}")

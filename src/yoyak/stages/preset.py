@@ -20,7 +20,7 @@ def run(
         bool, Parameter(negative=(), help="Even if params.yaml has changes that are in no preset.")
     ] = False,
 ) -> None:
-    """Copy presets/<name>.yaml over params.yaml; a params.yaml that equals no preset is only lost with ``force``."""
+    """Copy presets/<name>.yaml over params.yaml; changes that are in no preset are only overwritten with ``force``."""
     presets = {path.stem: path for path in sorted(Path("presets").glob("*.yaml"))}
     if name not in presets:
         raise UserError(f"presets/ has no '{name}'{nearest(name, presets)}.")

@@ -1,4 +1,4 @@
-"""yoyak register: bring the members and the best one into the MLflow Model Registry."""
+"""yoyak register: register the members and the best one in the MLflow Model Registry."""
 
 from __future__ import annotations
 

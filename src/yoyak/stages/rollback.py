@@ -1,4 +1,4 @@
-"""yoyak rollback: take back the last move of an alias of the registered model."""
+"""yoyak rollback: undo the last move of an alias of the registered model."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def run(
     with ExitStack() as stack:
         out: TextIO = sys.stdout
         if output != "-":
-            # Before anything is summarized, so that a file that cannot be written is known now.
+            # Opened before anything is summarized, so that a file that cannot be written fails early.
             work = stack.enter_context(atomic_path(output))
             out = stack.enter_context(work.open("w", encoding="utf-8", newline=""))
         summarizer = load_summarizer(folder)

@@ -7,12 +7,12 @@ from yoyak.tracking.sync import sync_runs
 
 
 def run() -> None:
-    """Send what is kept in this project to the tracking server, and say what became of each run."""
+    """Send the runs that wait in this project to the tracking server, and print the result for each."""
     results = sync_runs()
     if not results:
-        print("nothing is left to be sent")
+        print("nothing to send")
     for result in results:
         print(f"{result.name} ({result.run_id}): {result.problem or f'{result.sent} entries sent'}")
-    left = sum(result.problem is not None for result in results)
-    if left:
-        raise UserError(f"{left} of {len(results)} runs could not be sent, see above.")
+    failed = sum(result.problem is not None for result in results)
+    if failed:
+        raise UserError(f"{failed} of {len(results)} runs could not be sent, see above.")

@@ -13,7 +13,7 @@ from yoyak.stages.arguments import MemberName
 from yoyak.tracking import lineage, runs
 
 HEADLINE = ("eval_combined",)
-"""What `dvc metrics show` shows of all that is measured."""
+"""The metrics that `dvc metrics show` shows."""
 
 
 def run(member: MemberName, /) -> None:
@@ -29,8 +29,8 @@ def run(member: MemberName, /) -> None:
     from yoyak.training.trainer import CheckpointScoring, train_member
 
     masks = project.MASKS.read_text(encoding="utf-8").split()
-    own = base / project.BASE_TOKENIZER if settings.tokenizer else None
-    source = own or catalog.checkpoint(str(settings.checkpoint))
+    own_tokenizer = base / project.BASE_TOKENIZER if settings.tokenizer else None
+    source = own_tokenizer or catalog.checkpoint(str(settings.checkpoint))
     train, dev = read_jsonl(project.TRAIN_SPLIT), read_jsonl(project.DEV_SPLIT)
     checkpoints = project.checkpoints_folder(member)
     with runs.stage_run(stage="train", member=member, params=params.dump(p, member), inputs=inputs) as run:
@@ -39,7 +39,7 @@ def run(member: MemberName, /) -> None:
         result = train_member(
             member,
             settings,
-            load_tokenizer(source, masks, None if own else settings.revision),
+            load_tokenizer(source, masks, None if own_tokenizer else settings.revision),
             train,
             dev,
             scoring=CheckpointScoring(
