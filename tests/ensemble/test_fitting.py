@@ -125,5 +125,5 @@ def test_dev_of_one_dialogue_gives_equal_weights_where_nothing_can_be_learned() 
     assert result.combiner.weights == {"a": 0.0, "b": 1.0}
     assert [outcome.text for outcome in result.outcomes] == ["가 나"] * 3
     for strategy in (Stack(type="stack"), Vote(type="vote", weights="fit")):
-        with pytest.raises(UserError, match="two different dialogues"):
+        with pytest.raises(UserError, match="two distinct dialogues"):
             fitted(strategy, rows, references, ["a", "b"])

@@ -154,7 +154,7 @@ def test_views_are_read(tmp_path: Path) -> None:
 
 def test_a_row_of_some_members() -> None:
     one = row(a="x", b="y", c="z")
-    assert list(one.only(["c", "a"]).candidates) == ["c", "a"]
+    assert list(one.select_members(["c", "a"]).candidates) == ["c", "a"]
     assert list(one.candidates) == ["a", "b", "c"]
 
 

@@ -16,8 +16,8 @@ from yoyak.data.records import Dialogue
 from yoyak.decoding.torch import TorchSummarizer
 from yoyak.ensemble import soft
 from yoyak.ensemble.compatibility import check_same_tokenizer
-from yoyak.ensemble.soft import Averaged, SoftSummarizer
-from yoyak.ensemble.soft_weights import fit_weights, most_likely, reference_probabilities
+from yoyak.ensemble.soft import AverageProcessor, SoftSummarizer
+from yoyak.ensemble.soft_weights import fit_weights, maximize_likelihood, reference_probabilities
 from yoyak.errors import UserError
 from yoyak.models.families import family_of
 from yoyak.models.load import build_model
@@ -119,7 +119,7 @@ def expected(
     return torch.stack(parts).sum(0).log()
 
 
-class Watched(Averaged):
+class Watched(AverageProcessor):
     """Keeps what came in and went out."""
 
     seen: list[tuple[torch.Tensor, torch.Tensor]]
@@ -145,7 +145,7 @@ class Watched(Averaged):
 def test_each_step_is_the_mean_of_all_members_without_caches(
     members: dict[str, TorchSummarizer], names: tuple[str, ...], beams: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(soft, "Averaged", Watched)
+    monkeypatch.setattr(soft, "AverageProcessor", Watched)
     monkeypatch.setattr(Watched, "seen", [], raising=False)
     used = [members[name] for name in names]
     weights = [0.5, 0.2, 0.3][: len(used)] if len(used) > 2 else [0.7, 0.3]
@@ -313,13 +313,13 @@ def test_probabilities_of_references_are_the_models(members: dict[str, TorchSumm
 def test_fitted_weights_are_the_most_likely() -> None:
     chance = np.random.default_rng(1)
     rows = [chance.uniform(0.01, 1, (2, 20)) for _ in range(10)]
-    found = most_likely(rows)
+    found = maximize_likelihood(rows)
     tokens = np.concatenate(rows, axis=1)
     grid = np.linspace(0, 1, 2001)
     likelihoods = [np.log(weight * tokens[0] + (1 - weight) * tokens[1]).sum() for weight in grid]
     assert sum(found) == pytest.approx(1)
     assert found[0] == pytest.approx(grid[int(np.argmax(likelihoods))], abs=1e-3)
-    assert most_likely([np.array([[0.9, 0.8], [0.1, 0.2]])])[0] > 0.99
+    assert maximize_likelihood([np.array([[0.9, 0.8], [0.1, 0.2]])])[0] > 0.99
 
 
 def test_folds_are_fitted_to_the_other_rows(members: dict[str, TorchSummarizer]) -> None:
@@ -330,10 +330,10 @@ def test_folds_are_fitted_to_the_other_rows(members: dict[str, TorchSummarizer])
     whole, parts = fit_weights(used, rows)
     assert sorted(index for indices, _ in parts for index in indices) == list(range(5))
     probabilities = reference_probabilities(used, rows)
-    assert list(whole.values()) == most_likely(probabilities)
+    assert list(whole.values()) == maximize_likelihood(probabilities)
     for indices, weights in parts:
         others = [values for index, values in enumerate(probabilities) if index not in indices]
-        assert list(weights.values()) == most_likely(others)
+        assert list(weights.values()) == maximize_likelihood(others)
         assert weights != whole
 
 

@@ -147,7 +147,7 @@ def test_without_a_member_is_the_outcome_of_the_others(name: str, rows, project:
         others = [member for member in MEMBERS if member != left]
         fitted = fit(strategy, others, rows["dev"], dev, granularity="eojeol", seed=20)
         assert [choice.without[left] for choice in choices["dev"].values()] == [o.text for o in fitted.outcomes]
-        alone = combine(fitted.combiner, [one.only(others) for one in rows["test"]])
+        alone = combine(fitted.combiner, [one.select_members(others) for one in rows["test"]])
         assert [choice.without[left] for choice in choices["test"].values()] == [outcome.text for outcome in alone]
     assert all(list(choice.without) == list(MEMBERS) for choice in choices["dev"].values())
 
@@ -163,8 +163,8 @@ def test_dev_is_combined_by_rerankers_that_did_not_see_the_dialogue(rows, projec
     for fold in make_folds([one.dialogue for one in dev], 4):
         # Each dialogue is there twice, and both are in one fold.
         assert {index ^ 1 for index in fold.held_out} == set(fold.held_out)
-        part, kept = stack.part(described, fold.fitted_to)
-        held_out = stack.part(described, fold.held_out)[0]
+        part, kept = stack.select_rows(described, fold.fitted_to)
+        held_out = stack.select_rows(described, fold.held_out)[0]
         unseen = stack.choose([dev[index] for index in fold.held_out], held_out, stack.fit(part, scores[kept]))
         assert [texts[index] for index in fold.held_out] == [outcome.text for outcome in unseen]
     assert load(project / "ensembles/stack").model is not None

@@ -90,7 +90,7 @@ def test_predictions_are_scikit_learns_ridge_on_scores_minus_their_dialogues_mea
 def test_a_part_has_the_renumbered_candidates_of_its_rows() -> None:
     rows = [row(str(number), x=[f"가{number}", f"나{number}"], y=f"다{number}") for number in range(4)]
     described = stack.describe(rows, ["x", "y"], "syllable")
-    part, kept = stack.part(described, [3, 1])
+    part, kept = stack.select_rows(described, [3, 1])
     assert kept.tolist() == [3, 4, 5, 9, 10, 11]
     assert [origin[0] for origin in part.origins] == [1, 1, 1, 0, 0, 0]
     np.testing.assert_array_equal(part.values, described.values[kept])
@@ -167,9 +167,9 @@ def test_outcomes_on_dev_are_of_fits_that_did_not_see_the_row() -> None:
     folds = make_folds([one.dialogue for one in rows], STRATEGY.folds)
     assert len(folds) == 4
     for fold in folds:
-        part, kept = stack.part(described, fold.fitted_to)
+        part, kept = stack.select_rows(described, fold.fitted_to)
         model = stack.fit(part, scores[kept])
-        held_out = stack.part(described, fold.held_out)[0]
+        held_out = stack.select_rows(described, fold.held_out)[0]
         expected = stack.choose([rows[index] for index in fold.held_out], held_out, model)
         assert [whole.outcomes[index] for index in fold.held_out] == expected
     assert [outcome.score for outcome in whole.outcomes] != [outcome.score for outcome in combine(whole.combiner, rows)]

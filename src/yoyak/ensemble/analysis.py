@@ -1,15 +1,15 @@
-"""What ensembles are worth: their gain over the best member, what each member adds, and how much is possible.
+"""Ensemble analysis: the gain over the best member, each member's contribution, and the headroom.
 
-`analyse` computes evaluation/ensembles.json. All figures are by the primary score (combined ROUGE at the first
+`analyse` computes evaluation/ensembles.json. All figures use the primary score (combined ROUGE at the first
 granularity, with the multi-reference protocol of params.yaml), for every split and slice:
 
-- ``gain``: the score of a strategy minus that of the member that is best on dev, paired.
+- ``gain``: the score of a strategy minus that of the best member on dev, paired.
 - ``contributions``: ``change`` is the score of a strategy with all its members minus its score without this one,
-  paired (null where it was not run without it); ``share`` is the share of summaries that the member wrote,
-  ``of_several`` that of summaries put together from several members.
-- ``agreement``: the mean ROUGE of each two members' own summaries, and the share of those that are the same.
+  paired (null if it was not run without it); ``share`` is the share of summaries that the member wrote,
+  ``of_several`` that of summaries that combine text of several members.
+- ``agreement``: the mean ROUGE between the summaries of each pair of members, and the share of identical ones.
 - ``oracle``: the best candidate of all members for each dialogue, chosen by the references; ``headroom`` is its gain
-  over the best member, ``captured`` the share of it that a strategy gains.
+  over the best member, ``captured`` is the share of it that a strategy gains.
 """
 
 from __future__ import annotations
@@ -56,15 +56,15 @@ Choices = Mapping[str, Mapping[str, Mapping[str, Choice]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _DialogueFigures:
-    """Everything that is counted for each dialogue, before it is averaged over parts of the data."""
+    """All figures per dialogue, before averaging over parts of the data."""
 
     best_member: Scores
     oracle: Scores
     strategies: Mapping[str, Scores]
     without: Mapping[tuple[str, str], Scores]
-    """By strategy and the member that is left out."""
+    """By strategy and excluded member."""
     writers: Mapping[str, Sequence[str]]
-    """By strategy: the member that wrote each summary, empty if it is put together from several."""
+    """By strategy: the member that wrote each summary, empty if it combines text of several."""
     agreement: np.ndarray
     """[dialogues, members, members]: ROUGE between the members' own summaries."""
     same: np.ndarray
@@ -73,7 +73,7 @@ class _DialogueFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Bootstrap:
-    """How intervals and p-values are computed."""
+    """Settings for intervals and p-values."""
 
     samples: int
     confidence: float
@@ -104,25 +104,25 @@ def analyse(
     Args:
         splits: The dialogues that ``evaluation`` scored.
         strategies: The ensembles' params by name; there may be none.
-        candidates: Those of all members.
-        choices: Those of all ensembles.
+        candidates: The candidates of all members.
+        choices: The choices of all ensembles.
     """
     summary = evaluation.summary
     dev = next(indices for part, indices in index_parts(splits).items() if part.split == DEV)
 
-    def ranked(names: Iterable[str]) -> list[str]:
+    def rank(names: Iterable[str]) -> list[str]:
         return sorted(names, key=lambda name: -float(evaluation.primary[name][dev].mean()))
 
-    candidates = {member: candidates[member] for member in ranked(candidates)}
-    choices = {name: choices[name] for name in ranked(choices)}
+    candidates = {member: candidates[member] for member in rank(candidates)}
+    choices = {name: choices[name] for name in rank(choices)}
     infos = {name: _describe(strategies[name], list(candidates)) for name in choices}
-    figures = _count(splits, evaluation, candidates, choices, scoring)
+    figures = _compute_figures(splits, evaluation, candidates, choices, scoring)
     bootstrap = _Bootstrap(samples=scoring.bootstrap_samples, confidence=scoring.confidence, seed=seed)
     rows = [row for split in splits.values() for row in split]
     parts: dict[str, dict[str, PartAnalysis]] = {name: {} for name in splits}
     for part, indices in index_parts(splits).items():
-        inside = [rows[index] for index in indices]
-        parts[part.split][part.slice] = _analyse_part(figures, indices, infos, inside, bootstrap)
+        part_rows = [rows[index] for index in indices]
+        parts[part.split][part.slice] = _analyse_part(figures, indices, infos, part_rows, bootstrap)
     return EnsembleAnalysis(
         primary=summary.primary,
         confidence=scoring.confidence,
@@ -140,7 +140,7 @@ def _describe(strategy: Strategy, all_members: Sequence[str]) -> StrategyInfo:
     return StrategyInfo(type=getattr(strategy, "type", ""), members=members, pass_through=len(members) == 1)
 
 
-def _count(
+def _compute_figures(
     splits: Mapping[str, Sequence[Dialogue]],
     evaluation: Evaluation,
     candidates: Candidates,
@@ -199,7 +199,7 @@ def _compare_members(summaries: Sequence[Sequence[str]], scoring: Scoring) -> tu
         distinct = list(dict.fromkeys(row))
         indices = np.array([distinct.index(text) for text in row])
         matrix = rouge_matrix(units.tokenize_all(distinct), scoring.weights)
-        # A text agrees with itself, even one without any token.
+        # A text always agrees with itself, even one without tokens.
         np.fill_diagonal(matrix, 1.0)
         agreement.append(matrix[np.ix_(indices, indices)])
         same.append(indices[:, None] == indices[None])
@@ -259,11 +259,11 @@ def _to_tuples(matrix: np.ndarray) -> tuple[tuple[float, ...], ...]:
 def _analyse_lengths(
     scores: Mapping[str, Scores], best: Scores, rows: Sequence[Dialogue], bootstrap: _Bootstrap
 ) -> Lengths:
-    """Return the strategies' gains in dialogues of each length."""
+    """Return the strategies' gains by dialogue length."""
     bins = length_bins([len(split_turns(row.dialogue)) for row in rows], [len(row.dialogue) for row in rows])
     results = []
     for index, label in enumerate(bins.labels):
-        inside = bins.indices == index
-        gains = bootstrap.compare([(values - best)[inside] for values in scores.values()])
-        results.append(LengthBin(label=label, n=int(inside.sum()), gains=dict(zip(scores, gains, strict=True))))
+        in_bin = bins.indices == index
+        gains = bootstrap.compare([(values - best)[in_bin] for values in scores.values()])
+        results.append(LengthBin(label=label, n=int(in_bin.sum()), gains=dict(zip(scores, gains, strict=True))))
     return Lengths(by=bins.by, bins=tuple(results))

@@ -1,4 +1,4 @@
-"""Strategies that run models: `soft` lets several write together, `soup` makes one of them.
+"""Strategies that run models: `soft` lets several generate together, `soup` averages their weights into one.
 
 info = blend_splits("soft", strategy, folders, splits, out, generation=…, granularity="morpheme")
 """
@@ -35,7 +35,7 @@ DEV = "dev"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlendInfo:
-    """ensembles/<name>/info.json: how a strategy that runs models was made, for a person to read."""
+    """ensembles/<name>/info.json: a human-readable description of a strategy that runs models."""
 
     type: str
     method: str
@@ -45,18 +45,18 @@ class BlendInfo:
     pass_through: bool
     """Whether a single member has all the weight."""
     cross_fitted: bool
-    """Whether it learned from dev, so that dev is summarized by several fits that have not seen the dialogue."""
+    """Whether it learned from dev, so that each dev dialogue is summarized by a fit that has not seen it."""
     dev_scores: Mapping[str, float] | None = None
     """For weights by dev score: each member's."""
     steps: Sequence[soup.Step] = ()
-    """How a greedy soup was chosen on dev."""
+    """The steps of a greedy soup."""
     truncated: Mapping[str, int]
-    """By split: dialogues that were cut at a model's window."""
+    """By split: the number of truncated dialogues."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrossFit:
-    """A fit to a part of dev, for rows that it has not seen."""
+    """A summarizer fitted to a part of dev, for rows that it has not seen."""
 
     held_out: Sequence[int]
     make_summarizer: Callable[[], Summarizer]
@@ -64,13 +64,13 @@ class CrossFit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blend:
-    """A summarizer made of several models."""
+    """A summarizer that combines several models."""
 
     summarizer: Summarizer
     method: str
     weights: Mapping[str, float]
     cross_fits: Sequence[CrossFit] = ()
-    """They summarize dev if something was learned there."""
+    """Used to summarize dev if something was learned there."""
     dev_scores: Mapping[str, float] | None = None
     steps: Sequence[soup.Step] = ()
 
@@ -92,7 +92,7 @@ def blend_splits(
         splits: Dialogues by split, ``dev`` among them.
         out: An existing folder.
 
-    Raises UserError if there is no dev split, or if the members do not fit each other.
+    Raises UserError if there is no dev split or the members are incompatible.
     """
     if not splits.get(DEV):
         raise UserError("ensembles are fitted on the dev split, and there is none: see data.files and data.split.")
@@ -141,9 +141,9 @@ def _make_soft(
     dev: Sequence[Dialogue],
     score: Callable[[Summarizer], np.ndarray],
 ) -> Blend:
-    """Find the members' weights, and let them write together."""
+    """Determine the members' weights, and combine the members by soft voting."""
 
-    def write_together(member_weights: Mapping[str, float]) -> Summarizer:
+    def make_summarizer(member_weights: Mapping[str, float]) -> Summarizer:
         return SoftSummarizer([members[name] for name in member_weights], list(member_weights.values()))
 
     fold_weights: list[tuple[Sequence[int], Mapping[str, float]]] = []
@@ -165,12 +165,12 @@ def _make_soft(
     else:
         all_weights = weights.equal(list(members))
     return Blend(
-        summarizer=write_together(all_weights),
+        summarizer=make_summarizer(all_weights),
         method="weighted mean of the members' next-token probabilities",
         weights=all_weights,
         cross_fits=[
-            CrossFit(held_out=held_out, make_summarizer=partial(write_together, others))
-            for held_out, others in fold_weights
+            CrossFit(held_out=held_out, make_summarizer=partial(make_summarizer, member_weights))
+            for held_out, member_weights in fold_weights
         ],
         dev_scores=dev_scores,
     )
@@ -184,7 +184,7 @@ def _make_soup(
     score: Callable[[Summarizer], np.ndarray],
     out: Path,
 ) -> Blend:
-    """Average the members' weights, and save the model at ``out`` as a member is saved."""
+    """Average the members' weights, and save the model to ``out`` like a member."""
     chosen = soup.choose_ingredients(members, strategy.method, [row.dialogue for row in dev], score)
 
     def average(ingredients: soup.Ingredients) -> TorchSummarizer:
@@ -207,7 +207,7 @@ def _make_soup(
 def _summarize(
     blend: Blend, rows: Sequence[Dialogue], generation: Generation, *, cross_fit: bool
 ) -> tuple[list[list[Candidate]], int]:
-    """Return the candidates of each row, and the number of dialogues that were cut at a model's window."""
+    """Return the candidates of each row, and the number of truncated dialogues."""
     parts = blend.cross_fits if cross_fit else ()
     candidates: dict[int, list[Candidate]] = {}
     truncated = 0

@@ -1,6 +1,6 @@
-"""A strategy that is ready to combine: `combine` makes one summary of each row, `save` and `load` keep it as JSON.
+"""A fitted strategy: `combine` returns one summary per row, `save` and `load` store it as JSON.
 
-`fitting.fit` makes one ready on dev.
+`fitting.fit` fits one on dev.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from yoyak.params.base import Granularity
 from yoyak.params.ensemble import Mbr, OfCandidates, Stack, VotePositional
 
 BATCH = 500
-"""Dialogues that are combined at once: bounds the memory, whatever the file."""
+"""Number of dialogues per batch, which bounds the memory for any file."""
 FILE = "combiner.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Combiner:
-    """A strategy with everything it learned: what is needed to combine its members' candidates."""
+    """A fitted strategy: everything needed to combine its members' candidates."""
 
     strategy: OfCandidates
     granularity: str
@@ -46,12 +46,12 @@ class Combiner:
 
     @property
     def pass_through(self) -> bool:
-        """Whether there is a single member, whose own summary is used."""
+        """Whether there is a single member, whose summaries are passed through."""
         return len(self.weights) == 1
 
 
 def combine(combiner: Combiner, rows: Sequence[Row]) -> list[Outcome]:
-    """Return one summary of each row."""
+    """Return one summary per row."""
     strategy, granularity = combiner.strategy, combiner.granularity
     if combiner.pass_through:
         member = next(iter(combiner.weights))
@@ -59,7 +59,7 @@ def combine(combiner: Combiner, rows: Sequence[Row]) -> list[Outcome]:
     if combiner.model is not None:
         return stack.choose(rows, stack.describe(rows, list(combiner.weights), granularity), combiner.model)
     if isinstance(strategy, Stack):
-        raise ValueError("a reranker has to be fitted before it can choose")
+        raise ValueError("a reranker must be fitted before it can choose")
     if isinstance(strategy, Mbr):
         return mbr(rows, combiner.weights, granularity, strategy)
     return vote(rows, combiner.weights, granularity, positional=isinstance(strategy, VotePositional))
@@ -68,7 +68,7 @@ def combine(combiner: Combiner, rows: Sequence[Row]) -> list[Outcome]:
 def combine_all(
     combiner: Combiner, rows: Iterable[Row], *, processes: int = 1, total: int | None = None
 ) -> Iterator[Outcome]:
-    """Yield one summary of each row, batch by batch, with a progress bar; memory does not grow with the rows."""
+    """Yield one summary per row, batch by batch, with a progress bar; memory does not grow with the rows."""
     for (outcome,) in combine_each([combiner], rows, processes=processes, total=total):
         yield outcome
 
@@ -76,12 +76,12 @@ def combine_all(
 def combine_each(
     combiners: Sequence[Combiner], rows: Iterable[Row], *, processes: int = 1, total: int | None = None
 ) -> Iterator[tuple[Outcome, ...]]:
-    """Yield the outcomes of several combiners for each row; rows are read once and the processes shared."""
+    """Yield the outcomes of several combiners for each row; rows are read only once and processes are shared."""
     stream = iter(rows)
     batches = iter(lambda: list(islice(stream, BATCH)), [])
     bar = tqdm(total=total, desc=combiners[0].strategy.type, unit="dialogue", delay=3, leave=False)
     with bar:
-        for outcomes in _spread(combiners, batches, processes):
+        for outcomes in _run_batches(combiners, batches, processes):
             bar.update(len(outcomes))
             yield from outcomes
 
@@ -94,11 +94,11 @@ def _combine_batch(combiners: Sequence[Combiner], rows: Sequence[Row]) -> Outcom
     return list(zip(*(combine(combiner, rows) for combiner in combiners), strict=True))
 
 
-def _spread(combiners: Sequence[Combiner], batches: Iterator[list[Row]], processes: int) -> Iterator[Outcomes]:
+def _run_batches(combiners: Sequence[Combiner], batches: Iterator[list[Row]], processes: int) -> Iterator[Outcomes]:
     if processes == 1:
         yield from (_combine_batch(combiners, batch) for batch in batches)
         return
-    # A forked child would inherit locks that Kiwi's and torch's threads hold.
+    # A forked child would inherit locks held by threads of Kiwi and torch.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
         pending: deque[Future[Outcomes]] = deque()
@@ -124,24 +124,24 @@ def save(combiner: Combiner, folder: Path) -> None:
 
 
 def load(folder: Path) -> Combiner:
-    """Read what `save` wrote. Raises UserError if the file is missing or damaged."""
+    """Read a combiner. Raises UserError if the file is missing or damaged."""
     path = folder / FILE
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         strategy: OfCandidates = TypeAdapter(OfCandidates).validate_python(value["strategy"])
-        weights = {str(member): _finite(weight) for member, weight in value["weights"].items()}
+        weights = {str(member): _parse_finite(weight) for member, weight in value["weights"].items()}
         model = None
         if isinstance(strategy, Stack) and len(weights) > 1:
             coefficients = value["reranker"]["coefficients"]
             model = stack.Reranker(
-                _finite(value["reranker"]["intercept"]),
-                tuple(_finite(coefficients[name]) for name in _feature_names(weights)),
+                _parse_finite(value["reranker"]["intercept"]),
+                tuple(_parse_finite(coefficients[name]) for name in _feature_names(weights)),
             )
         if not any(weights.values()) or min(weights.values()) < 0:
-            raise ValueError("no member has a weight")
+            raise ValueError("no member has a positive weight")
         granularity = TypeAdapter(Granularity).validate_python(value["granularity"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is damaged ({type(error).__name__}): `dvc repro` writes it again.") from error
+        raise UserError(f"{path} is damaged ({type(error).__name__}): `dvc repro` recreates it.") from error
     return Combiner(strategy=strategy, granularity=granularity, weights=weights, model=model)
 
 
@@ -149,8 +149,8 @@ def _feature_names(members: Iterable[str]) -> tuple[str, ...]:
     return (*stack.FEATURES, *(f"member {member}" for member in members))
 
 
-def _finite(value: Any) -> float:
+def _parse_finite(value: Any) -> float:
     number = float(value)
     if not math.isfinite(number):
-        raise ValueError(f"{value} is not a number")
+        raise ValueError(f"{value} is not a finite number")
     return number

@@ -1,4 +1,4 @@
-"""Which models fit each other: the same tokenizer to write together, the same architecture to be averaged."""
+"""Compatibility of models: soft voting needs the same tokenizer, and soups need the same architecture as well."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from yoyak.decoding.summarizer import check_new_tokens
 from yoyak.decoding.torch import TorchSummarizer
 from yoyak.errors import UserError
 
-ALTERNATIVE = "vote, weighted, mbr and stack work for them"
+ALTERNATIVE = "vote, weighted, mbr and stack do not need that"
 IRRELEVANT_CONFIG = {"_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "use_cache"}
-"""Values of a config that do not change what trained weights mean; nor do those of dropout."""
+"""Config values that do not change the meaning of trained weights; dropout values do not either."""
 INPUT_SPEC = ("family", "prefix", "separator", "options")
-"""Values of a spec that say how a dialogue becomes the model's input."""
+"""Spec values that determine how a dialogue becomes the model's input."""
 
 
 def load_members(folders: Mapping[str, Path], where: str, new_tokens: int) -> dict[str, TorchSummarizer]:
     """Load models by name, all onto the same device.
 
     Args:
-        where: The key of params.yaml that names them, for errors.
-        new_tokens: How many tokens they will write.
+        where: The key in params.yaml that lists them, for errors.
+        new_tokens: How many tokens they will generate.
 
     Raises UserError if one cannot be loaded or has no room for ``new_tokens``, or if two have different tokenizers.
     """
@@ -34,23 +34,23 @@ def load_members(folders: Mapping[str, Path], where: str, new_tokens: int) -> di
 
 
 def check_same_tokenizer(members: Mapping[str, TorchSummarizer], where: str) -> None:
-    """Raise UserError that names two members for which the same token ids mean different tokens."""
-    for (first, one), (second, other) in pairwise(members.items()):
-        if _token_ids(one) != _token_ids(other):
+    """Raise UserError that names two members with different vocabularies, if there are any."""
+    for (first, model), (second, other) in pairwise(members.items()):
+        if _token_ids(model) != _token_ids(other):
             raise UserError(
-                f"{where}: {first} and {second} have different tokenizers, and their tokens cannot be averaged: "
-                f"name members that share one ({ALTERNATIVE})."
+                f"{where}: {first} and {second} have different tokenizers, so their token probabilities cannot be "
+                f"averaged: use members that share one ({ALTERNATIVE})."
             )
 
 
 def check_same_architecture(members: Mapping[str, TorchSummarizer], where: str) -> None:
-    """Raise UserError for two members whose weights cannot be averaged, with the first difference between them."""
-    for (first, one), (second, other) in pairwise(members.items()):
-        difference = _find_difference(one, other)
+    """Raise UserError if the weights of two members cannot be averaged, with the first difference."""
+    for (first, model), (second, other) in pairwise(members.items()):
+        difference = _find_difference(model, other)
         if difference:
             raise UserError(
-                f"{where}: the weights of {first} and {second} cannot be averaged, {difference}: name members that "
-                f"differ in their training only ({ALTERNATIVE})."
+                f"{where}: the weights of {first} and {second} cannot be averaged, because {difference}: use members "
+                f"that differ only in their training ({ALTERNATIVE})."
             )
 
 
@@ -59,23 +59,25 @@ def _token_ids(member: TorchSummarizer) -> tuple[dict[str, int], int, int]:
     return tokenizer.get_vocab(), tokenizer.eos_token_id, tokenizer.pad_token_id
 
 
-def _find_difference(one: TorchSummarizer, other: TorchSummarizer) -> str:
-    """Return in words what keeps two models from being averaged; empty if nothing does."""
-    types = [member.model.config.model_type for member in (one, other)]
+def _find_difference(model: TorchSummarizer, other: TorchSummarizer) -> str:
+    """Describe the first difference that prevents averaging two models; empty if there is none."""
+    types = [member.model.config.model_type for member in (model, other)]
     if types[0] != types[1]:
         return f"their architectures are {types[0]} and {types[1]}"
-    shapes = [{key: tuple(value.shape) for key, value in member.model.state_dict().items()} for member in (one, other)]
+    shapes = [
+        {key: tuple(value.shape) for key, value in member.model.state_dict().items()} for member in (model, other)
+    ]
     for key in {**shapes[0], **shapes[1]}:
         if shapes[0].get(key) != shapes[1].get(key):
             both = " and ".join(str(by_key.get(key, "missing")) for by_key in shapes)
             return f"the shapes of {key} are {both}"
-    configs = [member.model.config.to_dict() for member in (one, other)]
+    configs = [member.model.config.to_dict() for member in (model, other)]
     for key in sorted({**configs[0], **configs[1]}):
         values = [config.get(key) for config in configs]
         if values[0] != values[1] and key not in IRRELEVANT_CONFIG and "drop" not in key:
             return f"config.{key} is {values[0]} and {values[1]}"
     for key in INPUT_SPEC:
-        values = [getattr(member.spec, key) for member in (one, other)]
+        values = [getattr(member.spec, key) for member in (model, other)]
         if values[0] != values[1]:
             return f"their inputs differ in {key}, {values[0]!r} and {values[1]!r}"
     return ""

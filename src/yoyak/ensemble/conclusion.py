@@ -1,4 +1,4 @@
-"""The analysis of ensembles in a few sentences: chosen on dev, judged on test, with uncertainty and headroom."""
+"""The conclusion of the ensemble analysis in a few sentences: selected on dev, judged on test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def write_conclusion(
     best_ensemble: str | None,
     confidence: float,
 ) -> str:
-    """Return what the ensembles gain on the test split, or on another one where there is none."""
+    """Describe the ensembles' gain on the test split, or on another one if there is none."""
     split = next((name for name in ("test", *splits) if name in splits and name != DEV), DEV)
     part = splits[split][ALL]
     headroom = (
@@ -37,7 +37,7 @@ def write_conclusion(
         text += " It has one member and passes its summaries through."
     result = part.strategies[best_ensemble]
     text += f" {_judge(result, best_member, split, confidence)} {headroom}"
-    if result.captured is not None and result.gain.difference > 0 and _significant(result, confidence):
+    if result.captured is not None and result.gain.difference > 0 and _is_significant(result, confidence):
         text += f" {best_ensemble} captures {result.captured * 100:.0f} % of that."
     return text
 
@@ -45,16 +45,16 @@ def write_conclusion(
 def _judge(result: StrategyResult, best_member: str, split: str, confidence: float) -> str:
     gain = result.gain
     evidence = f"{confidence * 100:g} % interval {_signed(gain.low)} to {_signed(gain.high)}, p = {gain.p_value:.3f}"
-    if not _significant(result, confidence):
+    if not _is_significant(result, confidence):
         return (
             f"On {split} its gain over {best_member} is {_signed(gain.difference)} ({evidence}): no significant "
             "difference."
         )
-    word = "better" if gain.difference >= 0 else "worse"
-    return f"On {split} it is {word} than {best_member} by {abs(gain.difference):.3f} ({evidence})."
+    verdict = "better" if gain.difference >= 0 else "worse"
+    return f"On {split} it is {verdict} than {best_member} by {abs(gain.difference):.3f} ({evidence})."
 
 
-def _significant(result: StrategyResult, confidence: float) -> bool:
+def _is_significant(result: StrategyResult, confidence: float) -> bool:
     return result.gain.p_value < round(1 - confidence, DIGITS)
 
 

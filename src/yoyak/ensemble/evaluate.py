@@ -1,4 +1,4 @@
-"""The evaluation of everything that the pipeline wrote: members, ensembles and baselines, on every split."""
+"""Evaluating the pipeline's outputs: members, ensembles and baselines, on every split."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineScores:
-    """What `score_pipeline` has found, as far as a run logs it."""
+    """The results of `score_pipeline` that a run logs."""
 
     split_sizes: dict[str, int]
-    """Dialogues of each split."""
+    """Number of dialogues per split."""
     best_member: str
     means: dict[str, dict[str, dict[str, float]]]
     """Mean scores by system, split and metric."""
@@ -52,12 +52,12 @@ def score_pipeline(p: EvaluateParams) -> PipelineScores:
     }
     choices = {name: _read_splits(read_choices, project.ensemble_folder(name), splits) for name in strategies}
     predictions = {
-        member: {split: {fname: nbest[0].text for fname, nbest in rows.items()} for split, rows in found.items()}
-        for member, found in candidates.items()
+        member: {split: {fname: nbest[0].text for fname, nbest in rows.items()} for split, rows in by_split.items()}
+        for member, by_split in candidates.items()
     }
     ensembles = {
-        name: {split: {fname: choice.text for fname, choice in rows.items()} for split, rows in found.items()}
-        for name, found in choices.items()
+        name: {split: {fname: choice.text for fname, choice in rows.items()} for split, rows in by_split.items()}
+        for name, by_split in choices.items()
     }
     evaluation = evaluate_systems(splits, predictions, p.scoring, p.seed, ensembles)
     analysis = analyse(splits, evaluation, strategies, candidates, choices, p.scoring, p.seed)
@@ -76,7 +76,7 @@ def score_pipeline(p: EvaluateParams) -> PipelineScores:
 
 
 def sample_rows(splits: Mapping[str, Sequence[Dialogue]], predictions: Predictions, count: int) -> list[dict[str, str]]:
-    """Return a table of ``count`` dialogues, spread over all splits but dev, with the summaries of every system."""
+    """Return a table of ``count`` dialogues, spread over all splits except dev, with the summaries of every system."""
     rows = [(split, row) for split, dialogues in splits.items() if split != "dev" for row in dialogues]
     count = min(count, len(rows))
     return [

@@ -1,4 +1,4 @@
-"""Makes a strategy ready on dev: finds its weights, fits its reranker.
+"""Fitting a strategy on dev: its weights or its reranker.
 
 fitted = fit(strategy, members, dev_rows, references, granularity="morpheme", seed=20)
 outcomes = list(combine_all(fitted.combiner, test_rows, processes=2))
@@ -19,24 +19,24 @@ from yoyak.params.base import ROUGE_WEIGHTS
 from yoyak.params.ensemble import Mbr, OfCandidates, Stack, Vote, VotePositional, Weighted
 from yoyak.scoring.rouge import rouge
 
-OfWeights = Vote | VotePositional | Weighted | Mbr
+WeightedStrategy = Vote | VotePositional | Weighted | Mbr
 """Strategies whose members have weights."""
 
 Fit = Callable[[Sequence[int]], Combiner]
-"""Fits a strategy to some of dev's rows."""
+"""Fits a strategy to some rows of dev."""
 Apply = Callable[[Combiner, Sequence[int]], list[Outcome]]
-"""Combines some of dev's rows."""
+"""Combines some rows of dev."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
-    """A combiner, and its outcomes on the rows it was fitted to."""
+    """A fitted combiner, and the outcomes on dev."""
 
     combiner: Combiner
     outcomes: list[Outcome]
-    """One for each row of dev. Where something was learned there, each comes from a fit that has not seen the row."""
+    """One per row of dev; if something was learned there, from a fit that has not seen the row."""
     cross_fitted: bool
-    """Whether something was learned, so that ``outcomes`` are those of several fits."""
+    """Whether something was learned, so that ``outcomes`` come from several fits."""
 
 
 def fit(
@@ -50,15 +50,15 @@ def fit(
 ) -> Fitted:
     """Fit a strategy to dev, and combine dev by cross-fitting.
 
-    Raises UserError for weights that do not match the members, and for a dev set that is too small to learn from.
+    Raises UserError for weights that do not match the members, and for a dev set too small to learn from.
     """
     if len(members) == 1:
         combiner = Combiner(strategy=strategy, granularity=granularity, weights={members[0]: 1.0})
         return Fitted(combiner=combiner, outcomes=combine(combiner, rows), cross_fitted=False)
     if isinstance(strategy, Stack):
-        fit_to, apply = _stack_steps(strategy, members, rows, references, granularity)
+        fit_to, apply = _make_stack_steps(strategy, members, rows, references, granularity)
     else:
-        fit_to, apply = _weight_steps(strategy, members, rows, references, granularity, seed)
+        fit_to, apply = _make_weight_steps(strategy, members, rows, references, granularity, seed)
     all_rows = range(len(rows))
     combiner = fit_to(all_rows)
     if not (isinstance(strategy, Stack) or strategy.weights in ("dev", "fit")):
@@ -69,44 +69,46 @@ def fit(
     return Fitted(combiner=combiner, outcomes=[outcomes[index] for index in all_rows], cross_fitted=True)
 
 
-def _stack_steps(
+def _make_stack_steps(
     strategy: Stack,
     members: Sequence[str],
     rows: Sequence[Row],
     references: Sequence[Sequence[str]],
     granularity: str,
 ) -> tuple[Fit, Apply]:
-    """Return how to fit and apply a reranker; a candidate's features depend on its row alone and are computed once."""
+    """Return functions that fit and apply a reranker; features depend only on the row, so they are computed once."""
     described = stack.describe(rows, members, granularity)
     texts = [rows[row].candidates[member][rank].text for row, member, rank in described.origins]
     scores = score_texts(texts, [references[row] for row, _, _ in described.origins], granularity)
 
     def fit_to(indices: Sequence[int]) -> Combiner:
         require_rows(indices)
-        part, kept = stack.part(described, indices)
+        selected, indices_of_selected = stack.select_rows(described, indices)
         return Combiner(
             strategy=strategy,
             granularity=granularity,
             weights=weights.equal(members),
-            model=stack.fit(part, scores[kept]),
+            model=stack.fit(selected, scores[indices_of_selected]),
         )
 
     def apply(combiner: Combiner, indices: Sequence[int]) -> list[Outcome]:
         assert combiner.model is not None
-        return stack.choose([rows[index] for index in indices], stack.part(described, indices)[0], combiner.model)
+        return stack.choose(
+            [rows[index] for index in indices], stack.select_rows(described, indices)[0], combiner.model
+        )
 
     return fit_to, apply
 
 
-def _weight_steps(
-    strategy: OfWeights,
+def _make_weight_steps(
+    strategy: WeightedStrategy,
     members: Sequence[str],
     rows: Sequence[Row],
     references: Sequence[Sequence[str]],
     granularity: str,
     seed: int,
 ) -> tuple[Fit, Apply]:
-    """Return how to find the members' weights and combine by them."""
+    """Return functions that fit the members' weights and combine with them."""
     scores = {}
     if strategy.weights in ("dev", "fit"):
         scores = {m: score_texts([row.best(m) for row in rows], references, granularity) for m in members}
@@ -140,11 +142,11 @@ def _weight_steps(
 def _given_weights(
     given: Mapping[str, float], named: Sequence[str] | None, members: Sequence[str]
 ) -> Mapping[str, float]:
-    """Return the weights of ``members`` as params.yaml gives them; some of the ``named`` ones may be left out here."""
+    """Return the weights of ``members`` given in params.yaml; ``members`` may lack some of the ``named`` ones."""
     kept = {name: value for name, value in given.items() if name in members}
     any_weight = any(given.get(name, 0) for name in named or given)
     if any_weight and len(kept) == len(members) and not any(kept.values()):
-        # The members that hold all the weight are left out: of the others, none counts more than another.
+        # All members with a weight are excluded: the remaining ones count equally.
         return weights.equal(members)
     return weights.normalised(kept, members)
 

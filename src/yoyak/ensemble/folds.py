@@ -1,7 +1,7 @@
-"""Cross-fitting: dev cut into folds, so that each dialogue is combined by a fit that has not seen it.
+"""Cross-fitting: dev is divided into folds, so that each dialogue is combined by a fit that has not seen it.
 
-Whatever learns from dev (weights, rerankers, greedy soups) is scored there on the outcomes of these fits; one fitted
-to all of dev writes the other splits. Without that, a strategy would be praised on dev for what it memorized.
+Whatever learns from dev (weights, rerankers, greedy soups) is scored there on the outcomes of these fits; the other
+splits are combined by a fit to all of dev. Otherwise a strategy would be rewarded on dev for what it memorized.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import numpy as np
 from yoyak.errors import UserError
 
 FOLDS = 5
-"""Parts that dev is cut into where params.yaml does not say how many."""
+"""Default number of folds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fold:
-    """Row indices of dev: those that are held out, and those that the fit for them sees."""
+    """Row indices of dev: the held-out ones, and those used for the fit."""
 
     held_out: list[int]
     fitted_to: list[int]
-    """Empty where all rows are the same dialogue."""
+    """Empty if all rows have the same dialogue."""
 
 
 def make_folds(dialogues: Sequence[str], count: int = FOLDS) -> list[Fold]:
-    """Return at most ``count`` folds of the rows; every row is held out once, equal dialogues in the same fold."""
+    """Return at most ``count`` folds of the rows; every row is held out once, identical dialogues in the same fold."""
     from sklearn.model_selection import GroupKFold
 
     if not dialogues:
@@ -42,7 +42,7 @@ def make_folds(dialogues: Sequence[str], count: int = FOLDS) -> list[Fold]:
 def require_rows(rows: Sequence[int]) -> None:
     """Raise UserError if there are no rows to fit to."""
     if not rows:
-        raise UserError("strategies that are fitted on dev need at least two different dialogues there.")
+        raise UserError("strategies that are fitted on dev need at least two distinct dialogues there.")
 
 
 def mean_of(scores: np.ndarray, rows: Sequence[int]) -> float:

@@ -1,8 +1,8 @@
-"""Minimum Bayes risk: the candidate that is most similar to all others, each counted by the weight of its member.
+"""Minimum Bayes risk: the candidate most similar to all others, weighted by member.
 
 The expected utility of a candidate is the weighted mean of its utility with every candidate as reference, itself
-included (Kumar and Byrne 2004; Eikema and Aziz 2020 for n-best lists and samples). A member's weight is shared equally
-by its candidates, so that writing more of them gives a member no more influence.
+included (Kumar and Byrne 2004; Eikema and Aziz 2020 for n-best lists and samples). A member's weight is divided equally
+among its candidates, so that more candidates do not give a member more influence.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from yoyak.params.ensemble import Mbr
 from yoyak.scoring.tokenize import tokenizer
 
 DIGITS = 9
-"""Digits to which utilities are compared; beyond them they differ by the order of summation only."""
+"""Digits to which utilities are compared; differences beyond them are due to the order of summation."""
 
 
 def mbr(rows: Sequence[Row], weights: Mapping[str, float], granularity: str, settings: Mbr) -> list[Outcome]:
-    """Return the chosen candidate of each row. Ties go to the heavier member, then to the better candidate."""
-    pools = [_pool(row, weights, settings.candidates) for row in rows]
+    """Return the chosen candidate of each row. Ties go to the larger member weight, then to the better rank."""
+    pools = [_make_pool(row, weights, settings.candidates) for row in rows]
     texts = list(dict.fromkeys(text for pool in pools for text in pool))
     tokens = (
         dict(zip(texts, tokenizer(granularity, CACHE_LINES).tokenize_all(texts), strict=True))
@@ -33,18 +33,18 @@ def mbr(rows: Sequence[Row], weights: Mapping[str, float], granularity: str, set
 
 
 Pool = dict[str, tuple[float, str, int]]
-"""The distinct texts of a row: their weight, and the first member to write them with its rank."""
+"""The distinct texts of a row: weight, and the first member that produced the text, with its rank."""
 
 
-def _pool(row: Row, weights: Mapping[str, float], limit: int | None) -> Pool:
-    """Return the candidates that may be chosen, the first ``limit`` of each member, heaviest member first."""
+def _make_pool(row: Row, weights: Mapping[str, float], limit: int | None) -> Pool:
+    """Return the eligible candidates, the first ``limit`` of each member, in order of the members' weights."""
     pool: Pool = {}
     for member in sorted(weights, key=lambda member: -weights[member]):
         kept = list(row.candidates[member])[:limit]
         for rank, candidate in enumerate(kept):
             weight, *origin = pool.get(candidate.text, (0.0, member, rank))
             pool[candidate.text] = (weight + weights[member] / len(kept), *origin)  # type: ignore[assignment]
-    # An empty text is not a summary, unless there is nothing else.
+    # Empty texts are eligible only if there are no others.
     return {text: value for text, value in pool.items() if text.strip()} or pool
 
 

@@ -1,4 +1,4 @@
-"""The members' candidates, dialogue by dialogue: the input of every strategy, and its outcome."""
+"""The input of every strategy, the members' candidates for each dialogue, and its outcome."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from yoyak.decoding.candidates import Candidate
 from yoyak.errors import UserError
 
 CACHE_LINES = 20_000
-"""Lines whose tokens are cached: those of a few batches, so that memory does not grow with the file."""
+"""Cached lines of tokens: enough for a few batches, so that memory does not grow with the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,36 +26,36 @@ class Row:
     dialogue: str
     candidates: Mapping[str, Sequence[Candidate]]
     repaired: int = 0
-    """Number of scores that were not finite; they were replaced by the member's lowest score in this row."""
+    """Number of non-finite scores, which were replaced by the member's lowest score in this row."""
 
     def best(self, member: str) -> str:
         """Return the member's own summary."""
         return self.candidates[member][0].text
 
-    def only(self, members: Sequence[str]) -> Row:
-        """Return the row with the candidates of some of its members."""
+    def select_members(self, members: Sequence[str]) -> Row:
+        """Return the row with only the candidates of these members."""
         return replace(self, candidates={member: self.candidates[member] for member in members})
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The summary that a strategy gives for a row."""
+    """The summary that a strategy chooses for a row."""
 
     text: str
     score: float
-    """Its confidence: for votes the mean share of the winners, for MBR the expected utility, both 0 to 1; for a
-    reranker the predicted score."""
+    """Its confidence: the winners' mean share of the votes for voting, the expected utility for MBR (both 0 to 1), and
+    the predicted score for a reranker."""
     member: str = ""
-    """The member that wrote the text; empty if it is put together from several."""
+    """The member that wrote the text; empty if it combines text of several."""
     rank: int = 0
-    """Rank among that member's candidates, 0 being the best."""
+    """Rank among that member's candidates; 0 is the best."""
 
 
 def make_row(dialogue: Dialogue, candidates: Mapping[str, Sequence[Candidate]]) -> Row:
-    """Return a row whose scores are all finite. Raises UserError, naming the fname, if a member has no candidate."""
+    """Return a row with only finite scores. Raises UserError with the fname if a member has no candidates."""
     for member, nbest in candidates.items():
         if not nbest:
-            raise UserError(f"Member '{member}' has no candidate for dialogue '{dialogue.fname}': predict it again.")
+            raise UserError(f"Member '{member}' has no candidates for dialogue '{dialogue.fname}': predict it again.")
     repaired = sum(not _is_score(candidate.score) for nbest in candidates.values() for candidate in nbest)
     if repaired:
         candidates = {member: _repair_scores(nbest) for member, nbest in candidates.items()}
@@ -65,8 +65,9 @@ def make_row(dialogue: Dialogue, candidates: Mapping[str, Sequence[Candidate]]) 
 def read_rows(dialogues: Path, predictions: Mapping[str, Path]) -> Iterator[Row]:
     """Yield the rows of a split in the order of its dialogues (prepared/<split>.jsonl), joined by fname.
 
-    Files are read side by side, so that memory does not grow with them; for a file in another order, the offsets of
-    its lines are kept. Raises UserError, naming member and fname, if a row or all of its candidates are missing.
+    Files are read in parallel line by line, so that memory does not grow with them; for a file in a different order,
+    the offsets of its lines are indexed. Raises UserError with the member and fname if a row or all of its candidates
+    are missing.
     """
     with ExitStack() as stack:
         members = {
@@ -80,7 +81,7 @@ def read_rows(dialogues: Path, predictions: Mapping[str, Path]) -> Iterator[Row]
 
 
 class _PredictionFile:
-    """A member's predictions on disk: read in sequence while the order matches, else by the offsets of its lines."""
+    """A member's predictions on disk: read sequentially while the order matches, then by line offsets."""
 
     def __init__(self, member: str, path: Path, file: BinaryIO) -> None:
         self.member, self.path, self.file = member, path, file
@@ -104,7 +105,9 @@ class _PredictionFile:
         for line in self.file:
             fname = self._parse(line)[0]
             if fname in offsets:
-                raise UserError(f"{self.path}: member '{self.member}' has dialogue '{fname}' twice: predict it again.")
+                raise UserError(
+                    f"{self.path}: member '{self.member}' has two predictions for dialogue '{fname}': predict again."
+                )
             offsets[fname] = offset
             offset += len(line)
         return offsets
@@ -112,33 +115,31 @@ class _PredictionFile:
     def _parse(self, line: bytes) -> tuple[str, list[Candidate]]:
         try:
             value: dict[str, Any] = json.loads(line)
-            return str(value["fname"]), [_candidate(**candidate) for candidate in value["candidates"]]
+            return str(value["fname"]), [_parse_candidate(**candidate) for candidate in value["candidates"]]
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            raise UserError(f"{self.path} has a damaged line ({error}): `dvc repro` writes it again.") from error
+            raise UserError(f"{self.path} has a damaged line ({error}): `dvc repro` recreates it.") from error
 
 
 def _open(member: str, path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except FileNotFoundError:
-        raise UserError(
-            f"member '{member}' has no predictions here, {path} is missing: `dvc repro` writes it."
-        ) from None
+        raise UserError(f"member '{member}' has no predictions: {path} is missing; `dvc repro` creates it.") from None
 
 
-def _candidate(text: str, score: float | None, view: int = 0) -> Candidate:
+def _parse_candidate(text: str, score: float | None, view: int = 0) -> Candidate:
     if not isinstance(text, str):
         raise TypeError("a candidate's text is not a string")
     text.encode()
     return Candidate(text, math.nan if score is None else float(score), view)
 
 
-LARGEST = 1e6
-"""No length-normalised log-probability is larger in size: such a score is an error."""
+MAX_SCORE = 1e6
+"""Upper bound for the magnitude of a length-normalised log-probability: a larger score is an error."""
 
 
 def _is_score(score: float) -> bool:
-    return abs(score) < LARGEST
+    return abs(score) < MAX_SCORE
 
 
 def _repair_scores(candidates: Sequence[Candidate]) -> list[Candidate]:

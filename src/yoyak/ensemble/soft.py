@@ -1,7 +1,7 @@
-"""Soft voting: at every step of one search, the mean of the members' next-token probabilities.
+"""Soft voting: the mean of the members' next-token probabilities at every step of a single search.
 
-The first member's `generate` runs the search, with its beams and options. The others encode each dialogue in their
-own way and follow what is written, with key-value caches of their own.
+The first member's `generate` runs the search, with its beams and options. The others encode each dialogue themselves
+and follow the generated tokens with their own key-value caches.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from yoyak.params import Generation
 
 
 class SoftSummarizer:
-    """Several models that write as one; they must share a tokenizer (`compatibility.check_same_tokenizer`)."""
+    """Several models that generate together; they must share a tokenizer (`compatibility.check_same_tokenizer`)."""
 
     def __init__(self, members: Sequence[TorchSummarizer], weights: Sequence[float]) -> None:
-        """Take models and their weights, which sum to one; a model whose weight is 0 is left out."""
+        """Take models and their weights, which sum to one; models with weight 0 are skipped."""
         active = [(member, weight) for member, weight in zip(members, weights, strict=True) if weight > 0]
         self.members = [member for member, _ in active]
         self.weights = [weight for _, weight in active]
 
     @property
     def generation(self) -> Generation:
-        """The first member's settings, which it writes with unless a call gives others."""
+        """The first member's settings, used unless a call overrides them."""
         return self.members[0].generation
 
     @property
@@ -52,20 +52,20 @@ class SoftSummarizer:
     def summarize(
         self, dialogues: Sequence[str], *, generation: Generation | None = None, progress: bool = False
     ) -> Summaries:
-        """Return the candidates of each dialogue; ``cut`` says which were cut at the window of any member."""
+        """Return the candidates of each dialogue; ``cut`` tells which were truncated for any member."""
         settings = generation or self.generation
         inputs = [member.encode(dialogues) for member in self.members]
         summaries = summarize_in_batches(
             inputs[0],
-            lambda rows: self.generate([[own.input_ids[row] for row in rows] for own in inputs], settings),
+            lambda rows: self.generate([[encoded.input_ids[row] for row in rows] for encoded in inputs], settings),
             batch_size=settings.batch_size,
             ran_out_of_memory=ran_out_of_memory,
             progress=progress,
         )
-        read = sum(len(ids) for own in inputs for ids in own.input_ids)
+        read = sum(len(ids) for encoded in inputs for ids in encoded.input_ids)
         return replace(
             summaries,
-            cut=[any(cuts) for cuts in zip(*(own.cut for own in inputs), strict=True)],
+            cut=[any(cuts) for cuts in zip(*(encoded.cut for encoded in inputs), strict=True)],
             tokens=replace(summaries.tokens, read=read),
         )
 
@@ -76,22 +76,22 @@ class SoftSummarizer:
         settings: Generation,
         processors: Sequence[LogitsProcessor] = (),
     ) -> list[Generated]:
-        """Summarize one batch: its input ids as each member encodes them."""
+        """Summarize one batch, given each member's input ids."""
         first, *others = self.members
         config = first.generation_config(settings)
         if not others:
             return first.generate(inputs[0], config, processors)
         start = first.family.prompt_length(max(map(len, inputs[0])))
         readers = [member.open_reader(ids) for member, ids in zip(others, inputs[1:], strict=True)]
-        average = Averaged(readers, self.weights, start=start, beams=settings.num_beams)
+        average = AverageProcessor(readers, self.weights, start=start, beams=settings.num_beams)
         constraints = _extract_constraints(config, start, first.model.device)
         return first.generate(inputs[0], config, [average, *constraints, *processors])
 
 
 def _extract_constraints(config: GenerationConfig, start: int, device: torch.device) -> list[LogitsProcessor]:
-    """Turn a config's constraints on the output into processors, in the library's order, and remove them from it.
+    """Move a config's constraints on the output into processors, in transformers' order.
 
-    `generate` runs its own processors before those that it is given, and the average would undo them.
+    `generate` runs its own processors before custom ones, so averaging would undo their effect.
     """
     constraints: list[LogitsProcessor] = []
     end = config.eos_token_id
@@ -111,17 +111,17 @@ def _extract_constraints(config: GenerationConfig, start: int, device: torch.dev
     return constraints
 
 
-class Averaged(LogitsProcessor):
-    """Replaces one model's scores by the logarithm of the weighted mean of all members' probabilities."""
+class AverageProcessor(LogitsProcessor):
+    """Replaces one model's scores with the logarithm of the weighted mean of all members' probabilities."""
 
     def __init__(self, readers: Sequence[Reader], weights: Sequence[float], *, start: int, beams: int) -> None:
-        """Take the other members, and the weights of all with the searching one's first."""
+        """Take the readers of the other members, and all weights, the searching member's first."""
         self.readers, self.weights = readers, weights
         self.start, self.beams = start, beams
         self.written: torch.Tensor | None = None
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Let every member read the tokens that were written since the last step."""
+        """Return the averaged scores, after every member has read the newest tokens."""
         written = input_ids[:, self.start :]
         if self.written is None:
             rows = torch.arange(len(written), device=written.device) // self.beams
@@ -137,7 +137,7 @@ class Averaged(LogitsProcessor):
 def find_parents(before: torch.Tensor, now: torch.Tensor, beams: int) -> torch.Tensor:
     """Return for each row the row of the previous step that it continues, within the beams of its dialogue.
 
-    A search does not tell its processors. Of several rows with the same tokens the first will do, because a model's
+    Beam search does not pass this to processors. Among rows with the same tokens the first suffices, because a model's
     cache is the same for all of them.
     """
     old, new = before.unflatten(0, (-1, beams)), now[:, :-1].unflatten(0, (-1, beams))
@@ -149,9 +149,9 @@ def find_parents(before: torch.Tensor, now: torch.Tensor, beams: int) -> torch.T
 
 
 def log_mean(logits: Sequence[torch.Tensor], weights: Sequence[float]) -> torch.Tensor:
-    """Return the logarithm of the weighted mean of the probabilities, as wide as the first logits are.
+    """Return the logarithm of the weighted mean of the probabilities, with the width of the first logits.
 
-    Embeddings may have more rows than the tokenizer has tokens; only tokens that all members know can be written.
+    Embeddings may have more rows than the tokenizer has tokens; only tokens that all members have can be generated.
     """
     width = min(part.shape[-1] for part in logits)
     total = torch.full_like(logits[0][:, :width], -torch.inf)

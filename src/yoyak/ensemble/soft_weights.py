@@ -1,4 +1,4 @@
-"""Weights of soft voting that are fitted on dev: those with which the references are the most likely."""
+"""Fitting the weights of soft voting on dev by maximizing the likelihood of the references."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from yoyak.decoding.torch import TorchSummarizer
 from yoyak.ensemble.folds import make_folds, require_rows
 
 BATCH = 8
-"""References whose token probabilities are computed at once."""
+"""Number of references per batch."""
 MAX_STEPS = 1000
 TOLERANCE = 1e-7
-"""The fit ends when a step changes no weight by more."""
+"""The fit has converged when no weight changes by more than this."""
 
 
 @torch.inference_mode()
 def reference_probabilities(members: Mapping[str, TorchSummarizer], rows: Sequence[Dialogue]) -> list[np.ndarray]:
-    """Return for each row [members, tokens]: each member's probabilities of the tokens of the row's first reference.
+    """Return [members, tokens] for each row: the members' probabilities of the tokens of its first reference.
 
-    References are cut at the lowest token limit of the members.
+    References are truncated at the lowest token limit of the members.
     """
     first = next(iter(members.values()))
     limit = min(member.generation.max_new_tokens for member in members.values())
@@ -55,28 +55,28 @@ def _token_probabilities(
 def fit_weights(
     members: Mapping[str, TorchSummarizer], dev: Sequence[Dialogue]
 ) -> tuple[dict[str, float], list[tuple[list[int], dict[str, float]]]]:
-    """Return the weights with which the mean gives the references the highest likelihood.
+    """Return the weights that maximize the likelihood of the references, and those of each fold.
 
-    The second value holds the folds: indices of rows, and the weights that are fitted to the other rows. Raises
-    UserError if dev has fewer than two different dialogues.
+    A fold is a list of held-out row indices with the weights fitted to the other rows. Raises UserError if dev has
+    fewer than two distinct dialogues.
     """
     probabilities = reference_probabilities(members, dev)
 
-    def weights(rows: Sequence[int]) -> dict[str, float]:
+    def fit_rows(rows: Sequence[int]) -> dict[str, float]:
         require_rows(rows)
-        return dict(zip(members, most_likely([probabilities[row] for row in rows]), strict=True))
+        return dict(zip(members, maximize_likelihood([probabilities[row] for row in rows]), strict=True))
 
-    parts = [(fold.held_out, weights(fold.fitted_to)) for fold in make_folds([row.dialogue for row in dev])]
-    return weights(range(len(dev))), parts
+    folds = [(fold.held_out, fit_rows(fold.fitted_to)) for fold in make_folds([row.dialogue for row in dev])]
+    return fit_rows(range(len(dev))), folds
 
 
-def most_likely(probabilities: Sequence[np.ndarray]) -> list[float]:
-    """Return the members' weights with which the mean of their probabilities is the most likely.
+def maximize_likelihood(probabilities: Sequence[np.ndarray]) -> list[float]:
+    """Return the weights of the members' mean that maximize the likelihood of the tokens.
 
     Args:
-        probabilities: By row, [members, tokens].
+        probabilities: For each row, [members, tokens].
 
-    Expectation-maximization as for interpolated language models (Jelinek and Mercer 1980): the likelihood has a single
+    Expectation maximization as for interpolated language models (Jelinek and Mercer 1980). The likelihood has a single
     maximum, so the result does not depend on the starting point.
     """
     tokens = np.concatenate(probabilities, axis=1) + np.finfo(float).tiny

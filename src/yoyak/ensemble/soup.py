@@ -22,7 +22,7 @@ Score = Callable[[TorchSummarizer], np.ndarray]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A member that the greedy soup tried."""
+    """One step of the greedy soup: a member that was tried."""
 
     member: str
     alone: float
@@ -34,13 +34,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Soup:
-    """Which members a soup is made of."""
+    """The members whose weights a soup averages."""
 
     ingredients: Ingredients
     steps: tuple[Step, ...] = ()
-    """The members in the order in which the greedy soup tried them; none for a uniform one."""
+    """The steps of the greedy soup, in order; empty for a uniform one."""
     cross_fits: Mapping[Ingredients, Sequence[int]] | None = None
-    """Greedy soups that were chosen without some rows of dev, and those rows; None if nothing was chosen on dev."""
+    """Greedy soups chosen without some rows of dev, with the indices of those rows; None if no choice was made."""
 
 
 def choose_ingredients(
@@ -51,15 +51,15 @@ def choose_ingredients(
 ) -> Soup:
     """Choose which members to average; they must have the same architecture.
 
-    ``greedy`` starts with the member that scores best and tries the others, best first: one is added if the score does
-    not get lower. ``uniform`` uses all and scores nothing.
+    ``greedy`` starts with the best member and tries the others, best first, keeping each that does not lower the score.
+    ``uniform`` uses all members without scoring.
     """
     if method == "uniform" or len(members) == 1:
         return Soup(ingredients=tuple(members))
     scores: dict[Ingredients, np.ndarray] = {}
 
     def score_soup(ingredients: Ingredients) -> np.ndarray:
-        # Folds mostly try the same soups: each is scored once, on all rows.
+        # Folds mostly try the same soups, so each is scored once, on all rows.
         if ingredients not in scores:
             parts = [members[member] for member in ingredients]
             scores[ingredients] = score(parts[0] if len(parts) == 1 else average("soup", parts))
@@ -76,7 +76,7 @@ def choose_ingredients(
 def _add_greedily(
     members: Sequence[str], score_soup: Callable[[Ingredients], np.ndarray], rows: Sequence[int]
 ) -> tuple[Ingredients, list[Step]]:
-    """Return the ingredients that score best on some rows of dev, and how they were found."""
+    """Return the greedily chosen ingredients by score on some rows of dev, and the steps."""
     alone = {member: mean_of(score_soup((member,)), rows) for member in members}
     first, *others = sorted(members, key=lambda member: -alone[member])
     ingredients: Ingredients = (first,)
@@ -95,7 +95,7 @@ def average(name: str, members: Sequence[TorchSummarizer]) -> TorchSummarizer:
     """Return a new model with the mean weights, in fp32; integers, tokenizer and spec are the first member's."""
     model = copy.deepcopy(members[0].model)
     states = [member.model.state_dict() for member in members]
-    # On the CPU and in fp64, so that the mean of equal weights is that weight on every device.
+    # On the CPU in fp64, so that the mean of equal weights is exactly that weight on every device.
     mean = {
         key: torch.stack([state[key].cpu().double() for state in states]).mean(0).float()
         if value.is_floating_point()
@@ -110,5 +110,5 @@ def average(name: str, members: Sequence[TorchSummarizer]) -> TorchSummarizer:
 
 
 def save(soup: TorchSummarizer, folder: Path) -> None:
-    """Write a soup as `yoyak train` writes a member: safetensors, tokenizer and yoyak.json."""
+    """Save a soup in the same format as a member: safetensors, tokenizer and yoyak.json."""
     soup.family.save(soup.model, soup.tokenizer, soup.spec, folder)

@@ -1,4 +1,4 @@
-"""A strategy over every split of the pipeline: its summaries, and those it would write without each member."""
+"""Applying a strategy to every split of the pipeline: its summaries, and those without each member."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEV = "dev"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CombinedSplits:
-    """What `combine_splits` wrote."""
+    """The result of `combine_splits`."""
 
     combiner: Combiner
     info: EnsembleInfo
@@ -35,10 +35,10 @@ class Choice:
 
     text: str
     member: str
-    """The member that wrote the text; empty if it is put together from several."""
+    """The member that wrote the text; empty if it combines text of several."""
     rank: int
     without: Mapping[str, str]
-    """By member: the summary if this member is left out."""
+    """By member: the summary without this member."""
 
 
 @dataclass(slots=True)
@@ -82,7 +82,7 @@ def combine_splits(
     if not dev:
         problem = "it is empty" if dev_path.is_file() else "there is none"
         raise UserError(f"ensembles are fitted on the dev split, and {problem}: see data.files and data.split.")
-    rows = list(read_rows(dev_path, _files(predictions, DEV)))
+    rows = list(read_rows(dev_path, _prediction_files(predictions, DEV)))
     references = [row.summaries for row in dev]
     members = list(predictions)
 
@@ -95,7 +95,7 @@ def combine_splits(
         fits |= {left_out: fit_members([m for m in members if m != left_out]) for left_out in members}
     counts = _Counts()
     for path in sorted(splits.glob("*.jsonl")):
-        split_rows, counted_rows = tee(read_rows(path, _files(predictions, path.stem)))
+        split_rows, counted_rows = tee(read_rows(path, _prediction_files(predictions, path.stem)))
         outcomes: Iterable[tuple[Outcome, ...]] = (
             zip(*(fitted.outcomes for fitted in fits.values()), strict=True)
             if path.stem == DEV
@@ -104,9 +104,9 @@ def combine_splits(
         with (out / path.name).open("w", encoding="utf-8", newline="\n") as file:
             for row_outcomes, row in zip(outcomes, counted_rows, strict=True):
                 counts.add(row, members)
-                line = _line(row.fname, dict(zip(fits, row_outcomes, strict=True)))
+                line = _format_line(row.fname, dict(zip(fits, row_outcomes, strict=True)))
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
-    result = CombinedSplits(combiner=complete.combiner, info=_info(complete, counts))
+    result = CombinedSplits(combiner=complete.combiner, info=_make_info(complete, counts))
     save(complete.combiner, out)
     write_json(out / INFO_FILE, asdict(result.info))
     return result
@@ -122,11 +122,11 @@ def read_choices(path: Path) -> dict[str, Choice]:
     }
 
 
-def _files(predictions: Mapping[str, Path], split: str) -> dict[str, Path]:
+def _prediction_files(predictions: Mapping[str, Path], split: str) -> dict[str, Path]:
     return {member: folder / f"{split}.jsonl" for member, folder in predictions.items()}
 
 
-def _line(fname: str, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
+def _format_line(fname: str, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
     chosen = outcomes[""]
     return {
         "fname": fname,
@@ -137,7 +137,7 @@ def _line(fname: str, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
     }
 
 
-def _info(fitted: Fitted, counts: _Counts) -> EnsembleInfo:
+def _make_info(fitted: Fitted, counts: _Counts) -> EnsembleInfo:
     dialogues = max(1, counts.dialogues)
     return EnsembleInfo(
         **asdict(describe_combiner(fitted.combiner)),

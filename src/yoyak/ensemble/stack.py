@@ -1,8 +1,8 @@
-"""A reranker: it learns on dev how well a candidate will score, from features that need no reference.
+"""A reranker that learns on dev to predict a candidate's score from features that need no reference.
 
-Features are the member's own score and rank, lengths, agreement with the other candidates, and which of the dialogue's
-words, names, numbers and masks are kept or made up. The target is the candidate's combined ROUGE minus the mean of its
-dialogue: what matters is which candidate is best, not how hard the dialogue is.
+Features are the member's score and rank, lengths, agreement with the other candidates, and which of the dialogue's
+words, names, numbers and masks are kept or hallucinated. The target is the candidate's combined ROUGE minus the mean
+of its dialogue, because what matters is which candidate is best, not how hard the dialogue is.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ FEATURES = (
     "words_from_dialogue", "masks_kept", "masks_made_up", "numbers_from_dialogue", "numbers_kept", "names_kept",
     "repeated",
 )  # fmt: skip
-"""Features of a candidate; after them comes one column for each member."""
+"""Features of a candidate, followed by one indicator column per member."""
 ALPHAS = np.logspace(-2, 4, 13)
-"""Regularisation strengths to choose from."""
+"""Regularization strengths to try."""
 
 
 class Described(NamedTuple):
@@ -45,14 +45,14 @@ class Described(NamedTuple):
 
 
 def describe(rows: Sequence[Row], members: Sequence[str], granularity: str) -> Described:
-    """Return the features of every candidate; those of a row depend on that row alone."""
+    """Return the features of every candidate; they depend only on the candidate's row."""
     units = tokenizer(granularity, CACHE_LINES)
     units.tokenize_all([candidate.text for row in rows for nbest in row.candidates.values() for candidate in nbest])
     origins: list[tuple[int, str, int]] = []
     values: list[list[float]] = []
     for row_index, row in enumerate(rows):
         dialogue = units.tokenize(row.dialogue)
-        dialogue_tokens, facts = set(dialogue), _facts(row.dialogue)
+        dialogue_tokens, facts = set(dialogue), _extract_facts(row.dialogue)
         pool = [(member, rank) for member in members for rank in range(len(row.candidates[member]))]
         candidates = [row.candidates[member][rank] for member, rank in pool]
         tokens = [units.tokenize(candidate.text) for candidate in candidates]
@@ -73,7 +73,7 @@ def describe(rows: Sequence[Row], members: Sequence[str], granularity: str) -> D
                 float(similarity[number, others_first].mean()) if others_first else 0.0,
                 sum(other.text == candidate.text for other in candidates) - 1,
                 sum(token in dialogue_tokens for token in text) / max(1, len(text)),
-                *_kept(candidate.text, facts),
+                *_compare_facts(candidate.text, facts),
                 1 - len(set(text)) / max(1, len(text)),
                 *(float(member == name) for name in members),
             ])  # fmt: skip
@@ -81,14 +81,14 @@ def describe(rows: Sequence[Row], members: Sequence[str], granularity: str) -> D
     return Described(origins, np.array(values, float).reshape(len(values), len(FEATURES) + len(members)))
 
 
-def _facts(dialogue: str) -> tuple[set[str], set[str], set[str]]:
+def _extract_facts(dialogue: str) -> tuple[set[str], set[str], set[str]]:
     """Return the masks, numbers and names of a dialogue."""
-    # What a mask contains counts as neither a number nor a name.
+    # The contents of masks count as neither numbers nor names.
     unmasked = MASK.sub(" ", dialogue)
     return set(MASK.findall(dialogue)), set(_NUMBER.findall(unmasked)), set(_NAME.findall(unmasked))
 
 
-def _kept(text: str, facts: tuple[set[str], set[str], set[str]]) -> tuple[float, ...]:
+def _compare_facts(text: str, facts: tuple[set[str], set[str], set[str]]) -> tuple[float, ...]:
     masks, numbers, names = facts
     own_masks, own_numbers = set(MASK.findall(text)), set(_NUMBER.findall(MASK.sub(" ", text)))
     return (
@@ -101,20 +101,20 @@ def _kept(text: str, facts: tuple[set[str], set[str], set[str]]) -> tuple[float,
 
 
 class Reranker(NamedTuple):
-    """A linear model over features, with one coefficient each on the feature's own scale."""
+    """A linear model over unscaled features."""
 
     intercept: float
     coefficients: tuple[float, ...]
 
     def predict(self, values: np.ndarray) -> np.ndarray:
-        """Return [candidates]: the predicted score, minus the mean of the dialogue."""
+        """Return [candidates]: the predicted score relative to the mean of the dialogue."""
         return values @ np.array(self.coefficients) + self.intercept
 
 
 def fit(described: Described, scores: np.ndarray) -> Reranker:
     """Return a ridge regression fitted to the candidates' combined ROUGE, ``scores`` [candidates].
 
-    scikit-learn's leave-one-out error chooses its strength. Only plain numbers of it are kept.
+    The regularization strength is chosen by leave-one-out error. Only the coefficients are kept, as plain numbers.
     """
     from sklearn.linear_model import RidgeCV
     from sklearn.preprocessing import StandardScaler
@@ -127,7 +127,7 @@ def fit(described: Described, scores: np.ndarray) -> Reranker:
     return Reranker(float(model.intercept_ - coefficients @ scaler.mean_), tuple(coefficients.tolist()))
 
 
-def part(described: Described, rows: Sequence[int]) -> tuple[Described, np.ndarray]:
+def select_rows(described: Described, rows: Sequence[int]) -> tuple[Described, np.ndarray]:
     """Return the candidates of some rows, renumbered in the order of ``rows``, and their indices among all."""
     numbers = {row: number for number, row in enumerate(rows)}
     kept = np.array([index for index, (row, _, _) in enumerate(described.origins) if row in numbers], int)

@@ -1,8 +1,8 @@
 """An ensemble that summarizes like a single model.
 
 Its folder has ``ensemble.json`` (generation settings, versions of the members), ``members/<name>/`` with each model,
-and ``combiner.json``, the strategy with what it learned. If the members write together (``soft``), ``ensemble.json``
-has their weights instead.
+and ``combiner.json``, the fitted strategy. If the members generate together (``soft``), ``ensemble.json`` has their
+weights instead.
 """
 
 from __future__ import annotations
@@ -49,27 +49,27 @@ class EnsembleSummarizer:
     def summarize(
         self, dialogues: Sequence[str], *, generation: Generation | None = None, progress: bool = False
     ) -> Summaries:
-        """Return one summary for each dialogue; ``cut`` says which were cut at the window of any member."""
+        """Return one summary for each dialogue; ``cut`` tells which were truncated for any member."""
         settings = generation or self.generation
-        # A request asks for one summary; the strategy needs the members' candidates.
-        kept = min(settings.num_beams, max(settings.num_return_sequences, self.generation.num_return_sequences))
-        asked = settings.model_copy(update={"num_return_sequences": kept})
-        answers = {
-            name: member.summarize(dialogues, generation=asked, progress=progress)
+        # A request needs only one summary, but the strategy needs the members' candidates.
+        count = min(settings.num_beams, max(settings.num_return_sequences, self.generation.num_return_sequences))
+        member_settings = settings.model_copy(update={"num_return_sequences": count})
+        member_summaries = {
+            name: member.summarize(dialogues, generation=member_settings, progress=progress)
             for name, member in self.members.items()
         }
         rows = [
             make_row(
                 Dialogue(fname=str(index), dialogue=text),
-                {name: summaries.candidates[index] for name, summaries in answers.items()},
+                {name: summaries.candidates[index] for name, summaries in member_summaries.items()},
             )
             for index, text in enumerate(dialogues)
         ]
         outcomes = combine.combine_all(self.combiner, rows, total=len(rows))
         return Summaries(
             candidates=[[Candidate(outcome.text, outcome.score)] for outcome in outcomes],
-            cut=[any(cuts) for cuts in zip(*(summaries.cut for summaries in answers.values()), strict=True)],
-            tokens=reduce(add, (summaries.tokens for summaries in answers.values())),
+            cut=[any(cuts) for cuts in zip(*(summaries.cut for summaries in member_summaries.values()), strict=True)],
+            tokens=reduce(add, (summaries.tokens for summaries in member_summaries.values())),
         )
 
 

@@ -1,8 +1,8 @@
-"""Units: the pieces of a summary that members vote on. Joined again, the units of a text are that text.
+"""Units: the pieces of a summary that members vote on. Joining the units of a text restores the text.
 
-They are common ground for members with different tokenizers. By morpheme a unit is a word without its particles, a
-particle, a mask or a punctuation mark; verb endings cannot stand alone, so they stay with the verb. A particle is the
-same unit after a vowel and after a consonant, so that 은 and 는 vote together.
+Units do not depend on the members' tokenizers. At morpheme granularity a unit is a word without its particles, a
+particle, a mask or a punctuation mark; verb endings cannot stand alone, so they stay with the verb. The forms of a
+particle after a vowel and a consonant are the same unit, so that 은 and 는 vote together.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SYLLABLE = re.compile(rf"{MASK.pattern}|[A-Za-z]+|[0-9]+|\S")
 _WORD = re.compile(rf"{MASK.pattern}|\w+(?:['’]\w+)*|[^\w\s]")
 
 _PARTICLES = {"는": "은", "가": "이", "를": "을", "와": "과", "로": "으로", "랑": "이랑", "나": "이나"}
-"""From the form after a vowel to the form after a consonant, by which `josa` knows a particle."""
+"""Maps the form after a vowel to the form after a consonant, which `josa` uses as the name of a particle."""
 _SHAPES = {*_PARTICLES, *_PARTICLES.values()}
 _NOMINAL = ("N", "XSN", "XR", "SL", "SN", "SH", "ETN", "J", "W")
 """Tags that a particle can follow."""
@@ -31,11 +31,11 @@ class Unit(NamedTuple):
     """A piece of a text."""
 
     key: str
-    """What it is compared by."""
+    """Units with equal keys vote together."""
     text: str
     """Its spelling, with the whitespace before it."""
     before: str = ""
-    """Key of the unit before it in its own text; empty for the first."""
+    """Key of the preceding unit in its own text; empty for the first."""
     particle: bool = False
     shape: str = ""
     """For a particle that depends on the final consonant: its form after a consonant."""
@@ -48,10 +48,10 @@ _cache: dict[tuple[str, str], list[Unit]] = {}
 
 
 def split(texts: Sequence[str], granularity: str) -> list[list[Unit]]:
-    """Return the units of each text, brought to NFC and without whitespace at its ends.
+    """Return the units of each text, after NFC normalization and stripping.
 
-    Morphological analysis takes most of the time of a vote, and leaving out one member after another needs the same
-    texts again: up to `CACHE_TEXTS` are cached, then the cache is cleared. Callers must not change the lists.
+    Morphological analysis dominates the time of a vote, and the same texts are needed again for the votes without each
+    member, so up to `CACHE_TEXTS` are cached before the cache is cleared. Callers must not modify the lists.
     """
     keys = [(granularity, unicodedata.normalize("NFC", text).strip()) for text in texts]
     new = [key for key in dict.fromkeys(keys) if key not in _cache]
@@ -60,34 +60,34 @@ def split(texts: Sequence[str], granularity: str) -> list[list[Unit]]:
         new = list(dict.fromkeys(keys))
     if granularity == "morpheme":
         analysed = analyse([text for _, text in new])
-        _cache.update({key: _morphemes(key[1], tokens) for key, tokens in zip(new, analysed, strict=True)})
+        _cache.update({key: _merge_morphemes(key[1], tokens) for key, tokens in zip(new, analysed, strict=True)})
     else:
         pattern, name = _PATTERNS[granularity]
-        _cache.update({key: _matches(key[1], pattern, name) for key in new})
+        _cache.update({key: _split_by_pattern(key[1], pattern, name) for key in new})
     return [_cache[key] for key in keys]
 
 
 def join(units: Sequence[Unit]) -> str:
     """Return the text of units.
 
-    A unit that follows another one than in its own text is adapted to it: a particle takes the form that fits, or is
-    left out where none can follow; a unit that began its text begins a new word.
+    A unit is adapted if it follows a different one than in its own text: a particle takes the right form, or is dropped
+    where none can follow; a unit that began its text starts a new word.
     """
-    written, last = "", Unit("", "")
+    joined, last = "", Unit("", "")
     for unit in units:
         text = unit.text
         if unit.particle and last.key != unit.before:
-            if not written or last.particle or not last.nominal:
+            if not joined or last.particle or not last.nominal:
                 continue
-            text = particle(written, unit.shape) if unit.shape else text
-        elif not unit.before and written:
+            text = particle(joined, unit.shape) if unit.shape else text
+        elif not unit.before and joined:
             text = f" {text}"
-        written += text
+        joined += text
         last = unit
-    return written.strip()
+    return joined.strip()
 
 
-def _matches(text: str, pattern: re.Pattern[str], key: Callable[[str], str]) -> list[Unit]:
+def _split_by_pattern(text: str, pattern: re.Pattern[str], key: Callable[[str], str]) -> list[Unit]:
     units, end, before = [], 0, ""
     for match in pattern.finditer(text):
         units.append(Unit(key(match.group()), text[end : match.end()], before))
@@ -95,19 +95,19 @@ def _matches(text: str, pattern: re.Pattern[str], key: Callable[[str], str]) -> 
     return units
 
 
-def _morphemes(text: str, tokens: Sequence[Any]) -> list[Unit]:
+def _merge_morphemes(text: str, tokens: Sequence[Any]) -> list[Unit]:
     spans: list[list[Any]] = []
     for token in tokens:
         start, end, kind = token.start, token.start + token.len, _kind(token.tag)
         if (spans and start < spans[-1][1]) or (spans and start == spans[-1][1] and kind == spans[-1][2] == "word"):
-            # Morphemes fused in one syllable, as 하 and 았 in 했, are one unit too.
+            # Morphemes fused into one syllable, such as 하 and 았 in 했, form one unit.
             spans[-1][1:] = [max(end, spans[-1][1]), "word" if kind == "particle" else kind, token.tag]
         elif text[start:end].strip():
             spans.append([start, end, kind, token.tag])
     units: list[Unit] = []
     end, before = 0, ""
     for start, stop, kind, tag in spans:
-        # Characters that the analyser skipped belong to the next unit, so that nothing is lost.
+        # Characters skipped by the analyser are added to the next unit, so that nothing is lost.
         form, written = text[end:stop].strip(), text[end:stop]
         if kind == "particle" and text[start:stop] == form:
             shape = _PARTICLES.get(form, form) if form in _SHAPES else ""
@@ -121,7 +121,7 @@ def _morphemes(text: str, tokens: Sequence[Any]) -> list[Unit]:
 
 
 def _kind(tag: str) -> str:
-    """Return the kind of unit that a morpheme is part of, by its tag in the Sejong set."""
+    """Return the kind of unit that a morpheme belongs to, by its Sejong tag."""
     if tag.startswith("J"):
         return "particle"
     return "mark" if tag.startswith("S") and tag not in ("SL", "SN", "SH") else "word"

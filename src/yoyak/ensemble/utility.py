@@ -1,7 +1,7 @@
-"""How similar the texts of one dialogue are to each other: ROUGE and chrF of all pairs at once.
+"""Pairwise similarity of the texts of one dialogue: ROUGE and chrF of all pairs at once.
 
-The values equal rouge_score's on our tokens and sacrebleu's chrF, to the last digit; n-grams are counted once for each
-text and matched for all pairs as matrices.
+Values equal those of rouge_score on our tokens and of sacrebleu's chrF, to the last digit; n-grams are counted once
+per text and compared for all pairs as matrices.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from yoyak.scoring.rouge import lcs_lengths
 
 CELLS = 4_000_000
-"""Counts that are compared at once; it bounds the memory for many candidates."""
+"""Number of counts compared at once, which bounds the memory for many candidates."""
 ORDER, BETA = 6, 2
 """chrF's n-gram order and weight of recall (Popović 2015; sacrebleu's defaults)."""
 
@@ -60,7 +60,7 @@ def chrf_matrix(texts: Sequence[str]) -> Matrix:
 
 
 def overlaps(counts: Sequence[Counter[Any]]) -> Matrix:
-    """Return [texts, texts]: how many n-grams each pair shares, each counted as often as both texts have it."""
+    """Return [texts, texts]: the number of n-grams that each pair shares, with clipped counts."""
     columns: dict[Hashable, int] = {}
     for count in counts:
         for gram in count:

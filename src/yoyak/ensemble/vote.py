@@ -1,10 +1,10 @@
-"""Hard voting on tokens: each member writes a whole summary by itself, and the majority wins each slot.
+"""Hard voting on tokens: each member generates a summary independently, and the majority wins each slot.
 
-By default the slots come from progressive alignment, as in ROVER for speech recognizers (Fiscus 1997, "A
+By default the slots come from progressive alignment, as in ROVER for speech recognition (Fiscus 1997, "A
 post-processing system to yield reduced word error rates"): texts are added one by one to a network of slots at the
-least cost of insertions, deletions and substitutions; leaving a slot empty is a choice like any word.
-``positional`` puts the first units of all texts into the first slot, the second into the second, and so on. It is
-correct only for texts of equal length, and exists to reproduce results that were obtained that way.
+lowest cost of insertions, deletions and substitutions; an empty slot is a choice like any word. ``positional`` puts
+the first units of all texts into the first slot, the second into the second, and so on. It is meaningful only for
+texts of equal length, and exists to reproduce results obtained that way.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ SUBSTITUTION = 4
 """Costs of NIST's sclite, which ROVER uses for alignment."""
 
 Slot = list[Unit | None]
-"""One unit of each text; None where a text has none in this slot."""
+"""One unit per text; None if a text has none in this slot."""
 
 
 def vote(rows: Sequence[Row], weights: Mapping[str, float], granularity: str, *, positional: bool) -> list[Outcome]:
-    """Return the summary that the members' best candidates vote for, for each row.
+    """Return the vote of the members' best candidates for each row.
 
-    Ties go to the heavier member, then to the first. The score is the winners' mean share of the votes.
+    Ties go to the member with the larger weight, then to the first. The score is the winners' mean share of the votes.
     """
     order = sorted(weights, key=lambda member: -weights[member])
     texts = [[row.best(member) for member in order] for row in rows]
@@ -39,7 +39,7 @@ def decide(
     units: Sequence[Sequence[Unit]], shares: Sequence[float], texts: Sequence[str], *, positional: bool
 ) -> Outcome:
     """Return the outcome of the vote on one dialogue, given each text's units and its share of the votes."""
-    # A member that wrote nothing does not vote, unless nobody wrote anything.
+    # A member with an empty summary does not vote, unless all are empty.
     written = [index for index, text_units in enumerate(units) if text_units]
     units, shares = [units[index] for index in written], [shares[index] for index in written]
     if not any(shares):
@@ -64,7 +64,7 @@ def majority(slot: Slot, shares: Sequence[float]) -> tuple[Unit | None, float]:
     for unit, share in zip(slot, shares, strict=True):
         key = unit.key if unit else None
         votes[key] = votes.get(key, 0.0) + share
-    # Rounded, since sums of the same weights in another order differ in the last bit.
+    # Rounded, because sums of the same weights in a different order differ in the last bit.
     winner = max(votes, key=lambda key: round(votes[key], 9))
     # The winner is spelled as in the first text that voted for it.
     return next(unit for unit in slot if (unit.key if unit else None) == winner), votes[winner] / sum(shares)
@@ -79,9 +79,9 @@ def align(texts: Sequence[Sequence[Unit]]) -> list[Slot]:
 
 
 def _add_text(slots: list[Slot], text: Sequence[Unit], count: int) -> list[Slot]:
-    """Return the slots with one more text aligned to them; they hold ``count`` texts already."""
+    """Return the slots with one more text aligned to them; they already hold ``count`` texts."""
     keys = [{unit.key if unit else None for unit in slot} for slot in slots]
-    # A common beginning and end need no table, unless a slot in it can be left empty at no cost.
+    # A common prefix and suffix need no table, unless they contain a slot that can be skipped at no cost.
     head = 0
     while head < min(len(slots), len(text)) and text[head].key in keys[head] and None not in keys[head]:
         head += 1

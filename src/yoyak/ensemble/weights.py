@@ -9,23 +9,23 @@ import numpy as np
 from yoyak.errors import UserError, nearest
 
 DRAWS = 64
-"""Random weights that a fit tries."""
+"""Number of random weightings that a fit tries."""
 
 
 def normalised(weights: Mapping[str, float], members: Sequence[str]) -> dict[str, float]:
     """Return the weights of ``members``, summing to one.
 
-    Raises UserError for a weight of an unknown member, a member without one, and weights that are all 0.
+    Raises UserError for a weight of an unknown member, a member without a weight, or weights that are all 0.
     """
     for name in weights:
         if name not in members:
             raise UserError(f"weights: there is no member '{name}'{nearest(name, members)}.")
     missing = [member for member in members if member not in weights]
     if missing:
-        raise UserError(f"weights: '{missing[0]}' has none: give every member one; 0 leaves a member out.")
+        raise UserError(f"weights: '{missing[0]}' has none: give every member one, 0 to exclude it.")
     if not all(np.isfinite(value) and value >= 0 for value in weights.values()) or not any(weights.values()):
-        raise UserError("weights must be finite numbers of 0 or more, and one of them above 0.")
-    # Divided by the largest first, since the sum of very large weights overflows.
+        raise UserError("weights must be finite and at least 0, with one of them above 0.")
+    # Divided by the largest first, because a sum of very large weights overflows.
     largest = max(weights.values())
     total = sum(value / largest for value in weights.values())
     return {member: weights[member] / largest / total for member in members}
@@ -43,10 +43,10 @@ def by_score(scores: Mapping[str, float]) -> dict[str, float]:
 
 
 def fitted(scores: Mapping[str, float], measure: Callable[[Mapping[str, float]], float], seed: int) -> dict[str, float]:
-    """Return the weights that maximize ``measure``: equal ones, those by score, single members, or random ones.
+    """Return the weights that maximize ``measure`` among equal ones, those by score, single members and random ones.
 
-    Random weights are uniform over all that sum to one. The first to be tried wins a tie, so that unusual weights
-    have to be better.
+    Random weights are uniform on the simplex. Ties go to the weights tried first, so that unusual weights must be
+    strictly better.
     """
     members = list(scores)
     candidates = [equal(members), by_score(scores), *({m: float(m == name) for m in members} for name in members)]
