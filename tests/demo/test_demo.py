@@ -158,6 +158,7 @@ def test_the_page_uses_nothing_from_elsewhere(alone: str) -> None:
         ("/", {"dialogue": SHORT}, "application/json", 405, "Method Not Allowed"),
         ("/../server.py", None, "", 404, "nothing at this address"),
         ("/docs", None, "", 404, "nothing at this address"),
+        ("/summarize/", {"dialogue": SHORT}, "application/json", 404, "nothing at this address"),
     ],
 )
 def test_a_wrong_request_is_told_why(alone: str, path: str, body: object, kind: str, status: int, said: str) -> None:
@@ -166,6 +167,21 @@ def test_a_wrong_request_is_told_why(alone: str, path: str, body: object, kind: 
     assert answered == status
     assert said in json.loads(text)["error"]
     assert headers["Content-Security-Policy"].startswith("default-src 'self'")
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (rb'{"dialogue": "#Person1#: \ud83d"}', 502),
+        (b"[" * 100_000, 400),
+        (b'{"dialogue": "\xff"}', 400),
+        (b'{"dialogue": "a", "num_beams": ' + b"9" * 6000 + b"}", 400),
+    ],
+)
+def test_a_body_that_is_barely_json_is_answered_with_a_sentence(alone: str, body: bytes, status: int) -> None:
+    answered, _, text = ask(f"{alone}/summarize", body)
+    assert answered == status
+    assert json.loads(text)["error"].endswith(".")
 
 
 def test_a_body_without_a_length_is_limited_too(alone: str) -> None:

@@ -275,6 +275,7 @@ def test_a_file_that_is_not_a_database_is_one_sentence(project):
     [
         ("./mlruns", "MLFLOW_TRACKING_URI is './mlruns'"),
         ("ftp://me:secret@host", "MLFLOW_TRACKING_URI is 'ftp://host'"),
+        ("http://me:secret@[::1", "MLFLOW_TRACKING_URI is 'http://[::1'"),
         (
             "postgresql+asyncpg://me:secret@host/db",
             "'asyncpg'",

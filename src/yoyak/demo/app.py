@@ -15,7 +15,7 @@ import httpx
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -57,6 +57,12 @@ class SummaryRequest(BaseModel):
     num_beams: int | None = Field(default=None, description="Beams of the search; null is the model's own number.")
     max_new_tokens: int | None = Field(default=None, description="Longest summary in tokens; null is the model's own.")
 
+    @field_validator("dialogue")
+    @classmethod
+    def _drop_lone_surrogates(cls, dialogue: str) -> str:
+        # Half an emoji, where a page has cut a text: it cannot be sent on as UTF-8.
+        return dialogue.encode(errors="ignore").decode()
+
 
 class Summary(BaseModel):
     """What the page shows."""
@@ -82,7 +88,7 @@ class RefusedError(Exception):
 def create_app(model_url: str, model: ModelInfo) -> FastAPI:
     """Return the application for the model whose server is at ``model_url``."""
     # The interactive documentation would load its scripts from elsewhere; the schema itself is at /openapi.json.
-    app = FastAPI(title="Yoyak demo", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Yoyak demo", docs_url=None, redoc_url=None, redirect_slashes=False)
     app.add_middleware(Guard)
     for path, (name, media_type) in FILES.items():
         app.add_api_route(path, _serve_file(name, media_type), include_in_schema=False)

@@ -61,7 +61,7 @@ def connect() -> MlflowClient:
 def initialise() -> None:
     """Make sure that the store exists and responds. Safe to call from several processes at once."""
     uri = tracking_uri()
-    if not STORES.match(uri):
+    if not STORES.match(uri) or not _is_address(uri):
         raise UserError(
             f"{VARIABLE} is '{redact_credentials(uri)}', which is not a tracking URI: use http://…, sqlite:///… "
             f"or the URI of a database."
@@ -153,10 +153,20 @@ def translate_mlflow_errors() -> Iterator[None]:
 
 def redact_credentials(uri: str) -> str:
     """Return a URI without its user name and password, if any."""
+    if not _is_address(uri):
+        return re.sub(r"//.*@", "//", uri)
     address = urlsplit(uri)
     if "@" not in address.netloc:
         return uri
     return urlunsplit(address._replace(netloc=address.netloc.rpartition("@")[2]))
+
+
+def _is_address(uri: str) -> bool:
+    try:
+        urlsplit(uri)
+    except ValueError:  # A bracket that is not closed, as of an IPv6 address.
+        return False
+    return True
 
 
 def _describe_error(error: Exception, uri: str) -> str:
