@@ -75,8 +75,8 @@ def _agreement_table(part: Part, figures: PartAnalysis, analysis: EnsembleAnalys
         return None
     rouge, same = figures.agreement.rouge, figures.agreement.same
     rows = tuple(
-        (one, *("" if a == b else f"{rouge[a][b]:.3f} ({format_share(same[a][b])} same)" for b in range(len(members))))
-        for a, one in enumerate(members)
+        (name, *("" if a == b else f"{rouge[a][b]:.3f} ({format_share(same[a][b])} same)" for b in range(len(members))))
+        for a, name in enumerate(members)
     )
     return Table(title=f"Similarity of the members' summaries on {part.label}", columns=("", *members), rows=rows)
 
