@@ -16,7 +16,14 @@ import yoyak
 from training.tiny_training import MASKS, ROWS, TEXTS, train
 from yoyak.models.tokenizers import train_tokenizer
 from yoyak.params import Tokenizer
-from yoyak.training.recovery import Checkpoint, code_digest, find_checkpoint, fingerprint, remove_checkpoints
+from yoyak.training.recovery import (
+    Checkpoint,
+    code_digest,
+    find_checkpoint,
+    fingerprint,
+    lock_checkpoints,
+    remove_checkpoints,
+)
 
 UNCHANGING: dict[str, Any] = {"learning_rate": 1e-12, "evaluations": 8, "early_stopping_patience": 2}
 """Evaluated after each of 8 updates, of which none improves on the first."""
@@ -129,3 +136,18 @@ def test_importing_it_is_light() -> None:
     code = "import sys, yoyak.training.recovery; print(*(name for name in ('torch', 'mlflow') if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"
+
+
+def test_two_trainings_never_write_to_the_same_checkpoints(tmp_path: Path) -> None:
+    code = (
+        "import pathlib, sys\n"
+        "from yoyak.training.recovery import lock_checkpoints\n"
+        "with lock_checkpoints(pathlib.Path(sys.argv[1])): print('locked')"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "bart")]
+    with lock_checkpoints(tmp_path / "bart"):
+        second = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert second.returncode != 0
+        assert f"another training writes its checkpoints to {tmp_path / 'bart'}" in second.stderr
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "locked\n"
+    assert not list(tmp_path.iterdir())

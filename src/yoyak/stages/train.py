@@ -24,7 +24,7 @@ def run(member: MemberName, /) -> None:
     inputs = lineage.digests([project.TRAIN_SPLIT, project.DEV_SPLIT, project.MASKS, base])
     from yoyak.data.records import read_jsonl
     from yoyak.models.tokenizers import load_tokenizer
-    from yoyak.training.recovery import remove_checkpoints
+    from yoyak.training.recovery import lock_checkpoints, remove_checkpoints
     from yoyak.training.results import CURVE_COLUMNS
     from yoyak.training.trainer import CheckpointScoring, train_member
 
@@ -33,7 +33,10 @@ def run(member: MemberName, /) -> None:
     source = own_tokenizer or catalog.checkpoint(str(settings.checkpoint))
     train, dev = read_jsonl(project.TRAIN_SPLIT), read_jsonl(project.DEV_SPLIT)
     checkpoints = project.checkpoints_folder(member)
-    with runs.stage_run(stage="train", member=member, params=params.dump(p, member), inputs=inputs) as run:
+    with (
+        lock_checkpoints(checkpoints),
+        runs.stage_run(stage="train", member=member, params=params.dump(p, member), inputs=inputs) as run,
+    ):
         for name, rows in (("train", train), ("dev", dev)):
             run.log_dataset(project.split_file(name), context=name, rows=len(rows))
         result = train_member(

@@ -12,12 +12,16 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+
 from yoyak.data.records import Dialogue
+from yoyak.errors import UserError
 from yoyak.files import write_json
 from yoyak.tracking import lineage
 from yoyak.tracking.stage_run import flatten
@@ -92,6 +96,23 @@ def find_checkpoint(folder: Path, expected: Fingerprint) -> Checkpoint | None:
             return Checkpoint(path=checkpoint, finished=bool(control.get("should_training_stop")))
         shutil.rmtree(checkpoint)
     return None
+
+
+@contextmanager
+def lock_checkpoints(folder: Path) -> Iterator[None]:
+    """Lock the folder while a training writes to it; UserError if another one does, which would mix the two."""
+    path = folder.with_name(f"{folder.name}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"another training writes its checkpoints to {folder}: wait until it has ended.") from None
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        lock.release()
 
 
 def remove_checkpoints(folder: Path) -> None:
