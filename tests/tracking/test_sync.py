@@ -3,6 +3,7 @@
 import json
 import socket
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from yoyak.project import UNSENT
 from yoyak.stages import sync
 from yoyak.tracking import client, lineage, restore, runs
 from yoyak.tracking.operations import Operation
-from yoyak.tracking.outbox import Outbox, unsent_runs
+from yoyak.tracking.outbox import OPERATIONS_FILE, RUN_FILE, Outbox, unsent_runs
 from yoyak.tracking.stage_run import StageRun
 from yoyak.tracking.sync import sync_runs
 
@@ -104,3 +105,14 @@ def test_a_line_that_a_killed_process_could_not_finish_is_skipped(store, project
     sync.run()
     assert f"train bart ({run.run_id}): 1 entries sent" in capsys.readouterr().out
     assert store.get_run(run.run_id).data.tags["a"] == "b"
+
+
+def test_a_damaged_run_does_not_hold_up_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, text in (("cut", '{"run'), ("list", "[]"), ("other", '{"x": 1}')):
+        folder = tmp_path / UNSENT / name
+        folder.mkdir(parents=True)
+        (folder / RUN_FILE).write_text(text)
+        (folder / OPERATIONS_FILE).touch()
+    assert list(unsent_runs(tmp_path)) == []
+    errors = capsys.readouterr().err
+    assert all(f"{name}/{RUN_FILE} is damaged" in errors for name in ("cut", "list", "other"))

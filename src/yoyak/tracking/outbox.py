@@ -143,12 +143,17 @@ class Outbox:
 
 
 def unsent_runs(root: Path | None = None) -> Iterator[UnsentRun]:
-    """Yield the runs of a project, by default this one, that have unsent operations, oldest first."""
+    """Yield the runs of a project, by default this one, with unsent operations, oldest first; warn of damaged ones."""
     folder = (root or project_root()) / UNSENT
     files = sorted(folder.glob(f"*/{RUN_FILE}"), key=lambda path: path.stat().st_mtime)
     for path in files:
         if (path.parent / OPERATIONS_FILE).is_file():
-            yield UnsentRun(folder=path.parent, **json.loads(path.read_text(encoding="utf-8")))
+            try:
+                run = UnsentRun(folder=path.parent, **json.loads(path.read_text(encoding="utf-8")))
+            except (ValueError, TypeError):
+                _warn(f"{path} is damaged: {path.parent} cannot be sent")
+            else:
+                yield run
 
 
 def _to_line(operation: Operation) -> str:
