@@ -53,6 +53,12 @@ def test_a_checkpoint_on_the_hub_is_known_by_its_name(folder: Path) -> None:
     assert checkpoint("hub") == {"checkpoint": "gogamza/kobart-base-v2", "revision": "abc", "md5": None}
 
 
+def test_a_missing_folder_is_named_before_anything_is_trained(folder: Path) -> None:
+    (folder / "params.yaml").write_text(PARAMS.replace("pretrained/mine", "pretrained/mime"))
+    with pytest.raises(UserError, match=r"members\.local\.checkpoint.*pretrained/mime.*pretrained/mine"):
+        base.run("local")
+
+
 def test_a_folder_that_dvc_does_not_watch_is_refused(folder: Path) -> None:
     with pytest.raises(UserError, match=r"members\.elsewhere\.checkpoint .*'other/mine'.* pretrained/"):
         base.run("elsewhere")

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from yoyak import params, project
-from yoyak.errors import UserError
+from yoyak.errors import UserError, nearest
 from yoyak.files import atomic_path, write_json
 from yoyak.params.stages import BaseParams
 from yoyak.stages.arguments import MemberName
@@ -22,6 +22,10 @@ def run(member: MemberName, /) -> None:
 
     name = settings.checkpoint
     folder = Path(name) if name and Path(name, "config.json").is_file() else None
+    if name and folder is None and Path(name).parts[0] == project.PRETRAINED.name:
+        # It looks like a name on the Hub, which would only be known to be wrong once training has begun.
+        folders = [path.parent.as_posix() for path in project.PRETRAINED.glob("*/config.json")]
+        raise UserError(f"members.{member}.checkpoint: {name} has no config.json{nearest(name, folders)}.")
     if folder is not None and not folder.resolve().is_relative_to(project.PRETRAINED.resolve()):
         raise UserError(
             f"members.{member}.checkpoint is the folder '{name}', and DVC would not notice when it changes: "
