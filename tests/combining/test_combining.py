@@ -213,8 +213,8 @@ def test_too_few_usable_models_is_an_error_unless_one_is_asked_for(folder: Path,
         (["--strategy", "stack"], "not for a, b"),
         (["--strategy", "stack", "--weights", "1", "1"], "--weights"),
         (["--strategy", "weighted"], "dev score of a "),
-        (["--strategy", "vote", "--weights", "nan", "1"], "finite numbers"),
-        (["--strategy", "vote", "--weights", "0", "0"], "finite numbers"),
+        (["--strategy", "vote", "--weights", "nan", "1"], "weights must be finite"),
+        (["--strategy", "vote", "--weights", "0", "0"], "weights must be finite"),
     ],
 )
 def test_what_can_be_known_is_checked_before_a_model_runs(

@@ -21,7 +21,10 @@ torch.manual_seed(0)
 summarizer = TorchSummarizer.load(sys.argv[1], "cpu")
 summarizer.model.resize_token_embeddings(20_000)
 dialogues = [sys.argv[3]] * 96
-settings = summarizer.generation.model_copy(update={"num_beams": 4, "num_return_sequences": 1, "batch_size": 96})
+tokens = int(sys.argv[4])
+update = {"num_beams": 4, "num_return_sequences": 1, "batch_size": 96}
+update |= {"min_new_tokens": tokens, "max_new_tokens": tokens}
+settings = summarizer.generation.model_copy(update=update)
 summarizer.summarize(dialogues[:1], generation=settings)
 if sys.argv[2] != "0":
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
@@ -34,9 +37,12 @@ print(json.dumps({"sizes": sizes, "texts": summaries.texts}))
 """
 
 
-def summarize(model: Path, spare_mb: int) -> dict[str, list]:
+def summarize(model: Path, spare_mb: int, tokens: int) -> dict[str, list]:
     done = subprocess.run(
-        [sys.executable, "-c", CODE, str(model), str(spare_mb), DIALOGUE], capture_output=True, text=True, check=False
+        [sys.executable, "-c", CODE, str(model), str(spare_mb), DIALOGUE, str(tokens)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -44,7 +50,7 @@ def summarize(model: Path, spare_mb: int) -> dict[str, list]:
 
 @pytest.mark.slow
 def test_a_batch_that_memory_does_not_hold_is_halved(tiny_bart: Path) -> None:
-    free, bounded = summarize(tiny_bart, 0), summarize(tiny_bart, 100)
+    free, bounded = summarize(tiny_bart, 0, 12), summarize(tiny_bart, 100, 12)
     assert free["sizes"] == [96]
     assert bounded["sizes"][0] == 96
     assert bounded["sizes"][-1] < 96
@@ -53,5 +59,5 @@ def test_a_batch_that_memory_does_not_hold_is_halved(tiny_bart: Path) -> None:
 
 @pytest.mark.slow
 def test_memory_does_not_hold_the_scores_of_every_step(tiny_bart: Path) -> None:
-    # 96 dialogues x 4 beams x 20,000 tokens x 12 steps are 370 MB in fp32.
-    assert summarize(tiny_bart, 300)["sizes"] == [96]
+    # 96 dialogues x 4 beams x 20,000 tokens x 48 steps are 1,470 MB in fp32.
+    assert summarize(tiny_bart, 700, 48)["sizes"] == [96]

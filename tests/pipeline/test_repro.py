@@ -268,7 +268,7 @@ def test_the_export_is_measured_and_released_apart(finished: Path, tmp_path: Pat
     ran = re.findall(r"Running stage '([^']+)'", printed)
     assert ran == ["register", "export/dvc.yaml:export", "export/dvc.yaml:bench", "export/dvc.yaml:release"]
     figures = json.loads((copy / "bench/figures.json").read_text())
-    assert figures["quality"]["fp32"] == "predictions of the pipeline"
+    assert figures["quality"]["fp32_source"] == "predictions of the pipeline"
     names = {path.name for path in (copy / "bench").iterdir()}
     assert {"index.html", "report.md", "images", "serving.json"} <= names
     best = json.loads((copy / "evaluation/summary.json").read_text())["best_member"]
