@@ -113,7 +113,7 @@ def check(pair: Pair, rows: list[list[int]], chosen: dict[str, Any], end: int = 
     wanted, found = of_torch(torch_side, rows, chosen, end), of_onnx(onnx_side, rows, chosen, end)
     assert reached(found) == reached(wanted)
     if chosen.get("num_beams", 1) > 1:
-        assert [score for _, score in found] == pytest.approx([score for _, score in wanted], rel=1e-4, abs=1e-4)
+        assert [score for _, score in found] == pytest.approx([score for _, score in wanted], rel=1e-3, abs=1e-3)
 
 
 @settings(max_examples=40, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
