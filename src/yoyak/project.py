@@ -7,11 +7,14 @@ from pathlib import Path
 
 MARKERS = ("dvc.yaml", "params.yaml")
 
+TRAIN, DEV, TEST = "train", "dev", "test"
+"""The splits; further test sets may have any name."""
+
 PREPARED = Path("prepared")
-TRAIN_SPLIT = PREPARED / "train.jsonl"
+TRAIN_SPLIT = PREPARED / f"{TRAIN}.jsonl"
 EVAL_SPLITS = PREPARED / "eval"
 """A folder with a file for each split but train: dev, test and any further test sets."""
-DEV_SPLIT = EVAL_SPLITS / "dev.jsonl"
+DEV_SPLIT = EVAL_SPLITS / f"{DEV}.jsonl"
 MASKS = PREPARED / "masks.txt"
 TOKENIZERS = PREPARED / "tokenizers"
 PREPARE_REPORT = PREPARED / "report.json"
@@ -48,7 +51,7 @@ REQUIREMENTS = Path("requirements.lock")
 
 def split_file(split: str) -> Path:
     """Return the file of a prepared split."""
-    return TRAIN_SPLIT if split == "train" else EVAL_SPLITS / f"{split}.jsonl"
+    return TRAIN_SPLIT if split == TRAIN else EVAL_SPLITS / f"{split}.jsonl"
 
 
 def eval_splits() -> dict[str, Path]:

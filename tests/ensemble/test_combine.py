@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ensemble.ensemble_rows import row
+from ensemble.ensemble_rows import keep_members, row
 from yoyak.ensemble import combine as module
 from yoyak.ensemble.combine import FILE, Combiner, combine, combine_all, combine_each, load, save
 from yoyak.ensemble.fitting import fit
@@ -89,7 +89,7 @@ def test_rows_are_read_as_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=NAMES)
 def test_one_member_passes_through(strategy: OfCandidates, tmp_path: Path) -> None:
     rows, references = dev(5)
-    alone = [one.select_members(["fair"]) for one in rows]
+    alone = keep_members(rows, ["fair"])
     found = fit(strategy, ["fair"], alone, references, granularity="eojeol", seed=20)
     assert found.combiner.pass_through
     assert [outcome.text for outcome in found.outcomes] == [one.best("fair") for one in rows]
@@ -150,7 +150,7 @@ def test_only_named_members_take_part() -> None:
     rows, references = dev(24)
     for strategy in STRATEGIES[:5]:
         some = fit(strategy, ["fair", "bad"], rows, references, granularity="eojeol", seed=20)
-        only = [one.select_members(["fair", "bad"]) for one in rows]
+        only = keep_members(rows, ["fair", "bad"])
         again = fit(strategy, ["fair", "bad"], only, references, granularity="eojeol", seed=20)
         assert some == again
         assert list(some.combiner.weights) == ["fair", "bad"]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ensemble.ensemble_rows import listed, row
+from ensemble.ensemble_rows import nbest
 from yoyak.data.records import Dialogue, write_jsonl
 from yoyak.decoding.candidates import Candidate, write_candidates
 from yoyak.ensemble.pool import make_row, read_rows
@@ -29,7 +29,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
     orders = {"a": NAMES, "b": ["d3", "d1", "d4", "more", "d2"]}
     for member, order in orders.items():
         write_candidates(
-            tmp_path / f"{member}.jsonl", [(name, listed([f"{member} {name}", "zweite"])) for name in order]
+            tmp_path / f"{member}.jsonl", [(name, nbest([f"{member} {name}", "second"])) for name in order]
         )
     return {"dialogues": tmp_path / "dev.jsonl", "a": tmp_path / "a.jsonl", "b": tmp_path / "b.jsonl"}
 
@@ -150,12 +150,6 @@ def test_views_are_read(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "d.jsonl", [Dialogue(fname="d", dialogue="네")])
     write_candidates(tmp_path / "a", [("d", one.candidates["a"])])
     assert list(read_rows(tmp_path / "d.jsonl", {"a": tmp_path / "a"})) == [one]
-
-
-def test_a_row_of_some_members() -> None:
-    one = row(a="x", b="y", c="z")
-    assert list(one.select_members(["c", "a"]).candidates) == ["c", "a"]
-    assert list(one.candidates) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("shuffled", [False, True])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from ensemble.ensemble_rows import row, write_members
+from ensemble.ensemble_rows import keep_members, row, write_members
 from yoyak import params
 from yoyak.data.records import Dialogue, read_jsonl, write_jsonl
 from yoyak.decoding.candidates import Candidate, read_candidates, write_candidates
@@ -147,7 +147,7 @@ def test_without_a_member_is_the_outcome_of_the_others(name: str, rows, project:
         others = [member for member in MEMBERS if member != left]
         fitted = fit(strategy, others, rows["dev"], dev, granularity="eojeol", seed=20)
         assert [choice.without[left] for choice in choices["dev"].values()] == [o.text for o in fitted.outcomes]
-        alone = combine(fitted.combiner, [one.select_members(others) for one in rows["test"]])
+        alone = combine(fitted.combiner, keep_members(rows["test"], others))
         assert [choice.without[left] for choice in choices["test"].values()] == [outcome.text for outcome in alone]
     assert all(list(choice.without) == list(MEMBERS) for choice in choices["dev"].values())
 

@@ -76,7 +76,7 @@ def test_verdict_names_the_best_member_its_scores_and_its_gain(scored: Path, pag
         f"and combined {means['combined']:.3f} on test, " in words
     )
     assert re.search(
-        r"0\.\d{3} above the best extractive baseline, \w+ \(95 % interval of the difference \+0\.\d{3} to ", words
+        r"0\.\d{3} above the best extractive baseline, \w+ \(95% interval of the difference \+0\.\d{3} to ", words
     )
 
 

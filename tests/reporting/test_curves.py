@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from yoyak.reporting.curves import POINTS, read_curves
+from yoyak.reporting.curves import MAX_POINTS, read_curves
 
 HEAD = "step,epoch,loss,eval_loss,eval_combined,learning_rate\n"
 
@@ -49,7 +49,7 @@ def test_steps_where_an_epoch_is_missing(tmp_path: Path) -> None:
 def test_a_long_curve_is_thinned_and_keeps_its_ends(tmp_path: Path) -> None:
     write(tmp_path, "bart", "".join(f"{step},{step / 100},{9 - step / 2000},,,\n" for step in range(1, 10_002)))
     points = read_curves(tmp_path, ["bart"], {"bart": 0})[0]["loss"][0].points
-    assert POINTS / 2 < len(points) <= POINTS + 1
+    assert MAX_POINTS / 2 < len(points) <= MAX_POINTS + 1
     assert points[0][0] == 0.01
     assert points[-1][0] == 100.01
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yoyak.reporting.differences import Segment, compare, nearest_reference
+from yoyak.reporting.differences import Segment, compare, find_nearest_reference
 
 WORDS = st.sampled_from(["#Person1#은", "#Person1#이", "병원에", "병원을", "세", "네", "시에", "간다.", "a<b"])
 TEXTS = st.one_of(
@@ -81,4 +81,4 @@ def test_words_left_out_and_put_in() -> None:
     ],
 )
 def test_nearest_reference(references: list[str], summary: str, nearest: int) -> None:
-    assert nearest_reference(references, summary) == nearest
+    assert find_nearest_reference(references, summary) == nearest

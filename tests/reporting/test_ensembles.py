@@ -53,7 +53,7 @@ def test_the_section_has_conclusion_scores_gains_and_the_oracle(root: Path, page
             score = strategy["score"]
             cells = f"{name} {found['strategies'][name]['type']} {score['mean']:.3f} ({score['low']:.3f}–"
             assert cells in words
-    assert f"best candidate by references {found['splits']['test']['all']['oracle']['mean']:.3f}" in words
+    assert f"best candidate chosen by references {found['splits']['test']['all']['oracle']['mean']:.3f}" in words
 
 
 def test_the_page_is_well_formed_and_the_markdown_has_the_same_figures(out: Path, page: Page) -> None:

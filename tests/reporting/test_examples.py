@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yoyak.data.records import Dialogue
-from yoyak.reporting.examples import SHOWN_CHARS, Choice, assemble, choose
+from yoyak.reporting.examples import MAX_DIALOGUE_CHARS, Choice, assemble, choose
 from yoyak.scoring.results import Part
 
 PARTS = (
@@ -72,7 +72,7 @@ def test_a_giant_is_cut_at_a_turn_and_speakers_are_found() -> None:
     example = assemble(table(), [choice], {("test", "testseen00"): row}, {"bart": {("test", "testseen00"): "요약"}})[0]
     assert example.turns[:3] == (("#Person1#", "안녕"), ("Doctor", "10:30에 봐요"), ("", "말하는 이 없음"))
     assert example.more_turns == len(lines) - len(example.turns) > 30
-    assert sum(len(words) for _, words in example.turns) <= SHOWN_CHARS
+    assert sum(len(words) for _, words in example.turns) <= MAX_DIALOGUE_CHARS
     assert example.outputs[0].reference == -1
     assert example.outputs[0].scores["combined"] == 0
 
@@ -81,5 +81,5 @@ def test_one_endless_turn_is_cut() -> None:
     row = Dialogue(fname="testseen00", dialogue="가" * 100_000, summaries=("요약",))
     choice = Choice(part=PARTS[1], fname="testseen00", rank="worst")
     example = assemble(table(), [choice], {("test", "testseen00"): row}, {})[0]
-    assert len(example.turns[0][1]) == SHOWN_CHARS + len(" …")
+    assert len(example.turns[0][1]) == MAX_DIALOGUE_CHARS + len(" …")
     assert example.more_turns == 0

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yoyak.reporting.facts import ROWS, cleaning_tables, registry_section, split_table, tables_of, to_yaml
+from yoyak.reporting import facts
 from yoyak.tracking.registered import Registered
 
 JSON = st.recursive(
@@ -18,13 +18,13 @@ JSON = st.recursive(
 
 @given(st.dictionaries(st.text(max_size=8), JSON, max_size=6))
 def test_any_report_becomes_rectangular_tables(report: dict[str, object]) -> None:
-    for table in (*tables_of(report), *cleaning_tables(report)):
+    for table in (*facts.make_tables(report), *facts.make_cleaning_tables(report)):
         assert all(len(row) == len(table.columns) for row in table.rows)
         assert len(table.numeric) in (0, len(table.columns))
 
 
 def test_rows_in_and_out_duplicates_and_leakage() -> None:
-    tables = cleaning_tables(
+    tables = facts.make_cleaning_tables(
         {
             "files": {"train": {"rows_in": 2010, "rows_kept": 2000, "dropped": {"empty_summary": 10}, "changed": {}}},
             "duplicates": {"train": {"rows_beyond_first": 4}, "dev": {"rows_beyond_first": 0}},
@@ -40,7 +40,7 @@ def test_rows_in_and_out_duplicates_and_leakage() -> None:
 
 def test_nested_mappings_become_rows_and_histograms_are_left_out() -> None:
     lengths = {"turns": {"median": 11.0, "counts": [0, 1, 2, 3, 4, 5, 6, 7]}}
-    table = tables_of({"lengths": {"train": {"dialogue": lengths}, "dev": {"dialogue": lengths}}})[0]
+    table = facts.make_tables({"lengths": {"train": {"dialogue": lengths}, "dev": {"dialogue": lengths}}})[0]
     assert table.title == "lengths"
     assert table.columns == ("", "median")
     assert table.rows == (("train, dialogue, turns", "11"), ("dev, dialogue, turns", "11"))
@@ -48,13 +48,13 @@ def test_nested_mappings_become_rows_and_histograms_are_left_out() -> None:
 
 
 def test_a_long_table_is_cut_and_counted() -> None:
-    table = tables_of({"masks": {f"#Mask{number}#": number for number in range(ROWS + 5)}})[0]
-    assert len(table.rows) == ROWS + 1
+    table = facts.make_tables({"masks": {f"#Mask{number}#": number for number in range(facts.MAX_ROWS + 5)}})[0]
+    assert len(table.rows) == facts.MAX_ROWS + 1
     assert table.rows[-1] == ("5 more", "")
 
 
 def test_split_sizes(scored: Path) -> None:
-    table = split_table(scored)
+    table = facts.make_split_table(scored)
     assert [row[:4] for row in table.rows] == [
         ("dev", "12", "2", "4"),
         ("test", "24", "2", "4"),
@@ -72,10 +72,10 @@ def test_split_sizes(scored: Path) -> None:
 )
 def test_credentials_are_not_shown(uri: str, shown: str) -> None:
     registered = Registered(registered=(), decision="", tracking_uri=uri, fingerprint="")
-    assert registry_section(registered).tracking_uri == shown
+    assert facts.make_registry_section(registered).tracking_uri == shown
 
 
 def test_params_are_yaml_in_their_order() -> None:
-    assert to_yaml({"seed": 20, "data": {"files": {"train": "학습.csv"}}, "checkpoint": None}) == (
+    assert facts.to_yaml({"seed": 20, "data": {"files": {"train": "학습.csv"}}, "checkpoint": None}) == (
         "seed: 20\ndata:\n  files:\n    train: 학습.csv\ncheckpoint: null\n"
     )

@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from yoyak.reporting.groups import TOPICS, make_groupings
+from yoyak.reporting.groups import MAX_TOPICS, make_groupings
 from yoyak.scoring.results import Part
 
 TEST = Part(split="test", slice="all", n=0)
@@ -72,8 +72,8 @@ def test_topics_are_sorted_by_the_best_member_and_single_ones_are_counted_only()
 def test_only_the_most_frequent_topics_are_shown() -> None:
     topics = [f"t{number % 100}" for number in range(250)]
     found = make_groupings(table([5] * 250, topics), TEST, "combined", ["up"], "up", 0.95)[1]
-    assert len(found.groups) == TOPICS
-    assert found.hidden == 100 - TOPICS
+    assert len(found.groups) == MAX_TOPICS
+    assert found.hidden == 100 - MAX_TOPICS
     assert all(group.n == 3 for group in found.groups)
 
 

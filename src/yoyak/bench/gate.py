@@ -86,7 +86,7 @@ def check_rouge(quality: Quality, settings: Gate) -> RougeCheck:
     sentence = (
         f"Its combined ROUGE on {quality.n} dev dialogues is {combined.exported:.4f}, fp32's is {combined.fp32:.4f}: "
         f"the difference is {_signed(combined.difference)} [{_signed(combined.low)}, {_signed(combined.high)}] at "
-        f"{settings.confidence * 100:g}\u00a0%, and the lower end is {'within' if passed else 'below'} the bound of "
+        f"{settings.confidence * 100:g}%, and the lower end is {'within' if passed else 'below'} the bound of "
         f"{_signed(-settings.max_rouge_drop)}."
     )
     return RougeCheck(passed=passed, sentence=sentence, max_rouge_drop=settings.max_rouge_drop, comparison=combined)

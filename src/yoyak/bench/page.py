@@ -14,14 +14,14 @@ from yoyak.reporting.view import Table
 from yoyak.scoring.bootstrap import Interval
 from yoyak.scoring.metrics import METRIC_LABELS
 
-HERE = Path(__file__).parent
+TEMPLATES = Path(__file__).parent
 NUMBER_TYPES = {"int8": "8-bit integers", "int4": "4-bit integers", "float": "float", "int64": "other"}
 
 
 def write_report(result: BenchResult, out: Path) -> None:
     """Create the folder ``out`` with both pages and their images."""
     charts_by_name = charts.draw_charts(result)
-    env = render.make_environment(HERE, render.HERE)
+    env = render.make_environment(TEMPLATES, render.TEMPLATES)
     values = {
         "result": result,
         "name": display_name(EXPORTED, result.precision),
@@ -34,7 +34,7 @@ def write_report(result: BenchResult, out: Path) -> None:
         "search_table": _build_search_table(result.search),
         "rouge_table": _build_rouge_table(result.quality),
         "float_tables": _build_float_tables(result.float_operators),
-        "min_speedup": f"{(MIN_SPEEDUP - 1) * 100:g}\u00a0%",
+        "min_speedup": f"{(MIN_SPEEDUP - 1) * 100:g}%",
         "max_batch_size": MAX_BATCH_SIZE,
         "style": render.read_style(),
     }
@@ -137,7 +137,7 @@ def _build_rouge_table(quality: Quality) -> Table:
 def _build_float_tables(operators: FloatOperators) -> list[Table]:
     total = sum(operators.bytes_by_type.values()) or 1
     types = tuple(
-        (NUMBER_TYPES.get(name, name), _format_number(size / 1e6, 3), f"{100 * size / total:.1f}\u00a0%")
+        (NUMBER_TYPES.get(name, name), _format_number(size / 1e6, 3), f"{100 * size / total:.1f}%")
         for name, size in operators.bytes_by_type.items()
     )
     by_operator = tuple((name, _format_number(size / 1e6, 3)) for name, size in operators.float_bytes_by_op.items())

@@ -22,8 +22,9 @@ from yoyak.data.lengths import length_report
 from yoyak.data.reading import OptionalColumn, SourceRow, SourceTable, read_table
 from yoyak.data.records import Dialogue
 from yoyak.data.report import describe_leakage, describe_masks, describe_split
-from yoyak.data.splitting import DEV, TEST, TRAIN, check_shares, split_rows
+from yoyak.data.splitting import check_shares, split_rows
 from yoyak.errors import UserError
+from yoyak.project import DEV, TEST, TRAIN
 
 _LOG = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from yoyak.data.checks import dialogue_key
 from yoyak.data.reading import SourceRow
 from yoyak.errors import UserError
+from yoyak.project import DEV, TEST, TRAIN
 
-TRAIN, DEV, TEST = "train", "dev", "test"
 _LOG = logging.getLogger(__name__)
 
 
@@ -59,7 +59,7 @@ def split_rows(rows: Sequence[SourceRow], shares: Mapping[str, float], seed: int
     if len(groups) <= len(shares):
         names = ", ".join([*shares, TRAIN])
         raise UserError(
-            f"{file} has {len(groups)} different dialogue{'' if len(groups) == 1 else 's'} to split into {names}: "
+            f"{file} has {len(groups)} group{'' if len(groups) == 1 else 's'} of dialogues to split into {names}: "
             f"it needs at least {len(shares) + 1}, or give {' and '.join(shares)} a file in data.files."
         )
     split_of_group = _assign_groups({key: _hash_to_position(key, seed) for key in groups}, shares, file)

@@ -27,6 +27,7 @@ from yoyak.ensemble.splits import Choice
 from yoyak.ensemble.utility import rouge_matrix
 from yoyak.params import Scoring
 from yoyak.params.ensemble import Strategy
+from yoyak.project import DEV
 from yoyak.scoring.baselines import split_turns
 from yoyak.scoring.bins import length_bins
 from yoyak.scoring.bootstrap import Comparison, Interval, bootstrap_intervals, paired_bootstraps
@@ -40,7 +41,7 @@ from yoyak.scoring.ensembles import (
     StrategyInfo,
     StrategyResult,
 )
-from yoyak.scoring.evaluation import DEV, Evaluation, index_parts
+from yoyak.scoring.evaluation import Evaluation, index_parts
 from yoyak.scoring.metrics import METRICS
 from yoyak.scoring.results import DIGITS, round_figures
 from yoyak.scoring.rouge import reference_scores

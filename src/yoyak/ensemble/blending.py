@@ -29,8 +29,7 @@ from yoyak.errors import UserError
 from yoyak.files import write_json
 from yoyak.params import Generation
 from yoyak.params.ensemble import Soft, Soup
-
-DEV = "dev"
+from yoyak.project import DEV
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from yoyak.project import DEV
 from yoyak.scoring.ensembles import PartAnalysis, StrategyInfo, StrategyResult
-from yoyak.scoring.evaluation import DEV
 from yoyak.scoring.results import ALL, DIGITS
 
 
@@ -38,13 +38,13 @@ def write_conclusion(
     result = part.strategies[best_ensemble]
     text += f" {_judge(result, best_member, split, confidence)} {headroom}"
     if result.captured is not None and result.gain.difference > 0 and _is_significant(result, confidence):
-        text += f" {best_ensemble} captures {result.captured * 100:.0f} % of that."
+        text += f" {best_ensemble} captures {result.captured * 100:.0f}% of that."
     return text
 
 
 def _judge(result: StrategyResult, best_member: str, split: str, confidence: float) -> str:
     gain = result.gain
-    evidence = f"{confidence * 100:g} % interval {_signed(gain.low)} to {_signed(gain.high)}, p = {gain.p_value:.3f}"
+    evidence = f"{confidence * 100:g}% interval {_signed(gain.low)} to {_signed(gain.high)}, p = {gain.p_value:.3f}"
     if not _is_significant(result, confidence):
         return (
             f"On {split} its gain over {best_member} is {_signed(gain.difference)} ({evidence}): no significant "

@@ -77,7 +77,7 @@ def score_pipeline(p: EvaluateParams) -> PipelineScores:
 
 def sample_rows(splits: Mapping[str, Sequence[Dialogue]], predictions: Predictions, count: int) -> list[dict[str, str]]:
     """Return a table of ``count`` dialogues, spread over all splits except dev, with the summaries of every system."""
-    rows = [(split, row) for split, dialogues in splits.items() if split != "dev" for row in dialogues]
+    rows = [(split, row) for split, dialogues in splits.items() if split != project.DEV for row in dialogues]
     count = min(count, len(rows))
     return [
         {

@@ -32,10 +32,6 @@ class Row:
         """Return the member's own summary."""
         return self.candidates[member][0].text
 
-    def select_members(self, members: Sequence[str]) -> Row:
-        """Return the row with only the candidates of these members."""
-        return replace(self, candidates={member: self.candidates[member] for member in members})
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

@@ -17,8 +17,7 @@ from yoyak.ensemble.pool import Outcome, Row, read_rows
 from yoyak.errors import UserError
 from yoyak.files import read_json_lines, write_json
 from yoyak.params.ensemble import OfCandidates
-
-DEV = "dev"
+from yoyak.project import DEV
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,8 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
         tree = _parse(Path(path).read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run in the project's folder, or name the file.") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder: name a file in it.") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 (byte {error.start}).") from error
     if not isinstance(tree, dict):

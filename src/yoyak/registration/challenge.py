@@ -46,7 +46,7 @@ def _champion_summaries(champion: Version, dev: DevSet) -> list[str]:
 
 def _evaluated_scores(member: str, dev: DevSet) -> np.ndarray:
     """Return the member's primary score of each dev dialogue, as `evaluate` wrote them."""
-    scores = read_combined_scores(project.EVALUATION, split="dev", system=member)
+    scores = read_combined_scores(project.EVALUATION, split=project.DEV, system=member)
     return np.array([scores[row.fname] for row in dev.rows])
 
 

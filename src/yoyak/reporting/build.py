@@ -1,13 +1,12 @@
 """Builds the report: reads what the pipeline wrote into one `View`, and writes that as HTML and Markdown.
 
-The pages are a function of the files that are read and of the arguments: no clock, no random numbers and no
-environment beyond the overrides of params.yaml, so that the same inputs give the same bytes.
+The pages depend only on the files that are read and on the arguments: no clock, no random numbers and no environment
+beyond the overrides of params.yaml. The same inputs therefore give the same bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 
 from yoyak import project
 from yoyak.errors import UserError, nearest
-from yoyak.files import atomic_path
+from yoyak.files import atomic_path, read_result
 from yoyak.params import dump
 from yoyak.params.stages import ReportParams
 from yoyak.reporting import examples, facts, groups, render
@@ -28,7 +27,7 @@ from yoyak.scoring.results import ALL, EvaluationSummary, Part, SystemScore, rea
 from yoyak.tracking.registered import Registered, read_registered
 
 MAX_SERIES = 8
-"""Models that the charts draw in colour; the tables have all."""
+"""Models that the charts draw in colour; the tables list all."""
 KINDS = ("member", "ensemble", "baseline", "oracle")
 
 
@@ -54,24 +53,24 @@ def read_view(root: Path, settings: ReportParams) -> View:
     """Return everything that the pages show; see `build_report`."""
     members = list(settings.members)
     summary = read_evaluation(root / project.EVALUATION)
-    prepared = read_json(root, project.PREPARE_REPORT.as_posix(), "prepare", optional=True)
+    prepared = _read_if_present(root / project.PREPARE_REPORT, "prepare")
     registered = read_registered(root) if (root / project.REGISTERED).is_file() else None
     parts = _order_parts(summary.parts)
-    scores = {_key(score): score.interval for score in summary.scores}
-    systems = _systems(summary, scores, parts[0], members)
+    scores = {_make_key(score): score.interval for score in summary.scores}
+    systems = _rank_systems(summary, scores, parts[0], members)
     _check_members(members, systems)
     section = make_section(read_analysis(root / project.EVALUATION), parts)
     series = {system.name: system.series for system in systems if system.series is not None}
     sources = {member: Source(project.predictions_folder(member).as_posix(), f"predict@{member}") for member in members}
     if section:
-        sources[section.best] = _ensemble_source(section.best, settings)
+        sources[section.best] = _find_ensemble_source(section.best, settings)
 
     table = groups.read_scores(root / project.EVALUATION / "dialogues.csv")
     compared = [*(name for name in series if name in sources), summary.best_baseline]
-    chosen = examples.choose(table, parts, summary.best_member, settings.report.dialogues)
-    dialogues = examples.read_dialogues(root, chosen)
+    choices = examples.choose(table, parts, summary.best_member, settings.report.dialogues)
+    dialogues = examples.read_dialogues(root, choices)
     summaries = {
-        name: examples.read_summaries(root, source.folder, source.stage, chosen) for name, source in sources.items()
+        name: examples.read_summaries(root, source.folder, source.stage, choices) for name, source in sources.items()
     }
     curves, unit = read_curves(root, members, series)
     return View(
@@ -86,9 +85,9 @@ def read_view(root: Path, settings: ReportParams) -> View:
         granularities=tuple(dict.fromkeys(score.granularity for score in summary.scores)),
         scores=scores,
         comparisons={
-            (each.system, each.against, each.part, each.metric): each
-            for each in summary.comparisons
-            if each.part in parts
+            (comparison.system, comparison.against, comparison.part, comparison.metric): comparison
+            for comparison in summary.comparisons
+            if comparison.part in parts
         },
         best_member=summary.best_member,
         best_baseline=summary.best_baseline,
@@ -99,38 +98,27 @@ def read_view(root: Path, settings: ReportParams) -> View:
             table, parts[0], summary.primary.metric, compared, summary.best_member, summary.confidence
         ),
         ensembles=section,
-        examples=examples.assemble(table, chosen, dialogues, summaries),
-        splits=facts.split_table(root),
-        cleaning=facts.cleaning_tables(prepared),
-        preparation=facts.tables_of(prepared),
-        registry=facts.registry_section(registered) if registered else None,
+        examples=examples.assemble(table, choices, dialogues, summaries),
+        splits=facts.make_split_table(root),
+        cleaning=facts.make_cleaning_tables(prepared),
+        preparation=facts.make_tables(prepared),
+        registry=facts.make_registry_section(registered) if registered else None,
         params_text=facts.to_yaml(dump(settings)),
-        lineage=_lineage(root, members, [source.folder for source in sources.values()], summary, registered),
+        lineage=_describe_lineage(root, members, [source.folder for source in sources.values()], summary, registered),
     )
 
 
-def _ensemble_source(name: str, settings: ReportParams) -> Source:
+def _find_ensemble_source(name: str, settings: ReportParams) -> Source:
     stage = "blend" if name in settings.ensemble.models else "ensemble"
     return Source(project.ensemble_folder(name).as_posix(), f"{stage}@{name}")
 
 
-def read_json(root: Path, name: str, stage: str, optional: bool = False) -> dict[str, Any]:
-    """Return the object in a JSON file; an empty one if the file is optional and missing."""
-    path = root / name
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        if optional:
-            return {}
-        raise UserError(f"{name} is missing: run the {stage} stage first (dvc repro {stage}).") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{name} is not valid JSON ({error}): run the {stage} stage again.") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{name} must hold a JSON object: run the {stage} stage again.")
-    return value
+def _read_if_present(path: Path, stage: str) -> dict[str, Any]:
+    """Return the object in a JSON file; an empty one if there is no file."""
+    return read_result(path, dict[str, Any], command=f"dvc repro {stage}") if path.exists() else {}
 
 
-def _key(score: SystemScore) -> ScoreKey:
+def _make_key(score: SystemScore) -> ScoreKey:
     return (
         score.system,
         score.part.split,
@@ -142,17 +130,17 @@ def _key(score: SystemScore) -> ScoreKey:
 
 
 def _order_parts(parts: Sequence[Part]) -> tuple[Part, ...]:
-    """Return the test split whole, its slices, the further test sets, and dev last."""
+    """Return the whole test split, its slices, the further test sets, and dev last."""
     sizes = {part.split: part.n for part in parts if part.slice == ALL}
-    # A slice that is its whole split adds nothing.
+    # A slice that covers its whole split adds nothing.
     kept = [part for part in parts if part.slice == ALL or (part.slice and part.n != sizes[part.split])]
-    return tuple(sorted(kept, key=lambda part: {"test": 0, "dev": 2}.get(part.split, 1)))
+    return tuple(sorted(kept, key=lambda part: {project.TEST: 0, project.DEV: 2}.get(part.split, 1)))
 
 
-def _systems(
+def _rank_systems(
     summary: EvaluationSummary, scores: Mapping[ScoreKey, Interval], part: Part, members: Sequence[str]
 ) -> tuple[System, ...]:
-    """Return the systems by kind and, within a kind, best first; the best few members and ensembles have a colour."""
+    """Return the systems by kind, best first within a kind; only the best members and ensembles get a colour."""
     primary = summary.primary
 
     def rank(name: str) -> tuple[int, float, str]:
@@ -188,22 +176,22 @@ def _read_trainings(root: Path, members: Sequence[str]) -> dict[str, Training]:
     names = {field.name for field in fields(Training)}
     trainings = {}
     for member in members:
-        metrics = read_json(root, project.training_file(member).as_posix(), f"train@{member}", optional=True)
+        metrics = _read_if_present(root / project.training_file(member), f"train@{member}")
         if metrics:
             trainings[member] = Training(**{name: value for name, value in metrics.items() if name in names})
     return trainings
 
 
-def _lineage(
+def _describe_lineage(
     root: Path,
     members: Sequence[str],
     folders: Iterable[str],
     summary: EvaluationSummary,
     registered: Registered | None,
 ) -> tuple[tuple[str, str], ...]:
-    """Return what the page was made from: a digest of the inputs, and the MLflow run of the best member."""
+    """Return what the page was built from: a digest of the inputs, and the MLflow run of the best member."""
     digest = hashlib.sha256()
-    for path in _inputs(root, members, folders, dict.fromkeys(part.split for part in summary.parts)):
+    for path in _list_inputs(root, members, folders, dict.fromkeys(part.split for part in summary.parts)):
         if path.exists():
             digest.update(path.relative_to(root).as_posix().encode() + b"\0")
             with path.open("rb") as file:
@@ -216,7 +204,7 @@ def _lineage(
     return tuple(lineage)
 
 
-def _inputs(root: Path, members: Sequence[str], folders: Iterable[str], splits: Iterable[str]) -> list[Path]:
+def _list_inputs(root: Path, members: Sequence[str], folders: Iterable[str], splits: Iterable[str]) -> list[Path]:
     names = ["params.yaml", "evaluation/summary.json", "evaluation/dialogues.csv", "evaluation/ensembles.json"]
     names += [project.PREPARE_REPORT.as_posix(), project.REGISTERED.as_posix()]
     names += [f"{folder}/{split}.jsonl" for folder in folders for split in splits]

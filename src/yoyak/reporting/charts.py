@@ -1,4 +1,4 @@
-"""The report's charts of scores, training, lengths and topics. Our texts are in English; topics are as in the data."""
+"""The report's charts of scores, training, lengths and topics. Text is in English, except for topics from the data."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from yoyak.reporting.view import Curve, Group, Grouping, Interval, System, View
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MARKS = 8
-"""Markers along a curve."""
-LOG_FROM = 5
-"""A loss that falls by more than this factor gets a logarithmic axis: on a linear one its end would look flat."""
-PANELS = 6
-LABEL_WIDTH = 26
-"""Width of a topic's name in half-width characters; a longer one is cut."""
+MAX_MARKERS = 8
+"""Markers on a curve, at most about this many."""
+MIN_LOG_RATIO = 5
+"""A loss that falls by more than this factor gets a logarithmic axis: on a linear one, the end would look flat."""
+MAX_PANELS = 6
+MAX_LABEL_WIDTH = 26
+"""Width of a topic's name in half-width characters; longer names are truncated."""
 TITLES = {"loss": "Training loss", "eval_loss": "Dev loss", "eval_combined": "Dev combined ROUGE"}
 
 
 def draw_charts(view: View) -> dict[str, Chart]:
-    """Return the charts that the view has data for, by name; at most six."""
-    charts = [_score_chart(view)]
+    """Return the charts that the view has data for, by name."""
+    charts = [_draw_scores(view)]
     for quantity, curves in view.curves.items():
-        charts.append(_curve_chart(quantity, curves, view.curves_by))
+        charts.append(_draw_curves(quantity, curves, view.curves_by))
     for grouping in view.groupings:
-        charts.append(_topic_chart(view, grouping) if grouping.by == "topic" else _length_chart(view, grouping))
+        charts.append(_draw_topics(view, grouping) if grouping.by == "topic" else _draw_lengths(view, grouping))
     return {chart.name: chart for chart in charts}
 
 
-def _score_chart(view: View) -> Chart:
-    """Dots and whiskers of every system, with a panel for each part of the data."""
+def _draw_scores(view: View) -> Chart:
+    """Draw a dot with a whisker for each system, in a panel for each part of the data."""
     systems = [system for system in view.systems if system.series is not None]
     systems += view.baselines
-    parts = view.parts[:PANELS]
+    parts = view.parts[:MAX_PANELS]
     metric = view.primary.metric
 
     def draw(palette: Palette) -> Figure:
@@ -75,10 +75,10 @@ def _draw_whisker(axes: Axes, score: Interval, y: float, system: System, palette
     axes.plot([score.mean], [y], series_marker(system.series), color=colour, markersize=size)
 
 
-def _curve_chart(quantity: str, curves: Sequence[Curve], unit: str) -> Chart:
-    """A line for each member over the course of its training."""
+def _draw_curves(quantity: str, curves: Sequence[Curve], unit: str) -> Chart:
+    """Draw a line for each member over the course of its training."""
     values = [value for curve in curves for _, value in curve.points]
-    logarithmic = quantity != "eval_combined" and 0 < min(values) < max(values) / LOG_FROM
+    logarithmic = quantity != "eval_combined" and 0 < min(values) < max(values) / MIN_LOG_RATIO
 
     def draw(palette: Palette) -> Figure:
         figure = Figure(figsize=(4.1, 3.0))
@@ -92,7 +92,7 @@ def _curve_chart(quantity: str, curves: Sequence[Curve], unit: str) -> Chart:
                 linewidth=1.5,
                 marker=series_marker(curve.series),
                 markersize=4,
-                markevery=max(1, len(xs) // MARKS),
+                markevery=max(1, len(xs) // MAX_MARKERS),
                 label=curve.member,
             )
         axes.set_xlabel(unit)
@@ -113,10 +113,10 @@ def _curve_chart(quantity: str, curves: Sequence[Curve], unit: str) -> Chart:
     return render_chart(quantity, title, f"{title} by {unit}: {last}", draw)
 
 
-def _length_chart(view: View, grouping: Grouping) -> Chart:
-    """Mean and interval of each model in each bin, with the best baseline."""
+def _draw_lengths(view: View, grouping: Grouping) -> Chart:
+    """Draw the mean and interval of each model and of the best baseline in each bin."""
     groups = grouping.groups
-    systems = _compared_systems(view, groups)
+    systems = _list_compared_systems(view, groups)
 
     def draw(palette: Palette) -> Figure:
         figure = Figure(figsize=(5, 3.7))
@@ -145,11 +145,11 @@ def _length_chart(view: View, grouping: Grouping) -> Chart:
     return render_chart("length", "Score by dialogue length", text, draw)
 
 
-def _topic_chart(view: View, grouping: Grouping) -> Chart:
-    """A row of dots for each topic, best first."""
+def _draw_topics(view: View, grouping: Grouping) -> Chart:
+    """Draw a row of dots for each topic, best first."""
     groups = grouping.groups
-    systems = _compared_systems(view, groups)
-    labels = [f"{shorten(group.label, LABEL_WIDTH)} ({group.n:,})" for group in groups]
+    systems = _list_compared_systems(view, groups)
+    labels = [f"{shorten(group.label, MAX_LABEL_WIDTH)} ({group.n:,})" for group in groups]
 
     def draw(palette: Palette) -> Figure:
         figure = Figure(figsize=(5, 0.45 + 0.225 * len(groups)))
@@ -179,8 +179,8 @@ def _topic_chart(view: View, grouping: Grouping) -> Chart:
     return render_chart("topic", "Score by topic", text, draw)
 
 
-def _compared_systems(view: View, groups: Sequence[Group]) -> list[tuple[str, int | None]]:
-    """Return name and series of the models in the groups, in the order of series, and the best baseline last."""
+def _list_compared_systems(view: View, groups: Sequence[Group]) -> list[tuple[str, int | None]]:
+    """Return the name and series of each model in the groups, in the order of series; the best baseline comes last."""
     models = sorted(
         (system.series, system.name)
         for system in view.systems

@@ -12,8 +12,8 @@ from yoyak.errors import UserError
 from yoyak.reporting.view import Curve
 
 QUANTITIES = ("loss", "eval_loss", "eval_combined")
-POINTS = 300
-"""Points kept of a curve; more cannot be distinguished at the width of a chart."""
+MAX_POINTS = 300
+"""Points kept of a curve; more could not be told apart at the width of a chart."""
 
 
 def read_curves(
@@ -21,8 +21,8 @@ def read_curves(
 ) -> tuple[dict[str, tuple[Curve, ...]], str]:
     """Return the curves by quantity of the members that have a series, and the unit of their first coordinate.
 
-    The unit is ``epoch`` if every row of every member has one, because members differ in batch size, else ``step``.
-    A member without a file was not trained here and has no curve. Raises UserError for a cell that is not a number.
+    The unit is ``epoch`` if all rows have one, since steps are not comparable across batch sizes, else ``step``. A
+    member without a file was not trained here and has no curve. Raises UserError for a cell that is not a number.
     """
     files = {member: project.training_curves_file(member).as_posix() for member in members if member in series}
     logs = {member: _read_rows(root, file) for member, file in files.items()}
@@ -60,6 +60,6 @@ def _read_rows(root: Path, name: str) -> list[dict[str, float]]:
 
 
 def _thin_out(points: list[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
-    stride = -(-len(points) // POINTS)
+    stride = -(-len(points) // MAX_POINTS)
     last = () if (len(points) - 1) % stride == 0 else (points[-1],)
     return (*points[::stride], *last)

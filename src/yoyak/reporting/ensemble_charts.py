@@ -1,4 +1,4 @@
-"""The charts of ensembles: what members add, how similar their summaries are, where ensembles gain."""
+"""The charts of ensembles: what members add, how similar their summaries are, and where ensembles gain."""
 
 from __future__ import annotations
 
@@ -14,54 +14,54 @@ from yoyak.scoring.bootstrap import Comparison
 from yoyak.scoring.ensembles import EnsembleAnalysis, PartAnalysis, StrategyResult
 from yoyak.scoring.results import ALL
 
-MAX_SHOWN = 8
-"""Members, and strategies, in a chart: the best on dev; evaluation/ensembles.json has all."""
-TINT = 0.55
-"""Opacity of a cell of full agreement: low enough for figures to be readable on it in light and in dark."""
+MAX_SERIES = 8
+"""Members or strategies in a chart: the best on dev. evaluation/ensembles.json lists all."""
+ALPHA = 0.55
+"""Opacity of a cell of full agreement, low enough for text to be legible on it in both colour schemes."""
 
 Series = Mapping[str, int]
-"""Series of a member or strategy; one that has none is grey."""
+"""Series by member or strategy; those without one are grey."""
 
 
 def draw_charts(
     analysis: EnsembleAnalysis, split: str = "", slice_: str = ALL, series: Series | None = None
 ) -> dict[str, Chart]:
-    """Return the charts of a part by name, by default of the test split, without those that have no data.
+    """Return the charts of a part that have data, by name; the default part is the test split.
 
-    ``series`` are by default given to the members and strategies in their order.
+    By default, ``series`` are assigned to the members and strategies in their order.
     """
     if not analysis.strategies:
         return {}
     split = split or next(name for name in ("test", *analysis.splits) if name in analysis.splits)
     if series is None:
-        names = [*analysis.members, *analysis.strategies][:MAX_SHOWN]
+        names = [*analysis.members, *analysis.strategies][:MAX_SERIES]
         series = {name: index for index, name in enumerate(names)}
     part = analysis.splits[split][slice_]
     label = split if slice_ == ALL else f"{split}, {slice_}"
     metric = f"{analysis.primary.granularity} {analysis.primary.metric}"
     charts = []
-    changes = {name: _largest_changes(part.strategies[name]) for name in analysis.strategies}
-    changes = dict([(name, change) for name, change in changes.items() if change][:MAX_SHOWN])
+    changes = {name: _find_largest_changes(part.strategies[name]) for name in analysis.strategies}
+    changes = dict([(name, change) for name, change in changes.items() if change][:MAX_SERIES])
     if changes:
-        charts.append(_contribution_chart(changes, metric, label, series))
+        charts.append(_draw_contributions(changes, metric, label, series))
     if len(analysis.members) > 1:
-        charts.append(_agreement_chart(part, analysis.members[:MAX_SHOWN], metric, label))
-    names = list(analysis.strategies)[:MAX_SHOWN]
-    charts.append(_length_chart(part, names, metric, label, analysis.best_member, series))
+        charts.append(_draw_agreement(part, analysis.members[:MAX_SERIES], metric, label))
+    names = list(analysis.strategies)[:MAX_SERIES]
+    charts.append(_draw_lengths(part, names, metric, label, analysis.best_member, series))
     return {chart.name: chart for chart in charts}
 
 
-def _largest_changes(result: StrategyResult) -> dict[str, Comparison]:
-    """Return what each member adds; if there are many, the largest changes."""
-    changes = {name: each.change for name, each in result.contributions.items() if each.change is not None}
-    largest = sorted(changes, key=lambda name: -abs(changes[name].difference))[:MAX_SHOWN]
-    return {name: change for name, change in changes.items() if name in largest}
+def _find_largest_changes(result: StrategyResult) -> dict[str, Comparison]:
+    """Return what each member adds; of many members, those that change most."""
+    changes = {member: row.change for member, row in result.contributions.items() if row.change is not None}
+    largest = sorted(changes, key=lambda member: -abs(changes[member].difference))[:MAX_SERIES]
+    return {member: change for member, change in changes.items() if member in largest}
 
 
-def _contribution_chart(
+def _draw_contributions(
     changes: Mapping[str, Mapping[str, Comparison]], metric: str, label: str, series: Series
 ) -> Chart:
-    """A bar with its interval for each member, in a block for each strategy."""
+    """Draw a bar with its interval for each member, in a block for each strategy."""
 
     def draw(palette: Palette) -> Figure:
         lines = sum(len(by_member) + 1.4 for by_member in changes.values())
@@ -93,8 +93,8 @@ def _contribution_chart(
     return render_chart("contributions", "What each member adds", text, draw)
 
 
-def _agreement_chart(part: PartAnalysis, members: Sequence[str], metric: str, label: str) -> Chart:
-    """A cell for each two members: the ROUGE between their own summaries."""
+def _draw_agreement(part: PartAnalysis, members: Sequence[str], metric: str, label: str) -> Chart:
+    """Draw a cell for each pair of members: the ROUGE between their summaries."""
     matrix = part.agreement.rouge
     count = len(members) - 1
 
@@ -106,7 +106,7 @@ def _agreement_chart(part: PartAnalysis, members: Sequence[str], metric: str, la
                 value = matrix[row][column]
                 corner = (column - 0.48, row - 1 - 0.46)
                 axes.add_patch(
-                    Rectangle(corner, 0.96, 0.92, facecolor=palette.series[0], edgecolor="none", alpha=TINT * value)
+                    Rectangle(corner, 0.96, 0.92, facecolor=palette.series[0], edgecolor="none", alpha=ALPHA * value)
                 )
                 axes.text(column, row - 1, f"{value:.2f}", ha="center", va="center", fontsize=9)
         axes.set_xlim(-0.5, count - 0.5)
@@ -127,10 +127,10 @@ def _agreement_chart(part: PartAnalysis, members: Sequence[str], metric: str, la
     return render_chart("agreement", "Similarity of the members' summaries", text, draw)
 
 
-def _length_chart(
+def _draw_lengths(
     part: PartAnalysis, names: Sequence[str], metric: str, label: str, best: str, series: Series
 ) -> Chart:
-    """Gain and interval of each strategy in dialogues of each length."""
+    """Draw the gain and interval of each strategy by dialogue length."""
     lengths = part.lengths
 
     def draw(palette: Palette) -> Figure:
@@ -139,7 +139,7 @@ def _length_chart(
         axes.axhline(0, color=palette.muted, linewidth=0.8)
         for index, name in enumerate(names):
             colour = palette.series_colour(series.get(name))
-            gains = {x + shift_in_bin(index, len(names)): each.gains[name] for x, each in enumerate(lengths.bins)}
+            gains = {x + shift_in_bin(index, len(names)): group.gains[name] for x, group in enumerate(lengths.bins)}
             for x, gain in gains.items():
                 axes.plot([x, x], [gain.low, gain.high], color=colour, linewidth=1.2)
             axes.plot(
@@ -150,7 +150,7 @@ def _length_chart(
                 markersize=4.5,
                 label=name,
             )
-        label_bins(axes, [(each.label, each.n) for each in lengths.bins], f"{lengths.by} in the dialogue", palette)
+        label_bins(axes, [(group.label, group.n) for group in lengths.bins], f"{lengths.by} in the dialogue", palette)
         add_legend(figure, axes, left=0.55, bottom=0.72)
         return figure
 

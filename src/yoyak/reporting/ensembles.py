@@ -1,4 +1,4 @@
-"""The section on ensembles: the analysis as tables of formatted cells, and as it is for the charts."""
+"""The section on ensembles: the analysis as tables of formatted cells, and unchanged for the charts."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from yoyak.scoring.ensembles import EnsembleAnalysis, PartAnalysis
 from yoyak.scoring.results import Part
 
 MAX_MEMBERS = 16
-"""Members in the table of agreement, the best on dev; evaluation/ensembles.json has all."""
+"""Members in the table of agreement: the best on dev. evaluation/ensembles.json lists all."""
 
 
 def make_section(analysis: EnsembleAnalysis, parts: tuple[Part, ...]) -> Ensembles | None:
-    """Return what the page says about ensembles; None if there are none.
+    """Return the content of the section on ensembles; None if there are none.
 
-    ``parts`` are those of the report, the headline's first; each is one of the analysis.
+    ``parts`` are those of the report, the headline's first; the analysis covers each of them.
     """
     if analysis.best_ensemble is None:
         return None
@@ -31,20 +31,20 @@ def make_section(analysis: EnsembleAnalysis, parts: tuple[Part, ...]) -> Ensembl
     return Ensembles(
         conclusion=analysis.conclusion,
         best=analysis.best_ensemble,
-        results=tuple(_result_table(part, analysis.splits[part.split][part.slice], analysis) for part in parts),
+        results=tuple(_make_result_table(part, analysis.splits[part.split][part.slice], analysis) for part in parts),
         contributions=Table(
             title=f"What each member adds on {headline.label}",
             columns=("strategy: member", "change by it", "p", "share of summaries"),
-            rows=tuple(_contribution_rows(figures, analysis)),
+            rows=tuple(_make_contribution_rows(figures, analysis)),
         ),
-        agreement=_agreement_table(headline, figures, analysis),
-        lengths=_length_table(headline, figures),
+        agreement=_make_agreement_table(headline, figures, analysis),
+        lengths=_make_length_table(headline, figures),
         analysis=analysis,
     )
 
 
-def _result_table(part: Part, figures: PartAnalysis, analysis: EnsembleAnalysis) -> Table:
-    """Return a row for each strategy, and below them the best member and the oracle."""
+def _make_result_table(part: Part, figures: PartAnalysis, analysis: EnsembleAnalysis) -> Table:
+    """Return a table with a row for each strategy; the best member and the oracle come last."""
     rows = []
     for name, result in figures.strategies.items():
         info = analysis.strategies[name]
@@ -53,12 +53,12 @@ def _result_table(part: Part, figures: PartAnalysis, analysis: EnsembleAnalysis)
         rows.append((name, kind, format_score_with_interval(result.score), *gain))
     rows.append((analysis.best_member, "best member", format_score_with_interval(figures.best_member), "", "", ""))
     oracle = (format_score_with_interval(figures.oracle), format_signed(figures.headroom), "", format_share(1.0))
-    rows.append(("best candidate", "by references", *oracle))
+    rows.append(("best candidate", "chosen by references", *oracle))
     columns = ("strategy", "type", "score", f"gain over {analysis.best_member}", "p", "captured headroom")
     return Table(title=f"{part.label} (n = {part.n:,})", columns=columns, rows=tuple(rows))
 
 
-def _contribution_rows(figures: PartAnalysis, analysis: EnsembleAnalysis) -> Iterator[tuple[str, ...]]:
+def _make_contribution_rows(figures: PartAnalysis, analysis: EnsembleAnalysis) -> Iterator[tuple[str, ...]]:
     for name in analysis.strategies:
         result = figures.strategies[name]
         for member, contribution in result.contributions.items():
@@ -69,7 +69,7 @@ def _contribution_rows(figures: PartAnalysis, analysis: EnsembleAnalysis) -> Ite
             yield (f"{name}: several", "–", "–", format_share(result.of_several))
 
 
-def _agreement_table(part: Part, figures: PartAnalysis, analysis: EnsembleAnalysis) -> Table | None:
+def _make_agreement_table(part: Part, figures: PartAnalysis, analysis: EnsembleAnalysis) -> Table | None:
     members = analysis.members[:MAX_MEMBERS]
     if len(members) < 2:
         return None
@@ -81,11 +81,11 @@ def _agreement_table(part: Part, figures: PartAnalysis, analysis: EnsembleAnalys
     return Table(title=f"Similarity of the members' summaries on {part.label}", columns=("", *members), rows=rows)
 
 
-def _length_table(part: Part, figures: PartAnalysis) -> Table:
+def _make_length_table(part: Part, figures: PartAnalysis) -> Table:
     names = list(figures.strategies)
     rows = tuple(
-        (each.label, f"{each.n:,}", *(format_comparison(each.gains[name]) for name in names))
-        for each in figures.lengths.bins
+        (group.label, f"{group.n:,}", *(format_comparison(group.gains[name]) for name in names))
+        for group in figures.lengths.bins
     )
     columns = (figures.lengths.by, "n", *names)
     return Table(title=f"Gain by dialogue length on {part.label}", columns=columns, rows=rows)

@@ -1,4 +1,4 @@
-"""Figures as the pages show them."""
+"""Formatting of numbers on the pages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def format_score(value: float | Interval | None) -> str:
 
 
 def format_signed(value: float | Interval | SystemComparison | None) -> str:
-    """Return a difference with its sign, a true minus; a dash for None."""
+    """Return a difference with its sign, and a proper minus; a dash for None."""
     if value is None:
         return "–"
     if isinstance(value, SystemComparison):
@@ -26,12 +26,12 @@ def format_signed(value: float | Interval | SystemComparison | None) -> str:
 
 
 def format_interval(value: Interval | None) -> str:
-    """Return ``low–high``; nothing for None."""
+    """Return ``low–high``; empty for None."""
     return "" if value is None else f"{value.low:.3f}–{value.high:.3f}"
 
 
 def format_signed_interval(value: Interval | Comparison | SystemComparison | None) -> str:
-    """Return ``low to high`` with signs, because a dash would look like a minus; nothing for None."""
+    """Return ``low to high`` with signs, because a dash would look like a minus; empty for None."""
     if value is None:
         return ""
     ends = value.gain if isinstance(value, SystemComparison) else value
@@ -49,17 +49,17 @@ def format_comparison(value: Comparison) -> str:
 
 
 def format_p_value(value: float) -> str:
-    """Return ``p ≤ 0.001``, about the smallest that 2,000 resamples can show, or ``p = 0.042``."""
+    """Return ``p = 0.042``, or ``p ≤ 0.001``: 2,000 resamples hardly resolve smaller values."""
     return f"p{NBSP}≤{NBSP}0.001" if value <= 0.001 else f"p{NBSP}={NBSP}{value:.3f}"
 
 
 def format_p_cell(value: float) -> str:
-    """Return a p-value for a column that is named p: ``≤ 0.001`` or ``0.042``."""
+    """Return a p-value for a column named p: ``≤ 0.001`` or ``0.042``."""
     return format_p_value(value).removeprefix(f"p{NBSP}").removeprefix(f"={NBSP}")
 
 
 def format_count(value: object) -> str:
-    """Return a number with thousands separators, millions as ``1.2 M``; a dash for None."""
+    """Return a number with thousands separators, or millions as ``1.23 M``; a dash for None."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return "–" if value is None or value == "" else str(value)
     if value >= 1e9:
@@ -70,7 +70,7 @@ def format_count(value: object) -> str:
 
 
 def format_duration(value: object) -> str:
-    """Return seconds as ``48 s``, ``1 min 32 s`` or ``2 h 05 min``; a dash for what is not a number."""
+    """Return seconds as ``48 s``, ``1 min 32 s`` or ``2 h 05 min``; a dash for anything but a number."""
     if not isinstance(value, int | float):
         return "–"
     seconds = round(value)
@@ -82,5 +82,5 @@ def format_duration(value: object) -> str:
 
 
 def format_share(value: float | None) -> str:
-    """Return a fraction as ``16 %``; a dash for None."""
-    return "–" if value is None else f"{value * 100:.0f}{NBSP}%".replace("-", "−")
+    """Return a fraction as ``16%``; a dash for None."""
+    return "–" if value is None else f"{value * 100:.0f}%".replace("-", "−")

@@ -1,4 +1,4 @@
-"""The score by length and by topic: evaluation/dialogues.csv cut into groups of dialogues."""
+"""Scores by dialogue length and by topic, from evaluation/dialogues.csv."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ COLUMNS = {
     "system": str,
     **dict.fromkeys(METRICS, float),
 }
-TOPICS = 24
-SMALLEST = 2
-"""Dialogues that a topic must have to be shown, because a single one has no spread."""
+MAX_TOPICS = 24
+"""Topics shown: the most frequent."""
+MIN_TOPIC_SIZE = 2
+"""Dialogues that a topic must have to be shown: a single one has no spread."""
 
 
 def read_scores(path: Path) -> pd.DataFrame:
@@ -46,10 +47,10 @@ def read_scores(path: Path) -> pd.DataFrame:
 def make_groupings(
     table: pd.DataFrame, part: Part, metric: str, systems: Sequence[str], best: str, confidence: float
 ) -> tuple[Grouping, ...]:
-    """Return the dialogues of the headline's part by length and, where they have topics, by topic."""
+    """Return the dialogues of the headline's part grouped by length and, if they have topics, by topic."""
     rows = table[(table["split"] == part.split) & table["system"].isin(systems)]
-    both = [_by_length(rows, metric, systems, confidence), _by_topic(rows, metric, systems, best, confidence)]
-    return tuple(grouping for grouping in both if grouping.groups)
+    groupings = (_by_length(rows, metric, systems, confidence), _by_topic(rows, metric, systems, best, confidence))
+    return tuple(grouping for grouping in groupings if grouping.groups)
 
 
 def _by_length(rows: pd.DataFrame, metric: str, systems: Sequence[str], confidence: float) -> Grouping:
@@ -57,31 +58,30 @@ def _by_length(rows: pd.DataFrame, metric: str, systems: Sequence[str], confiden
     bins = length_bins(lengths["turns"].tolist(), lengths["dialogue_chars"].tolist())
     row_bins = rows["fname"].map(dict(zip(lengths["fname"], bins.indices, strict=True)))
     groups = [
-        _group(label, rows[row_bins == index], metric, systems, confidence) for index, label in enumerate(bins.labels)
+        _score(label, rows[row_bins == index], metric, systems, confidence) for index, label in enumerate(bins.labels)
     ]
     return Grouping(by=bins.by, groups=tuple(groups), hidden=0)
 
 
 def _by_topic(rows: pd.DataFrame, metric: str, systems: Sequence[str], best: str, confidence: float) -> Grouping:
-    """Return the most frequent topics, in the order of the best member's scores on them."""
+    """Return the most frequent topics, sorted by the best member's score."""
     sizes = rows.drop_duplicates("fname")["topic"].value_counts()
     sizes = sizes[sizes.index != ""]
-    known = sorted(((-int(n), str(topic)) for topic, n in sizes.items() if n >= SMALLEST))
-    shown = {topic for _, topic in known[:TOPICS]}
-    inside = rows[rows["topic"].isin(shown)]
-    groups = [_group(str(topic), part, metric, systems, confidence) for topic, part in inside.groupby("topic")]
+    by_size = sorted(((-int(n), str(topic)) for topic, n in sizes.items() if n >= MIN_TOPIC_SIZE))
+    shown = rows[rows["topic"].isin({topic for _, topic in by_size[:MAX_TOPICS]})]
+    groups = [_score(str(topic), group, metric, systems, confidence) for topic, group in shown.groupby("topic")]
     groups.sort(key=lambda group: (-group.scores[best].mean if best in group.scores else 0.0, group.label))
     return Grouping(by="topic", groups=tuple(groups), hidden=len(sizes) - len(groups))
 
 
-def _group(label: str, rows: pd.DataFrame, metric: str, systems: Sequence[str], confidence: float) -> Group:
-    """Return each system's mean with a normal interval; a bootstrap per group would show no more."""
+def _score(label: str, rows: pd.DataFrame, metric: str, systems: Sequence[str], confidence: float) -> Group:
+    """Return each system's mean with a normal interval; a bootstrap for each group would add nothing."""
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     scores = {}
     for system, values in rows.groupby("system")[metric]:
         n = len(values)
-        reach = z * float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0
+        margin = z * float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0
         mean = float(values.mean())
-        scores[str(system)] = Interval(mean=mean, low=max(mean - reach, 0.0), high=min(mean + reach, 1.0), n=n)
+        scores[str(system)] = Interval(mean=mean, low=max(mean - margin, 0.0), high=min(mean + margin, 1.0), n=n)
     ordered = {system: scores[system] for system in systems if system in scores}
     return Group(label=label, n=int(rows["fname"].nunique()), scores=ordered)

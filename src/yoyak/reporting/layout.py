@@ -1,4 +1,4 @@
-"""Margins and legends of charts, and the width of texts in them."""
+"""Margins, legends and text widths of charts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def set_margins(figure: Figure, *, left: float, bottom: float, top: float = 0.05
 
 
 def add_legend(figure: Figure, axes: Axes, *, left: float, bottom: float = 0.5, reverse: bool = False) -> None:
-    """Set margins in inches, and a legend above the axes that takes as many lines as it needs."""
+    """Set margins in inches, and add a legend above the axes, on as many lines as it needs."""
     handles, labels = axes.get_legend_handles_labels()
     if reverse:
         handles, labels = handles[::-1], labels[::-1]
@@ -42,16 +42,16 @@ def add_legend(figure: Figure, axes: Axes, *, left: float, bottom: float = 0.5, 
 
 
 def shift_in_bin(index: int, count: int) -> float:
-    """Return how far to shift one of ``count`` systems sideways within a bin, so that whiskers do not overlap."""
+    """Return the horizontal offset of one of ``count`` systems within a bin, so that whiskers do not overlap."""
     return (index - (count - 1) / 2) * min(0.12, 0.6 / count)
 
 
 def label_bins(axes: Axes, bins: Sequence[tuple[str, int]], name: str, palette: Palette) -> None:
-    """Label the x axis with bins, each with its number of dialogues below it."""
+    """Label the x axis with the bins, and the number of dialogues below each."""
     axes.set_xticks(range(len(bins)), [label for label, _ in bins])
     below: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "center"}
     for x, (_, count) in enumerate(bins):
-        # A text of its own, because the browser does not centre the lines of one text.
+        # A separate annotation, because browsers do not centre the lines of a multi-line label.
         axes.annotate(f"n={count:,}", (x, 0), (0, -26), color=palette.muted, fontsize=9, **below)
     axes.grid(visible=False, axis="x")
     axes.set_xlim(-0.5, len(bins) - 0.5)
@@ -64,7 +64,7 @@ def text_width(text: str) -> int:
 
 
 def shorten(text: str, width: int) -> str:
-    """Return a text on one line of at most ``width`` half-width characters, cut with an ellipsis."""
+    """Return a text as one line of at most ``width`` half-width characters, truncated with an ellipsis."""
     text = " ".join(text.split())
     while text_width(text) > width:
         text = text[:-2] + "…"

@@ -1,25 +1,25 @@
-"""The colours of the report: one palette for light pages and one for dark ones, for charts and for the style sheet."""
+"""The colours of charts and of the style sheet: one palette for light mode and one for dark mode."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
-"""matplotlib's marker of each series: colours are doubled by shape."""
+"""matplotlib's marker of each series, so that no series is identified by colour alone."""
 GLYPHS = "●■▲◆▼✚✖⬟"
 """The same markers as text, for names in tables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Palette:
-    """Colours written ``#rrggbb``."""
+    """Colours as ``#rrggbb``."""
 
     paper: str
     ink: str
     muted: str
     grid: str
     series: tuple[str, ...]
-    """One for each of the systems that charts draw in colour; they differ under common colour vision deficiencies."""
+    """Colours of the systems that charts highlight, distinct under common colour vision deficiencies."""
 
     def series_colour(self, series: int | None) -> str:
         """Return the colour of a series; grey for None."""
@@ -43,12 +43,12 @@ DARK = Palette(
 
 
 def series_marker(series: int | None) -> str:
-    """Return matplotlib's marker of a series; a dot for None."""
+    """Return matplotlib's marker for a series; a dot for None."""
     return "o" if series is None else MARKERS[series]
 
 
 def css_variables() -> str:
-    """Return CSS that sets ``--paper``, ``--ink``, ``--series-0`` and so on, for both colour schemes."""
+    """Return CSS that defines ``--paper``, ``--ink``, ``--series-0`` and so on for both colour schemes."""
     return f":root {{{_declare(LIGHT)}}}\n@media (prefers-color-scheme: dark) {{ :root {{{_declare(DARK)}}} }}\n"
 
 

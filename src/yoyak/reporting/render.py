@@ -1,4 +1,4 @@
-"""Writes a `View` as index.html (one file that loads nothing) and as report.md with its images."""
+"""Writes a `View` as index.html, a single self-contained file, and as report.md with its images."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -29,12 +30,12 @@ from yoyak.scoring.bootstrap import Interval
 from yoyak.scoring.metrics import COMPARED_METRICS, METRIC_LABELS, METRICS
 from yoyak.scoring.results import Part, SystemComparison
 
-HERE = Path(__file__).parent
+TEMPLATES = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Glance:
-    """The best member on one part: its scores, and its gains over the baseline that is best there, by metric."""
+class Overview:
+    """The best member on one part: its scores, and its gains over the best baseline there, by metric."""
 
     part: Part
     baseline: str
@@ -44,54 +45,54 @@ class Glance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DifferenceRow:
-    """A row of the table of paired differences."""
+    """A row in the table of paired differences."""
 
     system: str
     against: str
     comparisons: Mapping[str, Sequence[SystemComparison | None]]
-    """By metric, then by part of the view."""
+    """By metric; one for each part of the view."""
 
 
 def write_report(view: View, out: Path) -> None:
-    """Write the pages and images into a new folder ``out``."""
-    drawn = charts.draw_charts(view)
+    """Create the folder ``out`` with both pages and their images."""
+    charts_by_name = charts.draw_charts(view)
     if view.ensembles:
         series = {system.name: system.series for system in view.systems if system.series is not None}
         headline = view.headline
-        drawn |= ensemble_charts.draw_charts(view.ensembles.analysis, headline.split, headline.slice, series)
-    env = make_environment(HERE)
+        charts_by_name |= ensemble_charts.draw_charts(view.ensembles.analysis, headline.split, headline.slice, series)
+    env = make_environment(TEMPLATES)
     values = {
         "view": view,
         "metrics": METRICS,
-        "charts": drawn,
-        "verdict": _verdict(view),
-        "glance": [_glance(view, part) for part in view.parts],
-        "differences": _difference_rows(view),
-        "score_axis_end": _score_axis_end(view),
-        "difference_axis_end": _difference_axis_end(view),
-        "percent": _percent(view.confidence),
+        "charts": charts_by_name,
+        "verdict": _describe_verdict(view),
+        "overview": [_make_overview(view, part) for part in view.parts],
+        "differences": _make_difference_rows(view),
+        "score_axis_end": _find_score_axis_end(view),
+        "difference_axis_end": _find_difference_axis_end(view),
+        "percent": _format_percent(view.confidence),
         "style": read_style(),
     }
-    write_images(drawn, out)
+    write_images(charts_by_name, out)
     write_text_file(out / "index.html", env.get_template("template.html.j2").render(values))
     write_text_file(out / "report.md", env.get_template("template.md.j2").render(values))
 
 
-def write_images(drawn: Mapping[str, Chart], out: Path) -> None:
+def write_images(charts_by_name: Mapping[str, Chart], out: Path) -> None:
     """Write the charts for Markdown as ``images/<name>.svg``."""
     (out / "images").mkdir(parents=True)
-    for chart in drawn.values():
+    for chart in charts_by_name.values():
         write_text_file(out / "images" / f"{chart.name}.svg", chart.light)
 
 
 def write_text_file(path: Path, text: str) -> None:
-    """Write a page or an image with exactly one line break at its end."""
+    """Write a page or an image that ends with exactly one newline."""
     path.write_text(text.rstrip() + "\n", encoding="utf-8", newline="\n")
 
 
 def read_style() -> str:
     """Return the pages' CSS."""
-    return css_variables() + (HERE / "style.css").read_text(encoding="utf-8")
+    return css_variables() + (TEMPLATES / "style.css").read_text(encoding="utf-8")
 
 
 def make_environment(*folders: Path) -> Environment:
@@ -123,39 +124,39 @@ def make_environment(*folders: Path) -> Environment:
     return env
 
 
-def _verdict(view: View) -> tuple[str, str]:
-    """Return the sentence that the page begins with, and the evidence in its brackets."""
+def _describe_verdict(view: View) -> tuple[str, str]:
+    """Return the headline of the page, and the evidence that follows it in brackets."""
     metric = view.primary.metric
-    glance = _glance(view, view.headline)
+    overview = _make_overview(view, view.headline)
     members = len(view.members)
-    who = f"{view.best_member}, the best of {members} members on dev," if members > 1 else view.best_member
+    subject = f"{view.best_member}, the best of {members} members on dev," if members > 1 else view.best_member
     text = (
-        f"{who} reaches {view.primary.granularity} ROUGE-1 {format_score(glance.scores['rouge1'])} and {metric} "
-        f"{format_score(glance.scores[metric])} on {view.headline.label}"
+        f"{subject} reaches {view.primary.granularity} ROUGE-1 {format_score(overview.scores['rouge1'])} and {metric} "
+        f"{format_score(overview.scores[metric])} on {view.headline.label}"
     )
-    comparison = glance.gains[metric]
+    comparison = overview.gains[metric]
     if comparison is None:
         return text, ""
     evidence = (
-        f"{_percent(view.confidence)} interval of the difference {format_signed_interval(comparison)}, "
+        f"{_format_percent(view.confidence)} interval of the difference {format_signed_interval(comparison)}, "
         f"{format_p_value(comparison.p_value)}"
     )
-    baseline = f"the best extractive baseline, {glance.baseline}"
+    baseline = f"the best extractive baseline, {overview.baseline}"
     gain = comparison.gain
     if gain.low <= 0 <= gain.high:
         return f"{text}, not significantly different from {baseline}", evidence
-    side = "above" if gain.mean > 0 else "below"
-    return f"{text}, {abs(gain.mean):.3f} {side} {baseline}", evidence
+    direction = "above" if gain.mean > 0 else "below"
+    return f"{text}, {abs(gain.mean):.3f} {direction} {baseline}", evidence
 
 
-def _percent(fraction: float) -> str:
-    return f"{fraction * 100:g}\u00a0%"
+def _format_percent(fraction: float) -> str:
+    return f"{fraction * 100:g}%"
 
 
-def _glance(view: View, part: Part) -> Glance:
+def _make_overview(view: View, part: Part) -> Overview:
     metrics = ("rouge1", view.primary.metric)
-    baseline = _best_baseline(view, part)
-    return Glance(
+    baseline = _find_best_baseline(view, part)
+    return Overview(
         part=part,
         baseline=baseline,
         scores={metric: view.score(view.best_member, part, metric) for metric in metrics},
@@ -163,8 +164,8 @@ def _glance(view: View, part: Part) -> Glance:
     )
 
 
-def _best_baseline(view: View, part: Part) -> str:
-    """Return the best baseline on a part among those that were compared; that of dev if it ties or none was."""
+def _find_best_baseline(view: View, part: Part) -> str:
+    """Return the best baseline on a part of those that were compared; the best on dev if it ties, or if none was."""
     metric = view.primary.metric
     means = {
         system.name: score.mean
@@ -177,29 +178,29 @@ def _best_baseline(view: View, part: Part) -> str:
     return view.best_baseline if view.best_baseline in best or not best else best[0]
 
 
-def _difference_rows(view: View) -> list[DifferenceRow]:
-    """Return the paired differences that were evaluated, the better member on the headline's part first."""
+def _make_difference_rows(view: View) -> list[DifferenceRow]:
+    """Return the paired differences that were evaluated; a member is compared with those that rank below it."""
     models = [system.name for system in view.models]
     members = [system.name for system in view.members]
-    pairs = [(one, other) for index, one in enumerate(members) for other in members[index + 1 :]]
+    pairs = list(combinations(members, 2))
     pairs += [(name, view.best_member) for name in models if name not in members]
     rows = [
         DifferenceRow(
-            system=one,
-            against=other,
+            system=system,
+            against=against,
             comparisons={
-                metric: [view.comparison(one, other, part, metric) for part in view.parts]
+                metric: [view.comparison(system, against, part, metric) for part in view.parts]
                 for metric in COMPARED_METRICS
             },
         )
-        for one, other in pairs
+        for system, against in pairs
     ]
     rows += [
         DifferenceRow(
             system=model,
             against="best baseline",
             comparisons={
-                metric: [view.comparison(model, _best_baseline(view, part), part, metric) for part in view.parts]
+                metric: [view.comparison(model, _find_best_baseline(view, part), part, metric) for part in view.parts]
                 for metric in COMPARED_METRICS
             },
         )
@@ -208,26 +209,26 @@ def _difference_rows(view: View) -> list[DifferenceRow]:
     return [row for row in rows if any(any(by_part) for by_part in row.comparisons.values())]
 
 
-def _score_axis_end(view: View) -> float:
-    """Return the end of the axis that the whiskers of scores share."""
+def _find_score_axis_end(view: View) -> float:
+    """Return the upper end of the axis that all whiskers of scores share."""
     primary = (view.primary.granularity, view.primary.multi_reference)
     highs = [score.high for key, score in view.scores.items() if key[3:5] == primary]
     return min(1.0, int(max(highs, default=1.0) * 10 + 0.999) / 10) or 1.0
 
 
-def _difference_axis_end(view: View) -> float:
-    """Return how far the axis of the differences reaches on either side of 0."""
-    ends = [abs(end) for each in view.comparisons.values() for end in (each.gain.low, each.gain.high)]
+def _find_difference_axis_end(view: View) -> float:
+    """Return how far the axis of differences extends to either side of 0."""
+    ends = [abs(end) for row in view.comparisons.values() for end in (row.gain.low, row.gain.high)]
     return max(0.1, int(max(ends, default=0.1) * 10 + 0.999) / 10)
 
 
 def lang_attribute(text: str) -> Markup:
-    """Return a ``lang`` attribute for a text with Hangul, so that it is typeset and read out as Korean."""
+    """Return a ``lang`` attribute for a text with Hangul, so that it is rendered and read aloud as Korean."""
     return Markup(' lang="ko"') if re.search("[가-힣]", text) else Markup("")
 
 
 def escape_markdown(text: str) -> str:
-    """Return a text as one line of Markdown that shows it literally, HTML and table bars included."""
+    """Escape a text for one line of Markdown, including HTML and the bars of tables."""
     escaped = html.escape(" ".join(text.split()), quote=False)
     escaped = re.sub(r"([\\`*_\[\]|~])", r"\\\1", escaped)
     escaped = re.sub(r"^(#{1,6}|[-+])(?=\s|$)", r"\\\1", escaped)
@@ -235,7 +236,7 @@ def escape_markdown(text: str) -> str:
 
 
 def mark_html(segments: Sequence[Segment]) -> Markup:
-    """Return segments as HTML: ``ins`` for what the reference lacks, ``del`` for what only it has."""
+    """Return segments as HTML: ``ins`` for what only the summary has, ``del`` for what only the reference has."""
     tags = {"same": "{}", "added": "<ins{}>{}</ins>", "missing": "<del{}>{}</del>"}
     parts = []
     for segment in segments:
@@ -248,13 +249,13 @@ def mark_html(segments: Sequence[Segment]) -> Markup:
 def mark_markdown(segments: Sequence[Segment]) -> str:
     """Return segments as one line of Markdown with ``ins`` and ``del`` tags.
 
-    Asterisks do not work: between Hangul and a bracket, CommonMark does not read them as emphasis.
+    Asterisks would not do: between Hangul and a bracket, CommonMark does not parse them as emphasis.
     """
     tags = {"added": "ins", "missing": "del"}
     parts = []
     for segment in segments:
         if segment.kind == "same":
-            before, after = (" " if segment.text[end].isspace() else "" for end in (0, -1))
+            before, after = (" " if segment.text[index].isspace() else "" for index in (0, -1))
             text = escape_markdown(segment.text)
             parts.append(before + text + after if text else " ")
             continue

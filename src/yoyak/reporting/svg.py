@@ -1,7 +1,7 @@
-"""A chart as two SVG files, one for light pages and one for dark ones: each matplotlib's own, and complete in itself.
+"""A chart as two self-contained SVG documents from matplotlib, one for light mode and one for dark mode.
 
-HTML shows them as images in data URIs, Markdown the light one as a file. Text is left as text, because matplotlib's
-own font has no Hangul and the reader's browser has.
+HTML embeds both as data URIs; Markdown links to the light one as a file. Text stays text, because matplotlib's own font
+has no Hangul, unlike the fonts of the reader's browser.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 
 from yoyak.reporting.palette import DARK, LIGHT, Palette
 
-MEASURED_FONT = "'DejaVu Sans'"
-"""The font that comes with matplotlib. Texts are measured in it on every machine, so that a chart is the same there."""
-SHOWN_FONTS = "Pretendard, 'Apple SD Gothic Neo', 'Malgun Gothic', 'Noto Sans KR', 'Noto Sans CJK KR', sans-serif"
+MEASURING_FONT = "'DejaVu Sans'"
+"""The font that comes with matplotlib: text is laid out with it, so that charts are the same on every machine."""
+DISPLAY_FONTS = "Pretendard, 'Apple SD Gothic Neo', 'Malgun Gothic', 'Noto Sans KR', 'Noto Sans CJK KR', sans-serif"
 
 Draw = Callable[[Palette], Figure]
 
@@ -32,34 +32,34 @@ class Chart:
     name: str
     title: str
     description: str
-    """What it shows, for readers who cannot see it."""
+    """Alternative text."""
     light: str
-    """An SVG document on white."""
+    """The SVG document for light mode."""
     dark: str
 
 
 def render_chart(name: str, title: str, description: str, draw: Draw) -> Chart:
-    """Draw a figure in both palettes; the same figure gives the same bytes."""
+    """Draw a figure in both palettes. The same figure gives the same bytes."""
     light, dark = (_render(draw, palette, title, description) for palette in (LIGHT, DARK))
     return Chart(name=name, title=title, description=description, light=light, dark=dark)
 
 
 def data_uri(svg: str) -> str:
-    """Return an SVG document as the address of an image, so that a page needs no file beside it."""
+    """Return an SVG document as a data URI, so that the page needs no other file."""
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
 
 def _render(draw: Draw, palette: Palette, title: str, description: str) -> str:
     file = io.StringIO()
     metadata = {"Title": title, "Description": description, "Date": None, "Creator": None}
-    with mpl.rc_context(_settings(palette)), warnings.catch_warnings():
-        # matplotlib's own font has no Hangul; the reader's browser, which sets the text, does.
+    with mpl.rc_context(_make_settings(palette)), warnings.catch_warnings():
+        # matplotlib's own font has no Hangul, but the browser that renders the text has one that does.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         draw(palette).savefig(file, format="svg", metadata=metadata)
-    return file.getvalue().replace(MEASURED_FONT, SHOWN_FONTS)
+    return file.getvalue().replace(MEASURING_FONT, DISPLAY_FONTS)
 
 
-def _settings(palette: Palette) -> dict[Any, Any]:
+def _make_settings(palette: Palette) -> dict[Any, Any]:
     return {
         "svg.fonttype": "none",
         "svg.hashsalt": "yoyak",

@@ -1,4 +1,4 @@
-"""The content of the report: small frozen values between the files that are read and the pages that are written."""
+"""The content of the report: what is read from the pipeline's files and shown on the pages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ScoreKey = tuple[str, str, str, str, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
-    """Something that writes summaries: a member, an ensemble, a baseline, the oracle."""
+    """Something that summarizes: a member, an ensemble, a baseline or the oracle."""
 
     name: str
     kind: str
@@ -27,7 +27,7 @@ class System:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """One logged quantity of one training, as pairs of epoch or step and value, in order."""
+    """One quantity that a training logged: pairs of epoch or step and value, in order."""
 
     member: str
     series: int
@@ -45,12 +45,12 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grouping:
-    """The test dialogues, cut into groups by length or by topic."""
+    """The test dialogues, grouped by length or by topic."""
 
     by: str
     groups: tuple[Group, ...]
     hidden: int
-    """Number of further groups, which are too small or too many to show."""
+    """Number of groups that are not shown, because they are too small or there are too many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class Output:
     member: str
     segments: tuple[Segment, ...]
     reference: int
-    """Index of the nearest reference, which the segments are relative to; -1 if there is none."""
+    """Index of the most similar reference, which the segments refer to; -1 if there is none."""
     scores: Mapping[str, float]
 
     @property
@@ -77,7 +77,7 @@ class Example:
     topic: str
     rank: str
     turns: tuple[tuple[str, str], ...]
-    """Speaker (may be empty) and words."""
+    """Pairs of speaker (may be empty) and words."""
     more_turns: int
     references: tuple[str, ...]
     outputs: tuple[Output, ...]
@@ -85,7 +85,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A plain table of formatted cells; the first cell of a row names it."""
+    """A plain table of formatted cells; the first cell of each row is its header."""
 
     title: str
     columns: tuple[str, ...]
@@ -93,22 +93,22 @@ class Table:
 
     @property
     def numeric(self) -> tuple[bool, ...]:
-        """For each column, whether its cells are figures, to be aligned right."""
+        """For each column, whether its cells are numbers, which are aligned right."""
         return tuple(
-            all(re.match(r"(≤\s)?([+−]?[\d,.–]+|none|)(\s|$)", cell) for cell in cells)
+            all(re.match(r"(≤\s)?([+−]?[\d,.–]+%?|none|)(\s|$)", cell) for cell in cells)
             for cells in zip(*self.rows, strict=True)
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ensembles:
-    """What the page says about ensembles."""
+    """The section on ensembles."""
 
     conclusion: str
     best: str
     """The ensemble that is best on dev."""
     results: tuple[Table, ...]
-    """The strategies on each part, the headline's first."""
+    """The strategies on each part, the headline's part first."""
     contributions: Table
     agreement: Table | None
     lengths: Table
@@ -117,7 +117,7 @@ class Ensembles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """What a training took, and how it ended; what was not logged is None."""
+    """Cost and final metrics of a training; None for what was not logged."""
 
     parameters: float | None = None
     seconds: float | None = None
@@ -132,18 +132,18 @@ class Training:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registry:
-    """What was registered."""
+    """The section on the registry."""
 
     versions: Table
     decision: str
-    """The decision about the champion, in words; may be empty."""
+    """The decision about the champion, as a sentence; may be empty."""
     tracking_uri: str
     """Address of MLflow without its password; may be empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """Everything on the page."""
+    """Everything that the pages show."""
 
     title: str
     folder: str
@@ -161,11 +161,11 @@ class View:
     best_member: str
     best_baseline: str
     trainings: Mapping[str, Training]
-    """By member; those that were not trained here are absent."""
+    """By member; only those that were trained here."""
     curves: Mapping[str, tuple[Curve, ...]]
-    """By quantity: ``loss``, ``eval_loss`` and ``eval_combined``, as far as any member logged it."""
+    """By quantity: ``loss``, ``eval_loss`` and ``eval_combined``, if any member logged it."""
     curves_by: str
-    """Unit of the curves' first coordinate: ``epoch`` or ``step``."""
+    """Unit of the horizontal axis: ``epoch`` or ``step``."""
     groupings: tuple[Grouping, ...]
     ensembles: Ensembles | None
     """None if there are none."""
@@ -178,7 +178,7 @@ class View:
     registry: Registry | None
     params_text: str
     lineage: tuple[tuple[str, str], ...]
-    """What this page was made from, as labels and values."""
+    """What the page was built from, as labels and values."""
 
     @property
     def headline(self) -> Part:
@@ -217,7 +217,7 @@ class View:
         return self.scores.get(key)
 
     def comparison(self, system: str, against: str, part: Part, metric: str) -> SystemComparison | None:
-        """Return the paired difference of two systems, in whichever order they were compared; None if they were not."""
+        """Return the paired difference of two systems, whichever way they were compared; None if they were not."""
         comparison = self.comparisons.get((system, against, part, metric))
         if comparison:
             return comparison

@@ -19,6 +19,7 @@ from yoyak.data.records import Dialogue
 from yoyak.errors import UserError, nearest
 from yoyak.files import atomic_path
 from yoyak.params import Scoring
+from yoyak.project import DEV
 from yoyak.scoring.baselines import BASELINES, extract_baseline, extract_oracle, split_turns
 from yoyak.scoring.bootstrap import Interval, bootstrap_intervals, paired_bootstraps
 from yoyak.scoring.ensembles import EnsembleAnalysis, write_analysis
@@ -43,7 +44,6 @@ from yoyak.scoring.rouge import PROTOCOLS, reference_scores
 Predictions = Mapping[str, Mapping[str, Mapping[str, str]]]
 """Summaries by system, split and fname."""
 
-DEV = "dev"
 ORACLE = "oracle"
 BEST_BASELINE = "best_baseline"
 COMBINED = METRICS.index("combined")

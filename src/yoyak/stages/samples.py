@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from yoyak.errors import UserError
 from yoyak.files import atomic_path
 from yoyak.stages.arguments import Count, Seed
 
@@ -18,6 +20,8 @@ def run(
     output: Annotated[str, Parameter(help="CSV file to write; - is standard output.")] = "-",
 ) -> None:
     """Write ``n`` rows to ``output`` (``-``: standard output)."""
+    if output != "-" and Path(output).is_dir():
+        raise UserError(f"--output {output} is a folder: name a file in it.")
     from yoyak.data.samples import write_samples
 
     if output == "-":
