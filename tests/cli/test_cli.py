@@ -161,7 +161,7 @@ def test_what_is_missing_or_cannot_be_written_is_one_sentence(arguments: list[st
 def test_an_error_is_on_a_line_of_its_own_below_the_bar(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_corpus(tmp_path / "data", train=20, dev=5, test=5, seed=1)
+    write_corpus(tmp_path / "data", train=20, dev=5, test=5, gate=5, seed=1)
     (tmp_path / "data/handwritten.csv").write_bytes((tmp_path / "data/dev.csv").read_bytes())
     (tmp_path / "params.yaml").write_text(
         (ROOT / "params.yaml").read_text().replace("vocab_size: 3000", "vocab_size: 400")

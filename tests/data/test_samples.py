@@ -1,6 +1,7 @@
 """The generated corpus keeps its promises: the same for a seed, no leakage, true summaries, right particles."""
 
 import csv
+import hashlib
 import io
 import itertools
 import os
@@ -28,7 +29,7 @@ PARTICLES |= {"라고": "이라고", "면": "이면", "요": "이요"}
 
 @pytest.fixture(scope="module")
 def corpus() -> dict[str, list[Sample]]:
-    sizes: dict[SplitName, int] = {"train": 2000, "dev": 200, "test": 200}
+    sizes: dict[SplitName, int] = {"train": 2000, "dev": 200, "test": 200, "gate": 100}
     return {split: list(stream_samples(size, 20, split=split)) for split, size in sizes.items()}
 
 
@@ -88,15 +89,18 @@ def test_there_are_enough_topics_and_scenarios() -> None:
 def test_every_topic_is_in_every_split(corpus: dict[str, list[Sample]]) -> None:
     topics = {scenario.topic for scenario in scenarios()}
     by_split = {split: {sample.scenario.topic for sample in rows} for split, rows in corpus.items()}
-    assert by_split == dict.fromkeys(("train", "dev", "test"), topics)
+    assert by_split == dict.fromkeys(("train", "dev", "test", "gate"), topics)
 
 
-def test_unseen_scenarios_are_in_the_unseen_part_of_test_only(corpus: dict[str, list[Sample]]) -> None:
-    assert not any(sample.scenario.unseen for split in ("train", "dev") for sample in corpus[split])
+@pytest.mark.parametrize(("split", "unseen"), [("test", 60), ("gate", 30)])
+def test_unseen_scenarios_are_in_the_unseen_part_of_test_and_gate_only(
+    corpus: dict[str, list[Sample]], split: SplitName, unseen: int
+) -> None:
+    assert not any(sample.scenario.unseen for name in ("train", "dev") for sample in corpus[name])
     trained = {sample.scenario.key for sample in corpus["train"]}
-    rows = list(generate(200, 20, split="test"))
-    assert sum(row.slice == "unseen" for row in rows) == 60
-    for row, sample in zip(rows, corpus["test"], strict=True):
+    rows = list(generate(len(corpus[split]), 20, split=split))
+    assert sum(row.slice == "unseen" for row in rows) == unseen
+    for row, sample in zip(rows, corpus[split], strict=True):
         assert row.slice == ("seen" if sample.scenario.key in trained else "unseen")
 
 
@@ -106,9 +110,10 @@ def test_no_dialogue_comes_twice(every: list[Sample]) -> None:
 
 
 def test_splits_of_different_seeds_never_share_a_dialogue() -> None:
+    sizes: dict[SplitName, int] = {"train": 300, "dev": 300, "test": 300, "gate": 30}
     texts = {
-        split: {row.dialogue for seed in range(4) for row in generate(300, seed, split=split)}
-        for split in ("train", "dev", "test")
+        split: {row.dialogue for seed in range(4) for row in generate(size, seed, split=split)}
+        for split, size in sizes.items()
     }
     for left, right in itertools.combinations(texts.values(), 2):
         assert not left & right
@@ -217,21 +222,31 @@ def test_nothing_of_a_template_is_left_in_a_text(every: list[Sample]) -> None:
         assert not re.search(r"[{}\[\]|~]|  |\b[ABC]:", text), text
 
 
-def test_write_corpus_makes_three_files_that_read_back(tmp_path: Path) -> None:
-    write_corpus(tmp_path / "data", train=70, dev=20, test=30, seed=4)
-    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["dev.csv", "test.csv", "train.csv"]
+def test_write_corpus_makes_files_that_read_back(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "data", train=70, dev=20, test=30, gate=10, seed=4)
+    assert {path.stem for path in (tmp_path / "data").iterdir()} == {"train", "dev", "test", "gate"}
     for split, size in (("train", 70), ("dev", 20)):
         rows = read(tmp_path / "data" / f"{split}.csv")
         assert list(rows[0]) == ["fname", "dialogue", "summary", "topic"]
         assert [row["fname"] for row in rows] == [f"{split}_{number}" for number in range(size)]
-    test = read(tmp_path / "data" / "test.csv")
-    assert list(test[0]) == ["fname", "dialogue", "summary1", "summary2", "summary3", "topic", "slice"]
-    for row, expected in zip(test, generate(30, 4, split="test"), strict=True):
-        assert (row["dialogue"], row["topic"], row["slice"]) == (expected.dialogue, expected.topic, expected.slice)
-        assert tuple(row[f"summary{number}"] for number in (1, 2, 3)) == expected.summaries
+    held_out: dict[SplitName, int] = {"test": 30, "gate": 10}
+    for split, size in held_out.items():
+        rows = read(tmp_path / "data" / f"{split}.csv")
+        assert list(rows[0]) == ["fname", "dialogue", "summary1", "summary2", "summary3", "topic", "slice"]
+        for row, expected in zip(rows, generate(size, 4, split=split), strict=True):
+            assert (row["dialogue"], row["topic"], row["slice"]) == (expected.dialogue, expected.topic, expected.slice)
+            assert tuple(row[f"summary{number}"] for number in (1, 2, 3)) == expected.summaries
     raw = (tmp_path / "data" / "train.csv").read_bytes()
     assert b"\r" not in raw
     assert raw.startswith(b"fname,")
+
+
+def test_the_default_corpus_is_the_shipped_one(tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    remote = Path(__file__).parents[2] / "dvc-remote" / "files" / "md5"
+    for path in tmp_path.iterdir():
+        digest = hashlib.md5(path.read_bytes()).hexdigest()
+        assert (remote / digest[:2] / digest[2:]).is_file(), path.name
 
 
 def test_train_uses_the_first_wording_most(corpus: dict[str, list[Sample]]) -> None:
@@ -242,7 +257,7 @@ def test_train_uses_the_first_wording_most(corpus: dict[str, list[Sample]]) -> N
 
 
 def test_the_default_train_file_is_small(tmp_path: Path) -> None:
-    write_corpus(tmp_path, dev=0, test=0)
+    write_corpus(tmp_path, dev=0, test=0, gate=0)
     assert (tmp_path / "train.csv").stat().st_size < 1_900_000
 
 

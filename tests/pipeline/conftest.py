@@ -91,7 +91,7 @@ def make_project(folder: Path) -> Path:
     shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     (folder / "pretrained").mkdir()
     (folder / "pretrained/.gitkeep").touch()
-    write_corpus(folder / "data", train=32, dev=8, test=10, seed=1)
+    write_corpus(folder / "data", train=32, dev=8, test=10, gate=8, seed=1)
     shutil.copy(folder / "data/dev.csv", folder / "data/handwritten.csv")
     edit(folder, shrink)
     for command in (("git", "init", "-q", "-b", "main"), ("dvc", "init", "-q"), ("dvc", "add", "-q", "data")):

@@ -23,7 +23,7 @@ from yoyak.models.text import decode, encode_targets
 from yoyak.stages import base, blend, ensemble, evaluate, predict, prepare, register, report, train
 
 PRESETS = sorted(path.stem for path in (ROOT / "presets").glob("*.yaml"))
-ROWS = {"train": 32, "dev": 8, "test": 8}
+ROWS = {"train": 32, "dev": 8, "test": 8, "gate": 8}
 
 
 def read(preset: str) -> dict[str, Any]:

@@ -177,7 +177,7 @@ VERBS = (
     Verb(
         name="corpus",
         group=PROJECT,
-        help="Write the whole sample corpus (train, dev and test) into a folder.",
+        help="Write the whole sample corpus (train, dev, test and gate) into a folder.",
         examples=("yoyak corpus data",),
     ),
 )

@@ -10,7 +10,7 @@ from yoyak.stages.arguments import Seed
 
 
 def run(folder: Annotated[str, Parameter(help="Folder to write into.")], /, *, seed: Seed = 20) -> None:
-    """Write train, dev and test files into ``folder``."""
+    """Write train, dev, test and gate files into ``folder``."""
     from yoyak.data.samples import write_corpus
 
     write_corpus(folder, seed=seed)
