@@ -7,8 +7,12 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import subprocess
 
 TERMINATED = 128 + signal.SIGTERM
 """Exit code of a process that was asked to end by SIGTERM, as shells report it."""
@@ -48,3 +52,34 @@ def exit_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
+def ignore_interrupts() -> Iterator[None]:
+    """Keep another Ctrl-C from interrupting the block, which cleans up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def stop(process: subprocess.Popen[bytes], *, grace: float) -> None:
+    """End a process with all its children: by SIGTERM, and those that still run after ``grace`` seconds by force."""
+    import psutil
+
+    if process.poll() is not None:
+        return
+    with ignore_interrupts():
+        with suppress(psutil.NoSuchProcess):
+            everyone = [psutil.Process(process.pid)]
+            everyone += everyone[0].children(recursive=True)
+            process.terminate()
+            _, alive = psutil.wait_procs(everyone, timeout=grace)
+            for child in alive:
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
+        process.wait()

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -63,6 +64,16 @@ def try_line(out):
     return answer
 
 
+def answer_headers(url, body=None):
+    """The headers of an answer, whatever its status."""
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.headers
+    except urllib.error.HTTPError as error:
+        return error.headers
+
+
 @pytest.mark.slow
 def test_an_exported_folder_is_served_by_processes_that_share_the_cores(project, exported):
     with yoyak("serve", str(exported), "--port", "0", "--workers", "2", ready=READY) as started:
@@ -81,6 +92,9 @@ def test_an_exported_folder_is_served_by_processes_that_share_the_cores(project,
             assert page.end() == 130
         serving = [child for child in started.children() if "spawn_main" in " ".join(child.cmdline())]
         assert len(serving) == 2
+        headers = answer_headers(f"{started.url}/ping")
+        assert headers["X-Yoyak-Model"] == exported.name
+        assert "X-Yoyak-Version" not in headers
         for child in serving:
             assert child.environ()["YOYAK_SERVING_THREADS"] == str(threads)
             assert child.environ()["OMP_NUM_THREADS"] == "1"
@@ -102,6 +116,18 @@ def test_the_champion_is_served_where_no_model_is_named_and_to_everyone_who_may_
         (server,) = started.children()
         assert server.environ()["OMP_NUM_THREADS"] == str(cores())
         assert started.end(signal.SIGTERM) == 143
+
+
+@pytest.mark.slow
+def test_every_answer_says_which_version_was_resolved_when_the_server_started(champion, store, monkeypatch):
+    monkeypatch.setenv("UVICORN_HEADERS", "X-Mine:1")
+    good, bad = json.dumps({"inputs": [DIALOGUE]}).encode(), b"{not json"
+    with yoyak("serve", "models:/yoyak@champion", "--port", "0", ready=READY) as started:
+        store.create_model_version("yoyak", f"models:/{champion.model_id}", champion.run_id)
+        store.set_registered_model_alias("yoyak", "champion", 2)
+        for path, body in (("invocations", good), ("invocations", bad), ("ping", None), ("nowhere", None)):
+            headers = answer_headers(f"{started.url}/{path}", body)
+            assert (headers["X-Yoyak-Model"], headers["X-Yoyak-Version"], headers["X-Mine"]) == ("yoyak", "1", "1")
 
 
 @pytest.mark.slow

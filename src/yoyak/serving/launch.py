@@ -22,11 +22,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from yoyak import project
 from yoyak.cpu import cores
 from yoyak.errors import UserError
-from yoyak.process import exit_on_sigterm
+from yoyak.process import exit_on_sigterm, stop
 from yoyak.serving.settings import PREFIX
 from yoyak.serving.target import Target
 
@@ -36,6 +37,11 @@ LOG_WAIT = 2.0
 """Seconds to wait for the log to say why a process died."""
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Opens URLs without the proxy of the environment, which cannot reach this machine's ports."""
+
+MODEL_HEADER, VERSION_HEADER = "X-Yoyak-Model", "X-Yoyak-Version"
+"""Headers of every answer: the model, percent-encoded if necessary, and its version if it is a registered one."""
+HEADERS_VARIABLE = "UVICORN_HEADERS"
+"""The environment variable of uvicorn's option --header: ``Name:value`` pairs, separated by spaces."""
 
 _RAISED = re.compile(r"^(?:ERROR:\s+(?:\[Errno \d+\] )?|(?:\w+\.)*(?:\w*Error|\w*Exception): )(?P<message>\S.*)$")
 _CHILD_DIED = re.compile(r"^(Process \w+-\d+:|INFO:\s+Child process \[\d+\] died)", re.MULTILINE)
@@ -105,11 +111,11 @@ def running_server(target: Target, *, host: str, port: int, workers: int = 1) ->
             _wait_ready(server)
             yield server
         finally:
-            _stop(process)
+            stop(process, grace=GRACE)
 
 
 def _start(target: Target, host: str, port: int, workers: int, threads: int, out: int) -> subprocess.Popen[bytes]:
-    with _changed_environment(_server_environment(threads, target.uses_torch)):
+    with _changed_environment(_server_environment(threads, target)):
         from mlflow.pyfunc.backend import PyFuncBackend
 
         # What `mlflow models serve` calls; the command itself would copy the model's files before.
@@ -117,10 +123,10 @@ def _start(target: Target, host: str, port: int, workers: int, threads: int, out
         return backend.serve(str(target.folder), port, host, None, synchronous=False, stdout=out, stderr=out)
 
 
-def _server_environment(threads: int, torch: bool) -> dict[str, str]:
+def _server_environment(threads: int, target: Target) -> dict[str, str]:
     """Return the environment of a server: variables that the user has set are kept."""
     # onnxruntime has its own threads, which would compete for cores with those of other libraries.
-    others = str(threads if torch else 1)
+    others = str(threads if target.uses_torch else 1)
     defaults = {
         **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), others),
         "RAYON_NUM_THREADS": str(threads),
@@ -129,7 +135,15 @@ def _server_environment(threads: int, torch: bool) -> dict[str, str]:
     }
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     unset = {name: value for name, value in defaults.items() if name not in os.environ}
-    return {**unset, f"{PREFIX}THREADS": str(threads), "PATH": programs}
+    headers = " ".join([*os.environ.get(HEADERS_VARIABLE, "").split(), *_headers(target)])
+    return {**unset, f"{PREFIX}THREADS": str(threads), HEADERS_VARIABLE: headers, "PATH": programs}
+
+
+def _headers(target: Target) -> list[str]:
+    headers = [f"{MODEL_HEADER}:{quote(target.model)}"]
+    if target.version is not None:
+        headers.append(f"{VERSION_HEADER}:{target.version}")
+    return headers
 
 
 @contextmanager
@@ -176,28 +190,6 @@ def _answers(url: str) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Stop the server and its children, by force if necessary. Another Ctrl-C does not leave any of them behind."""
-    import psutil
-
-    if process.poll() is not None:
-        return
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        processes = [psutil.Process(process.pid)]
-        processes += processes[0].children(recursive=True)
-        process.terminate()
-        _, alive = psutil.wait_procs(processes, timeout=GRACE)
-        for child in alive:
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
-        process.wait()
-    except psutil.NoSuchProcess:
-        process.wait()
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 def _reason(code: int | None, log: Path) -> str:

@@ -34,6 +34,10 @@ class Target:
     """The MLflow model, with MLmodel."""
     name: str
     """The display name: a registered version or a path."""
+    model: str
+    """The registered model's name; else the id of the model in MLflow, or the name of its folder or file."""
+    version: int | None
+    """The registered version: the number that an alias had when the model was opened."""
     variant: str
     """How it runs: in torch, as an export, or as an ensemble of members."""
     uses_torch: bool
@@ -75,17 +79,21 @@ def open_target(uri: str | None = None) -> Iterator[Target]:
     uri = uri or default_model_uri()
     path = Path(uri)
     if (path / "MLmodel").is_file():
-        yield _describe(path, resolve_model(uri), uri)
+        yield _describe(path, resolve_model(uri), uri, path.resolve().name)
     elif path.exists():
         model_folder = resolve_model(uri)
         with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
             folder = Path(temporary) / "model"
             _package(model_folder, folder)
-            yield _describe(folder, resolve_model(str(folder)), uri)
+            yield _describe(folder, resolve_model(str(folder)), uri, path.resolve().name)
     else:
         model = locate(uri)
         folder = fetch_mlflow_folder(model)
-        yield _describe(folder, resolve_model(str(folder)), model.version.label if model.version else model.uri)
+        model_folder = resolve_model(str(folder))
+        if model.version is None:
+            yield _describe(folder, model_folder, model.uri, model.model_id or model.uri)
+        else:
+            yield _describe(folder, model_folder, model.version.label, model.version.name, model.version.version)
 
 
 def _package(model_folder: Path, folder: Path) -> None:
@@ -98,11 +106,13 @@ def _package(model_folder: Path, folder: Path) -> None:
         save_model(folder, model_folder, generation=_generation(model_folder), example=EXAMPLE, metadata={})
 
 
-def _describe(folder: Path, model_folder: Path, name: str) -> Target:
+def _describe(folder: Path, model_folder: Path, name: str, model: str, version: int | None = None) -> Target:
     exported = (model_folder / ONNX_FILE).is_file()
     return Target(
         folder=folder.absolute(),
         name=name,
+        model=model,
+        version=version,
         variant=_variant(model_folder),
         uses_torch=not exported,
         generation=_generation(model_folder),

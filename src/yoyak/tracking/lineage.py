@@ -16,28 +16,37 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from yoyak.errors import UserError
 from yoyak.files import write_json
-from yoyak.project import project_root
+from yoyak.project import DVC_LOCK, project_root
 
 PACKAGES = (
     "accelerate",
+    "bitsandbytes",
+    "datasets",
     "kiwipiepy",
     "kiwipiepy_model",
     "numpy",
+    "onnx",
+    "onnxruntime",
+    "optimum",
+    "peft",
     "rapidfuzz",
     "rouge-score",
     "safetensors",
+    "scikit-learn",
+    "sentencepiece",
     "tokenizers",
     "torch",
     "transformers",
     "yoyak",
 )
-"""Packages that affect the result of training: arithmetic, tokenization, and the scores that select a checkpoint."""
+"""Packages that affect a result: arithmetic, tokenization, scores that select a checkpoint, ensembles, exports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +120,20 @@ def git(root: Path | None = None) -> Git:
     return Git(commit=commit, dirty=bool(changed))
 
 
+def read_lock(root: Path | None = None) -> dict[str, Any]:
+    """Return the stages of dvc.lock by name, as DVC writes them; none where there is no such file."""
+    lock = (root or project_root()) / DVC_LOCK
+    return parse_lock(lock.read_text(encoding="utf-8")) if lock.is_file() else {}
+
+
+@lru_cache(maxsize=4)
+def parse_lock(text: str) -> dict[str, Any]:
+    """Return the stages in the text of a dvc.lock. The result is shared: do not change it."""
+    from ruamel.yaml import YAML
+
+    return dict((YAML(typ="safe").load(text) or {}).get("stages", {}))
+
+
 def pipeline_key(commit: str, root: Path | None = None) -> str:
     """Return the md5 that identifies a pipeline's runs: of its params, data version, commit and DVC experiment."""
     root = root or project_root()
@@ -172,10 +195,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 def _outputs(root: Path) -> list[str]:
     """Return the files that the pipeline writes (dvc.lock and the outputs in it), relative to the repository's root."""
-    from ruamel.yaml import YAML
-
-    lock, top = root / "dvc.lock", _git(root, "rev-parse", "--show-toplevel")
-    stages = (YAML(typ="safe").load(lock) or {}).get("stages", {}) if lock.is_file() else {}
-    names = [output["path"] for stage in stages.values() for output in stage.get("outs", ())]
+    top = _git(root, "rev-parse", "--show-toplevel")
+    names = [output["path"] for stage in read_lock(root).values() for output in stage.get("outs", ())]
     prefix = Path(os.path.relpath(root.resolve(), Path(top).resolve()))
-    return [(prefix / name).as_posix() for name in ("dvc.lock", *names)]
+    return [(prefix / name).as_posix() for name in (DVC_LOCK.name, *names)]
