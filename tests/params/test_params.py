@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from trained_members import trained
 from yoyak import params
 from yoyak.errors import UserError
-from yoyak.params import Params, require_trained
+from yoyak.params import Params
 from yoyak.params.base import Section
 from yoyak.params.ensemble import Mbr
 from yoyak.params.stages import EnsembleParams, PredictParams, TrainParams
@@ -33,7 +34,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def learning_rates(p: Params) -> dict[str, float]:
-    return {name: require_trained(name, member).learning_rate for name, member in p.members.items()}
+    return {name: trained(member).learning_rate for name, member in p.members.items()}
 
 
 def test_numbers_are_read_as_dvc_reads_them(file: Path) -> None:
@@ -118,7 +119,7 @@ def test_the_environment_overrides_one_key_or_that_of_all_members(file: Path) ->
             "YOYAK__SCORING__BOOTSTRAP_SAMPLES": "200",
         },
     )
-    assert [require_trained(name, member).batch_size for name, member in p.members.items()] == [3, 3]
+    assert [trained(member).batch_size for name, member in p.members.items()] == [3, 3]
     assert learning_rates(p) == {"bart": 5e-3, "gpt2": 0.1}
     assert p.scoring.bootstrap_samples == 200
 
@@ -148,7 +149,7 @@ def test_a_wrong_value_names_the_variable_that_holds_it(file: Path, variable: st
 
 def test_a_stage_gets_the_part_that_its_class_names(file: Path) -> None:
     p = params.load(TrainParams, file, key="bart", env={})
-    assert (require_trained("bart", p.member).learning_rate, p.seed) == (1e-4, 1)
+    assert (trained(p.member).learning_rate, p.seed) == (1e-4, 1)
     assert set(TrainParams.model_fields) == {"member", "granularities", "multi_reference", "weights", "seed"}
 
 
@@ -190,7 +191,7 @@ def test_overrides_of_another_member_do_not_concern_a_stage(file: Path) -> None:
     file.write_text(SMALL.replace("  gpt2:", "  bart2:"))
     env = {"DVC_STAGE": "train@bart", "YOYAK__MEMBERS__BART2__LEARNING_RATE": "1"}
     member = params.load(TrainParams, file, key="bart", env=env).member
-    assert require_trained("bart", member).learning_rate == 1e-4
+    assert trained(member).learning_rate == 1e-4
 
 
 def test_outside_of_a_project_the_defaults_hold(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

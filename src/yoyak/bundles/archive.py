@@ -28,7 +28,8 @@ from yoyak.bundles.training_params import MAX_BYTES, read_params, unflatten
 from yoyak.bundles.zip_reading import Archive, open_archive
 from yoyak.errors import UserError
 from yoyak.files import atomic_path, cached_folder
-from yoyak.models.spec import SPEC_FILE, ModelSpec, load_spec, save_spec
+from yoyak.models.families import family_of
+from yoyak.models.spec import ENSEMBLE_FILE, SPEC_FILE, ModelSpec, load_spec, save_spec
 from yoyak.registry.resolve import LocatedModel, cache_folder, fetch_model, locate
 
 if TYPE_CHECKING:
@@ -82,9 +83,11 @@ def write_bundle(uri: str, out: Path) -> Metadata:
         raise UserError(f"{uri} is a file or folder without a training run: name a model in MLflow.")
     model = locate(uri)
     folder = fetch_model(model)
-    if not (folder / "config.json").is_file():
+    if (folder / ENSEMBLE_FILE).is_file():
         raise UserError(f"{uri} is an ensemble, and a bundle holds one model: bundle each of its members.")
-    params, metadata = _describe_model(model, load_spec(folder).member)
+    spec = load_spec(folder)
+    family_of(spec, f"{uri} ({spec.member})")
+    params, metadata = _describe_model(model, spec.member)
     entries = {path.name: _entry_name(path.name) for path in sorted(folder.iterdir()) if path.is_file()}
     _check_complete(uri, set(entries))
     with atomic_path(out) as work, zipfile.ZipFile(work, "w") as file:

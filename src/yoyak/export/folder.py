@@ -52,7 +52,7 @@ def export_model(source: Path, out: Path, settings: Export) -> ExportResult:
     from yoyak.models.window import find_positions
 
     spec = load_spec(source)
-    model, tokenizer = load_trained(source, family_of(spec)).eval(), load_tokenizer(source)
+    model, tokenizer = load_trained(source, family_of(spec, str(source))).eval(), load_tokenizer(source)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise UserError(f"The tokenizer of {source} has no tokenizer.json, which an export needs.")

@@ -29,8 +29,9 @@ class ModelSpec:
     """Text put before the dialogue."""
     separator: str = ""
     """Text put after the dialogue."""
-    max_input_tokens: int
-    generation: Generation
+    max_input_tokens: int = 0
+    """Where a dialogue is truncated; 0 where the family does not count tokens."""
+    generation: Generation = field(default_factory=Generation)
     """Default generation settings; a call may override them."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Further options that only the family reads."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from yoyak.errors import UserError
 from yoyak.params.base import Name, Section
 
 FAMILIES = {
+    **{entry.name: entry.value for entry in entry_points(group="yoyak.families")},
     "seq2seq": "yoyak.models.families.seq2seq:Seq2Seq",
     "causal": "yoyak.models.families.causal:Causal",
 }
-"""Where each family is defined. This package must not import the families, so it refers to them by name."""
+"""Where each family is defined; other packages add theirs as entry points.
+
+This package must not import the families, so it refers to them by name.
+"""
 
 
 class Member(Section):
@@ -65,10 +69,3 @@ class TrainedMember(Member):
         if self.checkpoint is None and self.tokenizer is None:
             raise ValueError("a member built from config needs a tokenizer")
         return self
-
-
-def require_trained(name: str, member: Member) -> TrainedMember:
-    """Return a member as one that is trained here; UserError if its family has no weights to train."""
-    if not isinstance(member, TrainedMember):
-        raise UserError(f"members.{name} is of family '{member.family}', which has no weights to train.")
-    return member

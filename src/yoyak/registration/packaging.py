@@ -10,24 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from yoyak.errors import UserError
+from yoyak.models.families import get_family
 from yoyak.models.spec import load_spec, save_spec
 from yoyak.params import Generation, Serving
 from yoyak.serving.saving import exported_metadata, save_model, temporary_copy, with_serving
 from yoyak.tracking.client import translate_mlflow_errors
 from yoyak.tracking.stage_run import MODEL, StageRun
 
-WEIGHTS = "model.safetensors"
-
 
 def log_member(run: StageRun, folder: Path, *, example: str) -> str:
-    """Log a trained member with its run and return the model's id.
+    """Log a member with its run and return the model's id.
 
-    ``folder`` is what `yoyak train` saved: a Hugging Face model with yoyak.json beside it; ``example`` is a dialogue.
-    Raises UserError where the folder does not hold such a model.
+    ``folder`` is what `yoyak train` saved: yoyak.json, and the Hugging Face model if the member has weights;
+    ``example`` is a dialogue. Raises UserError where the folder does not hold such a model.
     """
     spec = load_spec(folder)
-    if not any(folder.glob("*.safetensors")):
-        raise UserError(f"{folder} has no {WEIGHTS}: run `yoyak train` for '{spec.member}' again.")
+    for pattern in get_family(spec.family).saved_files:
+        if not any(folder.glob(pattern)):
+            raise UserError(f"{folder} has no {pattern}: run `yoyak train` for '{spec.member}' again.")
     return log_model(run, folder, name=spec.member, generation=spec.generation, example=example, metadata=spec.metadata)
 
 

@@ -16,8 +16,18 @@ def run(member: MemberName, /) -> None:
     """Write bases/<member>/: the member's own tokenizer, and its checkpoint with a digest where that is a folder.
 
     A folder must be below pretrained/, which DVC watches; symbolic links do not count, since DVC does not follow them.
+    A member that is not trained starts from its params alone.
     """
-    settings = params.require_trained(member, params.load(BaseParams, key=member).member)
+    settings = params.load(BaseParams, key=member).member
+    with atomic_path(project.base_folder(member)) as work:
+        work.mkdir()
+        if isinstance(settings, params.TrainedMember):
+            _collect(member, settings, work)
+        else:
+            write_json(work / "params.json", settings.model_dump(mode="json"))
+
+
+def _collect(member: str, settings: params.TrainedMember, out: Path) -> None:
     from yoyak.tracking import lineage
 
     name = settings.checkpoint
@@ -31,9 +41,7 @@ def run(member: MemberName, /) -> None:
             f"members.{member}.checkpoint is the folder '{name}', and DVC would not notice when it changes: "
             f"copy it below {project.PRETRAINED}/."
         )
-    with atomic_path(project.base_folder(member)) as work:
-        work.mkdir()
-        if settings.tokenizer:
-            shutil.copytree(project.TOKENIZERS / settings.tokenizer, work / project.BASE_TOKENIZER)
-        digest = lineage.digest(folder) if folder is not None else None
-        write_json(work / "checkpoint.json", {"checkpoint": name, "revision": settings.revision, "md5": digest})
+    if settings.tokenizer:
+        shutil.copytree(project.TOKENIZERS / settings.tokenizer, out / project.BASE_TOKENIZER)
+    digest = lineage.digest(folder) if folder is not None else None
+    write_json(out / "checkpoint.json", {"checkpoint": name, "revision": settings.revision, "md5": digest})

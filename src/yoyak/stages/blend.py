@@ -9,6 +9,8 @@ from yoyak import params, project
 from yoyak.data.records import read_jsonl
 from yoyak.errors import UserError
 from yoyak.files import atomic_path
+from yoyak.models.families import family_of
+from yoyak.models.spec import load_spec
 from yoyak.params.stages import BlendParams
 from yoyak.stages.arguments import BlendName
 from yoyak.tracking import lineage, runs
@@ -26,6 +28,8 @@ def run(name: BlendName, /) -> None:
         )
     splits = {split: read_jsonl(path) for split, path in project.eval_splits().items()}
     folders = {member: project.model_folder(member) for member in strategy.members}
+    for member, folder in folders.items():
+        family_of(load_spec(folder), f"ensemble.models.{name}: {member}")
     inputs = lineage.digests([project.EVAL_SPLITS, *folders.values()])
     with runs.stage_run("blend", member=name, params=params.dump(p, name), inputs=inputs) as run:
         from yoyak.ensemble.blending import blend_splits

@@ -14,11 +14,14 @@ def run() -> None:
     settings = params.load(ExportParams).export
     from yoyak.export.folder import export_model
     from yoyak.export.source import find_source
+    from yoyak.models.families import family_of
+    from yoyak.models.spec import load_spec
     from yoyak.scoring.results import read_evaluation
     from yoyak.tracking import lineage, runs
 
     name = read_evaluation(project.EVALUATION).best_member if settings.model == BEST else settings.model
     folder = find_source(name)
+    family_of(load_spec(folder), f"export.model: {name}")
     inputs = lineage.digests([folder])
     with runs.stage_run("export", params={"export": settings, "model": name}, inputs=inputs) as run:
         with atomic_path(project.EXPORTS) as work:

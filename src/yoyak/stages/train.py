@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from typing import Any
 
 from yoyak import params, project
 from yoyak.files import atomic_path, write_json
-from yoyak.models import catalog
 from yoyak.params.stages import TrainParams
 from yoyak.stages.arguments import MemberName
 from yoyak.tracking import lineage, runs
+from yoyak.tracking.stage_run import StageRun
 
 HEADLINE = ("eval_combined",)
 """The metrics that `dvc metrics show` shows."""
 
 
 def run(member: MemberName, /) -> None:
-    """Write models/, training/, metrics/, plots/ and receipts/ of a member, and a run with its curves in MLflow."""
+    """Write models/, training/, metrics/, plots/ and receipts/ of a member, and a run with its curves in MLflow.
+
+    A member that is not trained gets the same outputs, with no figures in them.
+    """
     p = params.load(TrainParams, key=member)
-    settings = params.require_trained(member, p.member)
+    if isinstance(p.member, params.TrainedMember):
+        _train(member, p.member, p)
+    else:
+        _save(member, p.member, p)
+
+
+def _train(member: str, settings: params.TrainedMember, p: TrainParams) -> None:
     base = project.base_folder(member)
     inputs = lineage.digests([project.TRAIN_SPLIT, project.DEV_SPLIT, project.MASKS, base])
     from yoyak.data.records import read_jsonl
+    from yoyak.models import catalog
     from yoyak.models.tokenizers import load_tokenizer
     from yoyak.training.recovery import lock_checkpoints, remove_checkpoints
-    from yoyak.training.results import CURVE_COLUMNS
     from yoyak.training.trainer import CheckpointScoring, train_member
 
     masks = project.MASKS.read_text(encoding="utf-8").split()
@@ -54,16 +65,39 @@ def run(member: MemberName, /) -> None:
             log=lambda step, values: run.log_metrics(values, step),
         )
         metrics = asdict(result.metrics)
-        write_json(project.training_file(member), metrics)
-        write_json(project.training_metrics_file(member), {name: metrics[name] for name in HEADLINE})
-        curves = project.training_curves_file(member)
-        with atomic_path(curves) as work, work.open("w", newline="") as out:
-            writer = csv.DictWriter(out, CURVE_COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(result.curves)
-        lineage.write_receipt(project.receipt_file(member), run.receipt(member, inputs))
+        _write_results(member, run, inputs, metrics, result.curves)
         remove_checkpoints(checkpoints)
         run.log_metrics({key: value for key, value in metrics.items() if not isinstance(value, str)})
         if result.checkpoint:
             run.set_tags({"checkpoint": result.checkpoint})
-        run.log_artifact(curves, project.PLOTS.name)
+        run.log_artifact(project.training_curves_file(member), project.PLOTS.name)
+
+
+def _save(member: str, settings: params.Member, p: TrainParams) -> None:
+    from yoyak.models.families import get_family
+    from yoyak.models.spec import save_spec
+
+    inputs = lineage.digests([project.base_folder(member)])
+    with runs.stage_run(stage="train", member=member, params=params.dump(p, member), inputs=inputs) as run:
+        with atomic_path(project.model_folder(member)) as work:
+            work.mkdir()
+            save_spec(work, get_family(settings.family).make_spec(member, settings))
+        _write_results(member, run, inputs, metrics={}, curves=[])
+
+
+def _write_results(
+    member: str,
+    run: StageRun,
+    inputs: Mapping[str, str],
+    metrics: Mapping[str, Any],
+    curves: Iterable[Mapping[str, float]],
+) -> None:
+    from yoyak.training.results import CURVE_COLUMNS
+
+    write_json(project.training_file(member), metrics)
+    write_json(project.training_metrics_file(member), {name: metrics[name] for name in HEADLINE if name in metrics})
+    with atomic_path(project.training_curves_file(member)) as work, work.open("w", newline="") as out:
+        writer = csv.DictWriter(out, CURVE_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(curves)
+    lineage.write_receipt(project.receipt_file(member), run.receipt(member, inputs))

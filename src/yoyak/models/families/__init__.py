@@ -35,9 +35,12 @@ def all_families() -> list[Family]:
     return [get_family(name) for name in FAMILIES]
 
 
-def family_of(subject: HasFamily) -> TrainedFamily:
-    """Return the family of a member or saved model; UserError if that family has no local weights."""
+def family_of(subject: HasFamily, name: str = "the model") -> TrainedFamily:
+    """Return the family of a member or saved model, which ``name`` is in the UserError if the family has no weights."""
     family = get_family(subject.family)
     if not isinstance(family, TrainedFamily):
-        raise UserError(f"Family '{family.name}' has no weights of its own to train, load or export.")
+        raise UserError(
+            f"{name} is of family '{family.name}', which has no weights to export, bundle or blend: "
+            "choose a member that is trained."
+        )
     return family

@@ -28,6 +28,9 @@ class Family(ABC):
     summarizer: ClassVar[str]
     """``module:class`` whose ``load(folder, device)`` returns the `Summarizer` of a saved member."""
 
+    saved_files: ClassVar[tuple[str, ...]] = ()
+    """Patterns of files that a saved member must have besides yoyak.json."""
+
     @abstractmethod
     def make_spec(self, name: str, member: Any) -> ModelSpec:
         """Return the spec that is saved with a `member_class`, enough to use it without params.yaml."""
@@ -37,6 +40,7 @@ class TrainedFamily(Family):
     """A family whose members have local weights: transformers models that are trained, saved and exported."""
 
     summarizer = "yoyak.decoding.torch:TorchSummarizer"
+    saved_files = ("*.safetensors",)
     member_class: ClassVar[type[TrainedMember]]
     pads_left: ClassVar[bool]
     """Whether batched inputs are padded on the left."""
