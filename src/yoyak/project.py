@@ -7,13 +7,14 @@ from pathlib import Path
 
 MARKERS = ("dvc.yaml", "params.yaml")
 
-TRAIN, DEV, TEST = "train", "dev", "test"
-"""The splits; further test sets may have any name."""
+TRAIN, DEV, TEST, GATE = "train", "dev", "test", "gate"
+"""The splits; further test sets may have any name. Models are selected on dev and compared on test. Gate is for nothing
+but the decision whether a new model replaces the champion, so that nobody has selected anything on it before."""
 
 PREPARED = Path("prepared")
 TRAIN_SPLIT = PREPARED / f"{TRAIN}.jsonl"
 EVAL_SPLITS = PREPARED / "eval"
-"""A folder with a file for each split but train: dev, test and any further test sets."""
+"""A folder with a file for each split but train: dev, test, gate if there is one, and any further test sets."""
 DEV_SPLIT = EVAL_SPLITS / f"{DEV}.jsonl"
 MASKS = PREPARED / "masks.txt"
 TOKENIZERS = PREPARED / "tokenizers"

@@ -100,10 +100,10 @@ def test_dialogues_of_other_splits_leave_train(data_of: DataOf) -> None:
     prepared = prepare_splits(data_of({"train.csv": leaky, "dev.csv": DEV, "test.csv": both}))
     assert fnames(prepared, "train") == [f"t{i}" for i in range(10)]
     leakage = {tuple(entry["between"]): entry for entry in prepared.report["leakage"]}
-    assert {pair: (entry["dialogues"], entry["rows_removed_from_train"]) for pair, entry in leakage.items()} == {
-        ("train", "dev"): (1, 2),
-        ("train", "test"): (1, 1),
-        ("dev", "test"): (1, 0),
+    assert {pair: (entry["dialogues"], entry["rows_removed"]) for pair, entry in leakage.items()} == {
+        ("train", "dev"): (1, {"train": 2}),
+        ("train", "test"): (1, {"train": 1}),
+        ("dev", "test"): (1, {}),
     }
     assert leakage["train", "test"]["examples"][0]["train"]["fname"] == "t12"
     assert leakage["train", "test"]["examples"][0]["test"]["where"].endswith("test.csv, row 2 (line 4)")
@@ -111,6 +111,60 @@ def test_dialogues_of_other_splits_leave_train(data_of: DataOf) -> None:
     assert {reason: entry["rows"] for reason, entry in dropped.items()} == {"also in dev": 2, "also in test": 1}
     assert fnames(prepared, "test") == ["e0", "e1", "e2", "e3"]
     assert balanced(prepared.report)
+
+
+def test_gate_keeps_no_dialogue_of_dev_and_train_none_of_gate(data_of: DataOf) -> None:
+    leaky = TRAIN + 't10,"#Person1#: 심사 1\n#Person2#: 네","요약"\nt11,"#Person1#: 심사 3\n#Person2#: 네","요약"\n'
+    gate = csv_of(*((f"g{i}", f"#Person1#: 심사 {i}\n#Person2#: 네", f"요약 {i}") for i in range(3))) + (
+        'g3,"#Person1#: 심사 3\n#Person2#: 네","요약"\ng4,"#PERSON1#: 검증 1\n#Person2#:  네","요약"\n'
+        'g5,"#Person1#: 시험 2\n#Person2#: 네","요약"\n'
+    )
+    dev = DEV + 'd3,"#Person1#: 심사 3\n#Person2#: 네","요약"\n'
+    prepared = prepare_splits(data_of({"gate.csv": gate, "train.csv": leaky, "dev.csv": dev, "test.csv": TEST}))
+    assert list(prepared.splits) == ["train", "dev", "test", "gate"]
+    assert fnames(prepared, "train") == [f"t{i}" for i in range(10)]
+    assert fnames(prepared, "dev") == ["d0", "d1", "d2", "d3"]
+    assert fnames(prepared, "test") == ["e0", "e1", "e2"]
+    assert fnames(prepared, "gate") == ["g0", "g1", "g2", "g5"]
+    leakage = {tuple(entry["between"]): entry for entry in prepared.report["leakage"]}
+    assert {
+        pair: (leakage[pair]["dialogues"], leakage[pair]["rows_removed"]) for pair in leakage if "gate" in pair
+    } == {
+        ("train", "gate"): (2, {"train": 2}),
+        ("dev", "gate"): (2, {"gate": 2}),
+        ("test", "gate"): (1, {}),
+    }
+    assert prepared.report["files"]["gate"]["dropped"]["also in dev"]["rows"] == 2
+    assert balanced(prepared.report)
+
+
+def test_a_gate_file_that_is_all_dev_is_an_error(data_of: DataOf) -> None:
+    with pytest.raises(UserError, match=r"gate\.csv: .*\bdev\b"):
+        prepare_splits(data_of({"train.csv": TRAIN, "dev.csv": DEV, "test.csv": TEST, "gate.csv": DEV}))
+
+
+def test_gate_is_taken_from_train_only_if_it_has_a_share(data_of: DataOf) -> None:
+    many = csv_of(*((f"t{i}", f"#Person1#: {i}", f"요약 {i}") for i in range(200)))
+
+    def prepared(**split: float) -> Prepared:
+        return prepare_splits(data_of({"train.csv": many}, split=split))
+
+    without, gated = prepared(), prepared(gate=0.2)
+    assert list(without.splits) == ["train", "dev", "test"]
+    assert list(gated.splits) == ["train", "dev", "test", "gate"]
+    assert gated.splits["dev"] == without.splits["dev"]
+    assert gated.splits["test"] == without.splits["test"]
+    assert 15 <= len(gated.splits["gate"]) <= 70
+    assert "train.csv" in gated.report["splits"]["gate"]["from"]
+    assert balanced(gated.report)
+
+
+def test_a_gate_file_comes_before_a_share(data_of: DataOf) -> None:
+    gate = TEST.replace("시험", "심사")
+    files = {"train.csv": TRAIN, "dev.csv": DEV, "test.csv": TEST, "gate.csv": gate}
+    prepared = prepare_splits(data_of(files, split={"gate": 0.5}))
+    assert fnames(prepared, "gate") == ["e0", "e1", "e2"]
+    assert len(prepared.splits["train"]) == 10
 
 
 def test_a_train_file_that_is_all_test_is_an_error(data_of: DataOf) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from yoyak.data.checks import dialogue_key
@@ -34,10 +34,19 @@ def split_by_fname(split: SplitRows) -> dict[str, str]:
     return {row.value.fname: name for name, rows in split.rows.items() for row in rows}
 
 
+def split_rows_if_enough(rows: list[SourceRow], chosen: dict[str, float], seed: int) -> dict[str, list[SourceRow]]:
+    try:
+        return split_rows(rows, chosen, seed, file="f").rows
+    except UserError:
+        reject()
+
+
 FIRST = [f"#Person1#: {number}" for number in range(300)]
 SHARES = {"dev": 0.1, "test": 0.1}
+GATED = {**SHARES, "gate": 0.1}
 numbers = st.lists(st.integers(0, 30), min_size=3, max_size=60).filter(lambda values: len(set(values)) >= 3)
 shares = st.tuples(st.floats(0.01, 0.49), st.floats(0.01, 0.49))
+gate_shares = st.tuples(st.floats(0.01, 0.32), st.floats(0.01, 0.32), st.floats(0.01, 0.32))
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -58,12 +67,30 @@ def test_equal_dialogues_stay_together_and_every_row_is_in_one_split(
         assert fnames(part) == sorted(fnames(part), key=int)
 
 
+@given(st.lists(st.integers(0, 60), min_size=12, max_size=80), gate_shares, st.floats(0.01, 0.32), seeds)
+def test_any_share_of_gate_moves_nothing_but_training_rows(
+    values: list[int], chosen: tuple[float, float, float], other_share: float, seed: int
+) -> None:
+    rows = make_rows([f"#Person1#: {value}" for value in values])
+    dev, test, gate = chosen
+    without = split_rows_if_enough(rows, {"dev": dev, "test": test}, seed)
+    for share in (gate, other_share):
+        split = split_rows_if_enough(rows, {"dev": dev, "test": test, "gate": share}, seed)
+        assert list(split) == ["train", "dev", "test", "gate"]
+        assert all(split.values())
+        assert split["dev"] == without["dev"]
+        assert split["test"] == without["test"]
+        assert sorted(fnames([*split["train"], *split["gate"]]), key=int) == fnames(without["train"])
+        keys = [{row.value.dialogue for row in split[name]} for name in ("train", "gate")]
+        assert not keys[0] & keys[1]
+
+
 @given(st.lists(st.text(min_size=1, max_size=5), max_size=300), seeds, st.randoms())
 def test_further_rows_move_no_old_one(new: list[str], seed: int, chance: random.Random) -> None:
-    old = split_by_fname(split_rows(make_rows(FIRST), SHARES, seed, file="f"))
+    old = split_by_fname(split_rows(make_rows(FIRST), GATED, seed, file="f"))
     rows = make_rows(FIRST + new)
     chance.shuffle(rows)
-    more = split_by_fname(split_rows(rows, SHARES, seed, file="f"))
+    more = split_by_fname(split_rows(rows, GATED, seed, file="f"))
     assert {fname: more[fname] for fname in old} == old
 
 
@@ -88,6 +115,26 @@ def test_another_share_of_one_split_moves_nothing_in_the_other() -> None:
     assert set(fnames(narrow["test"])) < set(fnames(wide["test"]))
 
 
+def test_other_shares_of_dev_and_test_do_not_change_gate_and_a_larger_gate_keeps_its_rows() -> None:
+    rows = make_rows(FIRST)
+    narrow = split_rows(rows, GATED, 1, file="f").rows
+    wide = split_rows(rows, {"dev": 0.2, "test": 0.4, "gate": 0.1}, 1, file="f").rows
+    assert fnames(narrow["gate"]) == fnames(wide["gate"])
+    larger = split_rows(rows, {**SHARES, "gate": 0.6}, 1, file="f").rows
+    assert set(fnames(narrow["gate"])) < set(fnames(larger["gate"]))
+
+
+def test_gate_ends_where_train_does_if_dev_and_test_leave_little() -> None:
+    rows = make_rows([f"#Person1#: {number}" for number in range(10_000)])
+    split = split_rows(rows, {"dev": 0.1, "test": 0.7, "gate": 0.1}, 1, file="f").rows
+    assert {name: len(part) for name, part in split.items()} == {
+        "train": pytest.approx(1000, abs=150),
+        "dev": pytest.approx(1000, abs=150),
+        "test": pytest.approx(7000, abs=250),
+        "gate": pytest.approx(1000, abs=150),
+    }
+
+
 def test_a_dialogue_of_two_groups_stays_in_the_held_out_one() -> None:
     groups = [f"call {number}" for number in range(60)]
     before = split_rows(make_rows(FIRST[:60], groups), SHARES, 3, file="f")
@@ -104,9 +151,10 @@ def test_a_dialogue_of_two_groups_stays_in_the_held_out_one() -> None:
 
 def test_shares_are_kept_about() -> None:
     rows = make_rows([f"#Person1#: {i // 2}" for i in range(10_000)])
-    split = split_rows(rows, {"dev": 0.1, "test": 0.2}, 20, file="f").rows
+    split = split_rows(rows, {"dev": 0.1, "test": 0.2, "gate": 0.15}, 20, file="f").rows
     assert len(split["dev"]) == pytest.approx(1000, abs=150)
     assert len(split["test"]) == pytest.approx(2000, abs=150)
+    assert len(split["gate"]) == pytest.approx(1500, abs=150)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -116,6 +164,16 @@ def test_a_small_file_fills_every_split_and_says_so(seed: int, caplog: pytest.Lo
     assert [len(part) for part in split.values()] == [2, 1, 1]
     assert caplog.text.count("data/train.csv") == 2
     assert "dev" in caplog.text and "test" in caplog.text
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_small_file_has_a_gate_too_or_is_refused(seed: int, caplog: pytest.LogCaptureFixture) -> None:
+    rows = make_rows(["가", "나", "다", "라"])
+    split = split_rows(rows, {"dev": 1e-6, "test": 1e-6, "gate": 1e-6}, seed, file="data/train.csv").rows
+    assert {name: len(part) for name, part in split.items()} == dict.fromkeys(("train", "dev", "test", "gate"), 1)
+    assert caplog.text.count("data/train.csv") == 3
+    with pytest.raises(UserError, match=r"data/train\.csv .*data\.split\.gate"):
+        split_rows(rows, {"dev": 0.005, "test": 0.99, "gate": 0.001}, seed, file="data/train.csv")
 
 
 def test_the_order_of_rows_does_not_matter_and_the_seed_does() -> None:

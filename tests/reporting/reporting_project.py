@@ -138,7 +138,7 @@ def write_project(
             for split, rows in splits.items()
         },
         "duplicates": {split: {"rows_beyond_first": 0} for split in splits},
-        "leakage": [{"between": ["train", "test"], "dialogues": 3, "rows_removed_from_train": 3}],
+        "leakage": [{"between": ["train", "test"], "dialogues": 3, "rows_removed": {"train": 3}}],
     }
     write_json(root / "prepared/report.json", report)
     scoring = Scoring(granularities=["eojeol", "syllable"], bootstrap_samples=200)

@@ -28,14 +28,14 @@ def test_rows_in_and_out_duplicates_and_leakage() -> None:
         {
             "files": {"train": {"rows_in": 2010, "rows_kept": 2000, "dropped": {"empty_summary": 10}, "changed": {}}},
             "duplicates": {"train": {"rows_beyond_first": 4}, "dev": {"rows_beyond_first": 0}},
-            "leakage": [{"between": ["train", "dev"], "dialogues": 2, "rows_removed_from_train": 3}],
+            "leakage": [{"between": ["train", "dev"], "dialogues": 2, "rows_removed": {"train": 3}}],
         }
     )
     assert tables[0].rows == (
         ("train", "2,010", "2,000", "empty summary 10", "none", "4"),
         ("dev", "–", "–", "–", "–", "0"),
     )
-    assert tables[1].rows == (("train and dev", "2", "3"),)
+    assert tables[1].rows == (("train and dev", "2", "train 3"),)
 
 
 def test_nested_mappings_become_rows_and_histograms_are_left_out() -> None:

@@ -24,14 +24,14 @@ from yoyak.data.records import Dialogue
 from yoyak.data.report import describe_leakage, describe_masks, describe_split
 from yoyak.data.splitting import check_shares, split_rows
 from yoyak.errors import UserError
-from yoyak.project import DEV, TEST, TRAIN
+from yoyak.project import DEV, GATE, TEST, TRAIN
 
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The splits in the order train, dev, test, others; and the report, ready for JSON."""
+    """The splits in the order train, dev, test, gate, others; and the report, ready for JSON."""
 
     splits: dict[str, list[Dialogue]]
     report: dict[str, Any]
@@ -50,20 +50,26 @@ def prepare_splits(data: params.Data) -> Prepared:
     """Read, clean, check and split the data files.
 
     Rows with an empty dialogue or no summary are dropped, as are exact repeats within train. Dialogues that also occur
-    in another split are dropped from train, to prevent leakage. ``dev`` and ``test`` are then split from train if they
-    have no file. Raises UserError if a file is unusable, ids repeat within a file, a split ends up empty, or train is
-    too small to split.
+    in another split are dropped from train, to prevent leakage; those that also occur in dev are dropped from gate,
+    since dev is what models are selected on. ``dev``, ``test`` and, if it has a share, ``gate`` are then split from
+    train unless they have a file. Raises UserError if a file is unusable, ids repeat within a file, a split ends up
+    empty, or train is too small to split.
     """
-    shares = {name: getattr(data.split, name) for name in (DEV, TEST) if name not in data.files}
+    splits_of_train = (DEV, TEST, GATE) if data.split.gate else (DEV, TEST)
+    shares = {name: getattr(data.split, name) for name in splits_of_train if name not in data.files}
     check_shares(shares)
-    names = [TRAIN, DEV, TEST, *(name for name in data.files if name not in (TRAIN, DEV, TEST))]
+    names = [name for name in (TRAIN, DEV, TEST, GATE) if name in data.files or name in shares]
+    names += [name for name in data.files if name not in names]
     files = {name: _read_file(name, data, shares) for name in names if name in data.files}
     rows = {name: _drop_unusable(file) for name, file in files.items()}
     train = files[TRAIN]
     rows[TRAIN], repeats = checks.separate_repeats(rows[TRAIN])
     _report_dropped(train, repeats, "repeats an earlier row")
     rows_before_removal = dict(rows)
-    rows[TRAIN], removed = _remove_leaks(rows, train)
+    rows[TRAIN], from_train = _remove_leaks(train, rows[TRAIN], {name: rows[name] for name in rows if name != TRAIN})
+    removed = {TRAIN: from_train}
+    if GATE in rows and DEV in rows:
+        rows[GATE], removed[GATE] = _remove_leaks(files[GATE], rows[GATE], {DEV: rows[DEV]})
     if shares:
         split = split_rows(rows[TRAIN], shares, data.split.seed, file=train.path)
         rows.update(split.rows)
@@ -172,22 +178,22 @@ def _log_dropped(file: _File) -> None:
         _LOG.warning("%s: rows dropped: %d, %s (first: %s)", file.path, entry["rows"], reason, first)
 
 
-def _remove_leaks(rows: Mapping[str, list[SourceRow]], train: _File) -> tuple[list[SourceRow], dict[str, int]]:
-    """Return the rows of train whose dialogues are in no other file, and the number of removed rows by other file.
+def _remove_leaks(
+    file: _File, rows: Sequence[SourceRow], others: Mapping[str, Sequence[SourceRow]]
+) -> tuple[list[SourceRow], dict[str, int]]:
+    """Return the rows of a file whose dialogues are in no other split, and the number of removed rows by other split.
 
-    A row whose dialogue is in several files counts for each of them.
+    A row whose dialogue is in several of the other splits counts for each of them.
     """
-    others = {
-        name: {checks.dialogue_key(row.value.dialogue) for row in values}
-        for name, values in rows.items()
-        if name != TRAIN
+    other_keys = {
+        name: {checks.dialogue_key(row.value.dialogue) for row in other_rows} for name, other_rows in others.items()
     }
     removed = dict.fromkeys(others, 0)
     leaks: dict[str, list[SourceRow]] = {}
     kept = []
-    for row in rows[TRAIN]:
+    for row in rows:
         key = checks.dialogue_key(row.value.dialogue)
-        also_in = [name for name, keys in others.items() if key in keys]
+        also_in = [name for name, keys in other_keys.items() if key in keys]
         for name in also_in:
             removed[name] += 1
         if also_in:
@@ -195,10 +201,10 @@ def _remove_leaks(rows: Mapping[str, list[SourceRow]], train: _File) -> tuple[li
         else:
             kept.append(row)
     for reason, leaked in leaks.items():
-        _report_dropped(train, leaked, reason)
+        _report_dropped(file, leaked, reason)
     if not kept:
         raise UserError(
-            f"{train.path}: every dialogue also occurs in {' or '.join(name for name in others if removed[name])}; "
-            "train needs dialogues that no other split contains."
+            f"{file.path}: every dialogue also occurs in {' or '.join(name for name in others if removed[name])}; "
+            "this file needs dialogues that are not there."
         )
     return kept, removed

@@ -35,11 +35,12 @@ def describe_leakage(
     before: Mapping[str, list[SourceRow]],
     final: Mapping[str, list[SourceRow]],
     files: Mapping[str, str],
-    removed: Mapping[str, int],
+    removed: Mapping[str, Mapping[str, int]],
 ) -> list[dict[str, Any]]:
     """Return the dialogues shared by each pair of splits.
 
     Splits with their own file are compared as they were read (``before``), those split from train as they are now.
+    ``removed`` counts the rows that were removed from a split because of another one.
     """
     report = []
     for split, other in combinations(final, 2):
@@ -49,7 +50,11 @@ def describe_leakage(
             {
                 "between": [split, other],
                 "dialogues": len(shared),
-                "rows_removed_from_train": removed.get(other, 0) if split == "train" else 0,
+                "rows_removed": {
+                    name: removed[name][cause]
+                    for name, cause in ((split, other), (other, split))
+                    if cause in removed.get(name, {})
+                },
                 "examples": [
                     {split: locate(first, files[split]), other: locate(second, files[other])}
                     for first, second in shared[:MAX_EXAMPLES]

@@ -1,9 +1,10 @@
-"""Splitting rows into train, dev and test, so that neither new rows nor another training seed moves existing ones.
+"""Splitting rows into train and other splits, so that neither new rows nor another training seed moves existing ones.
 
 Each group of rows has a position in [0, 1): a hash of its key and the split seed. ``test`` gets the positions below
-its share, ``dev`` those within its share of the top, ``train`` the rest. A row's split therefore depends only on its
-group, the split seed and the shares. Rows with the same value of ``data.columns.group``, such as the excerpts of one
-conversation, form a group; without that column, rows with identical dialogues do.
+its share, ``dev`` those within its share of the top, ``gate`` those from the middle on, ``train`` the rest. A row's
+split therefore depends only on its group, the split seed and the shares. Rows with the same value of
+``data.columns.group``, such as the excerpts of one conversation, form a group; without that column, rows with
+identical dialogues do.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from dataclasses import dataclass
 from yoyak.data.checks import dialogue_key
 from yoyak.data.reading import SourceRow
 from yoyak.errors import UserError
-from yoyak.project import DEV, TEST, TRAIN
+from yoyak.project import DEV, GATE, TEST, TRAIN
 
+_GATE_START = 0.5
+"""Position where gate starts, unless it meets test or dev there: far from both, so that their shares do not move it."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -45,12 +48,13 @@ def check_shares(shares: Mapping[str, float]) -> None:
 
 
 def split_rows(rows: Sequence[SourceRow], shares: Mapping[str, float], seed: int, *, file: str) -> SplitRows:
-    """Split rows into train and the splits in ``shares`` (``dev``, ``test``), keeping groups together.
+    """Split rows into train and the splits in ``shares`` (``dev``, ``test``, ``gate``), keeping groups together.
 
     Because of hashing, shares are approximate: 10% of 1,000 groups are 100 ± 19. If a split would be empty because the
-    file is small, it gets the nearest group, with a warning; only such a group may move when rows are added. A dialogue
-    that occurs in several splits through different groups stays in one of them: test first, then dev, then train.
-    Raises UserError if there are fewer groups than splits.
+    file is small, it gets the nearest group, with a warning; only such a group may move when rows are added. Gate is
+    taken from what train would get without it, so that it moves nothing in test and dev. A dialogue that occurs in
+    several splits through different groups stays in one of them: test first, then dev, then gate, then train. Raises
+    UserError if there are too few groups.
     """
     check_shares(shares)
     groups: dict[str, list[int]] = {}
@@ -81,18 +85,40 @@ def _assign_groups(positions: Mapping[str, float], shares: Mapping[str, float], 
     """Return the split of each group; every split gets at least one."""
     # Opposite ends, so that changing one share moves no rows between test and dev.
     low, high = shares.get(TEST, 0.0), 1 - shares.get(DEV, 0.0)
-    bounds = {TEST: (0.0, low), DEV: (high, 1.0), TRAIN: (low, high)}
+    bounds = {DEV: [(high, 1.0)], TEST: [(0.0, low)]}
+    splits = _divide(positions, {name: bounds[name] for name in shares if name != GATE} | {TRAIN: [(low, high)]}, file)
+    if GATE not in shares:
+        return splits
+    trained = {key: position for key, position in positions.items() if splits[key] == TRAIN}
+    if len(trained) < 2:
+        raise UserError(f"{file} has too few different dialogues for data.split.gate: give gate a file in data.files.")
+    start = max(low, min(_GATE_START, high - shares[GATE]))
+    end = start + shares[GATE]
+    return splits | _divide(trained, {GATE: [(start, end)], TRAIN: [(low, start), (end, high)]}, file)
+
+
+def _divide(
+    positions: Mapping[str, float], bounds: Mapping[str, Sequence[tuple[float, float]]], file: str
+) -> dict[str, str]:
+    """Return the split of each group, the one that has its position within its bounds, or else train.
+
+    A split without any group gets the nearest one, with a warning.
+    """
+
+    def distance(position: float, name: str) -> float:
+        return min(max(start - position, position - end) for start, end in bounds[name])
+
+    def is_inside(position: float, name: str) -> bool:
+        return any(start <= position < end for start, end in bounds[name])
+
     splits = {
-        key: TEST if position < low else DEV if position >= high else TRAIN for key, position in positions.items()
+        key: next((name for name in bounds if is_inside(position, name)), TRAIN) for key, position in positions.items()
     }
-    for name in (*shares, TRAIN):
+    for name in bounds:
         sizes = Counter(splits.values())
         if sizes[name]:
             continue
-        start, end = bounds[name]
-        distances = {
-            key: max(start - position, position - end) for key, position in positions.items() if sizes[splits[key]] > 1
-        }
+        distances = {key: distance(position, name) for key, position in positions.items() if sizes[splits[key]] > 1}
         nearest = min(distances, key=lambda key: distances[key])
         splits[nearest] = name
         _LOG.warning(
@@ -109,7 +135,7 @@ def _remove_overlaps(by_split: Mapping[str, list[SourceRow]]) -> SplitRows:
     kept: dict[str, list[SourceRow]] = {}
     overlaps: dict[str, list[SourceRow]] = {}
     split_of_dialogue: dict[str, str] = {}
-    for name in (TEST, DEV, TRAIN):
+    for name in (TEST, DEV, GATE, TRAIN):
         if name not in by_split:
             continue
         keys = [dialogue_key(row.value.dialogue) for row in by_split[name]]

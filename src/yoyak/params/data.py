@@ -22,8 +22,8 @@ class Columns(Section):
     slice: str | None = None
     """Label of subsets that are also scored separately, such as seen and unseen scenarios."""
     group: str | None = None
-    """Key of rows that must stay in the same split, such as excerpts of one conversation. Only the file that dev or
-    test is split from needs it; with null, only identical dialogues stay together."""
+    """Key of rows that must stay in the same split, such as excerpts of one conversation. Only the file that other
+    splits are taken from needs it; with null, only identical dialogues stay together."""
 
 
 class Split(Section):
@@ -32,6 +32,8 @@ class Split(Section):
     dev: Fraction = 0.1
     """Fraction of the groups."""
     test: Fraction = 0.1
+    gate: Fraction = 0.0
+    """0 makes no gate split."""
     seed: Seed = 0
     """Seed of the splits; the top-level ``seed``, that of training, does not affect them."""
 
@@ -42,8 +44,8 @@ class Data(Section):
     folder: str = "data"
     """Folder of the files; DVC tracks it."""
     files: dict[Name, str] = {"train": "train.csv", "dev": "dev.csv", "test": "test.csv"}
-    """File of each split, relative to the folder. ``train`` is required; ``dev`` and ``test`` are split from
-    it if they are missing; any other name is a further test set."""
+    """File of each split, relative to the folder. ``train`` is required; ``dev`` and ``test`` are split from it if they
+    are missing, ``gate`` only with a share in ``split``; any other name is a further test set."""
     format: Literal["auto", "csv", "jsonl"] = "auto"
     encoding: str = "utf-8"
     columns: Columns = Columns()

@@ -74,11 +74,11 @@ def make_cleaning_tables(report: Mapping[str, Any]) -> tuple[Table, ...]:
             (
                 " and ".join(map(str, entry.get("between") or ())),
                 _to_text(entry.get("dialogues")),
-                _to_text(entry.get("rows_removed_from_train")),
+                _to_text(entry.get("rows_removed")),
             )
             for entry in pairs
         ]
-        columns = ("splits", "shared dialogues", "removed from train")
+        columns = ("splits", "shared dialogues", "rows removed from")
         tables.append(Table(title="Leakage between splits", columns=columns, rows=tuple(rows)))
     return tuple(tables)
 
