@@ -41,8 +41,8 @@ class Started:
         everyone = self.children()
         self.process.send_signal(number)
         code = self.process.wait(20)
-        _, left = psutil.wait_procs(everyone, timeout=1)
-        assert not left
+        _, surviving = psutil.wait_procs(everyone, timeout=1)
+        assert not surviving
         return code
 
 
@@ -62,6 +62,6 @@ def yoyak(*arguments: str, ready: str) -> Iterator[Started]:
     finally:
         if process.poll() is None:
             children = psutil.Process(process.pid).children(recursive=True)
-            for one in (process, *children):
-                os.kill(one.pid, signal.SIGKILL)
+            for started in (process, *children):
+                os.kill(started.pid, signal.SIGKILL)
             process.wait()

@@ -49,7 +49,7 @@ def verdicts(tried: Sequence[BatchSizeResult]) -> list[tuple[int, str]]:
     return [(result.batch_size, result.verdict) for result in tried]
 
 
-def test_it_ends_with_the_first_that_is_not_faster() -> None:
+def test_the_search_ends_with_the_first_size_that_is_not_faster() -> None:
     summarizer = Scripted({1: 20, 2: 24, 4: 30, 8: 66, 16: 1})
     tried = try_all(summarizer)
     assert verdicts(tried) == [(1, "faster"), (2, "faster"), (4, "faster"), (8, "not faster")]
@@ -59,7 +59,7 @@ def test_it_ends_with_the_first_that_is_not_faster() -> None:
     assert [len(batch) for batch in summarizer.batches][-9:] == [8, 8, 8, 4, 4, 8, 4, 4, 8]
 
 
-def test_one_that_was_measured_on_a_busy_machine_is_measured_again() -> None:
+def test_a_size_measured_on_a_busy_machine_is_measured_again() -> None:
     class Disturbed(Scripted):
         """From the first batch of 4 on, something else takes half of the processor's time."""
 
@@ -76,14 +76,14 @@ def test_a_small_gain_is_not_enough() -> None:
     assert verdicts(try_all(Scripted({1: 40, 2: 79}))) == [(1, "faster"), (2, "not faster")]
 
 
-def test_it_ends_with_the_first_that_raises_memory_error() -> None:
+def test_the_search_ends_with_the_first_size_that_raises_memory_error() -> None:
     tried = try_all(Scripted({1: 20, 2: 20}))
     assert verdicts(tried) == [(1, "faster"), (2, "faster"), (4, "out of memory")]
     assert tried[-1].samples_per_second is None
     assert choose_batch_size(tried) == tried[1]
 
 
-def test_it_ends_with_the_first_that_needs_more_than_the_limit() -> None:
+def test_the_search_ends_with_the_first_size_above_the_limit() -> None:
     memory.reset_peak()
     limit = memory.peak_mb() + 150
     tried = try_all(Scripted({1: 20, 2: 20, 4: 20}, megabytes={2: 50, 4: 300}), limit)
@@ -92,7 +92,7 @@ def test_it_ends_with_the_first_that_needs_more_than_the_limit() -> None:
     assert tried[1].peak_mb < limit < tried[2].peak_mb
 
 
-def test_nothing_is_chosen_where_one_dialogue_does_not_fit() -> None:
+def test_nothing_is_chosen_if_one_dialogue_does_not_fit() -> None:
     assert choose_batch_size(try_all(Scripted({}))) is None
 
 
@@ -110,7 +110,7 @@ def test_a_real_model_is_tried_by_doubling(subject: Subject) -> None:
     assert all(result.samples_per_second and result.peak_mb for result in tried)
 
 
-def test_the_end_of_the_process_is_a_batch_size_that_does_not_fit(subject: Subject) -> None:
+def test_a_killed_process_counts_as_out_of_memory(subject: Subject) -> None:
     worker = Worker("exported", subject.folder, 1)
     try:
 

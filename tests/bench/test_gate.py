@@ -42,7 +42,7 @@ def test_both_checks_are_needed(speed_of_export: float, low: float, passed: bool
     assert tags["rouge"]["low"] == low
 
 
-def test_it_has_to_beat_the_faster_of_the_two_fp32_models() -> None:
+def test_the_export_has_to_beat_the_faster_fp32_model() -> None:
     check = speed([15.0] * 8, torch_fp32=EIGHT, onnx_fp32=[20.0] * 8)
     assert not check.passed
     assert check.comparison
@@ -52,7 +52,7 @@ def test_it_has_to_beat_the_faster_of_the_two_fp32_models() -> None:
     assert speed([25.0] * 8, torch_fp32=EIGHT, onnx_fp32=[20.0] * 8).passed
 
 
-def test_one_disturbed_round_does_not_decide_and_two_do() -> None:
+def test_one_slow_round_does_not_decide_but_two_do() -> None:
     assert speed([12.0] * 7 + [1.0], torch_fp32=EIGHT).passed
     check = speed([12.0] * 6 + [1.0, 1.0], torch_fp32=EIGHT)
     assert not check.passed

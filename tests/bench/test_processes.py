@@ -59,7 +59,7 @@ def test_onnx_runs_without_torch(workers: dict[str, Worker]) -> None:
         assert workers[name].startup.loaded_mb < workers["torch_fp32"].startup.loaded_mb / 2
 
 
-def test_a_turn_says_what_it_took(workers: dict[str, Worker]) -> None:
+def test_a_turn_reports_its_measurements(workers: dict[str, Worker]) -> None:
     for name, worker in workers.items():
         turn = take_turn(worker)
         assert len(turn.seconds) == 2
@@ -69,13 +69,13 @@ def test_a_turn_says_what_it_took(workers: dict[str, Worker]) -> None:
         assert turn.threads in ((1, 2) if name == "torch_fp32" else (0,))
 
 
-def test_same_model_same_texts(workers: dict[str, Worker]) -> None:
+def test_the_same_model_writes_the_same_texts(workers: dict[str, Worker]) -> None:
     written = {name: worker.summarize(TEXTS, SETTINGS) for name, worker in workers.items()}
     assert written["onnx_fp32"] == written["torch_fp32"]
     assert len(written["exported"]) == len(TEXTS)
 
 
-def test_an_idle_process_uses_no_processor(workers: dict[str, Worker]) -> None:
+def test_an_idle_process_uses_no_cpu_time(workers: dict[str, Worker]) -> None:
     for worker in workers.values():
         take_turn(worker)
     time.sleep(0.1)
@@ -109,7 +109,7 @@ def test_the_variants_take_turns_at_each_cell(workers: dict[str, Worker]) -> Non
     first = [(name, *position) for position in positions for name in names]
     second = [(name, *position) for position in positions for name in [*names[1:], names[0]]]
     assert [turn[:3] for turn in log] == first + second
-    assert all(one[4] <= other[3] for one, other in pairwise(log)), "never two at once"
+    assert all(earlier[4] <= later[3] for earlier, later in pairwise(log)), "never two at once"
     assert sum(progress) == measure.dialogues_per_round(TEXTS, positions) * len(workers) * 2
     cells = measure.summarize_turns(turns, "torch_fp32")
     assert [(cell.variant, cell.batch_size, cell.beams) for cell in cells] == [
@@ -133,7 +133,7 @@ def test_a_variant_that_cannot_be_loaded_is_an_error_unless_it_is_optional(tmp_p
         pass
 
 
-def test_the_error_of_a_process_that_ends_has_its_last_words(subject: Subject) -> None:
+def test_the_error_of_a_process_that_ends_quotes_its_last_output(subject: Subject) -> None:
     not_texts: Any = [[3]]
     with closing(Worker("exported", subject.folder, 1)) as worker, pytest.raises(WorkerError, match=r"\(\w+Error: "):
         worker.measure(not_texts, SETTINGS, tries=1)

@@ -190,7 +190,7 @@ def lock(generation: Generation) -> None:
     Path("dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": {"predict@bart": stage}}))
 
 
-def test_what_was_evaluated_is_what_fp32_wrote(evaluated: tuple[list[Dialogue], Generation]) -> None:
+def test_evaluated_predictions_are_used_for_fp32(evaluated: tuple[list[Dialogue], Generation]) -> None:
     dev, generation = evaluated
     assert quality.read_evaluated_texts("bart", dev, generation) == ["best of a", "best of b"]
     assert quality.read_evaluated_texts("bart", dev, Generation(max_new_tokens=8)) is None
@@ -198,16 +198,14 @@ def test_what_was_evaluated_is_what_fp32_wrote(evaluated: tuple[list[Dialogue], 
 
 
 @pytest.mark.parametrize("changed", ["models/bart/file", "prepared/eval/file", "predictions/bart/dev.jsonl"])
-def test_predictions_of_something_else_are_not_taken(
-    changed: str, evaluated: tuple[list[Dialogue], Generation]
-) -> None:
+def test_other_predictions_are_not_used(changed: str, evaluated: tuple[list[Dialogue], Generation]) -> None:
     dev, generation = evaluated
     with Path(changed).open("a") as file:
         file.write("\n")
     assert quality.read_evaluated_texts("bart", dev, generation) is None
 
 
-def test_predictions_without_a_lock_file_are_not_taken(evaluated: tuple[list[Dialogue], Generation]) -> None:
+def test_predictions_without_a_lock_file_are_not_used(evaluated: tuple[list[Dialogue], Generation]) -> None:
     dev, generation = evaluated
     Path("dvc.lock").unlink()
     assert quality.read_evaluated_texts("bart", dev, generation) is None

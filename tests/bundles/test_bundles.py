@@ -56,10 +56,10 @@ def trained(store: Any, tiny_bart: Path) -> promotion.Version:
 
 
 def versions(store: Any, name: str) -> list[Any]:
-    return sorted(store.search_model_versions(f"name = '{name}'"), key=lambda found: int(found.version))
+    return sorted(store.search_model_versions(f"name = '{name}'"), key=lambda version: int(version.version))
 
 
-def test_a_bundle_holds_the_model_and_what_is_known_of_it(store, trained, tiny_bart, tmp_path):
+def test_a_bundle_holds_the_model_and_its_metadata(store, trained, tiny_bart, tmp_path):
     out = tmp_path / "out.zip"
     write_bundle("models:/yoyak@champion", out)
     with zipfile.ZipFile(out) as file:
@@ -103,7 +103,7 @@ def test_the_same_model_gives_the_same_file(trained, tmp_path):
 
 
 @pytest.mark.slow
-def test_out_of_one_store_into_another_with_the_same_answers(
+def test_a_bundle_moves_a_model_between_stores_with_the_same_answers(
     trained, tmp_path, monkeypatch, empty_store, tiny_bart, capsys
 ):
     out = tmp_path / "out.zip"
@@ -117,9 +117,9 @@ def test_out_of_one_store_into_another_with_the_same_answers(
     shutil.copy(empty_store, fresh / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{fresh}/mlflow.db")
     capsys.readouterr()
-    for said in ("yoyak-bart version 1\n", "yoyak-bart version 1 has this bundle already\n"):
+    for message in ("yoyak-bart version 1\n", "yoyak-bart version 1 has this bundle already\n"):
         assert cli.main(["import", str(out)]) == 0
-        assert capsys.readouterr().out == said
+        assert capsys.readouterr().out == message
     assert summaries("models:/yoyak-bart/1") == expected
 
     from yoyak.tracking.client import connect
@@ -136,19 +136,19 @@ def test_out_of_one_store_into_another_with_the_same_answers(
     assert run.data.tags["imported.input.prepared"] == "p" * 32
     assert run.data.params["members.bart.learning_rate"] == "0.001"
     assert run.data.metrics == {"eval_loss": 2.5, "score.dev.combined": 0.5}
-    assert {found.path for found in store.list_artifacts(version.run_id)} == {"config.yaml", "metadata.json"}
+    assert {item.path for item in store.list_artifacts(version.run_id)} == {"config.yaml", "metadata.json"}
 
     # From there it goes on with the lineage of the first training.
-    again = write_bundle("models:/yoyak-bart/1", fresh / "again.zip")
-    assert again.lineage.run_id == trained.run_id
-    assert again.lineage.inputs == {"prepared": "p" * 32}
+    copy = write_bundle("models:/yoyak-bart/1", fresh / "again.zip")
+    assert copy.lineage.run_id == trained.run_id
+    assert copy.lineage.inputs == {"prepared": "p" * 32}
     assert open_bundle(fresh / "again.zip").params == open_bundle(out).params
 
     assert cli.main(["import", str(out), "--name", "other.name"]) == 0
-    assert [found.name for found in versions(store, "other.name")] == ["other.name"]
+    assert [item.name for item in versions(store, "other.name")] == ["other.name"]
     shutil.rmtree("mlruns")
     assert cli.main(["import", str(out)]) == 0
-    assert [int(found.version) for found in versions(store, "yoyak-bart")] == [1, 2], "files that were lost are back"
+    assert [int(item.version) for item in versions(store, "yoyak-bart")] == [1, 2], "files that were lost are back"
 
 
 def test_processes_that_open_the_same_bundle_at_once_share_the_first_copy(parts, tmp_path, cache):
@@ -173,7 +173,7 @@ print(open_bundle(Path(sys.argv[1])).folder.stat().st_ino)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["bundle", "models:/yoyak/1", "."], ". is a folder"),
         (["bundle", "models:/yoyak/1", "out.tar"], "out.tar"),
@@ -184,17 +184,17 @@ print(open_bundle(Path(sys.argv[1])).folder.stat().st_ino)
         (["import", "data.dvc", "--name", "a/b"], "--name 'a/b'"),
     ],
 )
-def test_wrong_arguments_are_one_sentence(trained, capsys, arguments, said):
+def test_wrong_arguments_give_one_sentence(trained, capsys, arguments, message):
     Path("params.yaml").unlink()
     assert cli.main(arguments) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"yoyak {arguments[0]}: ")
-    assert said in error
+    assert message in error
     assert error.count("\n") == 1
     assert not Path("out.zip").exists()
 
 
-def test_an_ensemble_is_told_to_be_bundled_member_by_member(store, trained, tmp_path):
+def test_an_ensemble_has_to_be_bundled_member_by_member(store, trained, tmp_path):
     [inside] = Path(store.get_logged_model(trained.model_id).artifact_location).glob("artifacts/*")
     (inside / "config.json").rename(inside / "ensemble.json")
     with pytest.raises(UserError, match="is an ensemble"):
@@ -204,9 +204,9 @@ def test_an_ensemble_is_told_to_be_bundled_member_by_member(store, trained, tmp_
 def test_a_bundle_is_unpacked_once_and_nothing_is_changed(parts, tmp_path, tiny_bart):
     path = zipped(tmp_path / "m.zip", {**parts, "README.md": b"hello"})
     folder = open_bundle(path).folder
-    assert {found.name for found in folder.iterdir()} == {found.name for found in tiny_bart.iterdir()}
-    for found in folder.iterdir():
-        assert found.read_bytes() == (tiny_bart / found.name).read_bytes()
+    assert {file.name for file in folder.iterdir()} == {file.name for file in tiny_bart.iterdir()}
+    for file in folder.iterdir():
+        assert file.read_bytes() == (tiny_bart / file.name).read_bytes()
     moment = (folder / "config.json").stat().st_mtime_ns
     copy = shutil.copy(path, tmp_path / "copy.zip")
     assert resolve_model(str(copy)) == folder
@@ -214,22 +214,22 @@ def test_a_bundle_is_unpacked_once_and_nothing_is_changed(parts, tmp_path, tiny_
     assert load_spec(folder) == load_spec(tiny_bart)
 
 
-def test_a_folder_zipped_as_a_mac_does_is_read(parts, tmp_path, tiny_bart):
+def test_a_folder_zipped_on_a_mac_is_read(parts, tmp_path, tiny_bart):
     names = {name.removeprefix("tokenizer/"): data for name, data in parts.items()}
     mac = {f"__MACOSX/kobart/._{name}": b"\0" for name in names}
     path = zipped(tmp_path / "m.zip", {**{f"kobart/{name}": data for name, data in names.items()}, **mac})
     folder = open_bundle(path).folder
-    assert {found.name for found in folder.iterdir()} == {found.name for found in tiny_bart.iterdir()}
+    assert {file.name for file in folder.iterdir()} == {file.name for file in tiny_bart.iterdir()}
 
 
-def test_shards_and_their_index_go_out_and_in(store, tiny_bart, tmp_path):
+def test_shards_and_their_index_survive_a_round_trip(store, tiny_bart, tmp_path):
     from transformers import BartForConditionalGeneration
 
     folder = tmp_path / "bart"
     shutil.copytree(tiny_bart, folder)
     (folder / "model.safetensors").unlink()
     BartForConditionalGeneration.from_pretrained(tiny_bart).save_pretrained(folder, max_shard_size="20KB")
-    shards = {found.name for found in folder.glob("*.safetensors")}
+    shards = {path.name for path in folder.glob("*.safetensors")}
     assert len(shards) > 1
     with runs.stage_run("train", member="bart", params={}, inputs={}) as run:
         model_id = log_member(run, folder, example=DIALOGUE)
@@ -270,13 +270,13 @@ def test_without_yoyak_json_the_spec_is_derived(parts, tmp_path, config, params,
         assert (spec.generation.num_beams, spec.generation.max_new_tokens, spec.max_input_tokens) == (3, 30, 70)
 
 
-def test_without_any_hint_of_the_family_it_is_told_what_to_add(parts, tmp_path, cache):
+def test_without_any_hint_of_the_family_the_error_says_what_to_add(parts, tmp_path, cache):
     del parts["yoyak.json"]
     parts["config.json"] = b'{"architectures": ["BertModel"]}'
     refused(zipped(tmp_path / "m.zip", parts), "add `family: seq2seq or causal` to its config.yaml", cache)
 
 
-def test_a_bundle_from_elsewhere_answers(parts, tmp_path):
+def test_a_foreign_bundle_summarizes(parts, tmp_path):
     del parts["yoyak.json"]
     assert all(summaries(zipped(tmp_path / "m.zip", parts)))
 
@@ -306,7 +306,7 @@ def test_a_broken_model_is_never_registered(store, tiny_bart, parts, tmp_path, c
         "yoyak.json": json.dumps(spec).encode(),
         "config.json": json.dumps(config).encode(),
     }
-    said = {
+    messages = {
         "missing": "lacks 1 of the model's weights, such as model.decoder.layers.0.fc1.weight",
         "nan": "its weights are damaged",
         "vocabulary": "tokens, the model only 50",
@@ -317,13 +317,13 @@ def test_a_broken_model_is_never_registered(store, tiny_bart, parts, tmp_path, c
     assert cli.main(["import", str(path), "--name", "x"]) == 1
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("yoyak import: ")
-    assert said in last
+    assert messages in last
     assert str(tmp_path / "cache") not in last
     assert store.search_registered_models() == []
-    assert store.search_runs([found.experiment_id for found in store.search_experiments()]) == []
+    assert store.search_runs([experiment.experiment_id for experiment in store.search_experiments()]) == []
 
 
-def test_a_stranger_s_metadata_is_logged_as_far_as_mlflow_takes_it(store, parts, tmp_path):
+def test_foreign_metadata_is_logged_as_far_as_mlflow_accepts_it(store, parts, tmp_path):
     from yoyak.registration.bundle import register_bundle
 
     metadata = {
@@ -338,9 +338,9 @@ def test_a_stranger_s_metadata_is_logged_as_far_as_mlflow_takes_it(store, parts,
         tmp_path / "my 모델.zip",
         {**parts, "metadata.json": json.dumps(metadata).encode(), "config.yaml": out.getvalue().encode()},
     )
-    done = register_bundle(path, registry_name="theirs")
-    assert (done.version.name, done.new) == ("theirs-bart", True)
-    run = store.get_run(done.version.run_id)
+    registered = register_bundle(path, registry_name="theirs")
+    assert (registered.version.name, registered.new) == ("theirs-bart", True)
+    run = store.get_run(registered.version.run_id)
     assert run.data.params == {"deep.er": "[1, 2]", "seed": "no number"}
     assert run.data.metrics == {"rouge": 0.5}
     assert run.data.tags["imported.input.data"] == "d"
@@ -354,7 +354,7 @@ def test_a_stranger_s_metadata_is_logged_as_far_as_mlflow_takes_it(store, parts,
         min_size=1,
     )
 )
-def test_the_params_of_a_run_come_back_as_they_were(values):
+def test_params_of_a_run_survive_a_round_trip(values):
     text = {key: value for key, value in values.items() if key in ("separator", "checkpoint", "revision")}
     tree = {"members": {"m": {**values, **{key: str(value) for key, value in text.items()}}}, "seed": 1}
     assert unflatten(flatten(tree)) == tree

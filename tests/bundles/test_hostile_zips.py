@@ -44,7 +44,7 @@ def test_no_path_leaves_the_folder(parts, tmp_path, cache, name):
     assert not Path("/tmp/yoyak-escaped.json").exists()
 
 
-def test_a_name_behind_a_nul_is_seen(parts, tmp_path, cache):
+def test_a_name_after_a_nul_byte_is_checked(parts, tmp_path, cache):
     path = zipped(tmp_path / "m.zip", {**parts, "a.jsonXY": b"{}"})
     patched(path, b"a.jsonXY", b"a.json\0Y")
     refused(path, r"'a\.json\\x00Y' has characters", cache)
@@ -84,7 +84,7 @@ def test_pickles_are_refused_with_the_reason(parts, tmp_path, cache, name):
     refused(path, "may be a pickle", cache)
 
 
-def test_a_pickle_by_the_name_of_weights_is_not_loaded(store, parts, tmp_path, capsys):
+def test_a_pickle_named_like_a_weights_file_is_not_loaded(store, parts, tmp_path, capsys):
     marker = tmp_path / "run"
     pickle = b"cos\nsystem\n(S'touch " + os.fsencode(marker) + b"'\ntR."
     path = zipped(tmp_path / "m.zip", {**parts, "model.safetensors": pickle})
@@ -93,11 +93,11 @@ def test_a_pickle_by_the_name_of_weights_is_not_loaded(store, parts, tmp_path, c
     assert not marker.exists()
 
 
-def test_a_bomb_is_refused_by_its_header(parts, tmp_path, cache):
+def test_a_zip_bomb_is_refused_by_its_header(parts, tmp_path, cache):
     refused(zipped(tmp_path / "m.zip", {**parts, "vocab.txt": bytes(20 << 20)}), "100 times", cache)
 
 
-def test_a_bomb_whose_header_lies_is_refused_by_what_comes_out(parts, tmp_path, cache):
+def test_a_zip_bomb_with_a_false_header_is_refused_while_unpacking(parts, tmp_path, cache):
     """The header says one byte; zipfile stops there and its checksum does not fit."""
     path = tmp_path / "m.zip"
     zipped(path, {**parts, "vocab.txt": bytes(20 << 20)})
@@ -105,7 +105,7 @@ def test_a_bomb_whose_header_lies_is_refused_by_what_comes_out(parts, tmp_path, 
     refused(path, "not a ZIP file", cache)
 
 
-def test_what_comes_out_is_counted(parts, tmp_path, monkeypatch):
+def test_unpacked_bytes_are_counted(parts, tmp_path, monkeypatch):
     path = zipped(tmp_path / "m.zip", {"a": bytes(3 << 20), "b": os.urandom(3 << 20)})
     monkeypatch.setattr(zip_reading, "MAX_RATIO", 10_000)
     with zip_reading.open_archive(path) as archive:
@@ -149,7 +149,7 @@ def test_entries_that_share_their_bytes_are_refused(tmp_path, parts, cache):
     refused(path, "its entries are larger than the file|damaged", cache)
 
 
-def test_encrypted_and_unusual_zips_are_told(parts, tmp_path, cache):
+def test_encrypted_and_unsupported_zips_are_reported(parts, tmp_path, cache):
     path = zipped(tmp_path / "m.zip", {"config.json": parts["config.json"]})
     data = bytearray(path.read_bytes())
     data[6] |= 1
@@ -162,14 +162,14 @@ def test_encrypted_and_unusual_zips_are_told(parts, tmp_path, cache):
 
 
 @pytest.mark.parametrize("cut", [0, 10, 0.5, 0.99])
-def test_damaged_zips_are_told(parts, tmp_path, cache, cut):
+def test_damaged_zips_are_reported(parts, tmp_path, cache, cut):
     path = zipped(tmp_path / "m.zip", parts)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * cut) if isinstance(cut, float) else cut])
     refused(path, "not a ZIP file", cache)
 
 
-def test_a_flipped_bit_in_the_weights_is_told(tmp_path, parts, cache):
+def test_a_flipped_bit_in_the_weights_is_reported(tmp_path, parts, cache):
     path = tmp_path / "m.zip"
     with zipfile.ZipFile(path, "w") as file:
         for name, data in parts.items():
@@ -182,7 +182,7 @@ def test_a_flipped_bit_in_the_weights_is_told(tmp_path, parts, cache):
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6))
-def test_any_damage_is_one_sentence_or_none(tmp_path, cache, changes):
+def test_any_damage_gives_one_sentence_or_none(tmp_path, cache, changes):
     """Bytes changed anywhere: it is read, or refused in a sentence; nothing appears outside of the cache."""
     weights = b"weights" * 20
     files = {"config.json": b'{"is_encoder_decoder": true}', "model.safetensors": weights, "tokenizer.json": b"{}"}
@@ -196,7 +196,7 @@ def test_any_damage_is_one_sentence_or_none(tmp_path, cache, changes):
         assert (folder / "model.safetensors").read_bytes() == weights
     except UserError as error:
         assert "\n" not in str(error)
-    assert {found.name for found in tmp_path.iterdir()} <= {"fuzz.zip", "cache", "here"}
+    assert {file.name for file in tmp_path.iterdir()} <= {"fuzz.zip", "cache", "here"}
 
 
 @pytest.mark.parametrize(
@@ -219,13 +219,13 @@ def test_any_damage_is_one_sentence_or_none(tmp_path, cache, changes):
         ("model.safetensors.index.json", b"{}", "has no weight_map"),
     ],
 )
-def test_small_files_that_are_wrong_are_told(parts, tmp_path, cache, name, data, message):
+def test_wrong_small_files_are_reported(parts, tmp_path, cache, name, data, message):
     refused(zipped(tmp_path / "m.zip", {**parts, name: data}), message, cache)
     assert not Path("pwned").exists()
 
 
 @pytest.mark.parametrize("key", ["member", "family", "max_input_tokens", "generation"])
-def test_a_spec_that_is_wrong_is_told(parts, tmp_path, cache, key):
+def test_a_wrong_spec_is_reported(parts, tmp_path, cache, key):
     value = json.loads(parts["yoyak.json"])
     value[key] = {"member": "../../x", "family": "pickle", "max_input_tokens": -1, "generation": {"num_beams": 0}}[key]
     path = zipped(tmp_path / "m.zip", {**parts, "yoyak.json": json.dumps(value).encode()})
@@ -276,7 +276,7 @@ def test_code_is_neither_unpacked_nor_looked_for(parts, tmp_path):
         },
     )
     folder = open_bundle(path).folder
-    assert not {found.suffix for found in folder.rglob("*")} & {".py"}
+    assert not {file.suffix for file in folder.rglob("*")} & {".py"}
     assert not (folder / "adapter_config.json").exists()
     read = json.loads((folder / "config.json").read_text())
     assert not {"auto_map", "attn_implementation"} & set(read)
@@ -287,11 +287,11 @@ def test_code_is_neither_unpacked_nor_looked_for(parts, tmp_path):
     assert not Path("pwned").exists()
 
 
-def test_a_model_that_is_known_by_its_own_code_only_is_refused_without_a_question(store, parts, tmp_path, capsys):
+def test_a_model_that_needs_its_own_code_is_refused_without_a_prompt(store, parts, tmp_path, capsys):
     """transformers would ask whether to run the code, and wait for an answer."""
     config = {"model_type": "evil", "auto_map": {"AutoConfig": "someone/evil--x.Config"}, "vocab_size": 300}
     path = zipped(tmp_path / "m.zip", {**parts, "config.json": json.dumps(config).encode()})
     assert cli.main(["import", str(path), "--name", "x"]) == 1
-    said = capsys.readouterr()
-    assert "m.zip" in said.err and "seq2seq" in said.err
-    assert "[y/N]" not in said.out + said.err
+    output = capsys.readouterr()
+    assert "m.zip" in output.err and "seq2seq" in output.err
+    assert "[y/N]" not in output.out + output.err

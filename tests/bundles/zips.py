@@ -42,10 +42,10 @@ def summaries(model: str | Path) -> list[Any]:
 
 def refused(path: Path, message: str, cache: Path) -> None:
     """The ZIP is refused in one sentence, and nothing is left of it anywhere."""
-    before = {found for found in path.parent.rglob("*") if cache not in found.parents and found != cache}
+    before = {entry for entry in path.parent.rglob("*") if cache not in entry.parents and entry != cache}
     with pytest.raises(UserError, match=message) as raised:
         open_bundle(path)
     assert "\n" not in str(raised.value)
     assert str(raised.value).isprintable()
-    assert not [found for found in cache.rglob("*") if found.is_file()]
-    assert {found for found in path.parent.rglob("*") if cache not in found.parents and found != cache} == before
+    assert not [entry for entry in cache.rglob("*") if entry.is_file()]
+    assert {entry for entry in path.parent.rglob("*") if cache not in entry.parents and entry != cache} == before

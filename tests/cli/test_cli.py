@@ -35,14 +35,14 @@ from yoyak.cli.verbs import VERBS
 cli.main(["--help"])
 print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr.strip() == "[]"
-    assert "Train one member" in done.stdout
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stderr.strip() == "[]"
+    assert "Train one member" in completed.stdout
 
 
 def test_the_command_line_is_frozen() -> None:
-    said = "the command line has changed: if you meant that, run `python tests/cli/command_line.py` and commit the file"
-    assert command_line.describe() == command_line.FILE.read_text(encoding="utf-8"), said
+    hint = "the command line has changed: if you meant that, run `python tests/cli/command_line.py` and commit the file"
+    assert command_line.describe() == command_line.FILE.read_text(encoding="utf-8"), hint
 
 
 @pytest.mark.parametrize("columns", [80, 120])
@@ -67,7 +67,7 @@ def test_help_names_every_verb_and_each_has_an_example(capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["nonsense"], "'nonsense'"),
         (["sampels"], "did you mean 'samples'?"),
@@ -92,22 +92,22 @@ def test_help_names_every_verb_and_each_has_an_example(capsys: pytest.CaptureFix
         (["samples", "--corpus", "data"], "`yoyak corpus`"),
     ],
 )
-def test_a_wrong_command_line_is_one_sentence_and_exits_with_2(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+def test_a_wrong_command_line_gives_one_sentence_and_exits_with_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("yoyak")
-    assert said.lower() in error.lower()
+    assert message.lower() in error.lower()
     assert error.count("\n") == 1
     assert "--help`" in error
 
 
 def test_no_verb_prints_the_help_and_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([]) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert "summarize" in said.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "summarize" in output.err
 
 
 def test_a_shell_completes_verbs_and_choices(tmp_path: Path) -> None:
@@ -120,20 +120,20 @@ function=$(complete -p yoyak | sed 's/.*-F \\([^ ]*\\).*/\\1/')
 COMP_WORDS=(yoyak roll); COMP_CWORD=1; $function; echo "${{COMPREPLY[@]}}"
 COMP_WORDS=(yoyak rollback ""); COMP_CWORD=2; $function; echo "${{COMPREPLY[@]}}"
 """
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["rollback", "champion", "serving"]
+    completed = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert completed.stdout.split() == ["rollback", "champion", "serving"]
 
 
-def test_an_error_is_one_sentence_and_its_traceback_is_in_the_log(tmp_path: Path) -> None:
-    done = yoyak("prepare", folder=tmp_path)
-    assert done.returncode == 1
-    assert done.stderr.startswith("yoyak prepare: params.yaml is missing")
-    assert done.stderr.count("\n") == 1
+def test_an_error_gives_one_sentence_and_logs_its_traceback(tmp_path: Path) -> None:
+    completed = yoyak("prepare", folder=tmp_path)
+    assert completed.returncode == 1
+    assert completed.stderr.startswith("yoyak prepare: params.yaml is missing")
+    assert completed.stderr.count("\n") == 1
     assert "Traceback" in (tmp_path / "logs/yoyak.log").read_text()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "words"),
     [
         (["register"], "evaluation/summary.json is missing"),
         (["bench"], "exports/"),
@@ -146,19 +146,19 @@ def test_an_error_is_one_sentence_and_its_traceback_is_in_the_log(tmp_path: Path
         (["predict", "bart"], "prepared/eval"),
     ],
 )
-def test_what_is_missing_or_cannot_be_written_is_one_sentence(arguments: list[str], said: str, tmp_path: Path) -> None:
+def test_missing_inputs_and_unwritable_outputs_are_named(arguments: list[str], words: str, tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     (tmp_path / "data").mkdir()
     (tmp_path / "data/train.csv").touch()
-    done = yoyak(*arguments, folder=tmp_path)
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"yoyak {arguments[0]}: ")
-    assert said in done.stderr
-    assert done.stderr.count("\n") == 1
+    completed = yoyak(*arguments, folder=tmp_path)
+    assert completed.returncode == 1
+    assert completed.stderr.startswith(f"yoyak {arguments[0]}: ")
+    assert words in completed.stderr
+    assert completed.stderr.count("\n") == 1
     assert (tmp_path / "data/train.csv").exists()
 
 
-def test_an_error_is_on_a_line_of_its_own_below_the_bar(
+def test_an_error_is_on_its_own_line_below_the_progress_bar(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_corpus(tmp_path / "data", train=20, dev=5, test=5, gate=5, seed=1)
@@ -195,11 +195,11 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path) -> None:
             process.send_signal(signal.SIGINT)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=5)
-        _, said = process.communicate(timeout=5)
+        _, stderr = process.communicate(timeout=5)
     finally:
         process.kill()
     assert process.returncode == 130
-    assert said.endswith("yoyak samples: interrupted\n")
+    assert stderr.endswith("yoyak samples: interrupted\n")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -221,11 +221,11 @@ def test_samples_are_the_same_for_the_same_seed(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_leaves_early_is_not_an_error() -> None:
-    done = subprocess.run(
+    completed = subprocess.run(
         f"{YOYAK} samples --n 20000 | head -n 1", shell=True, capture_output=True, text=True, check=True
     )
-    assert done.stdout.startswith("fname")
-    assert "Traceback" not in done.stderr
+    assert completed.stdout.startswith("fname")
+    assert "Traceback" not in completed.stderr
 
 
 def test_a_preset_replaces_params(tmp_path: Path) -> None:
@@ -243,12 +243,12 @@ def test_a_preset_replaces_params(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "choices", "said"),
+    ("name", "choices", "hint"),
     [
         ("Bart", ["bart", "t5"], " (did you mean 'bart'?)"),
         ("xyz", ["bart", "t5"], " (known: bart, t5)"),
         ("xyz", [], ""),
     ],
 )
-def test_the_nearest_name(name: str, choices: list[str], said: str) -> None:
-    assert nearest(name, choices) == said
+def test_the_nearest_name(name: str, choices: list[str], hint: str) -> None:
+    assert nearest(name, choices) == hint

@@ -90,8 +90,8 @@ def metadata(folder: Path) -> dict[str, Any]:
 @pytest.mark.slow
 def test_models_are_combined_and_broken_ones_are_listed(folder: Path, models: Path) -> None:
     named = [models / "a", models / "broken", models / "b", models / "nowhere"]
-    done = run_combine(folder, *named, "--input", "in.csv", "--strategy", "mbr")
-    assert done.returncode == 0, done.stderr
+    completed = run_combine(folder, *named, "--input", "in.csv", "--strategy", "mbr")
+    assert completed.returncode == 0, completed.stderr
     out = folder / "ensemble_results"
     info = metadata(folder)
     stamp = info["output"].removeprefix("ensemble_output_").removesuffix(".csv")
@@ -101,19 +101,19 @@ def test_models_are_combined_and_broken_ones_are_listed(folder: Path, models: Pa
         f"individual_model_1_{stamp}.csv",
         f"individual_model_2_{stamp}.csv",
     }
-    assert done.stdout == f"ensemble_results/ensemble_output_{stamp}.csv\n"
+    assert completed.stdout == f"ensemble_results/ensemble_output_{stamp}.csv\n"
     assert info["combiner"]["members"] == ["a", "b"]
     assert [model["uri"] for model in info["models"]] == [str(models / "a"), str(models / "b")]
     assert [entry["model"] for entry in info["errors"]] == [str(models / "nowhere"), "broken"]
-    assert all(entry["error"] in done.stderr for entry in info["errors"])
+    assert all(entry["error"] in completed.stderr for entry in info["errors"])
     assert info["combiner"]["utility"].endswith("ROUGE-L by morpheme")
     assert info["scores"]["dialogues"] == 5
     assert set(info["scores"]["systems"]) == {"ensemble", "a", "b"}
     assert all(model["peak_memory_mb"] > 100 and model["seconds"] > 0 for model in info["models"])
 
     for number, name in enumerate("ab", 1):
-        alone = TorchSummarizer.load(models / name, "cpu").summarize(DIALOGUES, generation=SETTINGS).candidates
-        expected = [(fname, candidates[0].text) for fname, candidates in zip(IDS, alone, strict=True)]
+        single = TorchSummarizer.load(models / name, "cpu").summarize(DIALOGUES, generation=SETTINGS).candidates
+        expected = [(fname, candidates[0].text) for fname, candidates in zip(IDS, single, strict=True)]
         assert read(out / f"individual_model_{number}_{stamp}.csv") == expected
     assert [fname for fname, _ in read(out / f"ensemble_output_{stamp}.csv")] == list(IDS)
 
@@ -121,8 +121,8 @@ def test_models_are_combined_and_broken_ones_are_listed(folder: Path, models: Pa
 @pytest.mark.slow
 def test_all_at_once_gives_the_same(folder: Path, models: Path) -> None:
     named = [models / name for name in "ab"]
-    done = run_combine(folder, *named, "--input", "in.csv", "--strategy", "vote", "--parallel")
-    assert done.returncode == 0, done.stderr
+    completed = run_combine(folder, *named, "--input", "in.csv", "--strategy", "vote", "--parallel")
+    assert completed.returncode == 0, completed.stderr
     written = {
         path.name: TorchSummarizer.load(path, "cpu").summarize(DIALOGUES, generation=SETTINGS).candidates
         for path in named
@@ -133,22 +133,22 @@ def test_all_at_once_gives_the_same(folder: Path, models: Path) -> None:
     ]
     combiner = Combiner(strategy=Vote(type="vote"), granularity="morpheme", weights=equal(["a", "b"]))
     expected = [outcome.text for outcome in combine(combiner, rows)]
-    assert read(folder / done.stdout.strip()) == list(zip(IDS, expected, strict=True))
+    assert read(folder / completed.stdout.strip()) == list(zip(IDS, expected, strict=True))
 
 
 @pytest.mark.slow
 def test_an_exported_model_is_combined_with_one_in_torch(folder: Path, models: Path) -> None:
     export_model(models / "b", folder / "exported", Export(precision="fp32"))
-    done = run_combine(folder, models / "a", folder / "exported", "--input", "in.csv", "--strategy", "vote")
-    assert done.returncode == 0, done.stderr
+    completed = run_combine(folder, models / "a", folder / "exported", "--input", "in.csv", "--strategy", "vote")
+    assert completed.returncode == 0, completed.stderr
     assert metadata(folder)["combiner"]["members"] == ["a", "exported"]
-    alone = TorchSummarizer.load(models / "b", "cpu").summarize(DIALOGUES, generation=SETTINGS)
+    expected = TorchSummarizer.load(models / "b", "cpu").summarize(DIALOGUES, generation=SETTINGS)
     [written] = (folder / "ensemble_results").glob("individual_model_2_*.csv")
-    assert read(written) == list(zip(IDS, alone.texts, strict=True))
+    assert read(written) == list(zip(IDS, expected.texts, strict=True))
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_goes_on_from_the_models_that_are_done(folder: Path, models: Path) -> None:
+def test_an_interrupted_run_resumes_after_the_finished_models(folder: Path, models: Path) -> None:
     named = [str(models / name) for name in "ab"]
     # A shell in the background lets what it starts ignore Ctrl-C.
     code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
@@ -162,12 +162,12 @@ def test_an_interrupted_run_goes_on_from_the_models_that_are_done(folder: Path, 
     while not [path for path in partial.glob("*.jsonl") if path.name != ROWS] and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
     assert not list((folder / "ensemble_results").glob("*.csv"))
 
-    done = run_combine(folder, *named, "--input", "in.csv")
-    assert done.returncode == 0, done.stderr
+    completed = run_combine(folder, *named, "--input", "in.csv")
+    assert completed.returncode == 0, completed.stderr
     assert [bool(model.get("resumed")) for model in metadata(folder)["models"]] == [True, False]
     assert not partial.exists()
 
@@ -185,10 +185,10 @@ def test_an_interrupted_run_goes_on_from_the_models_that_are_done(folder: Path, 
         (["a", "--input", "in.csv", "--strategy", "soft"], "soft"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence(folder: Path, arguments: list[str], message: str) -> None:
-    done = run_combine(folder, *arguments)
-    assert done.returncode == 1
-    last = done.stderr.strip().splitlines()[-1]
+def test_impossible_requests_give_one_sentence(folder: Path, arguments: list[str], message: str) -> None:
+    completed = run_combine(folder, *arguments)
+    assert completed.returncode == 1
+    last = completed.stderr.strip().splitlines()[-1]
     assert last.startswith("yoyak combine: ")
     assert message in last
 
@@ -196,11 +196,11 @@ def test_what_cannot_be_done_is_one_sentence(folder: Path, arguments: list[str],
 @pytest.mark.slow
 def test_too_few_usable_models_is_an_error_unless_one_is_asked_for(folder: Path, models: Path) -> None:
     named = [models / "a", models / "nowhere", "--input", "in.csv"]
-    done = run_combine(folder, *named)
-    assert done.returncode == 1
-    assert "only a can be used" in done.stderr
-    done = run_combine(folder, *named, "--min-members", 1)
-    assert done.returncode == 0, done.stderr
+    completed = run_combine(folder, *named)
+    assert completed.returncode == 1
+    assert "only a can be used" in completed.stderr
+    completed = run_combine(folder, *named, "--min-members", 1)
+    assert completed.returncode == 0, completed.stderr
     info = metadata(folder)
     assert info["combiner"]["pass_through"] is True
     files = sorted((folder / "ensemble_results").glob("*.csv"))
@@ -217,28 +217,26 @@ def test_too_few_usable_models_is_an_error_unless_one_is_asked_for(folder: Path,
         (["--strategy", "vote", "--weights", "0", "0"], "weights must be finite"),
     ],
 )
-def test_what_can_be_known_is_checked_before_a_model_runs(
-    folder: Path, models: Path, arguments: list, message: str
-) -> None:
-    done = run_combine(folder, models / "a", models / "b", "--input", "in.csv", *arguments)
-    assert done.returncode == 1
-    assert message in done.stderr
-    assert "summarizing" not in done.stderr
+def test_arguments_are_checked_before_a_model_runs(folder: Path, models: Path, arguments: list, message: str) -> None:
+    completed = run_combine(folder, models / "a", models / "b", "--input", "in.csv", *arguments)
+    assert completed.returncode == 1
+    assert message in completed.stderr
+    assert "summarizing" not in completed.stderr
     assert not (folder / "ensemble_results").exists()
 
 
-def test_the_same_model_is_taken_once(folder: Path, models: Path) -> None:
+def test_a_model_named_twice_is_used_once(folder: Path, models: Path) -> None:
     named = [models / "a", f"{models / 'a'}/", models / "." / "a"]
-    done = run_combine(folder, *named, "--input", "in.csv")
-    assert done.returncode == 1
-    assert done.stderr.count("same model as a") == 2
-    assert "only a can be used" in done.stderr
+    completed = run_combine(folder, *named, "--input", "in.csv")
+    assert completed.returncode == 1
+    assert completed.stderr.count("same model as a") == 2
+    assert "only a can be used" in completed.stderr
 
 
-def test_a_second_command_is_kept_out_of_the_folder(folder: Path, models: Path) -> None:
+def test_a_second_command_cannot_use_the_folder(folder: Path, models: Path) -> None:
     out = folder / "ensemble_results"
     out.mkdir()
     with FileLock(out / LOCK):
-        done = run_combine(folder, models / "a", models / "b", "--input", "in.csv")
-    assert done.returncode == 1
-    assert "another `yoyak combine`" in done.stderr
+        completed = run_combine(folder, models / "a", models / "b", "--input", "in.csv")
+    assert completed.returncode == 1
+    assert "another `yoyak combine`" in completed.stderr

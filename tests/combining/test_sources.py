@@ -43,7 +43,7 @@ def test_a_registered_version_brings_its_lineage_and_scores(champion: promotion.
     assert source.dev_score == 0.5
 
 
-def test_a_bundle_brings_what_its_registry_knew(champion: promotion.Version, tmp_path: Path) -> None:
+def test_a_bundle_carries_the_metadata_of_its_registry(champion: promotion.Version, tmp_path: Path) -> None:
     write_bundle("models:/yoyak@champion", tmp_path / "best.zip")
     source = open_source(str(tmp_path / "best.zip"))
     assert source.label == "best"
@@ -99,7 +99,7 @@ def test_dev_scores_weigh_the_models_where_all_are_known(tiny_bart: Path) -> Non
     assert build("vote", {"a": None}).pass_through
 
 
-@pytest.mark.parametrize(("name", "said"), [("mbrr", "'mbr'"), ("soup", "yoyak blend")])
-def test_an_unknown_strategy_names_what_would_be_right(name: str, said: str) -> None:
-    with pytest.raises(UserError, match=said):
+@pytest.mark.parametrize(("name", "hint"), [("mbrr", "'mbr'"), ("soup", "yoyak blend")])
+def test_an_unknown_strategy_names_what_would_be_right(name: str, hint: str) -> None:
+    with pytest.raises(UserError, match=hint):
         choose_strategy(name, Ensemble())

@@ -48,13 +48,13 @@ def content(turn: str) -> str:
 
 
 @given(dialogues, st.integers(0, 3))
-def test_what_is_said_and_by_whom_stays(dialogue: str, seed: int) -> None:
+def test_content_and_speakers_stay(dialogue: str, seed: int) -> None:
     lines = dialogue.split("\n")
     for view in make_views(dialogue, 3, seed):
-        left = iter(lines)
+        remaining = iter(lines)
         for turn in view.split("\n"):
             # Turns keep their order: each one comes after the one before it.
-            assert any(label(turn) == label(line) and content(turn) == content(line) for line in left), view
+            assert any(label(turn) == label(line) and content(turn) == content(line) for line in remaining), view
         assert {label(turn) for turn in view.split("\n")} == {label(line) for line in lines}
         assert view.strip() != "" or dialogue.strip() == ""
 
@@ -63,7 +63,7 @@ def facts(dialogue: str) -> list[list[str]]:
     """Masks and numbers of each turn that has some."""
     turns = [turn.removeprefix(label(turn)) for turn in dialogue.split("\n")]
     by_turn = [[*find_masks(turn), *re.findall(r"\d+(?:[.,:]\d+)*", turn)] for turn in turns]
-    return [each for each in by_turn if each]
+    return [found_in_turn for found_in_turn in by_turn if found_in_turn]
 
 
 @given(dialogues)
@@ -73,7 +73,7 @@ def test_no_number_and_no_mask_is_changed_lost_or_made_up(dialogue: str) -> None
 
 
 @given(dialogues, st.integers(0, 5), st.integers(0, 2**32 - 1))
-def test_views_differ_and_fewer_are_the_first_of_more(dialogue: str, count: int, seed: int) -> None:
+def test_views_differ_and_a_smaller_number_is_a_prefix(dialogue: str, count: int, seed: int) -> None:
     views = make_views(dialogue, count, seed)
     assert len(views) <= count
     assert len({dialogue, *views}) == len(views) + 1
@@ -81,7 +81,7 @@ def test_views_differ_and_fewer_are_the_first_of_more(dialogue: str, count: int,
 
 
 @pytest.mark.parametrize("dialogue", [CHAT, ENGLISH])
-def test_there_are_as_many_as_asked_for_of_a_usual_dialogue(dialogue: str) -> None:
+def test_an_ordinary_dialogue_has_the_requested_number_of_views(dialogue: str) -> None:
     assert len(make_views(dialogue, 8, 20)) == 8
 
 
@@ -122,7 +122,7 @@ def test_a_yes_to_a_question_stays_and_one_to_nothing_may_go() -> None:
     assert any("#Person2#: 네" not in view for view in make_views(backchannel, 20, 1))
 
 
-def test_a_speaker_of_fillers_alone_is_heard() -> None:
+def test_a_speaker_with_only_fillers_keeps_a_turn() -> None:
     dialogue = "#Person1#: 회의는 세 시입니다.\n#Person2#: 네.\n#Person1#: 자료도 가져오세요.\n#Person2#: 음."
     views = make_views(dialogue, 20, 1)
     assert views
@@ -130,7 +130,7 @@ def test_a_speaker_of_fillers_alone_is_heard() -> None:
         assert view.count("#Person2#: ") == 2
 
 
-def test_a_turn_is_dropped_or_says_something() -> None:
+def test_no_turn_is_left_empty() -> None:
     dialogue = "#Person1#: ㅋㅋㅋ\n#Person2#: 네, 갈게요!! 지금요.\n#Person1#: ..."
     views = make_views(dialogue, 20, 1)
     assert views
@@ -139,7 +139,7 @@ def test_a_turn_is_dropped_or_says_something() -> None:
         assert view.count("#Person1#: ") == 2
 
 
-def test_nothing_to_change_gives_no_view_and_little_gives_few() -> None:
+def test_dialogues_with_little_to_change_have_few_views() -> None:
     assert make_views("", 3, 1) == []
     assert make_views("#Person1#: 3", 3, 1) == []
     assert make_views("#Person1#: 갈게요.", 3, 1) == ["#Person1#: 갈게요"]

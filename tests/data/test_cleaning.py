@@ -84,11 +84,11 @@ def test_each_kind_of_change_is_made_and_counted(text: str, clean: str, kind: st
         "다음과 같습니다\n1. 하나",
     ],
 )
-def test_what_is_right_already_is_kept_as_it_is(text: str) -> None:
+def test_clean_text_is_unchanged(text: str) -> None:
     assert clean_dialogue(text) == (text, {})
 
 
-def test_crlf_between_turns_is_no_change() -> None:
+def test_crlf_between_turns_is_not_counted_as_a_change() -> None:
     assert clean_dialogue("#Person1#: 네\r\n#Person2#: 응\r\n") == ("#Person1#: 네\n#Person2#: 응", {})
 
 

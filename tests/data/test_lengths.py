@@ -32,7 +32,7 @@ def test_a_histogram_counts_and_sums_up() -> None:
     }
 
 
-def test_no_lengths_give_no_figures() -> None:
+def test_no_lengths_give_an_empty_report() -> None:
     histogram = length_histogram([], [0, 1])
     assert (histogram["count"], histogram["mean"], histogram["counts"]) == (0, None, [0])
 

@@ -45,7 +45,7 @@ def test_splits_come_in_order_and_the_report_is_json(data_of: DataOf) -> None:
     assert balanced(prepared.report)
 
 
-def test_unusable_rows_are_dropped_counted_and_listed(data_of: DataOf) -> None:
+def test_unusable_rows_are_dropped_and_reported(data_of: DataOf) -> None:
     broken = TRAIN + 't10,"#Person1#: 말","  "\nt11,"#Person1#:\n#Person2#: ","요약"\nt12,"","요약"\n'
     prepared = prepare_splits(data_of({"train.csv": broken, "dev.csv": DEV, "test.csv": TEST}))
     dropped = prepared.report["files"]["train"]["dropped"]
@@ -74,7 +74,7 @@ def test_an_empty_id_is_an_error(data_of: DataOf) -> None:
         prepare_splits(data_of({"train.csv": TRAIN.replace("t3,", ",")}))
 
 
-def test_whole_repetitions_go_and_repeated_dialogues_stay(data_of: DataOf) -> None:
+def test_exact_duplicates_are_dropped_and_repeated_dialogues_stay(data_of: DataOf) -> None:
     more = TRAIN + (
         't10,"#Person1#:  훈련 0\n#Person2#: 네","요약 0"\n'
         't11,"#Person1#: 훈련 0\n#Person2#: 네","다른 요약"\n'

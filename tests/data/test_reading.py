@@ -88,13 +88,13 @@ def test_another_encoding_is_named_and_then_reads(data_of: DataOf, good: str, en
     assert rows_of(data_of({"train.csv": good.encode(encoding)}, encoding=encoding)) == ["a", "b", "c"]
 
 
-def test_a_wrong_encoding_is_placed(data_of: DataOf, good: str) -> None:
+def test_a_wrong_encoding_is_located(data_of: DataOf, good: str) -> None:
     assert sentence(data_of({"train.csv": good.encode("cp949")})).startswith("train.csv, row 1 (line 2): ")
     broken = good.encode("utf-8").replace("산책".encode(), b"\xff\xfe\xff", 1)
     assert has(sentence(data_of({"train.csv": broken})), "train.csv, row 3 (line 6)", "not utf-8", "data.encoding")
 
 
-def test_utf8_under_another_name_is_refused_rather_than_read_as_rubbish(data_of: DataOf, good: str) -> None:
+def test_utf8_declared_as_another_encoding_is_refused(data_of: DataOf, good: str) -> None:
     # These bytes decode as CP949 without an error, into other characters.
     raw = "fname,dialogue,summary\na,Ã©Ã©,x\n".encode()
     raw.decode("cp949", errors="strict")
@@ -107,7 +107,7 @@ def test_an_unknown_encoding_is_named(data_of: DataOf, good: str) -> None:
     assert has(text, "data.encoding", "'utf-88'", "'utf-8'?")
 
 
-def test_an_unclosed_quote_is_placed_where_it_opens(data_of: DataOf, good: str) -> None:
+def test_an_unclosed_quote_is_located_where_it_opens(data_of: DataOf, good: str) -> None:
     def error(content: str) -> str:
         return sentence(data_of({"train.csv": content}))
 
@@ -123,7 +123,7 @@ def test_an_unclosed_quote_is_placed_where_it_opens(data_of: DataOf, good: str) 
     assert has(error(bare), "train.csv, row 2 (line 3)", "quote opened on line 3")
 
 
-def test_a_row_with_another_number_of_fields_is_placed(data_of: DataOf, good: str) -> None:
+def test_a_row_with_another_number_of_fields_is_located(data_of: DataOf, good: str) -> None:
     more = sentence(data_of({"train.csv": good + "d,대화, 쉼표가 있는,요약,일상\n"}))
     assert has(more, "train.csv, row 4 (line 8): 5 fields", "header has 4")
     assert "row 4 (line 8): 1 field," in sentence(data_of({"train.csv": good + "d\n"}))
@@ -151,7 +151,7 @@ def test_a_missing_file_names_the_nearest(data_of: DataOf, good: str) -> None:
     assert has(sentence(wrong), "trian.csv is missing", "'train.csv'?")
 
 
-def test_a_folder_in_place_of_a_file_is_one_sentence(data_of: DataOf, good: str) -> None:
+def test_a_folder_in_place_of_a_file_gives_one_sentence(data_of: DataOf, good: str) -> None:
     data = data_of({"train.csv": good})
     assert "cannot be read" in sentence(data.model_copy(update={"files": {"train": "."}}))
 
@@ -198,7 +198,7 @@ def test_a_row_of_200000_characters_is_cut_at_a_turn_and_counted(data_of: DataOf
         ('{"fname": "b", "dialog": "d", "summary": "s"}', "no key 'dialogue' (did you mean 'dialog'?)."),
     ],
 )
-def test_a_wrong_line_of_json_is_placed(data_of: DataOf, line: str, words: str) -> None:
+def test_a_wrong_line_of_json_is_located(data_of: DataOf, line: str, words: str) -> None:
     first = '{"fname": "a", "dialogue": "d", "summary": "s"}\n'
     text = sentence(data_of({"train.jsonl": first + line + "\n"}))
     assert text.startswith("train.jsonl, line 2: ")
@@ -248,7 +248,7 @@ def test_standard_input_is_csv_or_json_lines_with_summaries_optional(good: str) 
     assert utf16 == by_json
 
 
-def test_standard_input_that_is_neither_is_one_sentence() -> None:
+def test_standard_input_that_is_neither_gives_one_sentence() -> None:
     with pytest.raises(UserError, match=r"^standard input .*'dialogue'.*#Person1#: "):
         read_input(io.StringIO("#Person1#: 안녕, 잘 지내?\n#Person2#: 응.\n"), params.Data(), "stdin")
 

@@ -52,8 +52,8 @@ def test_the_same_seed_gives_the_same_rows_and_another_seed_others() -> None:
     rows = list(generate(60, 1, split="train"))
     assert rows == list(generate(60, 1, split="train"))
     assert rows == list(generate(90, 1, split="train"))[:60]
-    others = {row.dialogue for row in generate(60, 2, split="train")}
-    assert len(others & {row.dialogue for row in rows}) < 3
+    with_another_seed = {row.dialogue for row in generate(60, 2, split="train")}
+    assert len(with_another_seed & {row.dialogue for row in rows}) < 3
 
 
 def test_rows_do_not_depend_on_the_hash_seed_of_the_process() -> None:
@@ -216,7 +216,7 @@ def test_particles_written_out_in_templates_suit_every_value() -> None:
                     assert particle(word, PARTICLES[written]) == written, (scenario.key, word, following)
 
 
-def test_nothing_of_a_template_is_left_in_a_text(every: list[Sample]) -> None:
+def test_no_template_placeholder_is_left_in_a_text(every: list[Sample]) -> None:
     for sample in every:
         text = "\n".join((sample.dialogue, *sample.references))
         assert not re.search(r"[{}\[\]|~]|  |\b[ABC]:", text), text

@@ -62,7 +62,7 @@ def test_equal_dialogues_stay_together_and_every_row_is_in_one_split(
     assert not split.overlaps
     assert sorted(split_by_fname(split), key=int) == fnames(rows)
     keys = [{dialogue_key(row.value.dialogue) for row in part} for part in split.rows.values()]
-    assert sum(len(each) for each in keys) == len(set().union(*keys))
+    assert sum(len(split_keys) for split_keys in keys) == len(set().union(*keys))
     for part in split.rows.values():
         assert fnames(part) == sorted(fnames(part), key=int)
 
@@ -86,7 +86,7 @@ def test_any_share_of_gate_moves_nothing_but_training_rows(
 
 
 @given(st.lists(st.text(min_size=1, max_size=5), max_size=300), seeds, st.randoms())
-def test_further_rows_move_no_old_one(new: list[str], seed: int, chance: random.Random) -> None:
+def test_new_rows_do_not_move_existing_ones(new: list[str], seed: int, chance: random.Random) -> None:
     old = split_by_fname(split_rows(make_rows(FIRST), GATED, seed, file="f"))
     rows = make_rows(FIRST + new)
     chance.shuffle(rows)
@@ -149,7 +149,7 @@ def test_a_dialogue_of_two_groups_stays_in_the_held_out_one() -> None:
     assert split_by_fname(after) == split_by_fname(before)
 
 
-def test_shares_are_kept_about() -> None:
+def test_shares_are_approximately_kept() -> None:
     rows = make_rows([f"#Person1#: {i // 2}" for i in range(10_000)])
     split = split_rows(rows, {"dev": 0.1, "test": 0.2, "gate": 0.15}, 20, file="f").rows
     assert len(split["dev"]) == pytest.approx(1000, abs=150)

@@ -41,7 +41,7 @@ print(json.dumps({"sizes": sizes, "texts": summaries.texts, "peak_mb": peak}))
 
 
 def summarize(model: Path, spare_mb: int, tokens: int) -> dict[str, Any]:
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", CODE, str(model), str(spare_mb), DIALOGUE, str(tokens)],
         capture_output=True,
         text=True,
@@ -49,8 +49,8 @@ def summarize(model: Path, spare_mb: int, tokens: int) -> dict[str, Any]:
         # glibc then returns every large tensor at once, and the peak is that of the live ones.
         env=os.environ | {"MALLOC_MMAP_THRESHOLD_": "1048576"},
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    assert completed.returncode == 0, completed.stderr
+    return json.loads(completed.stdout)
 
 
 @pytest.mark.slow

@@ -45,8 +45,8 @@ def project(project: Path) -> Path:
 def alone() -> Iterator[str]:
     """A page whose model's server is gone."""
     with socket.create_server(("127.0.0.1", 0)) as free:
-        gone = free.getsockname()[1]
-    model_url = f"http://127.0.0.1:{gone}"
+        unused_port = free.getsockname()[1]
+    model_url = f"http://127.0.0.1:{unused_port}"
     with running_page("127.0.0.1", 0, model_url=model_url, model=ModelInfo(model="m")) as url:
         yield url
 
@@ -86,7 +86,7 @@ def summarize(page: Page, text: str | None = None, expected: str = "#summary") -
 
 @pytest.mark.slow
 @pytest.mark.skipif(find_chromium() is None, reason="needs Chromium or Chrome on the PATH")
-def test_a_person_reads_summaries_on_the_page(project: Path, exported: Path) -> None:
+def test_summaries_appear_on_the_page(project: Path, exported: Path) -> None:
     with yoyak("demo", str(exported), "--port", "0", ready="Ctrl-C ends it") as started, chromium() as browser:
         page = browser.new_page(locale="ko-KR", viewport={"width": 1280, "height": 900})
         errors, requests = watch(page, started.url)
@@ -133,7 +133,7 @@ def test_a_person_reads_summaries_on_the_page(project: Path, exported: Path) -> 
         assert errors + more_errors == []
 
 
-def test_the_page_uses_nothing_from_elsewhere(alone: str) -> None:
+def test_the_page_loads_nothing_from_other_hosts(alone: str) -> None:
     status, headers, text = ask(f"{alone}/")
     assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert headers["Content-Security-Policy"].startswith("default-src 'self'")
@@ -145,7 +145,7 @@ def test_the_page_uses_nothing_from_elsewhere(alone: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "kind", "status", "said"),
+    ("path", "body", "kind", "status", "why"),
     [
         ("/summarize", {"dialogue": SHORT}, "application/json", 502, "does not answer"),
         ("/summarize", {"dialogue": SHORT}, "text/plain", 415, "JSON"),
@@ -161,11 +161,11 @@ def test_the_page_uses_nothing_from_elsewhere(alone: str) -> None:
         ("/summarize/", {"dialogue": SHORT}, "application/json", 404, "nothing at this address"),
     ],
 )
-def test_a_wrong_request_is_told_why(alone: str, path: str, body: object, kind: str, status: int, said: str) -> None:
+def test_a_wrong_request_gets_a_reason(alone: str, path: str, body: object, kind: str, status: int, why: str) -> None:
     data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
     answered, headers, text = ask(alone + path, data, kind)
     assert answered == status
-    assert said in json.loads(text)["error"]
+    assert why in json.loads(text)["error"]
     assert headers["Content-Security-Policy"].startswith("default-src 'self'")
 
 
@@ -178,7 +178,7 @@ def test_a_wrong_request_is_told_why(alone: str, path: str, body: object, kind: 
         (b'{"dialogue": "a", "num_beams": ' + b"9" * 6000 + b"}", 400),
     ],
 )
-def test_a_body_that_is_barely_json_is_answered_with_a_sentence(alone: str, body: bytes, status: int) -> None:
+def test_a_pathological_json_body_is_answered_with_a_sentence(alone: str, body: bytes, status: int) -> None:
     answered, _, text = ask(f"{alone}/summarize", body)
     assert answered == status
     assert json.loads(text)["error"].endswith(".")
@@ -201,7 +201,7 @@ def test_the_schema_names_what_is_sent_and_answered(alone: str) -> None:
     assert schema["components"]["schemas"]["SummaryRequest"]["required"] == ["dialogue"]
 
 
-def test_the_page_ends_at_once_though_a_summary_is_being_written() -> None:
+def test_the_page_stops_at_once_while_a_summary_is_being_written() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         model_url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with running_page("127.0.0.1", 0, model_url=model_url, model=ModelInfo(model="m")) as url:
@@ -211,15 +211,15 @@ def test_the_page_ends_at_once_though_a_summary_is_being_written() -> None:
                 f"POST /summarize HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
             )
             waiting.sendall(head.encode() + b"\r\n\r\n" + body)
-            asked, _ = silent.accept()
+            connection, _ = silent.accept()
         # Without the limit, this line would be reached after ten minutes.
-        with asked, waiting:
+        with connection, waiting:
             waiting.settimeout(30)
             assert waiting.recv(1) in (b"", b"H")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--url", "127.0.0.1:1"], "--url '127.0.0.1:1'"),
         (["--url", "http://127.0.0.1:1/"], "http://127.0.0.1:1"),
@@ -227,11 +227,11 @@ def test_the_page_ends_at_once_though_a_summary_is_being_written() -> None:
         (["nowhere"], "'nowhere'"),
     ],
 )
-def test_what_cannot_be_shown_is_one_sentence(
-    project: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+def test_what_cannot_be_shown_gives_one_sentence(
+    project: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["demo", "--port", "0", *arguments]) == 1
     error = capsys.readouterr().err
     assert error.startswith("yoyak demo: ")
-    assert said in error
+    assert message in error
     assert error.count("\n") == 1

@@ -11,7 +11,7 @@ from yoyak.decoding.candidates import Candidate, write_candidates
 from yoyak.ensemble.pool import Row, make_row
 
 
-def row(fname: str = "a", dialogue: str = "#Person1#: 네.", /, **texts: str | Sequence[str]) -> Row:
+def row_of(fname: str = "a", dialogue: str = "#Person1#: 네.", /, **texts: str | Sequence[str]) -> Row:
     """A row of the texts that each member wrote, best first; scores fall by 0.1."""
     return make_row(
         Dialogue(fname=fname, dialogue=dialogue), {member: nbest(ranked) for member, ranked in texts.items()}

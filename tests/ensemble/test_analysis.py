@@ -67,12 +67,12 @@ def chosen(text: dict, member: str, without: dict[str, dict] | None = None) -> d
     return {
         split: {
             fname: Choice(
-                text=found[0],
+                text=nbest[0],
                 member=member,
                 rank=0,
-                without={left: other[split][fname][0] for left, other in (without or {}).items()},
+                without={excluded: texts[split][fname][0] for excluded, texts in (without or {}).items()},
             )
-            for fname, found in rows.items()
+            for fname, nbest in rows.items()
         }
         for split, rows in text.items()
     }
@@ -80,7 +80,7 @@ def chosen(text: dict, member: str, without: dict[str, dict] | None = None) -> d
 
 def run(members: Texts, choices: dict, strategies: dict) -> tuple[EnsembleAnalysis, Evaluation]:
     predictions = {
-        name: {split: {fname: found[0] for fname, found in rows.items()} for split, rows in parts.items()}
+        name: {split: {fname: nbest[0] for fname, nbest in rows.items()} for split, rows in parts.items()}
         for name, parts in members.items()
     }
     ensembles = {
@@ -89,7 +89,7 @@ def run(members: Texts, choices: dict, strategies: dict) -> tuple[EnsembleAnalys
     }
     candidates = {
         name: {
-            split: {fname: [Candidate(text, -1.0) for text in found] for fname, found in rows.items()}
+            split: {fname: [Candidate(text, -1.0) for text in nbest] for fname, nbest in rows.items()}
             for split, rows in parts.items()
         }
         for name, parts in members.items()
@@ -99,21 +99,21 @@ def run(members: Texts, choices: dict, strategies: dict) -> tuple[EnsembleAnalys
 
 
 def scores(texts: dict[str, list[str]], rows: list[Dialogue], index: int = 0) -> np.ndarray:
-    found = rouge(
+    by_metric = rouge(
         [texts[row.fname][index] for row in rows],
         [row.summaries for row in rows],
         granularity="eojeol",
         multi_reference="mean",
         weights=SCORING.weights,
     )
-    return found["combined"]
+    return by_metric["combined"]
 
 
 MEMBERS: Texts = {"poor": pool(4, 3), "good": pool(2, 1), "fair": pool(3, 2)}
 
 
 @pytest.fixture(scope="module")
-def found() -> tuple[EnsembleAnalysis, Evaluation]:
+def evaluated() -> tuple[EnsembleAnalysis, Evaluation]:
     better, same = pool(1), MEMBERS["good"]
     return run(
         MEMBERS,
@@ -127,9 +127,9 @@ def found() -> tuple[EnsembleAnalysis, Evaluation]:
 
 
 def test_gain_contributions_and_shares_are_differences_of_plain_scores(
-    found: tuple[EnsembleAnalysis, Evaluation],
+    evaluated: tuple[EnsembleAnalysis, Evaluation],
 ) -> None:
-    analysis, _ = found
+    analysis, _ = evaluated
     assert (analysis.best_member, analysis.best_ensemble) == ("good", "vote")
     assert analysis.members == ("good", "fair", "poor")
     assert list(analysis.strategies) == ["vote", "mbr", "soup"]
@@ -138,74 +138,74 @@ def test_gain_contributions_and_shares_are_differences_of_plain_scores(
         ("seen", [row for row in SPLITS["test"] if row.slice == "seen"]),
         ("unseen", [row for row in SPLITS["test"] if row.slice == "unseen"]),
     ):
-        here = analysis.splits["test"][part]
+        test = analysis.splits["test"][part]
         good, fair = (scores(MEMBERS[name]["test"], rows).mean() for name in ("good", "fair"))
         better = scores(pool(1)["test"], rows).mean()
-        vote, mbr, soup = (here.strategies[name] for name in ("vote", "mbr", "soup"))
-        assert here.n == len(rows)
-        assert here.best_member.mean == pytest.approx(good, abs=1e-6)
+        vote, mbr, soup = (test.strategies[name] for name in ("vote", "mbr", "soup"))
+        assert test.n == len(rows)
+        assert test.best_member.mean == pytest.approx(good, abs=1e-6)
         assert vote.score.mean == pytest.approx(better, abs=1e-6)
         assert vote.gain.difference == pytest.approx(better - good, abs=2e-6)
         assert vote.gain.low > 0 and vote.gain.p_value < 0.05
-        changes = {member: each.change.difference for member, each in vote.contributions.items() if each.change}
+        changes = {member: entry.change.difference for member, entry in vote.contributions.items() if entry.change}
         assert changes == pytest.approx({"good": better - fair, "fair": better - good, "poor": 0}, abs=2e-6)
         assert (vote.of_several, vote.contributions["good"].share) == (1, 0)
         assert (mbr.of_several, mbr.contributions["good"].share) == (0, 1)
         assert (mbr.gain.difference, mbr.gain.low, mbr.gain.high, mbr.gain.p_value) == (0, 0, 0, 1)
-        assert {member: each.change for member, each in soup.contributions.items()} == {
+        assert {member: entry.change for member, entry in soup.contributions.items()} == {
             "fair": None,
             "good": None,
         }
 
 
-def test_the_oracle_is_the_best_candidate_of_each_dialogue(found: tuple[EnsembleAnalysis, Evaluation]) -> None:
-    here = found[0].splits["test"]["all"]
+def test_the_oracle_is_the_best_candidate_of_each_dialogue(evaluated: tuple[EnsembleAnalysis, Evaluation]) -> None:
+    test = evaluated[0].splits["test"]["all"]
     every = [scores(MEMBERS[name]["test"], SPLITS["test"], index) for name in MEMBERS for index in (0, 1)]
     oracle = np.max(every, axis=0).mean()
     good, better = (
         scores(MEMBERS["good"]["test"], SPLITS["test"]).mean(),
         scores(pool(1)["test"], SPLITS["test"]).mean(),
     )
-    assert here.oracle.mean == pytest.approx(oracle, abs=1e-6)
-    assert here.headroom == pytest.approx(oracle - good, abs=1e-6)
-    assert here.strategies["vote"].captured == pytest.approx((better - good) / (oracle - good), abs=1e-4)
+    assert test.oracle.mean == pytest.approx(oracle, abs=1e-6)
+    assert test.headroom == pytest.approx(oracle - good, abs=1e-6)
+    assert test.strategies["vote"].captured == pytest.approx((better - good) / (oracle - good), abs=1e-4)
 
 
-def test_agreement_is_the_rouge_between_members(found: tuple[EnsembleAnalysis, Evaluation]) -> None:
-    agreement = found[0].splits["test"]["all"].agreement
+def test_agreement_is_the_rouge_between_members(evaluated: tuple[EnsembleAnalysis, Evaluation]) -> None:
+    agreement = evaluated[0].splits["test"]["all"].agreement
     matrix = np.array(agreement.rouge)
-    one, other = ([MEMBERS[name]["test"][row.fname][0] for row in SPLITS["test"]] for name in ("good", "poor"))
+    good, poor = ([MEMBERS[name]["test"][row.fname][0] for row in SPLITS["test"]] for name in ("good", "poor"))
     expected = rouge(
-        one, [[text] for text in other], granularity="eojeol", multi_reference="mean", weights=SCORING.weights
+        good, [[text] for text in poor], granularity="eojeol", multi_reference="mean", weights=SCORING.weights
     )["combined"].mean()
     assert matrix[0, 2] == pytest.approx(expected, abs=1e-6)
     assert (matrix == matrix.T).all() and (np.diag(matrix) == 1).all()
     assert agreement.same == tuple(map(tuple, np.eye(3).tolist()))
 
 
-def test_gain_by_length_adds_up_to_the_gain(found: tuple[EnsembleAnalysis, Evaluation]) -> None:
-    here = found[0].splits["test"]["all"]
-    bins = here.lengths.bins
-    assert here.lengths.by == "turns"
-    assert sum(each.n for each in bins) == 20
-    for name, strategy in here.strategies.items():
-        total = sum(each.n * each.gains[name].difference for each in bins) / 20
+def test_gain_by_length_adds_up_to_the_gain(evaluated: tuple[EnsembleAnalysis, Evaluation]) -> None:
+    test = evaluated[0].splits["test"]["all"]
+    bins = test.lengths.bins
+    assert test.lengths.by == "turns"
+    assert sum(group.n for group in bins) == 20
+    for name, strategy in test.strategies.items():
+        total = sum(group.n * group.gains[name].difference for group in bins) / 20
         assert total == pytest.approx(strategy.gain.difference, abs=1e-5)
 
 
 def test_the_conclusion_names_the_choice_on_dev_and_its_gain_on_test(
-    found: tuple[EnsembleAnalysis, Evaluation],
+    evaluated: tuple[EnsembleAnalysis, Evaluation],
 ) -> None:
-    analysis, evaluation = found
-    here = analysis.splits["test"]["all"]
-    gain = here.strategies["vote"].gain
-    for words in ("vote is the best of 3", f"better than good by {gain.difference:.3f}", f"{here.headroom:.3f} above"):
+    analysis, evaluation = evaluated
+    test = analysis.splits["test"]["all"]
+    gain = test.strategies["vote"].gain
+    for words in ("vote is the best of 3", f"better than good by {gain.difference:.3f}", f"{test.headroom:.3f} above"):
         assert words in analysis.conclusion
     assert evaluation.summary.best_ensemble == "vote"
 
 
-def test_headline_metrics_are_gains_and_the_oracle(found: tuple[EnsembleAnalysis, Evaluation]) -> None:
-    analysis, _ = found
+def test_headline_metrics_are_gains_and_the_oracle(evaluated: tuple[EnsembleAnalysis, Evaluation]) -> None:
+    analysis, _ = evaluated
     metrics = analysis.headline_metrics()
     gain = analysis.splits["test"]["all"].strategies["vote"].gain
     assert metrics["ensemble/vote/test/gain"] == gain.difference
@@ -213,9 +213,9 @@ def test_headline_metrics_are_gains_and_the_oracle(found: tuple[EnsembleAnalysis
     assert metrics["ensemble/oracle/dev/combined"] == analysis.splits["dev"]["all"].oracle.mean
 
 
-def test_what_is_written_is_read(found: tuple[EnsembleAnalysis, Evaluation], tmp_path: Path) -> None:
-    write_analysis(found[0], tmp_path)
-    assert read_analysis(tmp_path) == found[0]
+def test_what_is_written_is_read(evaluated: tuple[EnsembleAnalysis, Evaluation], tmp_path: Path) -> None:
+    write_analysis(evaluated[0], tmp_path)
+    assert read_analysis(tmp_path) == evaluated[0]
 
 
 def test_the_conclusion_says_when_nothing_is_gained() -> None:
@@ -232,18 +232,18 @@ def test_the_conclusion_says_when_nothing_is_gained() -> None:
 def test_members_that_write_the_same_agree_even_where_they_write_nothing() -> None:
     empty = pool(6)
     analysis, _ = run({"a": empty, "b": empty}, {"vote": chosen(empty, "")}, {"vote": Vote(type="vote")})
-    here = analysis.splits["test"]["all"]
-    assert here.agreement == Agreement(rouge=((1, 1), (1, 1)), same=((1, 1), (1, 1)))
-    assert (here.headroom, here.strategies["vote"].captured) == (0, None)
+    test = analysis.splits["test"]["all"]
+    assert test.agreement == Agreement(rouge=((1, 1), (1, 1)), same=((1, 1), (1, 1)))
+    assert (test.headroom, test.strategies["vote"].captured) == (0, None)
 
 
 def test_one_member_is_passed_through_and_marked() -> None:
     analysis, _ = run({"a": pool(2, 1)}, {"mbr": chosen(pool(2), "a")}, {"mbr": Mbr(type="mbr")})
     assert analysis.strategies == {"mbr": StrategyInfo(type="mbr", members=("a",), pass_through=True)}
     assert "nothing is combined" in analysis.conclusion
-    here = analysis.splits["test"]["all"]
-    assert here.strategies["mbr"].contributions == {"a": Contribution(change=None, share=1)}
-    assert here.headroom > 0
+    test = analysis.splits["test"]["all"]
+    assert test.strategies["mbr"].contributions == {"a": Contribution(change=None, share=1)}
+    assert test.headroom > 0
 
 
 def test_without_ensembles_there_is_still_the_oracle() -> None:
@@ -256,9 +256,9 @@ def test_without_ensembles_there_is_still_the_oracle() -> None:
 
 def test_fifty_members() -> None:
     members = {f"m{number:02}": pool(number % 4 + 1, number % 3) for number in range(50)}
-    left = dict.fromkeys(members, members["m00"])
-    analysis, _ = run(members, {"mbr": chosen(members["m00"], "m00", left)}, {"mbr": Mbr(type="mbr")})
-    here = analysis.splits["test"]["all"]
-    assert len(here.strategies["mbr"].contributions) == 50
-    assert np.shape(here.agreement.rouge) == (50, 50)
+    without = dict.fromkeys(members, members["m00"])
+    analysis, _ = run(members, {"mbr": chosen(members["m00"], "m00", without)}, {"mbr": Mbr(type="mbr")})
+    test = analysis.splits["test"]["all"]
+    assert len(test.strategies["mbr"].contributions) == 50
+    assert np.shape(test.agreement.rouge) == (50, 50)
     assert analysis.members[0] == "m00"

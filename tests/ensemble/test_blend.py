@@ -120,15 +120,15 @@ def member(name: str) -> TorchSummarizer:
 
 def texts(summarizer: Summarizer, split: str) -> list[list[str]]:
     rows = read_jsonl(Path("prepared/eval", f"{split}.jsonl"))
-    found = summarizer.summarize(
+    summaries = summarizer.summarize(
         [row.dialogue for row in rows], generation=params.load(params.Params).generation
     ).candidates
-    return [[one.text for one in candidates] for candidates in found]
+    return [[candidate.text for candidate in candidates] for candidates in summaries]
 
 
 def written(name: str, split: str) -> list[list[str]]:
-    found = read_candidates(Path("ensembles", name, f"{split}.jsonl"))
-    return [[one.text for one in candidates] for candidates in found.values()]
+    rows = read_candidates(Path("ensembles", name, f"{split}.jsonl"))
+    return [[candidate.text for candidate in candidates] for candidates in rows.values()]
 
 
 @pytest.mark.usefixtures("blend_project")
@@ -150,7 +150,7 @@ def test_soft_writes_what_the_members_write_together(store: Any) -> None:
     assert about["pass_through"] is False
     assert about["truncated"].keys() == {"dev", "test"}
 
-    runs = store.search_runs([one.experiment_id for one in store.search_experiments()], "tags.`yoyak.stage` = 'blend'")
+    runs = store.search_runs([exp.experiment_id for exp in store.search_experiments()], "tags.`yoyak.stage` = 'blend'")
     assert [(run.info.status, run.data.tags["yoyak.member"]) for run in runs] == [("FINISHED", "soft")]
     assert runs[0].data.metrics["weight_bart"] == pytest.approx(1 / 3)
     assert runs[0].data.params["ensemble.models.soft.type"] == "soft"
@@ -168,7 +168,7 @@ def test_weights_are_given_or_by_dev_score() -> None:
     blend.run("dev")
     dev, p = read_jsonl(Path("prepared/eval/dev.jsonl")), params.load(params.Params)
     used = {name: member(name) for name in ("bart", "gpt2")}
-    scores = {name: score_dialogues(one, dev, p.generation, "syllable") for name, one in used.items()}
+    scores = {name: score_dialogues(summarizer, dev, p.generation, "syllable") for name, summarizer in used.items()}
     means = {name: values.mean() for name, values in scores.items()}
     assert info("dev")["dev_scores"] == pytest.approx(means, abs=1e-6)
     assert info("dev")["weights"] == pytest.approx({name: mean / sum(means.values()) for name, mean in means.items()})
@@ -203,11 +203,11 @@ def test_dev_is_written_with_weights_fitted_to_other_dialogues() -> None:
 
 
 @pytest.mark.usefixtures("blend_project")
-def test_a_soup_is_a_model_of_its_own() -> None:
+def test_a_soup_is_a_separate_model() -> None:
     blend.run("uniform")
     soup = TorchSummarizer.load("ensembles/uniform/model")
     assert soup.spec.member == "uniform"
-    first, second, mean = (one.model.state_dict() for one in (member("bart"), member("bart-b"), soup))
+    first, second, mean = (summarizer.model.state_dict() for summarizer in (member("bart"), member("bart-b"), soup))
     for key, value in mean.items():
         torch.testing.assert_close(value, (first[key] + second[key]) / 2)
     for split in ("dev", "test"):
@@ -226,7 +226,7 @@ def test_the_greedy_soup_reports_its_steps(store: Any) -> None:
     def score(summarizer: TorchSummarizer) -> np.ndarray:
         return score_dialogues(summarizer, dev, p.generation, "syllable")
 
-    scores = {name: score(one).mean() for name, one in used.items()}
+    scores = {name: score(model).mean() for name, model in used.items()}
     steps = about["steps"]
     assert {step["member"]: step["alone"] for step in steps} == pytest.approx(scores, abs=1e-6)
     assert [step["member"] for step in steps] == sorted(scores, key=lambda name: -scores[name])
@@ -246,22 +246,22 @@ def test_the_greedy_soup_reports_its_steps(store: Any) -> None:
         by_these = texts(average("soup", [used[name] for name in ingredients]), "dev")
         assert [written("soup", "dev")[row] for row in rows] == [by_these[row] for row in rows]
     # A model is logged where it is registered, not with what it writes.
-    [run] = store.search_runs([one.experiment_id for one in store.search_experiments()], "tags.`yoyak.stage` = 'blend'")
+    [run] = store.search_runs([exp.experiment_id for exp in store.search_experiments()], "tags.`yoyak.stage` = 'blend'")
     assert "ensembles/soup/model" not in {file.path for file in store.list_artifacts(run.info.run_id, "ensembles/soup")}
 
 
 @pytest.mark.usefixtures("blend_project")
-@pytest.mark.parametrize(("name", "only"), [("softone", "gpt2"), ("soupone", "bart")])
-def test_one_member_is_passed_through_if_params_allow_it(name: str, only: str) -> None:
-    with pytest.raises(UserError, match=rf"{name} has 1 member \({only}\)"):
+@pytest.mark.parametrize(("name", "survivor"), [("softone", "gpt2"), ("soupone", "bart")])
+def test_one_member_is_passed_through_if_params_allow_it(name: str, survivor: str) -> None:
+    with pytest.raises(UserError, match=rf"{name} has 1 member \({survivor}\)"):
         blend.run(name)
     assert not Path("ensembles", name).exists()
     write({**TREE, "ensemble": {**TREE["ensemble"], "min_members": 1}})
     blend.run(name)
     assert info(name)["pass_through"] is True
-    assert info(name)["weights"] == {only: 1.0}
+    assert info(name)["weights"] == {survivor: 1.0}
     for split in ("dev", "test"):
-        assert written(name, split) == texts(member(only), split)
+        assert written(name, split) == texts(member(survivor), split)
 
 
 @pytest.mark.usefixtures("blend_project")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ensemble.ensemble_rows import keep_members, row
+from ensemble.ensemble_rows import keep_members, row_of
 from yoyak.ensemble import combine as module
 from yoyak.ensemble.combine import FILE, Combiner, combine, combine_all, combine_each, load, save
 from yoyak.ensemble.fitting import fit
@@ -38,9 +38,9 @@ def dev(count: int, seed: int = 1) -> tuple[list[Row], list[list[str]]]:
         truth = draw.choice(WORDS, size=8)
         texts = {}
         for member, noise in {"good": 0.1, "fair": 0.4, "bad": 0.9}.items():
-            many = [np.where(draw.random(8) < noise, draw.choice(WORDS, size=8), truth) for _ in range(2)]
-            texts[member] = [" ".join(text) for text in many]
-        rows.append(row(str(number), f"#Person1#: {number}", **texts))
+            nbest = [np.where(draw.random(8) < noise, draw.choice(WORDS, size=8), truth) for _ in range(2)]
+            texts[member] = [" ".join(text) for text in nbest]
+        rows.append(row_of(str(number), f"#Person1#: {number}", **texts))
         references.append([" ".join(truth)])
     return rows, references
 
@@ -51,10 +51,10 @@ def ready(strategy: OfCandidates, count: int = 24) -> Combiner:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=NAMES)
-def test_batches_and_bars_change_nothing(strategy: OfCandidates, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_and_progress_bars_change_nothing(strategy: OfCandidates, monkeypatch: pytest.MonkeyPatch) -> None:
     combiner = ready(strategy)
     rows, _ = dev(25, seed=2)
-    expected = [combine(combiner, [one])[0] for one in rows]
+    expected = [combine(combiner, [row])[0] for row in rows]
     assert combine(combiner, rows) == expected
     monkeypatch.setattr(module, "BATCH", 4)
     assert list(combine_all(combiner, rows, total=25)) == expected
@@ -62,14 +62,14 @@ def test_batches_and_bars_change_nothing(strategy: OfCandidates, monkeypatch: py
 
 
 @pytest.mark.slow
-def test_two_processes_give_what_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_give_the_result_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BATCH", 3)
     combiners = [ready(strategy) for strategy in STRATEGIES]
     rows, _ = dev(40, seed=2)
-    one = list(combine_each(combiners, iter(rows), processes=1))
-    assert list(combine_each(combiners, iter(rows), processes=2)) == one
+    expected = list(combine_each(combiners, iter(rows), processes=1))
+    assert list(combine_each(combiners, iter(rows), processes=2)) == expected
     for index, combiner in enumerate(combiners):
-        assert [outcomes[index] for outcomes in one] == combine(combiner, rows)
+        assert [outcomes[index] for outcomes in expected] == combine(combiner, rows)
 
 
 def test_rows_are_read_as_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,9 +77,9 @@ def test_rows_are_read_as_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> No
     read: list[str] = []
 
     def stream() -> Iterator[Row]:
-        for one in dev(10)[0]:
-            read.append(one.fname)
-            yield one
+        for row in dev(10)[0]:
+            read.append(row.fname)
+            yield row
 
     outcomes = combine_all(ready(STRATEGIES[0]), stream())
     next(outcomes)
@@ -89,13 +89,13 @@ def test_rows_are_read_as_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=NAMES)
 def test_one_member_passes_through(strategy: OfCandidates, tmp_path: Path) -> None:
     rows, references = dev(5)
-    alone = keep_members(rows, ["fair"])
-    found = fit(strategy, ["fair"], alone, references, granularity="eojeol", seed=20)
-    assert found.combiner.pass_through
-    assert [outcome.text for outcome in found.outcomes] == [one.best("fair") for one in rows]
-    assert {(outcome.member, outcome.rank, outcome.score) for outcome in found.outcomes} == {("fair", 0, 1.0)}
-    save(found.combiner, tmp_path)
-    assert load(tmp_path) == found.combiner
+    single = keep_members(rows, ["fair"])
+    fitted = fit(strategy, ["fair"], single, references, granularity="eojeol", seed=20)
+    assert fitted.combiner.pass_through
+    assert [outcome.text for outcome in fitted.outcomes] == [row.best("fair") for row in rows]
+    assert {(outcome.member, outcome.rank, outcome.score) for outcome in fitted.outcomes} == {("fair", 0, 1.0)}
+    save(fitted.combiner, tmp_path)
+    assert load(tmp_path) == fitted.combiner
     assert not ready(strategy).pass_through
 
 
@@ -103,11 +103,11 @@ def test_one_member_passes_through(strategy: OfCandidates, tmp_path: Path) -> No
 def test_a_saved_combiner_combines_the_same(strategy: OfCandidates, tmp_path: Path) -> None:
     combiner = ready(strategy)
     save(combiner, tmp_path)
-    again = load(tmp_path)
-    assert again == combiner
-    assert list(again.weights) == ["good", "fair", "bad"]
+    loaded = load(tmp_path)
+    assert loaded == combiner
+    assert list(loaded.weights) == ["good", "fair", "bad"]
     rows, _ = dev(12, seed=3)
-    assert combine(again, rows) == combine(combiner, rows)
+    assert combine(loaded, rows) == combine(combiner, rows)
     assert json.loads((tmp_path / FILE).read_text())["granularity"] == "eojeol"
 
 
@@ -149,11 +149,11 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
 def test_only_named_members_take_part() -> None:
     rows, references = dev(24)
     for strategy in STRATEGIES[:5]:
-        some = fit(strategy, ["fair", "bad"], rows, references, granularity="eojeol", seed=20)
-        only = keep_members(rows, ["fair", "bad"])
-        again = fit(strategy, ["fair", "bad"], only, references, granularity="eojeol", seed=20)
-        assert some == again
-        assert list(some.combiner.weights) == ["fair", "bad"]
+        from_all = fit(strategy, ["fair", "bad"], rows, references, granularity="eojeol", seed=20)
+        pair = keep_members(rows, ["fair", "bad"])
+        from_pair = fit(strategy, ["fair", "bad"], pair, references, granularity="eojeol", seed=20)
+        assert from_all == from_pair
+        assert list(from_all.combiner.weights) == ["fair", "bad"]
 
 
 def test_fifty_members() -> None:
@@ -166,17 +166,17 @@ def test_fifty_members() -> None:
             f"m{m}": [" ".join(np.where(draw.random(8) < 0.2, draw.choice(words, size=8), truth)) for _ in range(4)]
             for m in range(50)
         }
-        rows.append(row(str(number), f"#Person1#: {number}", **texts))
+        rows.append(row_of(str(number), f"#Person1#: {number}", **texts))
         references.append([" ".join(truth)])
     members = list(rows[0].candidates)
     for strategy in (Vote(type="vote"), Weighted(type="weighted"), Mbr(type="mbr"), Stack(type="stack", folds=3)):
-        found = fit(strategy, members, rows, references, granularity="eojeol", seed=20)
-        assert [outcome.text for outcome in found.outcomes] == [reference for (reference,) in references], strategy
-        assert len(found.combiner.weights) == 50
+        fitted = fit(strategy, members, rows, references, granularity="eojeol", seed=20)
+        assert [outcome.text for outcome in fitted.outcomes] == [reference for (reference,) in references], strategy
+        assert len(fitted.combiner.weights) == 50
 
 
-def test_two_members_that_write_the_same() -> None:
-    rows = [row(str(number), f"#Person1#: {number}", a=["가 나", "다"], b=["가 나", "다"]) for number in range(4)]
+def test_two_members_that_write_the_same_text() -> None:
+    rows = [row_of(str(number), f"#Person1#: {number}", a=["가 나", "다"], b=["가 나", "다"]) for number in range(4)]
     for strategy in (*STRATEGIES[:5], STRATEGIES[6]):
-        found = fit(strategy, ["a", "b"], rows, [["가 나"]] * 4, granularity="eojeol", seed=20)
-        assert [outcome.text for outcome in found.outcomes] == ["가 나"] * 4, strategy
+        fitted = fit(strategy, ["a", "b"], rows, [["가 나"]] * 4, granularity="eojeol", seed=20)
+        assert [outcome.text for outcome in fitted.outcomes] == ["가 나"] * 4, strategy

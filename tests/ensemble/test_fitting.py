@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ensemble.ensemble_rows import row
+from ensemble.ensemble_rows import row_of
 from yoyak.ensemble.combine import Combiner, combine
 from yoyak.ensemble.fitting import Fitted, fit, score_texts
 from yoyak.ensemble.folds import FOLDS, make_folds
@@ -33,9 +33,9 @@ def dev_rows(count: int, noise: dict[str, float] | None = None) -> tuple[list[Ro
         truth = draw.choice(WORDS, size=8)
         texts = {}
         for member, share in (noise or {"good": 0.1, "fair": 0.4, "bad": 0.9}).items():
-            many = [np.where(draw.random(8) < share, draw.choice(WORDS, size=8), truth) for _ in range(2)]
-            texts[member] = [" ".join(text) for text in many]
-        rows.append(row(str(number), f"#Person1#: {number}", **texts))
+            nbest = [np.where(draw.random(8) < share, draw.choice(WORDS, size=8), truth) for _ in range(2)]
+            texts[member] = [" ".join(text) for text in nbest]
+        rows.append(row_of(str(number), f"#Person1#: {number}", **texts))
         references.append([" ".join(truth)])
     return rows, references
 
@@ -53,15 +53,15 @@ def test_weights_of_each_kind() -> None:
     by_score = combiner(Weighted(type="weighted")).weights
     assert by_score["good"] > by_score["fair"] > by_score["bad"] > 0
     assert sum(by_score.values()) == pytest.approx(1)
-    given = combiner(Vote(type="vote", weights={"bad": 6, "good": 3, "fair": 3}))
-    assert list(given.weights.items()) == [("good", 0.25), ("fair", 0.25), ("bad", 0.5)]
+    explicit = combiner(Vote(type="vote", weights={"bad": 6, "good": 3, "fair": 3}))
+    assert list(explicit.weights.items()) == [("good", 0.25), ("fair", 0.25), ("bad", 0.5)]
     best = combiner(Vote(type="vote", weights="fit")).weights
     assert best["good"] > best["bad"]
 
 
 def test_dev_weights_of_the_combiner_are_those_of_all_rows() -> None:
     rows, references = dev_rows(24)
-    means = {m: score_texts([one.best(m) for one in rows], references, "eojeol").mean() for m in MEMBERS}
+    means = {m: score_texts([row.best(m) for row in rows], references, "eojeol").mean() for m in MEMBERS}
     expected = {member: mean / sum(means.values()) for member, mean in means.items()}
     assert fitted(Weighted(type="weighted"), rows, references).combiner.weights == pytest.approx(expected)
 
@@ -74,8 +74,8 @@ def test_a_missing_weight_is_an_error() -> None:
 def test_the_member_with_all_the_weight_can_be_left_out() -> None:
     rows, references = dev_rows(6)
     strategy = Vote(type="vote", weights={"good": 1, "fair": 0, "bad": 0})
-    others = fitted(strategy, rows, references, ["fair", "bad"])
-    assert others.combiner.weights == {"fair": 0.5, "bad": 0.5}
+    without_it = fitted(strategy, rows, references, ["fair", "bad"])
+    assert without_it.combiner.weights == {"fair": 0.5, "bad": 0.5}
     with pytest.raises(UserError, match="above 0"):
         fitted(strategy.model_copy(update={"members": ["fair", "bad"]}), rows, references, ["fair", "bad"])
 
@@ -85,11 +85,11 @@ def test_dev_is_combined_by_fits_that_have_not_seen_the_row(strategy: OfCandidat
     rows, references = dev_rows(24)
     result = fitted(strategy, rows, references)
     assert result.cross_fitted
-    folds = make_folds([one.dialogue for one in rows], strategy.folds if isinstance(strategy, Stack) else FOLDS)
+    folds = make_folds([row.dialogue for row in rows], strategy.folds if isinstance(strategy, Stack) else FOLDS)
     for fold in folds:
         seen = [rows[index] for index in fold.fitted_to]
-        others = fitted(strategy, seen, [references[index] for index in fold.fitted_to])
-        assert combine(others.combiner, [rows[index] for index in fold.held_out]) == [
+        refitted = fitted(strategy, seen, [references[index] for index in fold.fitted_to])
+        assert combine(refitted.combiner, [rows[index] for index in fold.held_out]) == [
             result.outcomes[index] for index in fold.held_out
         ]
 
@@ -97,8 +97,8 @@ def test_dev_is_combined_by_fits_that_have_not_seen_the_row(strategy: OfCandidat
 @pytest.mark.parametrize("strategy", [Weighted(type="weighted"), Mbr(type="mbr", weights="dev")], ids=lambda s: s.type)
 def test_a_member_that_is_perfect_on_one_dialogue_gets_no_weight_for_it_there(strategy: OfCandidates) -> None:
     """One member is right on the last dialogue only: weights that knew its reference would let it win there."""
-    rows = [row(str(number), f"#Person1#: {number}", a="가 나 다 라 마 바 사", b="오 조") for number in range(4)]
-    rows.append(row("last", "#Person1#: last", a="아 자 차", b="카 타 파"))
+    rows = [row_of(str(number), f"#Person1#: {number}", a="가 나 다 라 마 바 사", b="오 조") for number in range(4)]
+    rows.append(row_of("last", "#Person1#: last", a="아 자 차", b="카 타 파"))
     references = [["가"]] * 4 + [["카 타 파"]]
     result = fitted(strategy, rows, references, ["a", "b"])
     assert result.combiner.weights["b"] > result.combiner.weights["a"]
@@ -119,7 +119,7 @@ def test_what_learns_nothing_from_dev_is_not_cross_fitted(strategy: OfCandidates
 
 
 def test_dev_of_one_dialogue_gives_equal_weights_where_nothing_can_be_learned() -> None:
-    rows = [row(str(number), "#Person1#: 네", a="가 나", b="다 라") for number in range(3)]
+    rows = [row_of(str(number), "#Person1#: 네", a="가 나", b="다 라") for number in range(3)]
     references = [["다 라"]] * 3
     result = fitted(Weighted(type="weighted"), rows, references, ["a", "b"])
     assert result.combiner.weights == {"a": 0.0, "b": 1.0}

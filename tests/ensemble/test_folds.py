@@ -22,7 +22,7 @@ def test_there_are_no_more_folds_than_dialogues() -> None:
 
 
 @pytest.mark.parametrize(("dialogues", "held_out"), [(["a", "a", "a"], [[0, 1, 2]]), (["a"], [[0]]), ([], [])])
-def test_one_dialogue_leaves_nothing_to_fit_to(dialogues: list[str], held_out: list[list[int]]) -> None:
+def test_one_dialogue_leaves_nothing_to_fit(dialogues: list[str], held_out: list[list[int]]) -> None:
     folds = make_folds(dialogues, 5)
     assert [fold.held_out for fold in folds] == held_out
     assert all(fold.fitted_to == [] for fold in folds)

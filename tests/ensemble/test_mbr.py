@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 from sacrebleu.metrics import CHRF
 
-from ensemble.ensemble_rows import equal, row
+from ensemble.ensemble_rows import equal, row_of
 from yoyak.ensemble.mbr import mbr
 from yoyak.ensemble.pool import Row
 from yoyak.params.ensemble import Mbr
@@ -31,12 +31,12 @@ def chrf_of(text: str, reference: str) -> float:
     return float(CHRF().sentence_score(text, [reference]).score) / 100
 
 
-def naive(one: Row, weights: dict[str, float], granularity: str, settings: Mbr) -> dict[str, float]:
+def naive(row: Row, weights: dict[str, float], granularity: str, settings: Mbr) -> dict[str, float]:
     """The expected utility of each text: every candidate against every candidate, one by one."""
     pool = [
-        (found.text, weight / len(one.candidates[member][: settings.candidates]))
+        (candidate.text, weight / len(row.candidates[member][: settings.candidates]))
         for member, weight in weights.items()
-        for found in one.candidates[member][: settings.candidates]
+        for candidate in row.candidates[member][: settings.candidates]
     ]
 
     def utility(text: str, reference: str) -> float:
@@ -59,15 +59,15 @@ def naive(one: Row, weights: dict[str, float], granularity: str, settings: Mbr) 
 )
 @given(pools, st.data())
 @settings(max_examples=40)
-def test_the_choice_is_that_of_a_naive_loop(strategy: Mbr, pool: dict[str, list[str]], data: st.DataObject) -> None:
+def test_the_choice_equals_that_of_a_naive_loop(strategy: Mbr, pool: dict[str, list[str]], data: st.DataObject) -> None:
     weights = {member: data.draw(st.sampled_from([1.0, 2.0, 5.0])) for member in pool}
-    one = row(**pool)
-    found = mbr([one], weights, "eojeol", strategy)[0]
-    expected = naive(one, weights, "eojeol", strategy)
+    row = row_of(**pool)
+    outcome = mbr([row], weights, "eojeol", strategy)[0]
+    expected = naive(row, weights, "eojeol", strategy)
     if len(expected) > 1:
-        assert found.score == pytest.approx(max(expected.values()), abs=1e-8)
-    assert expected[found.text] == pytest.approx(max(expected.values()), abs=1e-8)
-    assert one.candidates[found.member][found.rank].text == found.text
+        assert outcome.score == pytest.approx(max(expected.values()), abs=1e-8)
+    assert expected[outcome.text] == pytest.approx(max(expected.values()), abs=1e-8)
+    assert row.candidates[outcome.member][outcome.rank].text == outcome.text
 
 
 def test_korean_morphemes_by_the_naive_loop() -> None:
@@ -76,61 +76,61 @@ def test_korean_morphemes_by_the_naive_loop() -> None:
         "b": ["#Person2#는 회의를 내일로 옮긴다.", "회의가 있다.", ""],
         "c": ["#Person1#은 회의를 모레로 미룬다."],
     }
-    one, weights = row(**texts), {"a": 0.2, "b": 0.3, "c": 0.5}
-    expected = naive(one, weights, "morpheme", ROUGE)
+    row, weights = row_of(**texts), {"a": 0.2, "b": 0.3, "c": 0.5}
+    expected = naive(row, weights, "morpheme", ROUGE)
     # What is empty is never chosen and vouches for nobody: the others share its weight.
-    kept = {text: value / 0.9 for text, value in expected.items() if text}
-    found = mbr([one], weights, "morpheme", ROUGE)[0]
-    assert found.text == max(kept, key=lambda text: kept[text])
-    assert found.score == pytest.approx(max(kept.values()), abs=1e-9)
+    nonempty = {text: value / 0.9 for text, value in expected.items() if text}
+    outcome = mbr([row], weights, "morpheme", ROUGE)[0]
+    assert outcome.text == max(nonempty, key=lambda text: nonempty[text])
+    assert outcome.score == pytest.approx(max(nonempty.values()), abs=1e-9)
 
 
 def test_copies_count_and_the_first_to_write_is_named() -> None:
     texts = {"a": ["가 나 다", "라 마 바"], "b": ["라 마 바", "사 아 자"], "c": ["차 카 타", "라 마 바"]}
-    found = mbr([row(**texts)], equal(texts), "eojeol", ROUGE)[0]
-    assert (found.text, found.member, found.rank) == ("라 마 바", "a", 1)
-    assert found.score == pytest.approx(0.5)
+    outcome = mbr([row_of(**texts)], equal(texts), "eojeol", ROUGE)[0]
+    assert (outcome.text, outcome.member, outcome.rank) == ("라 마 바", "a", 1)
+    assert outcome.score == pytest.approx(0.5)
 
 
 def test_a_weight_decides_and_is_shared_by_its_candidates() -> None:
     texts = {"a": ["가 나"], "b": ["다 라"]}
-    assert mbr([row(**texts)], {"a": 0.4, "b": 0.6}, "eojeol", ROUGE)[0].text == "다 라"
+    assert mbr([row_of(**texts)], {"a": 0.4, "b": 0.6}, "eojeol", ROUGE)[0].text == "다 라"
     louder = {"a": ["가 나"], "b": ["다 라", "마 바", "사 아"]}
-    assert mbr([row(**louder)], {"a": 0.4, "b": 0.6}, "eojeol", ROUGE)[0].text == "가 나"
+    assert mbr([row_of(**louder)], {"a": 0.4, "b": 0.6}, "eojeol", ROUGE)[0].text == "가 나"
     silent = {"a": ["가 나"], "b": ["다 라"], "c": ["다 라"]}
-    assert mbr([row(**silent)], {"a": 1.0, "b": 0.0, "c": 0.0}, "eojeol", ROUGE)[0].text == "가 나"
+    assert mbr([row_of(**silent)], {"a": 1.0, "b": 0.0, "c": 0.0}, "eojeol", ROUGE)[0].text == "가 나"
 
 
 def test_ties_go_to_the_heavier_member_then_to_the_first_then_to_the_better_candidate() -> None:
     texts = {"a": ["가", "나"], "b": ["다", "라"]}
-    found = mbr([row(**texts)], equal(texts), "eojeol", ROUGE)[0]
-    assert (found.text, found.member, found.rank) == ("가", "a", 0)
-    assert mbr([row(**texts)], equal("ba"), "eojeol", ROUGE)[0].text == "다"
+    outcome = mbr([row_of(**texts)], equal(texts), "eojeol", ROUGE)[0]
+    assert (outcome.text, outcome.member, outcome.rank) == ("가", "a", 0)
+    assert mbr([row_of(**texts)], equal("ba"), "eojeol", ROUGE)[0].text == "다"
     # b is as heavy for each candidate as a is, and heavier as a whole.
     uneven = {"a": ["가"], "b": ["다", "라"]}
-    assert mbr([row(**uneven)], {"a": 1 / 3, "b": 2 / 3}, "eojeol", ROUGE)[0].text == "다"
+    assert mbr([row_of(**uneven)], {"a": 1 / 3, "b": 2 / 3}, "eojeol", ROUGE)[0].text == "다"
 
 
 def test_a_limit_keeps_the_best_candidates() -> None:
     texts = {"a": ["가 나", "라 마", "라 마 바"], "b": ["다 사", "라 마", "라 마 바"]}
-    assert mbr([row(**texts)], equal(texts), "eojeol", ROUGE)[0].text == "라 마"
-    first = mbr([row(**texts)], equal(texts), "eojeol", Mbr(type="mbr", candidates=1))[0]
+    assert mbr([row_of(**texts)], equal(texts), "eojeol", ROUGE)[0].text == "라 마"
+    first = mbr([row_of(**texts)], equal(texts), "eojeol", Mbr(type="mbr", candidates=1))[0]
     assert (first.text, first.score) == ("가 나", 0.5)
-    assert mbr([row(**texts)], equal(texts), "eojeol", Mbr(type="mbr", candidates=9))[0].text == "라 마"
+    assert mbr([row_of(**texts)], equal(texts), "eojeol", Mbr(type="mbr", candidates=9))[0].text == "라 마"
 
 
 def test_one_candidate_and_only_empty_ones() -> None:
-    one = mbr([row(a="가 나")], {"a": 1.0}, "eojeol", ROUGE)[0]
-    assert (one.text, one.score, one.member, one.rank) == ("가 나", 1.0, "a", 0)
-    assert mbr([row(a=["", ""], b="")], equal("ab"), "eojeol", ROUGE)[0].text == ""
-    assert mbr([row(a="", b="가 나", c="")], equal("abc"), "eojeol", ROUGE)[0].text == "가 나"
+    outcome = mbr([row_of(a="가 나")], {"a": 1.0}, "eojeol", ROUGE)[0]
+    assert (outcome.text, outcome.score, outcome.member, outcome.rank) == ("가 나", 1.0, "a", 0)
+    assert mbr([row_of(a=["", ""], b="")], equal("ab"), "eojeol", ROUGE)[0].text == ""
+    assert mbr([row_of(a="", b="가 나", c="")], equal("abc"), "eojeol", ROUGE)[0].text == "가 나"
     # Spaces are nothing too.
-    assert mbr([row(a=" ", b="가 나", c=" ")], equal("abc"), "eojeol", ROUGE)[0].text == "가 나"
-    marks = mbr([row(a="...", b="!")], equal("ab"), "eojeol", ROUGE)[0]
+    assert mbr([row_of(a=" ", b="가 나", c=" ")], equal("abc"), "eojeol", ROUGE)[0].text == "가 나"
+    marks = mbr([row_of(a="...", b="!")], equal("ab"), "eojeol", ROUGE)[0]
     assert (marks.text, marks.score) == ("...", 0.0)
-    unweighted = mbr([row(a="", b="가 나", c="가 다")], {"a": 1.0, "b": 0.0, "c": 0.0}, "eojeol", ROUGE)[0]
+    unweighted = mbr([row_of(a="", b="가 나", c="가 다")], {"a": 1.0, "b": 0.0, "c": 0.0}, "eojeol", ROUGE)[0]
     assert (unweighted.text, unweighted.score) == ("가 나", pytest.approx((1 + 0.33 * 0.5 + 0.34 * 0.5) / 2))
-    assert mbr([row(a=" ", b="가 나")], {"a": 1.0, "b": 0.0}, "eojeol", ROUGE)[0].text == "가 나"
+    assert mbr([row_of(a=" ", b="가 나")], {"a": 1.0, "b": 0.0}, "eojeol", ROUGE)[0].text == "가 나"
 
 
 def test_fifty_members_of_four() -> None:
@@ -138,15 +138,15 @@ def test_fifty_members_of_four() -> None:
     members = {
         f"m{number}": [" ".join(draw.choice(list("가나다라마바사"), size=6)) for _ in range(4)] for number in range(50)
     }
-    one = row(**members)
-    found = mbr([one], equal(members), "eojeol", ROUGE)[0]
-    texts = [text for many in members.values() for text in many]
-    some = {text: np.mean([rouge_of(text, other, "eojeol") for other in texts]) for text in (found.text, *texts[:10])}
-    assert found.score == pytest.approx(some[found.text], abs=1e-9)
-    assert some[found.text] == max(some.values())
+    row = row_of(**members)
+    outcome = mbr([row], equal(members), "eojeol", ROUGE)[0]
+    texts = [text for nbest in members.values() for text in nbest]
+    scores = {text: np.mean([rouge_of(text, ref, "eojeol") for ref in texts]) for text in (outcome.text, *texts[:10])}
+    assert outcome.score == pytest.approx(scores[outcome.text], abs=1e-9)
+    assert scores[outcome.text] == max(scores.values())
 
 
-def test_rows_do_not_disturb_each_other() -> None:
-    rows = [row(a=["가 나", "다"], b="가 다"), row(a="", b=""), row(a="라", b="라")]
+def test_rows_are_independent_of_each_other() -> None:
+    rows = [row_of(a=["가 나", "다"], b="가 다"), row_of(a="", b=""), row_of(a="라", b="라")]
     together = mbr(rows, equal("ab"), "morpheme", ROUGE)
-    assert together == [mbr([one], equal("ab"), "morpheme", ROUGE)[0] for one in rows]
+    assert together == [mbr([row], equal("ab"), "morpheme", ROUGE)[0] for row in rows]

@@ -41,25 +41,25 @@ def read(files: dict[str, Path]) -> list:
 def change_line(path: Path, number: int, line: str | None) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
     lines[number : number + 1] = [] if line is None else [line]
-    path.write_text("".join(f"{each}\n" for each in lines), encoding="utf-8")
+    path.write_text("".join(f"{text}\n" for text in lines), encoding="utf-8")
 
 
 def test_rows_are_in_the_order_of_the_dialogues_with_all_candidates(files: dict[str, Path]) -> None:
     rows = read(files)
-    assert [one.fname for one in rows] == NAMES
-    for one in rows:
-        assert one.dialogue == f"{one.fname}의 대화"
-        assert list(one.candidates) == ["a", "b"]
-        assert [one.best("a"), one.best("b")] == [f"a {one.fname}", f"b {one.fname}"]
-        assert [candidate.score for candidate in one.candidates["b"]] == [-0.1, -0.2]
-        assert one.repaired == 0
+    assert [row.fname for row in rows] == NAMES
+    for row in rows:
+        assert row.dialogue == f"{row.fname}의 대화"
+        assert list(row.candidates) == ["a", "b"]
+        assert [row.best("a"), row.best("b")] == [f"a {row.fname}", f"b {row.fname}"]
+        assert [candidate.score for candidate in row.candidates["b"]] == [-0.1, -0.2]
+        assert row.repaired == 0
 
 
 @given(st.permutations(range(6)), st.permutations(range(6)))
-def test_any_order_of_lines_gives_the_same_rows(tmp_path_factory, one: list[int], other: list[int]) -> None:
+def test_any_order_of_lines_gives_the_same_rows(tmp_path_factory, first: list[int], second: list[int]) -> None:
     folder = tmp_path_factory.mktemp("orders")
     write_jsonl(folder / "d.jsonl", [Dialogue(fname=str(number), dialogue="네") for number in range(6)])
-    for member, order in {"a": one, "b": other}.items():
+    for member, order in {"a": first, "b": second}.items():
         write_candidates(folder / member, [(str(n), [Candidate(f"{member}{n}", -1.0)]) for n in order])
     rows = read_rows(folder / "d.jsonl", {"a": folder / "a", "b": folder / "b"})
     assert [(row.fname, row.best("a"), row.best("b")) for row in rows] == [(str(n), f"a{n}", f"b{n}") for n in range(6)]
@@ -84,7 +84,7 @@ def test_a_missing_file_is_named(files: dict[str, Path]) -> None:
         read(files)
 
 
-def test_no_candidate_at_all_is_an_error_and_an_empty_text_is_none(files: dict[str, Path]) -> None:
+def test_no_candidates_are_an_error_and_an_empty_text_is_not(files: dict[str, Path]) -> None:
     change_line(files["a"], 1, json.dumps({"fname": "d2", "candidates": [{"text": "", "score": -1.0}]}))
     assert read(files)[1].best("a") == ""
     change_line(files["a"], 1, json.dumps({"fname": "d2", "candidates": []}))
@@ -129,11 +129,11 @@ def test_scores_that_are_not_finite_become_the_members_lowest(tmp_path: Path, ba
     write_jsonl(tmp_path / "d.jsonl", [Dialogue(fname="d", dialogue="네")])
     write_candidates(tmp_path / "a", [("d", [Candidate("x", bad), Candidate("y", -0.5), Candidate("z", -2.0)])])
     write_candidates(tmp_path / "b", [("d", [Candidate("x", bad), Candidate("y", bad)])])
-    one = next(read_rows(tmp_path / "d.jsonl", {"a": tmp_path / "a", "b": tmp_path / "b"}))
-    assert [candidate.score for candidate in one.candidates["a"]] == [-2.0, -0.5, -2.0]
-    assert [candidate.score for candidate in one.candidates["b"]] == [0.0, 0.0]
-    assert one.repaired == 3
-    assert [candidate.text for candidate in one.candidates["a"]] == ["x", "y", "z"]
+    row = next(read_rows(tmp_path / "d.jsonl", {"a": tmp_path / "a", "b": tmp_path / "b"}))
+    assert [candidate.score for candidate in row.candidates["a"]] == [-2.0, -0.5, -2.0]
+    assert [candidate.score for candidate in row.candidates["b"]] == [0.0, 0.0]
+    assert row.repaired == 3
+    assert [candidate.text for candidate in row.candidates["a"]] == ["x", "y", "z"]
 
 
 def test_a_score_that_was_written_as_null_is_repaired_too(tmp_path: Path) -> None:
@@ -141,15 +141,15 @@ def test_a_score_that_was_written_as_null_is_repaired_too(tmp_path: Path) -> Non
     (tmp_path / "a").write_text(
         '{"fname": "d", "candidates": [{"text": "x", "score": null}, {"text": "y", "score": -1}]}\n'
     )
-    one = next(read_rows(tmp_path / "d.jsonl", {"a": tmp_path / "a"}))
-    assert ([candidate.score for candidate in one.candidates["a"]], one.repaired) == ([-1.0, -1.0], 1)
+    row = next(read_rows(tmp_path / "d.jsonl", {"a": tmp_path / "a"}))
+    assert ([candidate.score for candidate in row.candidates["a"]], row.repaired) == ([-1.0, -1.0], 1)
 
 
 def test_views_are_read(tmp_path: Path) -> None:
-    one = make_row(Dialogue(fname="d", dialogue="네"), {"a": [Candidate("x", -1.0), Candidate("y", -1.0, 2)]})
+    row = make_row(Dialogue(fname="d", dialogue="네"), {"a": [Candidate("x", -1.0), Candidate("y", -1.0, 2)]})
     write_jsonl(tmp_path / "d.jsonl", [Dialogue(fname="d", dialogue="네")])
-    write_candidates(tmp_path / "a", [("d", one.candidates["a"])])
-    assert list(read_rows(tmp_path / "d.jsonl", {"a": tmp_path / "a"})) == [one]
+    write_candidates(tmp_path / "a", [("d", row.candidates["a"])])
+    assert list(read_rows(tmp_path / "d.jsonl", {"a": tmp_path / "a"})) == [row]
 
 
 @pytest.mark.parametrize("shuffled", [False, True])

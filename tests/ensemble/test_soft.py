@@ -173,13 +173,15 @@ def test_each_step_is_the_mean_of_all_members_without_caches(
 
 @pytest.mark.parametrize("search", SEARCHES)
 @pytest.mark.parametrize("name", ["bart1", "t53", "gpt24", "llama6"])
-def test_a_model_twice_is_that_model(members: dict[str, TorchSummarizer], name: str, search: str) -> None:
+def test_a_model_ensembled_with_itself_is_unchanged(
+    members: dict[str, TorchSummarizer], name: str, search: str
+) -> None:
     settings = SEARCHES[search].model_copy(update={"batch_size": 3})
-    alone = members[name].summarize(DIALOGUES, generation=settings).candidates
-    found = SoftSummarizer([members[name]] * 2, [0.5, 0.5]).summarize(DIALOGUES, generation=settings).candidates
-    assert [[one.text for one in row] for row in found] == [[one.text for one in row] for row in alone]
-    assert [[one.score for one in row] for row in found] == [
-        [pytest.approx(one.score, abs=2e-4) for one in row] for row in alone
+    expected = members[name].summarize(DIALOGUES, generation=settings).candidates
+    actual = SoftSummarizer([members[name]] * 2, [0.5, 0.5]).summarize(DIALOGUES, generation=settings).candidates
+    assert [[c.text for c in row] for row in actual] == [[c.text for c in row] for row in expected]
+    assert [[c.score for c in row] for row in actual] == [
+        [pytest.approx(c.score, abs=2e-4) for c in row] for row in expected
     ]
 
 
@@ -219,8 +221,8 @@ def test_forced_tokens_are_those_of_the_searching_model(tokenizer: PreTrainedTok
     for beams in (1, 3):
         settings = Generation(num_beams=beams, num_return_sequences=1, max_new_tokens=5)
         twice = SoftSummarizer([first] * 2, [0.5, 0.5]).summarize(DIALOGUES, generation=settings).candidates
-        alone = first.summarize(DIALOGUES, generation=settings).candidates
-        assert [row[0].text for row in twice] == [row[0].text for row in alone]
+        expected = first.summarize(DIALOGUES, generation=settings).candidates
+        assert [row[0].text for row in twice] == [row[0].text for row in expected]
         both = SoftSummarizer([first, second], [0.5, 0.5])
         recorder = Recorder()
         both.generate([member.encode(DIALOGUES).input_ids for member in both.members], settings, [recorder])
@@ -229,26 +231,26 @@ def test_forced_tokens_are_those_of_the_searching_model(tokenizer: PreTrainedTok
         assert {row[5] for row in written if len(row) == 6} == {tokenizer.eos_token_id}
 
 
-def test_a_weight_of_nothing_leaves_the_other(members: dict[str, TorchSummarizer]) -> None:
+def test_a_zero_weight_leaves_the_other_member(members: dict[str, TorchSummarizer]) -> None:
     settings = SEARCHES["beams"]
     for weights, name in (([1.0, 0.0], "bart1"), ([0.0, 1.0], "gpt24")):
-        found = SoftSummarizer([members["bart1"], members["gpt24"]], weights)
-        assert found.members == [members[name]]
-        assert found.summarize(DIALOGUES, generation=settings) == members[name].summarize(
+        ensemble = SoftSummarizer([members["bart1"], members["gpt24"]], weights)
+        assert ensemble.members == [members[name]]
+        assert ensemble.summarize(DIALOGUES, generation=settings) == members[name].summarize(
             DIALOGUES, generation=settings
         )
 
 
 def test_a_heavy_weight_comes_near_to_one_member(members: dict[str, TorchSummarizer]) -> None:
     settings = SEARCHES["beams"]
-    found = SoftSummarizer([members["bart1"], members["gpt24"]], [1 - 1e-9, 1e-9])
-    alone = members["bart1"].summarize(DIALOGUES, generation=settings).candidates
-    assert [row[0].text for row in found.summarize(DIALOGUES, generation=settings).candidates] == [
-        row[0].text for row in alone
+    ensemble = SoftSummarizer([members["bart1"], members["gpt24"]], [1 - 1e-9, 1e-9])
+    expected = members["bart1"].summarize(DIALOGUES, generation=settings).candidates
+    assert [row[0].text for row in ensemble.summarize(DIALOGUES, generation=settings).candidates] == [
+        row[0].text for row in expected
     ]
     equal = SoftSummarizer([members["bart1"], members["gpt24"]], [0.5, 0.5])
     assert [row[0].text for row in equal.summarize(DIALOGUES, generation=settings).candidates] != [
-        row[0].text for row in alone
+        row[0].text for row in expected
     ]
 
 
@@ -261,19 +263,19 @@ def test_a_batch_writes_what_single_dialogues_do(
     settings = SEARCHES[search]
     batch = both.summarize(DIALOGUES, generation=settings).candidates
     single = [both.summarize([dialogue], generation=settings).candidates[0] for dialogue in DIALOGUES]
-    assert [[one.text for one in row] for row in batch] == [[one.text for one in row] for row in single]
+    assert [[c.text for c in row] for row in batch] == [[c.text for c in row] for row in single]
 
 
 def test_the_mean_of_probabilities_by_hand() -> None:
     first, second = torch.tensor([[0.5, 0.25, 0.25]]).log(), torch.tensor([[0.0, 1.0]]).log()
-    found = soft.log_mean([torch.tensor([[0.5, 0.5]]).log() + 3, second], [0.75, 0.25]).exp()
-    assert found.tolist() == [[pytest.approx(0.375), pytest.approx(0.625)]]
+    mean = soft.log_mean([torch.tensor([[0.5, 0.5]]).log() + 3, second], [0.75, 0.25]).exp()
+    assert mean.tolist() == [[pytest.approx(0.375), pytest.approx(0.625)]]
     # The third token is one that the second member does not have.
     wide = soft.log_mean([first, second], [0.5, 0.5]).exp()
     assert wide.tolist() == [[pytest.approx(1 / 3), pytest.approx(2 / 3), 0.0]]
 
 
-def test_parents_are_in_the_same_dialogue() -> None:
+def test_beams_are_continued_within_their_dialogue() -> None:
     before = torch.tensor([[5, 6], [5, 7], [5, 6], [5, 8]])
     now = torch.tensor([[5, 7, 1], [5, 7, 2], [5, 8, 1], [5, 6, 3]])
     assert soft.find_parents(before, now, beams=2).tolist() == [1, 1, 3, 2]
@@ -288,11 +290,11 @@ def test_truncated_dialogues_are_counted(members: dict[str, TorchSummarizer]) ->
 
 
 def test_different_tokenizers_are_an_error(members: dict[str, TorchSummarizer]) -> None:
-    other = train_tokenizer(DIALOGUES * 20, MASKS, Tokenizer(type="unigram", vocab_size=360))
+    tokenizer = train_tokenizer(DIALOGUES * 20, MASKS, Tokenizer(type="unigram", vocab_size=360))
     check_same_tokenizer({"a": members["bart1"], "b": members["gpt24"]}, "ensemble.models.soft")
     with pytest.raises(UserError, match="b and t5 have different tokenizers"):
         check_same_tokenizer(
-            {"a": members["bart1"], "b": members["gpt24"], "t5": make("t5", 1, other)}, "ensemble.models.soft"
+            {"a": members["bart1"], "b": members["gpt24"], "t5": make("t5", 1, tokenizer)}, "ensemble.models.soft"
         )
 
 
@@ -300,25 +302,25 @@ def test_probabilities_of_references_are_the_models(members: dict[str, TorchSumm
     texts = ["#Person1#은 예약한다.", "네.", "#Person2#는 모레 만나자고 한다. 감사합니다!"]
     rows = [Dialogue(fname=str(i), dialogue=DIALOGUES[i], summaries=(text,)) for i, text in enumerate(texts)]
     used = {name: members[name] for name in ("bart1", "gpt24", "t53", "llama6")}
-    found = reference_probabilities(used, rows)
-    for row, values in zip(rows, found, strict=True):
+    actual = reference_probabilities(used, rows)
+    for row, values in zip(rows, actual, strict=True):
         target = encode_targets(used["bart1"].tokenizer, [row.summaries[0]], 16)[0]
         assert values.shape == (4, len(target))
         for member, got in zip(used.values(), values, strict=True):
             for index, token in enumerate(target):
-                wanted = next_logits(member, row.dialogue, target[:index]).log_softmax(-1)[token].item()
-                assert math.log(got[index]) == pytest.approx(wanted, abs=1e-4)
+                expected = next_logits(member, row.dialogue, target[:index]).log_softmax(-1)[token].item()
+                assert math.log(got[index]) == pytest.approx(expected, abs=1e-4)
 
 
 def test_fitted_weights_are_the_most_likely() -> None:
     chance = np.random.default_rng(1)
     rows = [chance.uniform(0.01, 1, (2, 20)) for _ in range(10)]
-    found = maximize_likelihood(rows)
+    fitted = maximize_likelihood(rows)
     tokens = np.concatenate(rows, axis=1)
     grid = np.linspace(0, 1, 2001)
     likelihoods = [np.log(weight * tokens[0] + (1 - weight) * tokens[1]).sum() for weight in grid]
-    assert sum(found) == pytest.approx(1)
-    assert found[0] == pytest.approx(grid[int(np.argmax(likelihoods))], abs=1e-3)
+    assert sum(fitted) == pytest.approx(1)
+    assert fitted[0] == pytest.approx(grid[int(np.argmax(likelihoods))], abs=1e-3)
     assert maximize_likelihood([np.array([[0.9, 0.8], [0.1, 0.2]])])[0] > 0.99
 
 
@@ -327,17 +329,17 @@ def test_folds_are_fitted_to_the_other_rows(members: dict[str, TorchSummarizer])
         Dialogue(fname=str(i), dialogue=text, summaries=("네, 모레가 좋아요.",)) for i, text in enumerate(DIALOGUES)
     ]
     used = {name: members[name] for name in ("bart1", "gpt24")}
-    whole, parts = fit_weights(used, rows)
+    on_all_rows, parts = fit_weights(used, rows)
     assert sorted(index for indices, _ in parts for index in indices) == list(range(5))
     probabilities = reference_probabilities(used, rows)
-    assert list(whole.values()) == maximize_likelihood(probabilities)
+    assert list(on_all_rows.values()) == maximize_likelihood(probabilities)
     for indices, weights in parts:
-        others = [values for index, values in enumerate(probabilities) if index not in indices]
-        assert list(weights.values()) == maximize_likelihood(others)
-        assert weights != whole
+        remaining = [values for index, values in enumerate(probabilities) if index not in indices]
+        assert list(weights.values()) == maximize_likelihood(remaining)
+        assert weights != on_all_rows
 
 
-def test_one_models_search_is_what_params_say(
+def test_search_settings_are_those_of_params(
     members: dict[str, TorchSummarizer], tokenizer: PreTrainedTokenizerFast
 ) -> None:
     """A checkpoint such as bart-base brings num_beams=4 and no_repeat_ngram_size=3 along: params.yaml decides."""

@@ -85,12 +85,12 @@ def test_tied_weights_stay_tied(make: Callable[..., TorchSummarizer], tmp_path: 
         assert model.model.encoder.embed_tokens.weight.data_ptr() == shared.data_ptr()
 
 
-def test_a_soup_of_equals_is_the_member(make: Callable[..., TorchSummarizer]) -> None:
+def test_a_soup_of_identical_members_is_that_member(make: Callable[..., TorchSummarizer]) -> None:
     soup = average("soup", [make(1)] * 3)
     assert soup.summarize(TEXTS, generation=SEARCH) == make(1).summarize(TEXTS, generation=SEARCH)
 
 
-def test_what_is_saved_is_a_member(make: Callable[..., TorchSummarizer], tmp_path: Path) -> None:
+def test_a_saved_soup_loads_as_a_member(make: Callable[..., TorchSummarizer], tmp_path: Path) -> None:
     soup = average("soup", [make(1), make(2, max_input_tokens=30)])
     save(soup, tmp_path / "model")
     names = {path.name for path in (tmp_path / "model").iterdir()}
@@ -174,7 +174,7 @@ def test_a_uniform_soup_uses_all_and_scores_nothing(make: Callable[..., TorchSum
 def test_models_that_cannot_be_averaged_are_named(make: Callable[..., TorchSummarizer]) -> None:
     first = make(1)
     check_same_architecture({"a": first, "b": make(2, {**BART, "dropout": 0.3})}, "ensemble.models.soup")
-    others = [
+    incompatible = [
         (
             make(2, GPT2),
             "bart and gpt2",
@@ -188,6 +188,6 @@ def test_models_that_cannot_be_averaged_are_named(make: Callable[..., TorchSumma
         (make(2, {**BART, "scale_embedding": True}), "scale_embedding is False and True"),
         (make(2, prefix="요약: "), "'' and '요약: '"),
     ]
-    for other, said in others:
-        with pytest.raises(UserError, match=said):
-            check_same_architecture({"a": first, "b": other}, "ensemble.models.soup")
+    for member, message in incompatible:
+        with pytest.raises(UserError, match=message):
+            check_same_architecture({"a": first, "b": member}, "ensemble.models.soup")

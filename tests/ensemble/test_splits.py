@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from ensemble.ensemble_rows import keep_members, row, write_members
+from ensemble.ensemble_rows import keep_members, row_of, write_members
 from yoyak import params
 from yoyak.data.records import Dialogue, read_jsonl, write_jsonl
 from yoyak.decoding.candidates import Candidate, read_candidates, write_candidates
@@ -47,25 +47,25 @@ def split_of(count: int, seed: int, split: str) -> tuple[list[Dialogue], list[Ro
         truth = draw.choice(WORDS, size=8)
         texts = {}
         for member, noise in zip(MEMBERS, (0.1, 0.4, 0.9), strict=True):
-            many = [np.where(draw.random(8) < noise, draw.choice(WORDS, size=8), truth) for _ in range(3)]
-            texts[member] = [" ".join(text) for text in many]
+            nbest = [np.where(draw.random(8) < noise, draw.choice(WORDS, size=8), truth) for _ in range(3)]
+            texts[member] = [" ".join(text) for text in nbest]
         fname, dialogue = f"{split}_{number}", f"#Person1#: {number // 2}"
         dialogues.append(Dialogue(fname=fname, dialogue=dialogue, summaries=(" ".join(truth),)))
-        rows.append(row(fname, dialogue, **texts))
+        rows.append(row_of(fname, dialogue, **texts))
     return dialogues, rows
 
 
 def fill(folder: Path) -> dict[str, list[Row]]:
     """Write prepared/ and predictions/ of dev and test; `bad` has its lines in another order."""
-    found = {}
+    rows_by_split = {}
     for seed, (split, count) in enumerate({"dev": 20, "test": 9}.items(), 2):
         dialogues, rows = split_of(count, seed, split)
         write_jsonl(folder / f"prepared/eval/{split}.jsonl", dialogues)
         write_members(folder / "predictions", split, rows)
-        backwards = [(one.fname, one.candidates["bad"]) for one in rows[::-1]]
+        backwards = [(row.fname, row.candidates["bad"]) for row in rows[::-1]]
         write_candidates(folder / f"predictions/bad/{split}.jsonl", backwards)
-        found[split] = rows
-    return found
+        rows_by_split[split] = rows
+    return rows_by_split
 
 
 def write_params(folder: Path, **ensemble: object) -> None:
@@ -111,14 +111,14 @@ def test_the_stage_writes_every_split_a_combiner_and_a_run(name: str, rows, stor
     combiner = load(out)
     expected = combine(combiner, rows["test"])
     choices = read_choices(out / "test.jsonl")
-    assert list(choices) == [one.fname for one in rows["test"]]
+    assert list(choices) == [row.fname for row in rows["test"]]
     assert [choice.text for choice in choices.values()] == [outcome.text for outcome in expected]
     candidates = read_candidates(out / "test.jsonl")
-    assert [found[0].text for found in candidates.values()] == [outcome.text for outcome in expected]
-    assert [found[0].score for found in candidates.values()] == [outcome.score for outcome in expected]
-    for one, choice in zip(rows["test"], choices.values(), strict=True):
+    assert [nbest[0].text for nbest in candidates.values()] == [outcome.text for outcome in expected]
+    assert [nbest[0].score for nbest in candidates.values()] == [outcome.score for outcome in expected]
+    for row, choice in zip(rows["test"], choices.values(), strict=True):
         if choice.member:
-            assert one.candidates[choice.member][choice.rank].text == choice.text
+            assert row.candidates[choice.member][choice.rank].text == choice.text
     run = store.search_runs([store.get_experiment_by_name("yoyak").experiment_id], "tags.`yoyak.stage` = 'ensemble'")[0]
     assert run.info.status == "FINISHED"
     assert {key: value for key, value in run.data.metrics.items() if key.startswith("weight_")} == pytest.approx(
@@ -140,15 +140,15 @@ def test_the_stage_writes_every_split_a_combiner_and_a_run(name: str, rows, stor
 )
 def test_without_a_member_is_the_outcome_of_the_others(name: str, rows, project: Path) -> None:
     ensemble.run(name)
-    dev = [one.summaries for one in read_jsonl(project / "prepared/eval/dev.jsonl")]
+    dev = [row.summaries for row in read_jsonl(project / "prepared/eval/dev.jsonl")]
     strategy = params.load(params.Params).ensemble.strategies[name]
     choices = {split: read_choices(project / f"ensembles/{name}/{split}.jsonl") for split in ("dev", "test")}
-    for left in MEMBERS:
-        others = [member for member in MEMBERS if member != left]
-        fitted = fit(strategy, others, rows["dev"], dev, granularity="eojeol", seed=20)
-        assert [choice.without[left] for choice in choices["dev"].values()] == [o.text for o in fitted.outcomes]
-        alone = combine(fitted.combiner, keep_members(rows["test"], others))
-        assert [choice.without[left] for choice in choices["test"].values()] == [outcome.text for outcome in alone]
+    for excluded in MEMBERS:
+        remaining = [member for member in MEMBERS if member != excluded]
+        fitted = fit(strategy, remaining, rows["dev"], dev, granularity="eojeol", seed=20)
+        assert [choice.without[excluded] for choice in choices["dev"].values()] == [o.text for o in fitted.outcomes]
+        outcomes = combine(fitted.combiner, keep_members(rows["test"], remaining))
+        assert [choice.without[excluded] for choice in choices["test"].values()] == [o.text for o in outcomes]
     assert all(list(choice.without) == list(MEMBERS) for choice in choices["dev"].values())
 
 
@@ -156,11 +156,11 @@ def test_dev_is_combined_by_rerankers_that_did_not_see_the_dialogue(rows, projec
     ensemble.run("stack")
     dev = rows["dev"]
     texts = [choice.text for choice in read_choices(project / "ensembles/stack/dev.jsonl").values()]
-    references = [one.summaries for one in read_jsonl(project / "prepared/eval/dev.jsonl")]
+    references = [row.summaries for row in read_jsonl(project / "prepared/eval/dev.jsonl")]
     described = stack.describe(dev, MEMBERS, "eojeol")
     pool = [dev[index].candidates[member][rank].text for index, member, rank in described.origins]
     scores = score_texts(pool, [references[index] for index, _, _ in described.origins], "eojeol")
-    for fold in make_folds([one.dialogue for one in dev], 4):
+    for fold in make_folds([row.dialogue for row in dev], 4):
         # Each dialogue is there twice, and both are in one fold.
         assert {index ^ 1 for index in fold.held_out} == set(fold.held_out)
         part, kept = stack.select_rows(described, fold.fitted_to)
@@ -191,7 +191,7 @@ def test_too_few_members_are_an_error_and_one_passes_through_if_params_allow_it(
     write_params(project, min_members=1)
     ensemble.run("single")
     choices = read_choices(project / "ensembles/single/test.jsonl")
-    assert [choice.text for choice in choices.values()] == [one.best("fair") for one in rows["test"]]
+    assert [choice.text for choice in choices.values()] == [row.best("fair") for row in rows["test"]]
     assert all(choice == Choice(text=choice.text, member="fair", rank=0, without={}) for choice in choices.values())
 
 
@@ -226,7 +226,7 @@ def test_missing_inputs_are_named(rows, project: Path) -> None:
 @pytest.mark.parametrize(
     "strategy", [Vote(type="vote"), Mbr(type="mbr"), Stack(type="stack", folds=2)], ids=lambda s: s.type
 )
-def test_odd_predictions(strategy: OfCandidates, tmp_path: Path) -> None:
+def test_unusual_predictions(strategy: OfCandidates, tmp_path: Path) -> None:
     """Equal members, empty texts, one candidate beside many, scores that are no numbers."""
     dialogues = [Dialogue(fname=str(n), dialogue=f"#Person1#: {n}", summaries=("가 나",)) for n in range(6)]
     candidates = {
@@ -238,8 +238,8 @@ def test_odd_predictions(strategy: OfCandidates, tmp_path: Path) -> None:
     for split in ("dev", "test"):
         write_jsonl(tmp_path / f"prepared/eval/{split}.jsonl", dialogues)
         write_members(tmp_path / "predictions", split, odd)
-        for member, found in candidates.items():
-            write_candidates(tmp_path / f"predictions/{member}/{split}.jsonl", [(str(n), found) for n in range(6)])
+        for member, nbest in candidates.items():
+            write_candidates(tmp_path / f"predictions/{member}/{split}.jsonl", [(str(n), nbest) for n in range(6)])
     choices = combined(tmp_path, strategy, members=("a", "b", "c"))
     for split in ("dev", "test"):
         assert [choice.text for choice in choices[split].values()] == ["가 나"] * 6
@@ -262,10 +262,10 @@ def test_fifty_members_keep_few_files_open(tmp_path: Path) -> None:
 
     dialogues = [Dialogue(fname=str(n), dialogue=f"#Person1#: {n}", summaries=("가 나 다",)) for n in range(3)]
     texts = {f"m{number}": ["가 나 다", f"가 나 {number}"] for number in range(50)}
-    many = [row(one.fname, one.dialogue, **texts) for one in dialogues]
+    rows = [row_of(dialogue.fname, dialogue.dialogue, **texts) for dialogue in dialogues]
     for split in ("dev", "test"):
         write_jsonl(tmp_path / f"prepared/eval/{split}.jsonl", dialogues)
-        write_members(tmp_path / "predictions", split, many)
+        write_members(tmp_path / "predictions", split, rows)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (512, limits[1]))
     try:

@@ -36,7 +36,7 @@ def normal(text: str) -> str:
 @example("가 \u2800")
 @example("#Person1#은 #Person2#에게 회의실을 예약해 달라고 했다.")
 @example("안녕\n\n하세요\t😀  네")
-def test_joined_units_are_the_text(granularity: str, text: str) -> None:
+def test_joined_units_restore_the_text(granularity: str, text: str) -> None:
     units = split([text], granularity)[0]
     assert join(units) == normal(text)
     assert bool(units) == bool(normal(text))
@@ -46,8 +46,8 @@ def test_joined_units_are_the_text(granularity: str, text: str) -> None:
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 @given(st.lists(texts, max_size=4))
 @settings(max_examples=50)
-def test_texts_are_split_one_by_one(granularity: str, many: list[str]) -> None:
-    assert split(many, granularity) == [split([text], granularity)[0] for text in many]
+def test_texts_are_split_one_by_one(granularity: str, batch: list[str]) -> None:
+    assert split(batch, granularity) == [split([text], granularity)[0] for text in batch]
 
 
 def keys(text: str, granularity: str) -> list[str]:
@@ -93,26 +93,26 @@ def noun(text: str) -> Unit:
         ("#Email#", "은 이 을 과 로"),
     ],
 )
-def test_a_particle_that_moved_takes_the_form_that_fits_there(before: str, shapes: str) -> None:
-    for shape, wanted in zip(["은", "이", "을", "과", "으로"], shapes.split(), strict=True):
+def test_a_moved_particle_takes_the_form_that_fits(before: str, shapes: str) -> None:
+    for shape, form in zip(["은", "이", "을", "과", "으로"], shapes.split(), strict=True):
         for own in ("밥", "나무"):
             moved = Unit(f"{shape}/J", "?", own, True, shape)
-            assert join([noun(before), moved]) == before + wanted
+            assert join([noun(before), moved]) == before + form
 
 
 @pytest.mark.parametrize("text", ["#Person1#과 #Person2#는 친구로 지낸다.", "나무와 숲을 사람이 집으로 본다."])
-def test_a_particle_that_did_not_move_stays_as_it_was_written(text: str) -> None:
+def test_an_unmoved_particle_keeps_its_form(text: str) -> None:
     assert join(split([text], "morpheme")[0]) == text
 
 
-def test_particles_of_real_texts_move() -> None:
-    one, other = split(["지훈은 학교로 간다.", "민수는 병원으로 간다."], "morpheme")
-    assert join([other[0], *one[1:]]) == "민수는 학교로 간다."
-    assert join([one[0], *other[1:]]) == "지훈은 병원으로 간다."
-    assert join([*one[:2], other[2], *one[3:]]) == "지훈은 병원으로 간다."
+def test_particles_of_real_texts_are_adapted() -> None:
+    first, second = split(["지훈은 학교로 간다.", "민수는 병원으로 간다."], "morpheme")
+    assert join([second[0], *first[1:]]) == "민수는 학교로 간다."
+    assert join([first[0], *second[1:]]) == "지훈은 병원으로 간다."
+    assert join([*first[:2], second[2], *first[3:]]) == "지훈은 병원으로 간다."
 
 
-def test_a_particle_that_nothing_can_carry_is_left_out() -> None:
+def test_a_particle_without_a_host_word_is_left_out() -> None:
     first, second = split(["지훈은 집에서 쉰다.", "쉰다."], "morpheme")
     assert join(first[1:]) == "집에서 쉰다."
     assert join([first[0], first[1], first[3]]) == "지훈은"
@@ -121,12 +121,12 @@ def test_a_particle_that_nothing_can_carry_is_left_out() -> None:
     assert join([verb, first[1]]) == "쉰다"
 
 
-def test_a_particle_without_another_shape_stays_and_its_space_too() -> None:
-    one, other = split(["지훈에게 책을 준다.", "민수의 책이다."], "morpheme")
-    assert join([other[0], *one[1:]]) == "민수에게 책을 준다."
+def test_a_particle_with_a_single_form_is_unchanged() -> None:
+    first, second = split(["지훈에게 책을 준다.", "민수의 책이다."], "morpheme")
+    assert join([second[0], *first[1:]]) == "민수에게 책을 준다."
 
 
-def test_what_began_its_text_begins_a_word() -> None:
-    one, other = split(["회의가 있다.", "내일 만난다."], "eojeol")
-    assert join([*one, *other]) == "회의가 있다. 내일 만난다."
-    assert join([*one[1:], *other[1:]]) == "있다. 만난다."
+def test_the_first_unit_of_a_text_begins_a_word() -> None:
+    first, second = split(["회의가 있다.", "내일 만난다."], "eojeol")
+    assert join([*first, *second]) == "회의가 있다. 내일 만난다."
+    assert join([*first[1:], *second[1:]]) == "있다. 만난다."

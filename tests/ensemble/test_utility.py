@@ -32,15 +32,15 @@ SLOW = settings(max_examples=60)
 
 @pytest.mark.parametrize("weights", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (0.33, 0.33, 0.34)])
 @pytest.mark.parametrize("granularity", ["morpheme", "eojeol", "syllable", "english"])
-def test_rouge_is_rouge_scores_to_the_last_digit(granularity: str, weights: tuple[float, ...]) -> None:
+def test_rouge_equals_rouge_score_to_the_last_digit(granularity: str, weights: tuple[float, ...]) -> None:
     units = tokenizer(granularity)
     scorer = rouge_scorer.RougeScorer(list(TYPES), tokenizer=units)
-    found = rouge_matrix(units.tokenize_all(TEXTS), weights)
+    matrix = rouge_matrix(units.tokenize_all(TEXTS), weights)
     for row, prediction in enumerate(TEXTS):
         for column, reference in enumerate(TEXTS):
             scores = scorer.score(reference, prediction)
             expected = sum(weight * scores[kind].fmeasure for weight, kind in zip(weights, TYPES, strict=True))
-            assert found[row, column] == expected, (prediction, reference)
+            assert matrix[row, column] == expected, (prediction, reference)
 
 
 @given(st.lists(st.lists(st.sampled_from("abc"), max_size=6), max_size=5))
@@ -51,14 +51,14 @@ def test_rouge_of_any_tokens(tokens: list[list[str]]) -> None:
             return text.split()
 
     scorer = rouge_scorer.RougeScorer(list(TYPES), tokenizer=Spaces())
-    found = rouge_matrix(tokens, (0.2, 0.3, 0.5))
-    assert found.shape == (len(tokens), len(tokens))
-    np.testing.assert_array_equal(found, found.T)
+    matrix = rouge_matrix(tokens, (0.2, 0.3, 0.5))
+    assert matrix.shape == (len(tokens), len(tokens))
+    np.testing.assert_array_equal(matrix, matrix.T)
     for row, prediction in enumerate(tokens):
         for column, reference in enumerate(tokens):
             scores = scorer.score(" ".join(reference), " ".join(prediction))
             expected = sum(weight * scores[kind].fmeasure for weight, kind in zip((0.2, 0.3, 0.5), TYPES, strict=True))
-            assert found[row, column] == expected
+            assert matrix[row, column] == expected
 
 
 def chrf_of(hypothesis: str, reference: str) -> float:
@@ -68,32 +68,32 @@ def chrf_of(hypothesis: str, reference: str) -> float:
 @given(st.lists(letters, max_size=5))
 @example([*TEXTS, "가", "가나", "가나다라마바사", " "])
 @SLOW
-def test_chrf_is_sacrebleus(texts: list[str]) -> None:
-    found = chrf_matrix(texts)
+def test_chrf_equals_sacrebleu(texts: list[str]) -> None:
+    matrix = chrf_matrix(texts)
     expected = [[chrf_of(row, column) for column in texts] for row in texts]
-    np.testing.assert_allclose(found, np.reshape(expected, found.shape), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(matrix, np.reshape(expected, matrix.shape), rtol=0, atol=1e-12)
 
 
 def test_chrf_tells_the_hypothesis_from_the_reference() -> None:
     short, long = "내일 회의", "내일 회의를 하고 나서 밥을 먹는다"
-    found = chrf_matrix([short, long])
-    assert found[0, 1] < found[1, 0]
-    assert found[0, 0] == pytest.approx(1, abs=1e-12)
+    matrix = chrf_matrix([short, long])
+    assert matrix[0, 1] < matrix[1, 0]
+    assert matrix[0, 0] == pytest.approx(1, abs=1e-12)
 
 
 @given(st.lists(st.lists(st.sampled_from("abcd"), max_size=8).map(Counter), max_size=6), st.integers(1, 12))
 def test_overlaps_are_clipped_counts_in_blocks_of_any_size(counts: list[Counter], cells: int) -> None:
-    expected = [[(one & other).total() for other in counts] for one in counts]
-    whole = overlaps(counts)
-    np.testing.assert_array_equal(whole, np.reshape(expected, whole.shape))
+    expected = [[(left & right).total() for right in counts] for left in counts]
+    unblocked = overlaps(counts)
+    np.testing.assert_array_equal(unblocked, np.reshape(expected, unblocked.shape))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(utility, "CELLS", cells)
-        np.testing.assert_array_equal(overlaps(counts), whole)
+        np.testing.assert_array_equal(overlaps(counts), unblocked)
 
 
 def test_small_blocks_give_the_same_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = tokenizer("morpheme").tokenize_all(TEXTS)
-    whole = rouge_matrix(tokens, (0.33, 0.33, 0.34)), chrf_matrix(TEXTS)
+    unblocked = rouge_matrix(tokens, (0.33, 0.33, 0.34)), chrf_matrix(TEXTS)
     monkeypatch.setattr(utility, "CELLS", 50)
-    np.testing.assert_array_equal(rouge_matrix(tokens, (0.33, 0.33, 0.34)), whole[0])
-    np.testing.assert_array_equal(chrf_matrix(TEXTS), whole[1])
+    np.testing.assert_array_equal(rouge_matrix(tokens, (0.33, 0.33, 0.34)), unblocked[0])
+    np.testing.assert_array_equal(chrf_matrix(TEXTS), unblocked[1])

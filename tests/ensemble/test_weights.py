@@ -15,17 +15,17 @@ from yoyak.errors import UserError
 numbers = st.dictionaries(st.sampled_from("abcde"), st.floats(0, 1e6, allow_subnormal=False), min_size=1)
 
 
-@given(numbers.filter(lambda found: any(value > 1e-6 for value in found.values())))
+@given(numbers.filter(lambda weights: any(value > 1e-6 for value in weights.values())))
 def test_given_weights_keep_their_ratios_and_sum_to_one(given_weights: dict[str, float]) -> None:
     members = sorted(given_weights, reverse=True)
-    found = normalised(given_weights, members)
-    assert list(found) == members
-    assert sum(found.values()) == pytest.approx(1)
+    weights = normalised(given_weights, members)
+    assert list(weights) == members
+    assert sum(weights.values()) == pytest.approx(1)
     total = sum(given_weights.values())
-    assert found == pytest.approx({member: given_weights[member] / total for member in members})
+    assert weights == pytest.approx({member: given_weights[member] / total for member in members})
 
 
-def test_two_and_six_are_a_quarter_and_three() -> None:
+def test_weights_of_two_and_six_become_a_quarter_and_three_quarters() -> None:
     assert normalised({"a": 2, "b": 6, "c": 0}, ["c", "b", "a"]) == {"c": 0, "b": 0.75, "a": 0.25}
 
 
@@ -41,7 +41,7 @@ def test_two_and_six_are_a_quarter_and_three() -> None:
         ({"a": 0, "b": 0}, "above 0"),
     ],
 )
-def test_wrong_weights_are_errors(weights: dict[str, float], words: str) -> None:
+def test_invalid_weights_are_errors(weights: dict[str, float], words: str) -> None:
     with pytest.raises(UserError, match=words):
         normalised(weights, ["a", "b"])
 
@@ -65,18 +65,18 @@ def test_fitted_weights_find_the_one_good_member_among_noise() -> None:
     def measure(weights) -> float:
         return -float(np.abs(sum(weights[member] * answers[member] for member in answers) - truth).mean())
 
-    found = fitted({"noise1": 0.3, "good": 0.3, "noise2": 0.4}, measure, seed=20)
-    assert max(found, key=lambda member: found[member]) == "good"
-    assert found["good"] > 0.9
-    assert sum(found.values()) == pytest.approx(1)
+    best = fitted({"noise1": 0.3, "good": 0.3, "noise2": 0.4}, measure, seed=20)
+    assert max(best, key=lambda member: best[member]) == "good"
+    assert best["good"] > 0.9
+    assert sum(best.values()) == pytest.approx(1)
 
 
 def test_fitted_weights_mix_where_a_mix_is_best() -> None:
     def measure(weights) -> float:
         return -abs(weights["a"] - 0.7) - abs(weights["b"] - 0.3)
 
-    found = fitted({"a": 0.5, "b": 0.5}, measure, seed=20)
-    assert found["a"] == pytest.approx(0.7, abs=0.05)
+    best = fitted({"a": 0.5, "b": 0.5}, measure, seed=20)
+    assert best["a"] == pytest.approx(0.7, abs=0.05)
 
 
 def test_ties_go_to_the_most_ordinary_weights() -> None:
@@ -87,7 +87,7 @@ def test_ties_go_to_the_most_ordinary_weights() -> None:
     assert fitted(scores, lambda weights: -abs(weights["b"] - 0.75), seed=20) == pytest.approx(by_score(scores))
 
 
-def test_fitting_is_seeded_and_tries_all() -> None:
+def test_fitting_is_seeded_and_tries_every_member() -> None:
     tried: list[dict[str, float]] = []
 
     def measure(weights) -> float:

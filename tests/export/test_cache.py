@@ -30,12 +30,12 @@ def attention(opset: int) -> tuple[onnx.ModelProto, onnx.ModelProto]:
     """Return an encoder that writes the cache which it is given, and a decoder that is one attention to it."""
     key: list[str | int | None] = ["dialogues", HEADS, SIZE, "tokens"]
     value: list[str | int | None] = ["dialogues", HEADS, "tokens", SIZE]
-    given = [(f"{PART}.key", key), (f"{PART}.value", value)]
+    inputs = [(f"{PART}.key", key), (f"{PART}.value", value)]
 
     def infos(prefix: str) -> list[onnx.ValueInfoProto]:
-        return [helper.make_tensor_value_info(f"{prefix}{name}", TensorProto.FLOAT, shape) for name, shape in given]
+        return [helper.make_tensor_value_info(f"{prefix}{name}", TensorProto.FLOAT, shape) for name, shape in inputs]
 
-    copies = [helper.make_node("Identity", [f"given.{name}"], [name], name=name) for name, _ in given]
+    copies = [helper.make_node("Identity", [f"given.{name}"], [name], name=name) for name, _ in inputs]
     attend = [
         helper.make_node("MatMul", ["query", f"{PART}.key"], ["scores"], name="scores"),
         helper.make_node("Softmax", ["scores"], ["shares"], name="shares", axis=-1),
@@ -60,7 +60,7 @@ def run(model: onnx.ModelProto, feeds: dict[str, Array]) -> dict[str, Array]:
 
 @pytest.mark.parametrize("signed", [True, False])
 @pytest.mark.parametrize("opset", [17, 18])
-def test_attention_to_one_token_and_to_all_of_many_is_kept(opset: int, signed: bool) -> None:
+def test_quantized_attention_is_close_to_float(opset: int, signed: bool) -> None:
     random = np.random.default_rng(1)
     tokens = 700
     # Features of unlike size, as the keys of trained models have them.
@@ -69,25 +69,25 @@ def test_attention_to_one_token_and_to_all_of_many_is_kept(opset: int, signed: b
     query = random.standard_normal((2, HEADS, 4, SIZE))
     # One head looks at a single token, one at some, one at all of them.
     query *= np.array([4, 0.5, 0.01])[:, None, None]
-    given = {f"{PART}.key": keys.astype(np.float32), f"{PART}.value": values.astype(np.float32)}
+    inputs = {f"{PART}.key": keys.astype(np.float32), f"{PART}.value": values.astype(np.float32)}
     feeds = {"query": query.astype(np.float32)}
 
     encoder, decoder = attention(opset)
-    wanted = run(decoder, {**feeds, **given})["mixed"]
+    expected = run(decoder, {**feeds, **inputs})["mixed"]
     quantize_cross_cache(encoder, decoder, signed=signed)
-    cache = run(encoder, {f"given.{name}": array for name, array in given.items()})
-    found = run(decoder, {**feeds, **cache})["mixed"]
+    cache = run(encoder, {f"given.{name}": array for name, array in inputs.items()})
+    actual = run(decoder, {**feeds, **cache})["mixed"]
 
-    assert {cache[name].dtype for name in given} == {np.dtype(np.int8 if signed else np.uint8)}
+    assert {cache[name].dtype for name in inputs} == {np.dtype(np.int8 if signed else np.uint8)}
     for head in range(HEADS):
-        error, size = np.abs(found[:, head] - wanted[:, head]), np.abs(wanted[:, head])
+        error, size = np.abs(actual[:, head] - expected[:, head]), np.abs(expected[:, head])
         assert 0 < error.max() < 0.1 * size.max()
         assert error.mean() < 0.03 * size.mean()
     # Shares of one in 700 are not rounded away.
     assert error.max() < 0.002 * size.max()
 
 
-def test_a_dialogue_of_nothing_but_zeros_makes_no_nonsense() -> None:
+def test_a_cache_of_zeros_gives_zeros() -> None:
     encoder, decoder = attention(18)
     quantize_cross_cache(encoder, decoder, signed=True)
     zeros = np.zeros((1, HEADS, SIZE, 5), np.float32)
@@ -98,7 +98,7 @@ def test_a_dialogue_of_nothing_but_zeros_makes_no_nonsense() -> None:
 
 @pytest.mark.parametrize("signed", [True, False])
 @pytest.mark.parametrize("kind", ["bart", "t5"])
-def test_a_model_says_the_same_with_it(kind: str, signed: bool, tmp_path: Path) -> None:
+def test_logits_are_those_of_a_float_cache(kind: str, signed: bool, tmp_path: Path) -> None:
     from yoyak.models.load import load_trained
 
     source = save_model(kind, tmp_path / "model")
@@ -115,5 +115,5 @@ def test_a_model_says_the_same_with_it(kind: str, signed: bool, tmp_path: Path) 
         decoder.keep(np.array([0, 2]))
         logits.append(decoder.advance(np.array([14, 15, 16, 17]), np.array([0, 0, 1, 1])))
         steps[name] = np.concatenate(logits)
-    for wanted, found in zip(steps["float"], steps["bits"], strict=True):
-        assert np.corrcoef(wanted, found)[0, 1] > 0.999
+    for expected, actual in zip(steps["float"], steps["bits"], strict=True):
+        assert np.corrcoef(expected, actual)[0, 1] > 0.999

@@ -50,8 +50,8 @@ def reader(model: onnx.ModelProto, kind: str, part: str) -> onnx.NodeProto:
 def table_of_tokens(model: onnx.ModelProto, kind: str) -> str:
     """Return the name of the table with a row of numbers for each token."""
     sizes = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
-    found = [node.input[0] for node in model.graph.node if node.op_type == kind and node.input[0] in sizes]
-    return next(name for name in found if sizes[name][0] == VOCABULARY and sizes[name][1] > 1)
+    tables = [node.input[0] for node in model.graph.node if node.op_type == kind and node.input[0] in sizes]
+    return next(name for name in tables if sizes[name][0] == VOCABULARY and sizes[name][1] > 1)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
@@ -60,21 +60,19 @@ def test_the_embedding_is_stored_once(precision: str, bart: Path, tmp_path: Path
     graphs = read(tmp_path / "out")
     kind = "GatherBlockQuantized" if precision == "int4" else "Gather"
     tables = {name: table_of_tokens(model, kind) for name, model in graphs.items()}
-    spots = {places(graphs[name])[table] for name, table in tables.items()}
+    stored_at = {places(graphs[name])[table] for name, table in tables.items()}
     decoder = graphs["decoder"]
     if precision == "int4":
         head = next(node for node in decoder.graph.node if node.op_type == "MatMulNBits" and "lm_head" in node.name)
-        spots.add(places(decoder)[head.input[1]])
+        stored_at.add(places(decoder)[head.input[1]])
     else:
-        spots.add(places(decoder)[reader(decoder, "Transpose", "yoyak.head").input[0]])
-    assert len(spots) == 1
+        stored_at.add(places(decoder)[reader(decoder, "Transpose", "yoyak.head").input[0]])
+    assert len(stored_at) == 1
 
 
 @pytest.mark.parametrize("per_channel", [True, False])
 @pytest.mark.parametrize("cpu", ["avx512_vnni", "avx2", "arm64"])
-def test_int8_has_every_weight_but_vectors_in_eight_bits(
-    cpu: str, per_channel: bool, bart: Path, tmp_path: Path
-) -> None:
+def test_int8_quantizes_every_weight_but_vectors(cpu: str, per_channel: bool, bart: Path, tmp_path: Path) -> None:
     settings = Export.model_validate({"cpu": cpu, "per_channel": per_channel})
     result = export_model(bart, tmp_path / "out", settings)
     ops = json.loads((tmp_path / "out/ops.json").read_text())
@@ -87,7 +85,7 @@ def test_int8_has_every_weight_but_vectors_in_eight_bits(
     assert json.loads((tmp_path / "out/onnx.json").read_text())["cpu"] == cpu
 
 
-def test_a_table_that_the_head_is_not_tied_to_is_quantized_by_itself(tmp_path: Path) -> None:
+def test_an_untied_embedding_is_quantized_separately(tmp_path: Path) -> None:
     source = save_model("mt5", tmp_path / "model")
     export_model(source, tmp_path / "out", Export())
     graphs = read(tmp_path / "out")
@@ -97,7 +95,7 @@ def test_a_table_that_the_head_is_not_tied_to_is_quantized_by_itself(tmp_path: P
 
 
 @pytest.mark.parametrize("kind", ["bart", "mt5", "gpt2", "qwen2"])
-def test_small_numbers_are_close_to_big_ones(kind: str, tmp_path: Path) -> None:
+def test_quantized_logits_are_close_to_fp32(kind: str, tmp_path: Path) -> None:
     source = save_model(kind, tmp_path / "model")
     inputs = [[token, token + 1, token + 40] for token in range(10, 50)]
     logits = {}
@@ -108,14 +106,14 @@ def test_small_numbers_are_close_to_big_ones(kind: str, tmp_path: Path) -> None:
 
     def likeness(precision: str) -> float:
         rows = zip(logits["fp32"], logits[precision], strict=True)
-        return float(np.mean([np.corrcoef(wanted, found)[0, 1] for wanted, found in rows]))
+        return float(np.mean([np.corrcoef(expected, actual)[0, 1] for expected, actual in rows]))
 
     # The weights are random and large; those of a trained model lose less.
     assert likeness("int8") > 0.95
     assert 0.5 < likeness("int4") < likeness("int8")
 
 
-def test_the_folder_is_whole(bart: Path, tmp_path: Path) -> None:
+def test_the_folder_is_complete(bart: Path, tmp_path: Path) -> None:
     export_model(bart, tmp_path / "out", Export(precision="int8"))
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {
@@ -124,11 +122,11 @@ def test_the_folder_is_whole(bart: Path, tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_beams_share_a_cache_where_no_place_is_learned(tmp_path: Path) -> None:
+def test_beams_share_a_cache_unless_position_biases_are_learned(tmp_path: Path) -> None:
     for kind, shared in (("bart", True), ("t5", False)):
         export_model(save_model(kind, tmp_path / kind), tmp_path / f"{kind}.out", Export(precision="fp32"))
         decoder = onnx.load(tmp_path / f"{kind}.out" / "decoder.onnx", load_external_data=False)
-        assert ("own_bias" in {one.name for one in decoder.graph.input}) == shared
+        assert ("own_bias" in {value.name for value in decoder.graph.input}) == shared
         assert (tmp_path / f"{kind}.out" / "reorder.onnx").exists() != shared
 
 
@@ -144,7 +142,7 @@ def test_products_in_branches_are_found() -> None:
     assert set(list_activation_products(graph)) == {"variable"}
 
 
-def test_the_encoder_makes_the_cross_attention_cache(bart: Path) -> None:
+def test_the_encoder_computes_the_cross_attention_cache(bart: Path) -> None:
     from yoyak.models.load import load_trained
 
     graphs = export_graphs(load_trained(bart, Seq2Seq()).eval())
@@ -155,7 +153,7 @@ def test_the_encoder_makes_the_cross_attention_cache(bart: Path) -> None:
     assert len([tensor for tensor in projections if len(tensor.dims) == 2]) == 4
 
 
-def test_same_bytes_are_stored_once(tmp_path: Path) -> None:
+def test_identical_bytes_are_stored_once(tmp_path: Path) -> None:
     table = np.arange(2000, dtype=np.float32)
     models = {
         name: onnx.helper.make_model(
@@ -164,11 +162,11 @@ def test_same_bytes_are_stored_once(tmp_path: Path) -> None:
         for name, shape in (("a", (2000,)), ("b", (40, 50)))
     }
     assert write_graphs(models, tmp_path) == table.nbytes
-    back = onnx.load(tmp_path / "b.onnx").graph.initializer[0]
-    assert np.array_equal(numpy_helper.to_array(back), table.reshape(40, 50))
+    stored = onnx.load(tmp_path / "b.onnx").graph.initializer[0]
+    assert np.array_equal(numpy_helper.to_array(stored), table.reshape(40, 50))
 
 
-def test_a_dialogues_caches_are_read_by_all_its_texts(bart: Path, tmp_path: Path) -> None:
+def test_all_texts_of_a_dialogue_share_its_caches(bart: Path, tmp_path: Path) -> None:
     export_model(bart, tmp_path / "out", Export(precision="fp32"))
     summarizer = OnnxSummarizer.load(tmp_path / "out", threads=1)
     decoder = summarizer.start_decoder([[5, 6, 7], [8, 9]])
@@ -181,7 +179,7 @@ def test_a_dialogues_caches_are_read_by_all_its_texts(bart: Path, tmp_path: Path
         assert np.flatnonzero(array.any(axis=(0, 1, 3))).tolist() == [0, 1, 2, 3]
 
 
-def test_a_cache_is_written_where_it_is_and_grows_with_what_it_holds(bart: Path, tmp_path: Path) -> None:
+def test_a_cache_is_written_in_place_and_grows_when_full(bart: Path, tmp_path: Path) -> None:
     export_model(bart, tmp_path / "out", Export(precision="fp32"))
     summarizer = OnnxSummarizer.load(tmp_path / "out", threads=1)
     decoder = summarizer.start_decoder([[5, 6, 7], [8, 9]])
@@ -197,7 +195,7 @@ def test_a_cache_is_written_where_it_is_and_grows_with_what_it_holds(bart: Path,
         assert np.array_equal(decoder.self_cache[name][:, :, :GROWTH_STEPS], array)
 
 
-def test_an_architecture_that_optimum_does_not_know_is_one_sentence(bart: Path) -> None:
+def test_an_architecture_unknown_to_optimum_gives_one_sentence(bart: Path) -> None:
     from yoyak.models.load import load_trained
 
     model = load_trained(bart, Seq2Seq())

@@ -54,12 +54,12 @@ def test_exactly_one_exported_model_is_expected(project: Path) -> None:
         find_export()
 
 
-def test_a_folder_of_something_else_is_not_overwritten(tmp_path: Path) -> None:
+def test_a_folder_with_other_contents_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=re.escape(str(tmp_path))):
         convert.run("models/bart", str(tmp_path))
 
 
-def test_any_model_is_exported_and_used_by_its_folder(
+def test_any_model_is_exported_and_used_from_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

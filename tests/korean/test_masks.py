@@ -12,7 +12,7 @@ def test_masks_are_found_whole_before_particles_and_beside_each_other() -> None:
 
 
 @pytest.mark.parametrize("text", ["#맛집#서울#", "C# and F#", "#3 and #4", "# Person1 #", "#person1#", "##"])
-def test_other_uses_of_the_sign_are_no_masks(text: str) -> None:
+def test_other_uses_of_the_hash_sign_are_not_masks(text: str) -> None:
     assert find_masks(text) == []
 
 

@@ -21,7 +21,7 @@ def test_names_do_not_clash() -> None:
     assert [catalog.find(name) for name in names] == names
 
 
-def test_entries_are_whole() -> None:
+def test_entries_are_complete() -> None:
     for entry in catalog.entries().values():
         assert set(entry) == {"checkpoint", "family"}
         assert entry["family"] in ("seq2seq", "causal")
@@ -41,6 +41,6 @@ def test_a_folder_without_a_model_is_not_guessed_at(tmp_path: Path) -> None:
         catalog.checkpoint(str(tmp_path / "empty"))
 
 
-def test_an_unknown_name_says_the_nearest() -> None:
+def test_an_unknown_name_is_reported_with_the_nearest() -> None:
     with pytest.raises(UserError, match=r"did you mean 'kobart'\?"):
         catalog.checkpoint("kobert")

@@ -43,8 +43,8 @@ def test_no_other_module_knows_a_familys_name() -> None:
     literal = re.compile("|".join(f"[\"']{name}[\"']" for name in FAMILIES))
     table = root / "params/members.py"
     homes = {root.parent / f"{path.partition(':')[0].replace('.', '/')}.py" for path in FAMILIES.values()}
-    others = set(root.rglob("*.py")) - homes - {table}
-    assert [path for path in others if literal.search(path.read_text(encoding="utf-8"))] == []
+    modules = set(root.rglob("*.py")) - homes - {table}
+    assert [path for path in modules if literal.search(path.read_text(encoding="utf-8"))] == []
 
 
 def test_an_unknown_family_names_the_nearest() -> None:

@@ -46,15 +46,15 @@ def test_a_checkpoint_saved_in_bf16_is_used_in_fp32(checkpoint: tuple[str, str, 
     assert {parameter.dtype for parameter in load_trained(tmp_path / "saved", family_of(settings)).parameters()} == {
         torch.float32
     }
-    found = TorchSummarizer.load(tmp_path / "saved", "cpu").summarize([ROW.dialogue, "짧다", ""])
-    assert [len(candidates) for candidates in found.candidates] == [1, 1, 1]
+    summaries = TorchSummarizer.load(tmp_path / "saved", "cpu").summarize([ROW.dialogue, "짧다", ""])
+    assert [len(candidates) for candidates in summaries.candidates] == [1, 1, 1]
 
 
-def test_the_wrong_family_is_said(checkpoint: tuple[str, str, Path]) -> None:
+def test_the_wrong_family_is_reported(checkpoint: tuple[str, str, Path]) -> None:
     _, family, folder = checkpoint
-    other = "causal" if family == "seq2seq" else "seq2seq"
+    wrong = "causal" if family == "seq2seq" else "seq2seq"
     with pytest.raises(UserError, match=f"write family: {family}"):
-        build_model("m", member(family=other, checkpoint=str(folder)), load_tokenizer(folder, MASKS))
+        build_model("m", member(family=wrong, checkpoint=str(folder)), load_tokenizer(folder, MASKS))
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def tokenizer():
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "message"),
     [
         ({"model_type": "pegasu"}, "transformers has no 'pegasu' (did you mean 'pegasus'?)"),
         ({"model_type": "bart", "d_modle": 16}, "bart has no 'd_modle' (did you mean 'd_model'?)"),
@@ -76,27 +76,27 @@ def tokenizer():
         ({"model_type": "t5", "feed_forward_proj": "a-b-c"}, "describe a valid t5 (ValueError: "),
     ],
 )
-def test_a_wrong_config_is_one_sentence(tokenizer, config: dict[str, object], said: str) -> None:
+def test_a_wrong_config_gives_one_sentence(tokenizer, config: dict[str, object], message: str) -> None:
     with pytest.raises(UserError) as caught:
         build_model("m", member(config=config, tokenizer="bpe"), tokenizer)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("kobrt", "did you mean 'kobart'?"),
         ("./nowhere", "nowhere"),
         ("someone/no-such-model", "no-such-model"),
     ],
 )
-def test_a_checkpoint_that_is_nowhere_is_one_sentence(
-    tokenizer, name: str, said: str, monkeypatch: pytest.MonkeyPatch
+def test_a_missing_checkpoint_gives_one_sentence(
+    tokenizer, name: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError) as caught:
         build_model("m", member(checkpoint=name), tokenizer)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 SIZES = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 8, "decoder_ffn_dim": 8}
@@ -124,7 +124,7 @@ def test_pickled_weights_are_not_read(bart: Path, tokenizer) -> None:
         build_model("m", member(checkpoint=str(bart)), tokenizer)
 
 
-def test_weights_that_a_checkpoint_lacks_are_told(bart: Path, tokenizer, caplog: pytest.LogCaptureFixture) -> None:
+def test_weights_that_a_checkpoint_lacks_are_reported(bart: Path, tokenizer, caplog: pytest.LogCaptureFixture) -> None:
     change_config(bart, decoder_layers=2)
     build_model("m", member(checkpoint=str(bart)), tokenizer)
     assert "26 weights" in caplog.text and "model.decoder.layers.1." in caplog.text
@@ -136,12 +136,12 @@ def test_a_trained_model_that_lacks_weights_is_not_used(bart: Path) -> None:
         load_trained(bart, Seq2Seq())
 
 
-def test_a_whole_checkpoint_is_told_nothing_of(bart: Path, tokenizer, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_complete_checkpoint_gives_no_warning(bart: Path, tokenizer, caplog: pytest.LogCaptureFixture) -> None:
     build_model("m", member(checkpoint=str(bart), config={"dropout": 0.3}), tokenizer)
     assert caplog.text == ""
 
 
-def test_a_checkpoint_of_other_sizes_or_keys_is_one_sentence(bart: Path, tokenizer) -> None:
+def test_a_checkpoint_of_other_sizes_or_keys_gives_one_sentence(bart: Path, tokenizer) -> None:
     with pytest.raises(UserError, match=r"'drpout' \(did you mean 'dropout'\?\)"):
         build_model("m", member(checkpoint=str(bart), config={"drpout": 0.3}), tokenizer)
     change_config(bart, d_model=32)
@@ -153,7 +153,7 @@ def test_a_checkpoint_of_other_sizes_or_keys_is_one_sentence(bart: Path, tokeniz
 
 
 @pytest.mark.parametrize(
-    ("name", "damaged", "said"),
+    ("name", "damaged", "message"),
     [
         ("model.safetensors", b"\0" * 64, "seq2seq"),
         ("yoyak.json", b'{"member": "m"}', r"yoyak\.json is damaged \(KeyError\)"),
@@ -162,12 +162,12 @@ def test_a_checkpoint_of_other_sizes_or_keys_is_one_sentence(bart: Path, tokeniz
         ("tokenizer.json", None, "tokenizer .*bart'"),
     ],
 )
-def test_a_damaged_model_is_one_sentence(bart: Path, name: str, damaged: bytes | None, said: str) -> None:
+def test_a_damaged_model_gives_one_sentence(bart: Path, name: str, damaged: bytes | None, message: str) -> None:
     if damaged is None:
         (bart / name).unlink()
     else:
         (bart / name).write_bytes(damaged)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         TorchSummarizer.load(bart, "cpu")
 
 

@@ -52,12 +52,12 @@ def test_every_text_comes_back_exactly(tokenizer: PreTrainedTokenizerBase, text:
 
 def test_it_is_the_same_after_saving(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
     tokenizer.save_pretrained(tmp_path)
-    again = load_tokenizer(tmp_path, MASKS)
-    assert len(again) == len(tokenizer)
-    assert decode(again, again([TEXTS[1]])["input_ids"]) == [TEXTS[1]]
+    loaded = load_tokenizer(tmp_path, MASKS)
+    assert len(loaded) == len(tokenizer)
+    assert decode(loaded, loaded([TEXTS[1]])["input_ids"]) == [TEXTS[1]]
 
 
-def test_size_is_what_was_asked(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_the_vocabulary_has_the_requested_size(tokenizer: PreTrainedTokenizerBase) -> None:
     assert len(tokenizer) <= 600
 
 
@@ -65,8 +65,8 @@ def test_size_is_what_was_asked(tokenizer: PreTrainedTokenizerBase) -> None:
 def test_training_twice_gives_the_same_file(kind: Literal["bpe", "unigram"], tmp_path: Path) -> None:
     for name in ("one", "two"):
         train_tokenizer(TEXTS, MASKS, Tokenizer(type=kind, vocab_size=400)).save_pretrained(tmp_path / name)
-    one, two = ((tmp_path / name / "tokenizer.json").read_bytes() for name in ("one", "two"))
-    assert one == two
+    first, second = ((tmp_path / name / "tokenizer.json").read_bytes() for name in ("one", "two"))
+    assert first == second
 
 
 def with_spaces_of(style: str) -> PreTrainedTokenizerFast:
@@ -107,18 +107,18 @@ def test_other_peoples_tokenizers_keep_the_spaces_beside_masks(style: str, summa
     add_masks(tokenizer, MASKS)
     assert tokenizer("일곱 시로 예약한다.")["input_ids"] == plain
     tokenizer.save_pretrained(tmp_path)
-    for kept in (tokenizer, load_tokenizer(tmp_path, MASKS)):
-        assert decode(kept, kept([summary], add_special_tokens=False)["input_ids"]) == [summary]
+    for loaded in (tokenizer, load_tokenizer(tmp_path, MASKS)):
+        assert decode(loaded, loaded([summary], add_special_tokens=False)["input_ids"]) == [summary]
 
 
-def test_a_missing_tokenizer_is_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_tokenizer_gives_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="tokenizer"):
         load_tokenizer(tmp_path, MASKS)
     with pytest.raises(UserError, match="nowhere is missing"):
         load_tokenizer(tmp_path / "nowhere", MASKS)
 
 
-def test_bytes_that_make_no_character_are_no_text() -> None:
+def test_bytes_that_are_not_a_character_are_not_text() -> None:
     tokenizer = train_tokenizer(TEXTS, MASKS, Tokenizer(type="bpe", vocab_size=600))
     # The first byte of every Hangul syllable from 가 to 꿿, as byte-level BPE writes it.
     byte = tokenizer.get_vocab()["ê"]

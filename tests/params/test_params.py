@@ -96,7 +96,7 @@ def test_numbers_are_read_as_dvc_reads_them(file: Path) -> None:
         ("seed: 1", f"seed: {'x' * 5000}", f"not '{'x' * 59}…."),
     ],
 )
-def test_a_wrong_key_or_value_is_one_sentence(file: Path, old: str, new: str, message: str) -> None:
+def test_a_wrong_key_or_value_gives_one_sentence(file: Path, old: str, new: str, message: str) -> None:
     file.write_text(SMALL.replace(old, new))
     with pytest.raises(UserError) as caught:
         params.load(Params, file, env={})
@@ -187,14 +187,14 @@ def test_overrides_that_dvc_cannot_see_are_refused_in_its_stages(file: Path) -> 
     assert params.load(PredictParams, file, key="bart", env=env).seed == 1
 
 
-def test_overrides_of_another_member_do_not_concern_a_stage(file: Path) -> None:
+def test_overrides_of_another_member_do_not_affect_a_stage(file: Path) -> None:
     file.write_text(SMALL.replace("  gpt2:", "  bart2:"))
     env = {"DVC_STAGE": "train@bart", "YOYAK__MEMBERS__BART2__LEARNING_RATE": "1"}
     member = params.load(TrainParams, file, key="bart", env=env).member
     assert trained(member).learning_rate == 1e-4
 
 
-def test_outside_of_a_project_the_defaults_hold(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_defaults_apply_outside_a_project(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_text(f"{SMALL}registry: {{name: ours}}\n")
     monkeypatch.chdir(file.parent)
     assert params.load_or_default().registry.name == "ours"

@@ -31,7 +31,7 @@ def test_same_weights_after_sigkill(small_project: Path) -> None:
     succeed(small_project, "yoyak", "prepare")
     succeed(small_project, "yoyak", "base", "bart")
     succeed(small_project, "yoyak", "train", "bart")
-    whole = (small_project / "models/bart/model.safetensors").read_bytes()
+    expected = (small_project / "models/bart/model.safetensors").read_bytes()
     curves = (small_project / "plots/curves_bart.csv").read_text()
     shutil.rmtree(small_project / "models")
 
@@ -50,6 +50,6 @@ def test_same_weights_after_sigkill(small_project: Path) -> None:
     assert not (small_project / "models/bart").exists()
 
     succeed(small_project, "yoyak", "train", "bart")
-    assert (small_project / "models/bart/model.safetensors").read_bytes() == whole
+    assert (small_project / "models/bart/model.safetensors").read_bytes() == expected
     assert (small_project / "plots/curves_bart.csv").read_text() == curves
     assert not (small_project / "checkpoints/bart").exists()

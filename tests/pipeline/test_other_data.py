@@ -57,7 +57,7 @@ def test_the_pipeline_takes_it(name: str, project: Path) -> None:
     report.run()
 
     prepared = json.loads(Path("prepared/report.json").read_text())
-    assert {split: found["rows"] for split, found in prepared["splits"].items()} == KEPT[name]
+    assert {split: figures["rows"] for split, figures in prepared["splits"].items()} == KEPT[name]
     assert {unit for split in KEPT[name] for unit in prepared["lengths"][split]["summary"]} == {
         "characters",
         "bpe tokens",

@@ -121,7 +121,7 @@ def test_a_preset_runs(preset: str, project: Path) -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_is_whole(preset: str) -> None:
+def test_a_preset_is_complete(preset: str) -> None:
     """DVC takes a value that is missing for an error, where Yoyak would take its default."""
     params.load(params.Params, ROOT / "presets" / f"{preset}.yaml", env={})
     tree = read(preset)
@@ -143,7 +143,7 @@ def find(tree: Any, name: str) -> Any:
 def test_smoke_has_members_of_demo_and_of_each_family() -> None:
     def kinds(preset: str) -> dict[str, tuple[str, str, str]]:
         members = read(preset)["members"].items()
-        return {name: (one["family"], one["config"]["model_type"], one["tokenizer"]) for name, one in members}
+        return {name: (tree["family"], tree["config"]["model_type"], tree["tokenizer"]) for name, tree in members}
 
     smoke, demo = kinds("smoke"), kinds("demo")
     assert smoke.items() <= demo.items()

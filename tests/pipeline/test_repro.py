@@ -24,8 +24,8 @@ def client(folder: Path) -> MlflowClient:
 
 
 def runs(folder: Path) -> list:
-    found = client(folder)
-    return list(found.search_runs([e.experiment_id for e in found.search_experiments()], max_results=1000))
+    store = client(folder)
+    return list(store.search_runs([e.experiment_id for e in store.search_experiments()], max_results=1000))
 
 
 def planned(folder: Path) -> set[str]:
@@ -43,7 +43,7 @@ def copy_of(finished: Path, folder: Path) -> Path:
     return Path(shutil.copytree(finished, folder / "copy", symlinks=True))
 
 
-def test_everything_is_there(finished: Path) -> None:
+def test_every_output_exists(finished: Path) -> None:
     for member in MEMBERS:
         assert (finished / "models" / member / "model.safetensors").is_file()
         assert {path.stem for path in (finished / "predictions" / member).iterdir()} == {"dev", "test", "handwritten"}
@@ -53,37 +53,37 @@ def test_everything_is_there(finished: Path) -> None:
     assert "<svg" in (finished / "report/index.html").read_text()
     systems = {row["name"] for row in json.loads((finished / "evaluation/summary.json").read_text())["systems"]}
     assert {*MEMBERS, *STRATEGIES, "lead3", "oracle"} <= systems
-    shown = succeed(finished, "dvc", "metrics", "show")
-    assert all(f"train_{member}.json" in shown for member in MEMBERS)
+    output = succeed(finished, "dvc", "metrics", "show")
+    assert all(f"train_{member}.json" in output for member in MEMBERS)
 
 
 def test_runs_are_one_tree_with_lineage(finished: Path) -> None:
-    found = runs(finished)
-    parents = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
+    by_stage = runs(finished)
+    parents = [run for run in by_stage if "mlflow.parentRunId" not in run.data.tags]
     assert len(parents) == 1
-    names = sorted(run.info.run_name for run in found if run not in parents)
+    names = sorted(run.info.run_name for run in by_stage if run not in parents)
     of_members = [f"{stage} {member}" for stage in ("train", "predict") for member in MEMBERS]
     of_ensembles = [*(f"ensemble {strategy}" for strategy in STRATEGIES), "register stack"]
     assert names == sorted([*of_members, *of_ensembles, "evaluate"])
-    train = next(run for run in found if run.info.run_name == "train bart")
+    train = next(run for run in by_stage if run.info.run_name == "train bart")
     assert train.info.status == "FINISHED"
     assert train.data.tags["mlflow.parentRunId"] == parents[0].info.run_id
     assert train.data.params["members.bart.learning_rate"] == "0.0015"
     assert {"git.commit", "git.dirty", "seed", "device", "version.torch", "input.bases/bart"} <= set(train.data.tags)
     assert {entry.dataset.name for entry in train.inputs.dataset_inputs} == {"train", "dev"}
     assert len(client(finished).get_metric_history(train.info.run_id, "loss")) > 1
-    evaluate = next(run for run in found if run.info.run_name == "evaluate")
+    evaluate = next(run for run in by_stage if run.info.run_name == "evaluate")
     artifacts = {item.path for item in client(finished).list_artifacts(evaluate.info.run_id)}
     assert "samples.json" in artifacts
 
 
 def test_models_are_registered_without_pickle(finished: Path) -> None:
-    found = client(finished)
-    assert {model.name for model in found.search_registered_models()} == {"yoyak", *(f"yoyak-{m}" for m in MEMBERS)}
-    champion = found.get_model_version_by_alias("yoyak", "champion")
+    store = client(finished)
+    assert {model.name for model in store.search_registered_models()} == {"yoyak", *(f"yoyak-{m}" for m in MEMBERS)}
+    champion = store.get_model_version_by_alias("yoyak", "champion")
     best = json.loads((finished / "evaluation/summary.json").read_text())["best_member"]
     assert champion.tags["member"] == best
-    assert found.get_model_version_by_alias(f"yoyak-{best}", "champion").run_id == champion.run_id
+    assert store.get_model_version_by_alias(f"yoyak-{best}", "champion").run_id == champion.run_id
     files = [path.name for path in (finished / "mlruns").rglob("*") if path.is_file()]
     assert "model.safetensors" in files
     assert not [name for name in files if name.endswith((".pkl", ".pickle", ".bin", ".pt"))]
@@ -95,7 +95,7 @@ def test_the_ensemble_is_a_model_that_writes_what_was_evaluated(finished: Path) 
     assert version.tags["variant"] == "ensemble"
     assert {version.tags[f"member.{member}"] for member in MEMBERS} == {f"yoyak-{member}/1" for member in MEMBERS}
     with (finished / "data/test.csv").open(encoding="utf-8", newline="") as file:
-        wanted = [row["fname"] for row in csv.DictReader(file)]
+        fnames = [row["fname"] for row in csv.DictReader(file)]
     lines = (finished / "ensembles/stack/test.jsonl").read_text(encoding="utf-8").splitlines()
     evaluated = {row["fname"]: row["candidates"][0]["text"] for row in map(json.loads, lines)}
     code = (
@@ -106,7 +106,7 @@ def test_the_ensemble_is_a_model_that_writes_what_was_evaluated(finished: Path) 
     )
     done = shell(finished, "python", "-c", code, MLFLOW_TRACKING_URI=f"sqlite:///{finished / 'mlflow.db'}")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == [evaluated[fname] for fname in wanted]
+    assert json.loads(done.stdout.splitlines()[-1]) == [evaluated[fname] for fname in fnames]
 
 
 def test_a_second_repro_does_nothing(finished: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_local_checkpoint_that_changes_in_place_concerns_the_members_that_star
     assert not {name for name in changed_stages(copy) if name.startswith("train@")}
 
 
-def test_a_clone_without_the_cache_has_nothing_to_do_but_register(finished: Path, tmp_path: Path) -> None:
+def test_a_clone_without_the_cache_only_registers(finished: Path, tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     succeed(tmp_path, "git", "clone", "-q", str(finished), str(clone))
     assert not (clone / "models").exists()
@@ -187,8 +187,8 @@ def test_a_clone_without_the_cache_has_nothing_to_do_but_register(finished: Path
 def test_headline_metrics_fit_on_a_screen(finished: Path) -> None:
     lines = succeed(finished, "dvc", "metrics", "show", COLUMNS="120").splitlines()
     assert max(len(line) for line in lines if line.startswith(("Path", "metrics/"))) <= 120
-    shown = {line.split()[0] for line in lines if line.startswith("metrics/")}
-    assert {f"metrics/scores/{system}.json" for system in (*MEMBERS, *STRATEGIES, "best_baseline")} <= shown
+    output = {line.split()[0] for line in lines if line.startswith("metrics/")}
+    assert {f"metrics/scores/{system}.json" for system in (*MEMBERS, *STRATEGIES, "best_baseline")} <= output
 
 
 def test_a_lost_store_is_rebuilt_from_the_cache(finished: Path, tmp_path: Path) -> None:
@@ -226,8 +226,8 @@ def test_summarize_takes_any_file_and_model(finished: Path, tmp_path: Path) -> N
         str(out),
     )
     rows = list(csv.DictReader(out.open(encoding="utf-8", newline="")))
-    asked = list(csv.DictReader((finished / "data/test.csv").open(encoding="utf-8", newline="")))
-    assert [row["fname"] for row in rows] == [row["fname"] for row in asked]
+    dialogues = list(csv.DictReader((finished / "data/test.csv").open(encoding="utf-8", newline="")))
+    assert [row["fname"] for row in rows] == [row["fname"] for row in dialogues]
     assert list(rows[0]) == ["fname", "summary"]
     wrong = shell(finished, "yoyak", "summarize", "models:/yoyak@champoin", "--input", "data/test.csv")
     assert wrong.returncode == 1
@@ -272,14 +272,14 @@ def test_the_export_is_measured_and_released_apart(finished: Path, tmp_path: Pat
     names = {path.name for path in (copy / "bench").iterdir()}
     assert {"index.html", "report.md", "images", "serving.json"} <= names
     best = json.loads((copy / "evaluation/summary.json").read_text())["best_member"]
-    found = client(copy)
-    versions = {version.tags["variant"]: version for version in found.search_model_versions("name = 'yoyak'")}
-    served = found.get_model_version_by_alias("yoyak", "serving")
+    store = client(copy)
+    versions = {version.tags["variant"]: version for version in store.search_model_versions("name = 'yoyak'")}
+    served = store.get_model_version_by_alias("yoyak", "serving")
     assert versions["int8"].tags["member"] == best
     passed = all(check["passed"] for check in figures["gate"].values())
     assert served.version == versions["int8" if passed else "fp32"].version
     run = next(run for run in runs(copy) if run.info.run_name == f"bench {best}")
-    assert "bench" in {item.path for item in found.list_artifacts(run.info.run_id)}
+    assert "bench" in {item.path for item in store.list_artifacts(run.info.run_id)}
     assert run.data.metrics["exported.batch_2.beams_2.samples_per_second"] > 0
     assert "speedup" in succeed(copy, "dvc", "metrics", "show")
 

@@ -93,13 +93,13 @@ def aliases(store: Any) -> dict[str, int]:
 
 
 def runs(store: Any) -> int:
-    return len(store.search_runs([one.experiment_id for one in store.search_experiments()]))
+    return len(store.search_runs([experiment.experiment_id for experiment in store.search_experiments()]))
 
 
-def test_one_that_passed_is_served_with_all_its_tags(made: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_passed_export_is_served_with_all_its_tags(made: Any, capsys: pytest.CaptureFixture[str]) -> None:
     release.run()
-    said = capsys.readouterr().out
-    assert said.splitlines() == [
+    output = capsys.readouterr().out
+    assert output.splitlines() == [
         "yoyak version 2 is int8 of bart",
         "It is fast.",
         "It is as good.",
@@ -120,7 +120,7 @@ def test_one_that_passed_is_served_with_all_its_tags(made: Any, capsys: pytest.C
     assert (folder / "weights.bin").read_bytes() == Path("exports/bart/weights.bin").read_bytes()
 
 
-def test_one_that_failed_is_registered_and_fp32_is_served(made: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_export_is_registered_and_fp32_is_served(made: Any, capsys: pytest.CaptureFixture[str]) -> None:
     bench(passed=False)
     release.run()
     assert capsys.readouterr().out.endswith("served: yoyak version 1 (fp32)\n")
@@ -155,7 +155,7 @@ def test_a_second_time_changes_nothing(made: Any, capsys: pytest.CaptureFixture[
     assert (runs(made), dict(made.get_model_version("yoyak", "2").tags)) == before
 
 
-def test_other_ways_to_serve_are_another_version(made: Any) -> None:
+def test_other_serving_settings_are_another_version(made: Any) -> None:
     release.run()
     tree = YAML(typ="safe").load(Path("params.yaml"))
     with Path("params.yaml").open("w") as out:
@@ -166,7 +166,7 @@ def test_other_ways_to_serve_are_another_version(made: Any) -> None:
     assert json.loads((folder / "serving.json").read_text())["batch_size"] == 4
 
 
-def test_a_move_is_taken_back_and_stays_back(made: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_undone_move_stays_undone(made: Any, capsys: pytest.CaptureFixture[str]) -> None:
     release.run()
     rollback.run("serving")
     assert capsys.readouterr().out.endswith("yoyak version 1 is served again\n")
@@ -182,17 +182,17 @@ def test_a_move_is_taken_back_and_stays_back(made: Any, capsys: pytest.CaptureFi
     assert aliases(made)["serving"] == 2, "a new bench is a new release"
 
 
-def test_nothing_to_undo_is_one_sentence(made: Any) -> None:
+def test_nothing_to_undo_gives_one_sentence(made: Any) -> None:
     with pytest.raises(UserError, match="no release to undo"):
         deployment.undo_serving("yoyak")
     with pytest.raises(UserError, match=r"yoyack .*did you mean 'yoyak'"):
         deployment.undo_serving("yoyack")
 
 
-def test_champions_compete_as_if_it_were_not_there(made: Any) -> None:
+def test_champions_compete_independently_of_the_serving_alias(made: Any) -> None:
     release.run()
-    found = promotion.champion("yoyak")
-    assert found and found.version == 1
+    champion = promotion.champion("yoyak")
+    assert champion and champion.version == 1
     with tracking.stage_run("train", member="bart", params={}, inputs={}) as run:
         model_id = log_member(run, Path("models/bart"), example=DIALOGUE)
     values: dict[str, Any] = {"member": "bart", "model_id": model_id, "run_id": run.run_id, "scores": {}, "tags": {}}
@@ -227,7 +227,7 @@ def test_a_soup_that_was_not_registered_is_logged(made: Any) -> None:
     assert runs(made) == before
 
 
-def test_files_that_are_gone_are_made_again(made: Any) -> None:
+def test_missing_files_are_recreated(made: Any) -> None:
     release.run()
     location = Path(
         made.get_logged_model(made.get_model_version("yoyak", "2").source.removeprefix("models:/")).artifact_location
@@ -238,7 +238,7 @@ def test_files_that_are_gone_are_made_again(made: Any) -> None:
     assert resolve_model("models:/yoyak@serving").is_dir()
 
 
-def test_a_bench_of_another_export_and_none_at_all_are_told(made: Any) -> None:
+def test_a_bench_of_another_export_and_a_missing_bench_are_errors(made: Any) -> None:
     with Path("exports/bart/ops.json").open("a") as file:
         file.write("\n")
     with pytest.raises(UserError, match=r"exports/bart"):

@@ -95,12 +95,12 @@ def test_a_member_gets_a_version_for_each_training_and_only_one(store, train):
         version = promotion.register_member("yoyak-bart", model_id=model_id, run_id=run_id, tags={"a": "b"})
         assert version.model_id == model_id
     assert version.version == 1
-    found = store.search_model_versions("name = 'yoyak-bart'")
-    assert {(int(mv.version), mv.run_id, mv.source) for mv in found} == {
+    versions = store.search_model_versions("name = 'yoyak-bart'")
+    assert {(int(mv.version), mv.run_id, mv.source) for mv in versions} == {
         (1, first[0], f"models:/{first[1]}"),
         (2, second[0], f"models:/{second[1]}"),
     }
-    made = {key: value for key, value in found[0].tags.items() if not key.startswith("alias.")}
+    made = {key: value for key, value in versions[0].tags.items() if not key.startswith("alias.")}
     assert made == {"a": "b", "git.commit": git("rev-parse", "HEAD"), "git.dirty": "false"}
     links = store.get_logged_model(second[1]).tags["mlflow.modelVersions"]
     assert json.loads(links) == [{"name": "yoyak-bart", "version": 2}]
@@ -137,7 +137,7 @@ def test_the_first_is_champion_and_a_later_one_stays_challenger(store, train):
     assert third.tags["alias.challenger.from"] == "2"
 
 
-def test_a_better_one_is_promoted_with_the_figures_and_undone_by_one_call(store, train):
+def test_a_better_model_is_promoted_with_its_figures_and_undone_by_one_call(store, train):
     first, second = train(), train()
     best(first)
     promoted = best(second, judged(0.05))
@@ -258,7 +258,7 @@ def test_the_quick_check_knows_the_fingerprint_of_an_existing_version(store, pro
     assert not is_registered("f1")
 
 
-def test_another_result_that_was_registered_since_is_noticed(project):
+def test_a_result_registered_since_is_noticed(project):
     assert not was_registered_last("f1")
     registered = Registered(registered=(), decision="", tracking_uri="", fingerprint="f1")
     write_registered(registered)
@@ -270,7 +270,7 @@ def test_another_result_that_was_registered_since_is_noticed(project):
         assert not was_registered_last("f1")
 
 
-def test_the_quick_check_says_no_where_it_cannot_tell(project, monkeypatch):
+def test_the_quick_check_fails_if_it_cannot_tell(project, monkeypatch):
     assert not is_registered("f1"), "there is no file"
     assert not (project / "mlflow.db").exists()
     sqlite3.connect(project / "mlflow.db").close()
@@ -283,8 +283,8 @@ def test_the_quick_check_says_no_where_it_cannot_tell(project, monkeypatch):
 
 def test_the_quick_check_imports_nothing_heavy():
     code = "import sys, yoyak.registry.check; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert not {"mlflow", "torch", "transformers", "numpy", "pandas", "pydantic"} & set(done.stdout.split())
+    completed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert not {"mlflow", "torch", "transformers", "numpy", "pandas", "pydantic"} & set(completed.stdout.split())
 
 
 def test_a_deleted_store_is_rebuilt_from_the_receipt(store, project, empty_store, tiny_bart, train, monkeypatch):
@@ -299,9 +299,9 @@ def test_a_deleted_store_is_rebuilt_from_the_receipt(store, project, empty_store
         assert best((run.run_id, model_id)).version == 1
     better = make_bart(project / "models" / "bart", seed=2)
     with runs.stage_run("train", member="bart", params={"seed": 2}, inputs={}) as second:
-        other = (second.run_id, log_member(second, better, example=DIALOGUE))
-    assert best(other, judged(0.0)).aliases == ("challenger",)
-    assert best(other, judged(0.05)).aliases == ("champion",)
+        later = (second.run_id, log_member(second, better, example=DIALOGUE))
+    assert best(later, judged(0.0)).aliases == ("challenger",)
+    assert best(later, judged(0.05)).aliases == ("champion",)
     assert promotion.undo_promotion("yoyak").version == 1
 
     receipt = lineage.read_receipt(project / "receipts" / "bart.json")
@@ -314,11 +314,11 @@ def test_a_deleted_store_is_rebuilt_from_the_receipt(store, project, empty_store
     store = client.connect()
     assert restore.find_training_run(receipt) is None
     params = {"members": {"bart": {"learning_rate": 1e-3}}, "seed": 1}
-    with restore.restore_run(receipt, params=params, metrics=metrics, curves="curves.csv") as again:
-        new_model = log_member(again, tiny_bart, example=DIALOGUE)
-    found = restore.find_training_run(receipt)
-    assert found == restore.TrainingRun(run_id=again.run_id, restored=True)
-    restored = store.get_run(again.run_id)
+    with restore.restore_run(receipt, params=params, metrics=metrics, curves="curves.csv") as rebuilt:
+        new_model = log_member(rebuilt, tiny_bart, example=DIALOGUE)
+    training_run = restore.find_training_run(receipt)
+    assert training_run == restore.TrainingRun(run_id=rebuilt.run_id, restored=True)
+    restored = store.get_run(rebuilt.run_id)
     assert restored.info.run_name == "train bart"
     assert restored.info.start_time == receipt.started
     assert restored.info.end_time == receipt.started + 12_500
@@ -329,9 +329,9 @@ def test_a_deleted_store_is_rebuilt_from_the_receipt(store, project, empty_store
     assert restored.data.tags["device"] == "cuda: H100"
     assert restored.data.tags["input.prepared"] == "p" * 32
     assert restored.data.params["members.bart.learning_rate"] == "0.001"
-    assert [(m.step, m.value) for m in store.get_metric_history(again.run_id, "loss")] == [(1, 3.0), (2, 2.0)]
+    assert [(m.step, m.value) for m in store.get_metric_history(rebuilt.run_id, "loss")] == [(1, 3.0), (2, 2.0)]
     assert restored.data.metrics["train_loss"] == 2.0
-    assert best((found.run_id, new_model)).aliases == ("champion",)
+    assert best((training_run.run_id, new_model)).aliases == ("champion",)
 
 
 def test_a_model_that_has_lost_its_files_is_known(store, train):

@@ -103,8 +103,8 @@ def write_project(
     }
     write_json(root / "params.yaml", settings)
     predictions: dict[str, dict[str, dict[str, str]]] = {}
-    for place, name in enumerate(members):
-        predictions[name] = {split: {row.fname: summary(row, place) for row in rows} for split, rows in splits.items()}
+    for index, name in enumerate(members):
+        predictions[name] = {split: {row.fname: summary(row, index) for row in rows} for split, rows in splits.items()}
         for split, texts in predictions[name].items():
             lines = [
                 {"fname": fname, "candidates": [{"text": text, "score": -0.5}, {"text": "다른 후보", "score": -1.0}]}
@@ -142,10 +142,10 @@ def write_project(
     }
     write_json(root / "prepared/report.json", report)
     scoring = Scoring(granularities=["eojeol", "syllable"], bootstrap_samples=200)
-    choices = {name: choices_of(name, place, members, splits) for place, name in enumerate(strategies)}
+    choices = {name: choices_of(name, index, members, splits) for index, name in enumerate(strategies)}
     ensembles = {
-        name: {split: {fname: choice.text for fname, choice in rows.items()} for split, rows in found.items()}
-        for name, found in choices.items()
+        name: {split: {fname: choice.text for fname, choice in rows.items()} for split, rows in by_split.items()}
+        for name, by_split in choices.items()
     }
     for name, parts in ensembles.items():
         for split, texts in parts.items():
@@ -162,8 +162,8 @@ def write_project(
         for name, parts in predictions.items()
     }
     evaluation = evaluate_systems(splits, predictions, scoring, 1, ensembles)
-    asked = {name: STRATEGIES[name] for name in strategies}
-    analysis = analyse(splits, evaluation, asked, candidates, choices, scoring, 1)
+    selected = {name: STRATEGIES[name] for name in strategies}
+    analysis = analyse(splits, evaluation, selected, candidates, choices, scoring, 1)
     write_evaluation(evaluation, root / "evaluation", analysis)
     registered = Registered(
         registered=tuple(
@@ -181,19 +181,19 @@ def write_project(
 
 
 def choices_of(
-    name: str, place: int, members: Sequence[str], splits: dict[str, list[Dialogue]]
+    name: str, index: int, members: Sequence[str], splits: dict[str, list[Dialogue]]
 ) -> dict[str, dict[str, Choice]]:
     """Return the choices of a strategy: of vote nobody wrote the text, of soup nobody was left out."""
-    of_member = members[place % len(members)]
+    of_member = members[index % len(members)]
 
     def without(row: Dialogue) -> dict[str, str]:
-        lone = name == "soup" or len(members) == 1
-        return {} if lone else {left: summary(row, place + (left == of_member)) for left in members}
+        never_left_out = name == "soup" or len(members) == 1
+        return {} if never_left_out else {member: summary(row, index + (member == of_member)) for member in members}
 
     return {
         split: {
             row.fname: Choice(
-                text=summary(row, place), member=of_member if name == "mbr" else "", rank=0, without=without(row)
+                text=summary(row, index), member=of_member if name == "mbr" else "", rank=0, without=without(row)
             )
             for row in rows
         }
@@ -245,9 +245,9 @@ class Page(HTMLParser):
 
 
 def settings(root: Path, report: params.Report, members: list[str] | None = None) -> ReportParams:
-    whole = params.load(ReportParams, root / "params.yaml", env={})
-    kept = {name: whole.members.get(name, next(iter(whole.members.values()))) for name in members or whole.members}
-    return whole.model_copy(update={"report": report, "members": kept})
+    every = params.load(ReportParams, root / "params.yaml", env={})
+    selected = {name: every.members.get(name, next(iter(every.members.values()))) for name in members or every.members}
+    return every.model_copy(update={"report": report, "members": selected})
 
 
 def build(root: Path, out: Path, dialogues: int = 6, members: list[str] | None = None) -> Page:

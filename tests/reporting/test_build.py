@@ -62,7 +62,7 @@ def test_every_system_is_in_every_score_table_and_every_member_beside_every_dial
     assert sum(attributes.get("class") == "output" for attributes in page.all("div")) == 6 * 3
 
 
-def test_verdict_names_the_best_member_its_scores_and_its_gain(scored: Path, page: Page) -> None:
+def test_the_verdict_names_the_best_member_with_its_scores_and_gain(scored: Path, page: Page) -> None:
     summary = json.loads((scored / "evaluation/summary.json").read_text(encoding="utf-8"))
     means = {
         row["metric"]: row["mean"]
@@ -113,7 +113,7 @@ def test_the_markdown_has_the_same_figures(out: Path, page: Page) -> None:
     assert markdown.count("](images/") == len(list((out / "images").iterdir())) == 6
 
 
-def test_markdown_tables_are_whole(out: Path) -> None:
+def test_markdown_tables_have_as_many_cells_as_columns(out: Path) -> None:
     lines = (out / "report.md").read_text(encoding="utf-8").split("\n")
     rows = 0
     for before, line in pairwise(lines):
@@ -124,7 +124,7 @@ def test_markdown_tables_are_whole(out: Path) -> None:
     assert rows > 100
 
 
-def test_a_second_build_is_the_same_to_the_byte(scored: Path, out: Path, tmp_path: Path) -> None:
+def test_a_second_build_is_byte_identical(scored: Path, out: Path, tmp_path: Path) -> None:
     build(scored, tmp_path / "again")
     files = sorted(path.relative_to(out) for path in out.rglob("*") if path.is_file())
     assert len(files) == 8
@@ -132,7 +132,7 @@ def test_a_second_build_is_the_same_to_the_byte(scored: Path, out: Path, tmp_pat
         assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes()
 
 
-def test_another_input_gives_another_digest(make_project: Project, tmp_path: Path) -> None:
+def test_a_changed_input_changes_the_digest(make_project: Project, tmp_path: Path) -> None:
     root = make_project()
     digest = re.compile(r"sha256 [0-9a-f]{12}")
     build(root, tmp_path / "out")
@@ -187,7 +187,7 @@ def test_one_member_and_no_extra_split(make_project: Project, tmp_path: Path) ->
     assert not page.unbalanced
 
 
-def test_no_dialogues_asked_for(scored: Path, tmp_path: Path) -> None:
+def test_no_dialogues_are_shown_if_none_are_requested(scored: Path, tmp_path: Path) -> None:
     page = build(scored, tmp_path / "out", dialogues=0)
     assert "dialogues" not in {attributes.get("id") for attributes in page.all("section")}
     assert not page.all("script")
@@ -262,7 +262,7 @@ def test_a_member_that_was_not_scored_is_named(scored: Path, tmp_path: Path) -> 
         build(scored, tmp_path / "out", members=["bartt"])
 
 
-def test_numbers_like_names_stay_names(make_project: Project, tmp_path: Path) -> None:
+def test_numeric_names_stay_strings(make_project: Project, tmp_path: Path) -> None:
     root = make_project()
     for path in [
         *root.glob("predictions/*/*.jsonl"),

@@ -19,8 +19,8 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def alone(root: Path) -> ReportParams:
-    whole = params.load(ReportParams, root / "params.yaml", env={})
-    return whole.model_copy(update={"report": params.Report(dialogues=0), "members": {"bart": whole.members["bart"]}})
+    loaded = params.load(ReportParams, root / "params.yaml", env={})
+    return loaded.model_copy(update={"report": params.Report(dialogues=0), "members": {"bart": loaded.members["bart"]}})
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +28,13 @@ def drawn(scored: Path) -> dict[str, Chart]:
     return charts.draw_charts(read_view(scored, params.load(ReportParams, scored / "params.yaml", env={})))
 
 
-def test_there_are_few_and_each_says_what_it_shows(drawn: dict[str, Chart]) -> None:
+def test_there_are_few_charts_and_each_has_a_description(drawn: dict[str, Chart]) -> None:
     assert list(drawn) == ["scores", "loss", "eval_loss", "eval_combined", "length", "topic"]
     assert "bart ends at 0.200" in drawn["loss"].description
     assert all(chart.title and chart.description for chart in drawn.values())
 
 
-def test_both_images_are_complete_svg_files_of_the_same_texts(drawn: dict[str, Chart]) -> None:
+def test_light_and_dark_images_are_complete_and_have_the_same_text(drawn: dict[str, Chart]) -> None:
     for chart in drawn.values():
         light, dark = (ElementTree.fromstring(svg) for svg in (chart.light, chart.dark))
         assert light.tag == dark.tag == f"{SVG}svg"
@@ -50,7 +50,7 @@ def test_each_image_has_the_colours_of_its_palette(drawn: dict[str, Chart]) -> N
             assert not {other.ink, other.muted, other.grid, *other.series} & set(re.findall("#[0-9a-f]{6}", svg))
 
 
-def test_texts_ask_for_fonts_with_hangul(drawn: dict[str, Chart]) -> None:
+def test_text_is_set_in_fonts_with_hangul(drawn: dict[str, Chart]) -> None:
     for chart in drawn.values():
         assert "Noto Sans KR" in chart.light
         assert "DejaVu" not in chart.light
@@ -58,19 +58,19 @@ def test_texts_ask_for_fonts_with_hangul(drawn: dict[str, Chart]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("topic", "shown"),
+    ("topic", "label"),
     [("a <b> & $x$ $", ">a &lt;b&gt; &amp; $x$ $ ("), ("가" * 40, ">" + "가" * 12 + "… (")],
 )
-def test_topics_are_escaped_and_shortened(make_project: Project, topic: str, shown: str) -> None:
+def test_topics_are_escaped_and_shortened(make_project: Project, topic: str, label: str) -> None:
     root = make_project()
     csv = root / "evaluation/dialogues.csv"
     csv.write_text(csv.read_text(encoding="utf-8").replace(",도서관,", f",{topic},"), encoding="utf-8")
     view = read_view(root, alone(root))
-    assert shown in charts.draw_charts(view)["topic"].light
+    assert label in charts.draw_charts(view)["topic"].light
 
 
 @pytest.mark.parametrize(("last", "title"), [(0.5, "Training loss (log scale)"), (4.0, "Training loss")])
-def test_a_loss_that_falls_far_is_drawn_on_a_log_scale(scored: Path, last: float, title: str) -> None:
+def test_a_loss_that_falls_by_a_large_factor_gets_a_log_scale(scored: Path, last: float, title: str) -> None:
     view = read_view(scored, alone(scored))
     curve = Curve(member="bart", series=0, points=((0.0, 8.0), (1.0, last)))
     fields = {name: getattr(view, name) for name in view.__slots__} | {"curves": {"loss": (curve,)}}

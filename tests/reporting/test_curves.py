@@ -15,11 +15,11 @@ def write(root: Path, member: str, rows: str) -> None:
     path.write_text(HEAD + rows, encoding="utf-8")
 
 
-def test_empty_cells_leave_gaps_and_not_zeros(tmp_path: Path) -> None:
+def test_empty_cells_are_gaps_and_not_zeros(tmp_path: Path) -> None:
     write(tmp_path, "bart", "10,0.5,4.0,,,0.1\n10,0.5,,3.5,0.25,\n20,1.0,2.0,,,0.1\n")
     curves, unit = read_curves(tmp_path, ["bart"], {"bart": 2})
     assert unit == "epoch"
-    assert {name: found[0].points for name, found in curves.items()} == {
+    assert {name: members[0].points for name, members in curves.items()} == {
         "loss": ((0.5, 4.0), (1.0, 2.0)),
         "eval_loss": ((0.5, 3.5),),
         "eval_combined": ((0.5, 0.25),),
@@ -33,12 +33,12 @@ def test_a_quantity_that_was_never_logged_has_no_curve(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rows", ["", "10,,nan,inf,,\n"])
-def test_nothing_finite_is_no_curve(tmp_path: Path, rows: str) -> None:
+def test_a_file_without_finite_values_has_no_curve(tmp_path: Path, rows: str) -> None:
     write(tmp_path, "bart", rows)
     assert read_curves(tmp_path, ["bart"], {"bart": 0})[0] == {}
 
 
-def test_steps_where_an_epoch_is_missing(tmp_path: Path) -> None:
+def test_steps_are_used_if_an_epoch_is_missing(tmp_path: Path) -> None:
     write(tmp_path, "bart", "10,0.5,4.0,,,0.1\n")
     write(tmp_path, "t5", "30,,5.0,,,0.1\n")
     curves, unit = read_curves(tmp_path, ["bart", "t5"], {"bart": 0, "t5": 1})

@@ -43,7 +43,7 @@ def test_no_segment_is_empty_and_marks_hold_something_visible(reference: str, su
         assert segment.kind == "same" or segment.text.strip()
 
 
-def test_a_changed_word_is_marked_whole() -> None:
+def test_a_changed_word_is_marked_as_a_whole() -> None:
     assert marked("내일 세 시에 간다.", "내일 네 시에 간다.") == [
         ("same", "내일 "),
         ("missing", "세"),
@@ -62,7 +62,7 @@ def test_a_changed_particle_is_marked_within_its_word() -> None:
     )
 
 
-def test_words_left_out_and_put_in() -> None:
+def test_omitted_and_inserted_words_are_marked() -> None:
     assert marked("내일 아침 병원에 간다.", "병원에 꼭 간다.") == [
         ("missing", "내일 아침"),
         ("same", "병원에 "),

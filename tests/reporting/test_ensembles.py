@@ -44,16 +44,16 @@ def text(page: Page) -> str:
 
 
 def test_the_section_has_conclusion_scores_gains_and_the_oracle(root: Path, page: Page) -> None:
-    found = analysis(root)
+    figures = analysis(root)
     words = text(page)
-    assert " ".join(found["conclusion"].split()) in words
+    assert " ".join(figures["conclusion"].split()) in words
     assert "ensembles" in {attributes.get("id") for attributes in page.all("section")}
     for part in ("all", "seen", "unseen"):
-        for name, strategy in found["splits"]["test"][part]["strategies"].items():
+        for name, strategy in figures["splits"]["test"][part]["strategies"].items():
             score = strategy["score"]
-            cells = f"{name} {found['strategies'][name]['type']} {score['mean']:.3f} ({score['low']:.3f}–"
+            cells = f"{name} {figures['strategies'][name]['type']} {score['mean']:.3f} ({score['low']:.3f}–"
             assert cells in words
-    assert f"best candidate chosen by references {found['splits']['test']['all']['oracle']['mean']:.3f}" in words
+    assert f"best candidate chosen by references {figures['splits']['test']['all']['oracle']['mean']:.3f}" in words
 
 
 def test_the_page_is_well_formed_and_the_markdown_has_the_same_figures(out: Path, page: Page) -> None:
@@ -78,7 +78,7 @@ def test_ensembles_are_among_the_systems_and_the_best_one_beside_the_dialogues(r
     assert sum(attributes.get("class") == "output" for attributes in page.all("div")) == 6 * 4
 
 
-def test_charts_say_what_they_show(root: Path) -> None:
+def test_charts_have_descriptions(root: Path) -> None:
     view = read_view(root, params.load(ReportParams, root / "params.yaml", env={}))
     assert view.ensembles
     colours = {system.name: system.series for system in view.systems if system.series is not None}
@@ -113,9 +113,9 @@ def test_many_members_leave_the_charts_readable(make_project: Project, tmp_path:
     words = text(build(root, tmp_path / "out", dialogues=2))
     assert all(f"vote: {name} " in words for name in names)
     assert "Charts show the 7 best of 30 members" in words
-    for name, most in (("contributions", 2 * 8), ("agreement", 2 * 7)):
+    for name, limit in (("contributions", 2 * 8), ("agreement", 2 * 7)):
         drawn = re.findall(r">(m\d\d)<", (tmp_path / f"out/images/{name}.svg").read_text(encoding="utf-8"))
-        assert 0 < len(drawn) <= most
+        assert 0 < len(drawn) <= limit
 
 
 def test_a_damaged_analysis_is_named(make_project: Project, tmp_path: Path) -> None:

@@ -54,18 +54,18 @@ def test_best_median_and_worst_of_each_part() -> None:
 
 
 @given(st.integers(min_value=0, max_value=60))
-def test_as_many_as_asked_for_as_long_as_there_are_and_none_twice(count: int) -> None:
+def test_the_requested_number_is_chosen_without_repeats(count: int) -> None:
     chosen = choose(table(), PARTS, "bart", count)
     names = [choice.fname for choice in chosen]
     assert len(names) == len(set(names)) == min(count, 33)
     assert not any(name.startswith("dev") for name in names)
 
 
-def test_dev_is_shown_where_there_is_nothing_else() -> None:
+def test_dev_is_shown_if_there_is_no_other_split() -> None:
     assert [choice.fname for choice in choose(table(), PARTS[-1:], "bart", 1)] == ["dev04"]
 
 
-def test_a_giant_is_cut_at_a_turn_and_speakers_are_found() -> None:
+def test_a_huge_dialogue_is_cut_at_a_turn_and_speakers_are_split_off() -> None:
     lines = ["#Person1#: 안녕", "Doctor: 10:30에 봐요", "말하는 이 없음", *["#Person2#: " + "가" * 500] * 50]
     row = Dialogue(fname="testseen00", dialogue="\n".join(lines), summaries=())
     choice = Choice(part=PARTS[1], fname="testseen00", rank="worst")
@@ -77,7 +77,7 @@ def test_a_giant_is_cut_at_a_turn_and_speakers_are_found() -> None:
     assert example.outputs[0].scores["combined"] == 0
 
 
-def test_one_endless_turn_is_cut() -> None:
+def test_a_single_endless_turn_is_cut() -> None:
     row = Dialogue(fname="testseen00", dialogue="가" * 100_000, summaries=("요약",))
     choice = Choice(part=PARTS[1], fname="testseen00", rank="worst")
     example = assemble(table(), [choice], {("test", "testseen00"): row}, {})[0]

@@ -23,7 +23,7 @@ def test_any_report_becomes_rectangular_tables(report: dict[str, object]) -> Non
         assert len(table.numeric) in (0, len(table.columns))
 
 
-def test_rows_in_and_out_duplicates_and_leakage() -> None:
+def test_row_counts_duplicates_and_leakage_are_tabulated() -> None:
     tables = facts.make_cleaning_tables(
         {
             "files": {"train": {"rows_in": 2010, "rows_kept": 2000, "dropped": {"empty_summary": 10}, "changed": {}}},
@@ -63,16 +63,16 @@ def test_split_sizes(scored: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("uri", "shown"),
+    ("uri", "expected"),
     [
         ("sqlite:////home/me@work/mlflow.db", "sqlite:////home/me@work/mlflow.db"),
         ("postgresql://me:p@ss@db:5432/mlflow", "postgresql://db:5432/mlflow"),
         ("http://token@host/x", "http://host/x"),
     ],
 )
-def test_credentials_are_not_shown(uri: str, shown: str) -> None:
+def test_credentials_are_not_shown(uri: str, expected: str) -> None:
     registered = Registered(registered=(), decision="", tracking_uri=uri, fingerprint="")
-    assert facts.make_registry_section(registered).tracking_uri == shown
+    assert facts.make_registry_section(registered).tracking_uri == expected
 
 
 def test_params_are_yaml_in_their_order() -> None:

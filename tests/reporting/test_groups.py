@@ -42,7 +42,7 @@ def test_bins_hold_every_test_dialogue_once_and_do_not_overlap() -> None:
     assert [group.label for group in groups] == ["2–3", "4", "5–6", "7–8", "20–21"]
 
 
-def test_the_interval_is_the_normal_one_of_the_mean() -> None:
+def test_the_interval_is_a_normal_interval_of_the_mean() -> None:
     groups = make_groupings(table([10, 20, 30], ["여행"] * 3), TEST, "combined", ["up"], "up", 0.95)[1].groups
     score = groups[0].scores["up"]
     assert score.mean == pytest.approx(0.2)
@@ -50,14 +50,14 @@ def test_the_interval_is_the_normal_one_of_the_mean() -> None:
     assert score.n == groups[0].n == 3
 
 
-def test_characters_where_all_dialogues_have_as_many_turns() -> None:
-    found = make_groupings(table([4] * 10, [""] * 10, list(range(100, 110))), TEST, "combined", ["up"], "up", 0.95)
-    assert found[0].by == "characters"
-    assert [group.n for group in found[0].groups] == [2] * 5
+def test_characters_are_used_if_all_dialogues_have_the_same_number_of_turns() -> None:
+    groupings = make_groupings(table([4] * 10, [""] * 10, list(range(100, 110))), TEST, "combined", ["up"], "up", 0.95)
+    assert groupings[0].by == "characters"
+    assert [group.n for group in groupings[0].groups] == [2] * 5
 
 
-def test_topics_are_sorted_by_the_best_member_and_single_ones_are_counted_only() -> None:
-    found = make_groupings(
+def test_topics_are_sorted_by_the_best_member_and_single_dialogues_are_only_counted() -> None:
+    by_topic = make_groupings(
         table([10, 10, 30, 30, 20], ["은행", "은행", "여행", "여행", "하나"]),
         TEST,
         "combined",
@@ -65,19 +65,19 @@ def test_topics_are_sorted_by_the_best_member_and_single_ones_are_counted_only()
         "up",
         0.95,
     )[1]
-    assert [group.label for group in found.groups] == ["여행", "은행"]
-    assert found.hidden == 1
+    assert [group.label for group in by_topic.groups] == ["여행", "은행"]
+    assert by_topic.hidden == 1
 
 
 def test_only_the_most_frequent_topics_are_shown() -> None:
     topics = [f"t{number % 100}" for number in range(250)]
-    found = make_groupings(table([5] * 250, topics), TEST, "combined", ["up"], "up", 0.95)[1]
-    assert len(found.groups) == MAX_TOPICS
-    assert found.hidden == 100 - MAX_TOPICS
-    assert all(group.n == 3 for group in found.groups)
+    by_topic = make_groupings(table([5] * 250, topics), TEST, "combined", ["up"], "up", 0.95)[1]
+    assert len(by_topic.groups) == MAX_TOPICS
+    assert by_topic.hidden == 100 - MAX_TOPICS
+    assert all(group.n == 3 for group in by_topic.groups)
 
 
 def test_a_split_without_topics_has_none() -> None:
-    assert [found.by for found in make_groupings(table([3, 4], ["", ""]), TEST, "combined", ["up"], "up", 0.95)] == [
+    assert [groups.by for groups in make_groupings(table([3, 4], ["", ""]), TEST, "combined", ["up"], "up", 0.95)] == [
         "characters"
     ]

@@ -34,7 +34,7 @@ def test_deleted_words_do_not_stick_to_their_neighbours() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "expected"),
     [
         ("#Person1#은 간다.", "#Person1#은 간다."),
         ("# 하나", r"\# 하나"),
@@ -44,27 +44,27 @@ def test_deleted_words_do_not_stick_to_their_neighbours() -> None:
         ("_x_ ~~y~~ [z](u) \\", r"\_x\_ \~\~y\~\~ \[z\](u) \\"),
     ],
 )
-def test_markdown_shows_a_text_as_it_is(text: str, shown: str) -> None:
-    assert escape_markdown(text) == shown
+def test_markdown_shows_text_literally(text: str, expected: str) -> None:
+    assert escape_markdown(text) == expected
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(0.1234, "+0.123"), (-0.5, "−0.500"), (-0.0001, "0.000"), (0.0, "0.000"), (None, "–")]
+    ("value", "expected"), [(0.1234, "+0.123"), (-0.5, "−0.500"), (-0.0001, "0.000"), (0.0, "0.000"), (None, "–")]
 )
-def test_signed(value: float | None, shown: str) -> None:
-    assert format_signed(value) == shown
+def test_signed(value: float | None, expected: str) -> None:
+    assert format_signed(value) == expected
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"),
+    ("value", "expected"),
     [(0.0, "p ≤ 0.001"), (0.001, "p ≤ 0.001"), (0.0014, "p = 0.001"), (0.042, "p = 0.042"), (1.0, "p = 1.000")],
 )
-def test_p_value(value: float, shown: str) -> None:
-    assert format_p_value(value).replace("\u00a0", " ") == shown
+def test_p_value(value: float, expected: str) -> None:
+    assert format_p_value(value).replace("\u00a0", " ") == expected
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"),
+    ("value", "expected"),
     [
         (None, "–"),
         (7, "7"),
@@ -76,12 +76,12 @@ def test_p_value(value: float, shown: str) -> None:
         ("cpu", "cpu"),
     ],
 )
-def test_count(value: object, shown: str) -> None:
-    assert format_count(value) == shown
+def test_count(value: object, expected: str) -> None:
+    assert format_count(value) == expected
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(None, "–"), (59.4, "59 s"), (59.6, "1 min 00 s"), (92.4, "1 min 32 s"), (7500, "2 h 05 min")]
+    ("value", "text"), [(None, "–"), (59.4, "59 s"), (59.6, "1 min 00 s"), (92.4, "1 min 32 s"), (7500, "2 h 05 min")]
 )
-def test_duration(value: object, shown: str) -> None:
-    assert format_duration(value) == shown
+def test_duration(value: object, text: str) -> None:
+    assert format_duration(value) == text

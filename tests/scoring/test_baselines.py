@@ -35,7 +35,7 @@ def test_short_dialogues_give_what_there_is(name: str, dialogue: str) -> None:
     assert extract_baseline(name, dialogue) == dialogue.strip()
 
 
-def test_empty_lines_are_no_turns() -> None:
+def test_empty_lines_are_not_turns() -> None:
     assert split_turns("\n#Person1#: 네.\n\n #Person2#: 응.\n") == ["#Person1#: 네.", "#Person2#: 응."]
 
 

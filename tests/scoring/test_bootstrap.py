@@ -11,7 +11,7 @@ from yoyak.scoring.bootstrap import bootstrap_interval, bootstrap_intervals, pai
 OPTIONS: dict[str, Any] = {"samples": 1000, "confidence": 0.95, "seed": 7}
 
 
-def test_the_interval_covers_the_true_mean_about_as_often_as_it_says() -> None:
+def test_the_interval_covers_the_true_mean_at_about_its_confidence() -> None:
     generator = np.random.default_rng(1)
     sets = generator.beta(2, 3, size=(400, 80))
     intervals = [bootstrap_interval(values, **OPTIONS) for values in sets]
@@ -21,23 +21,23 @@ def test_the_interval_covers_the_true_mean_about_as_often_as_it_says() -> None:
     assert width == pytest.approx(2 * 1.96 * np.sqrt(0.04 / 80), rel=0.1)
 
 
-def test_more_confidence_is_wider() -> None:
+def test_higher_confidence_gives_wider_intervals() -> None:
     values = np.random.default_rng(2).random(50)
     narrow = bootstrap_interval(values, samples=1000, confidence=0.5, seed=0)
     wide = bootstrap_interval(values, samples=1000, confidence=0.99, seed=0)
     assert wide.low < narrow.low < narrow.mean < narrow.high < wide.high
 
 
-def test_the_seed_fixes_the_result_and_rows_are_drawn_alike() -> None:
+def test_the_seed_fixes_the_result_and_metrics_share_their_resamples() -> None:
     values = np.random.default_rng(2).random((3, 50))
     assert bootstrap_interval(values[1], **OPTIONS) == bootstrap_interval(values[1], **OPTIONS)
     assert bootstrap_interval(values[1], **OPTIONS) != bootstrap_interval(values[1], **{**OPTIONS, "seed": 8})
     together = bootstrap_intervals(values, **OPTIONS)[1]
-    alone = bootstrap_interval(values[1], **OPTIONS)
-    assert (together.low, together.high) == pytest.approx((alone.low, alone.high))
+    single = bootstrap_interval(values[1], **OPTIONS)
+    assert (together.low, together.high) == pytest.approx((single.low, single.high))
 
 
-def test_equal_systems_give_one() -> None:
+def test_equal_systems_have_a_p_value_of_one() -> None:
     values = np.random.default_rng(3).random(40)
     result = paired_bootstrap(values, values, **OPTIONS)
     assert (result.difference, result.low, result.high, result.p_value, result.n) == (0, 0, 0, 1, 40)
@@ -61,7 +61,7 @@ def test_pairing_sees_a_small_steady_gain_that_unpaired_intervals_hide() -> None
     assert bootstrap_interval(strong, **OPTIONS).low < bootstrap_interval(weak, **OPTIONS).high
 
 
-def test_without_a_difference_few_p_values_are_small() -> None:
+def test_p_values_are_rarely_small_without_a_difference() -> None:
     generator = np.random.default_rng(6)
     p_values = [
         paired_bootstrap(*generator.normal(0.5, 0.2, size=(2, 60)), samples=300, confidence=0.95, seed=i).p_value
@@ -81,7 +81,7 @@ def test_memory_is_bounded_for_big_test_sets() -> None:
     assert result.high - result.low == pytest.approx(2 * 1.96 * values.std() / np.sqrt(20_000), rel=0.1)
 
 
-def test_one_dialogue_has_no_width_and_none_is_an_error() -> None:
+def test_one_dialogue_gives_zero_width_and_none_is_an_error() -> None:
     result = bootstrap_interval([0.3], **OPTIONS)
     assert (result.low, result.high) == pytest.approx((0.3, 0.3))
     with pytest.raises(ValueError, match="at least one"):

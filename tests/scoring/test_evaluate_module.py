@@ -29,8 +29,8 @@ print(json.dumps([
 @pytest.mark.slow
 def test_evaluate_loads_the_folder_offline(tmp_path: Path) -> None:
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "HTTPS_PROXY": "http://127.0.0.1:9"}
-    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=False, env=env)
-    assert done.returncode == 0, done.stderr
+    completed = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=False, env=env)
+    assert completed.returncode == 0, completed.stderr
     texts = ["#Person1#은 집에 간다.", "비가 온다."]
     several = [["#Person1#은 학교에 간다.", "#Person1#은 집에 온다."], ["눈이 온다."]]
     calls: list[tuple[list[list[str]], dict[str, Any]]] = [
@@ -38,7 +38,7 @@ def test_evaluate_loads_the_folder_offline(tmp_path: Path) -> None:
         (several, {"granularity": "syllable", "multi_reference": "max", "weights": (0.33, 0.33, 0.34)}),
         ([row[:1] for row in several], {"granularity": "english", "multi_reference": "mean", "weights": (1, 0, 0)}),
     ]
-    for actual, (references, options) in zip(json.loads(done.stdout.splitlines()[-1]), calls, strict=True):
+    for actual, (references, options) in zip(json.loads(completed.stdout.splitlines()[-1]), calls, strict=True):
         assert actual == {
             metric: float(values.mean()) for metric, values in rouge(texts, references, **options).items()
         }

@@ -128,10 +128,10 @@ def test_many_members_are_compared_with_the_best_one_only() -> None:
     poor = {split: dict.fromkeys(texts, "") for split, texts in PREDICTIONS["poor"].items()}
     many = {f"m{number}": poor for number in range(49)} | {"good": PREDICTIONS["good"]}
     summary = evaluate_systems(SPLITS, many, SCORING, seed=20, ensembles=ENSEMBLES).summary
-    here = [row for row in summary.comparisons if (row.part, row.metric) == (summary.parts[0], "combined")]
-    assert sum(row.against in many for row in here) == 49 + 2
-    assert len(here) <= 49 + 2 + 50 * 2
-    assert all("good" in (row.system, row.against) for row in here if row.against in many)
+    comparisons = [row for row in summary.comparisons if (row.part, row.metric) == (summary.parts[0], "combined")]
+    assert sum(row.against in many for row in comparisons) == 49 + 2
+    assert len(comparisons) <= 49 + 2 + 50 * 2
+    assert all("good" in (row.system, row.against) for row in comparisons if row.against in many)
 
 
 def test_without_ensembles_none_is_best() -> None:
@@ -231,5 +231,5 @@ def test_evaluation_imports_no_framework() -> None:
         "import sys, yoyak.scoring.evaluation; "
         "print([m for m in ('torch', 'transformers', 'evaluate', 'mlflow', 'kiwipiepy') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout.strip() == "[]"

@@ -64,7 +64,7 @@ def test_an_empty_prediction_scores_zero(granularity: str, prediction: str) -> N
 
 
 @given(TOKENS, TOKENS)
-def test_f1_is_rouge_scores_to_the_last_digit(prediction: list[str], reference: list[str]) -> None:
+def test_f1_equals_rouge_score_to_the_last_digit(prediction: list[str], reference: list[str]) -> None:
     scorer = rouge_scorer.RougeScorer(list(METRICS[:3]), tokenizer=Spaces())
     expected = scorer.score(" ".join(reference), " ".join(prediction))
     assert f1(prediction, reference) == tuple(expected[metric].fmeasure for metric in METRICS[:3])
@@ -112,11 +112,11 @@ def test_known_values_mean_max_and_combined() -> None:
 
 def test_max_takes_each_metric_by_itself_and_combined_of_one_reference() -> None:
     prediction, references = "가 나 다 라", ("라 다 나 가", "가 나 바 사 아 자")
-    each = [score(prediction, text, granularity="eojeol") for text in references]
+    by_reference = [score(prediction, text, granularity="eojeol") for text in references]
     best = score(prediction, *references, granularity="eojeol", protocol="max")
-    assert best == {metric: max(row[metric] for row in each) for metric in METRICS}
-    assert each[0]["rouge1"] > each[1]["rouge1"]
-    assert each[0]["rouge2"] < each[1]["rouge2"]
+    assert best == {metric: max(row[metric] for row in by_reference) for metric in METRICS}
+    assert by_reference[0]["rouge1"] > by_reference[1]["rouge1"]
+    assert by_reference[0]["rouge2"] < by_reference[1]["rouge2"]
     assert best["combined"] < np.dot(WEIGHTS, [best[metric] for metric in METRICS[:3]])
 
 
@@ -134,7 +134,7 @@ def test_several_processes_give_the_same_result(monkeypatch: pytest.MonkeyPatch)
     generator = np.random.default_rng(5)
     texts = [" ".join(generator.choice(list("가나다라마"), size=8)) for _ in range(30)]
     references = [texts[i % 7 : i % 7 + 1 + i % 3] for i in range(30)]
-    one, two = (
+    sequential, parallel = (
         rouge(
             texts,
             references,
@@ -146,15 +146,15 @@ def test_several_processes_give_the_same_result(monkeypatch: pytest.MonkeyPatch)
         for processes in (1, 2)
     )
     for metric in METRICS:
-        np.testing.assert_array_equal(one[metric], two[metric])
+        np.testing.assert_array_equal(sequential[metric], parallel[metric])
 
 
-def test_nothing_to_score_is_no_error() -> None:
+def test_nothing_to_score_is_not_an_error() -> None:
     values = rouge([], [], granularity="eojeol", multi_reference="mean", weights=WEIGHTS)
     assert {metric: column.shape for metric, column in values.items()} == dict.fromkeys(METRICS, (0,))
 
 
 @pytest.mark.parametrize("references", [["가"], [[]], [["가"], ["나"]]])
-def test_references_that_do_not_fit_are_refused(references: list) -> None:
+def test_mismatched_references_are_refused(references: list) -> None:
     with pytest.raises(ValueError, match="references"):
         rouge(["가"], references, granularity="eojeol", multi_reference="mean", weights=WEIGHTS)

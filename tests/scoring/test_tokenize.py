@@ -61,7 +61,7 @@ def test_every_mask_is_one_token_in_its_place(granularity: str) -> None:
 
 
 @given(st.text(max_size=60))
-def test_english_is_rouge_scores_default_tokenizer(text: str) -> None:
+def test_english_uses_rouge_scores_default_tokenizer(text: str) -> None:
     assert tokenizer("english").tokenize(text) == tokenizers.DefaultTokenizer(use_stemmer=True).tokenize(text)
 
 

@@ -76,26 +76,26 @@ def until(condition) -> None:
 
 def begin(function, *arguments) -> Future:
     """Call a function in a thread that a failing test does not wait for."""
-    found: Future = Future()
+    future: Future = Future()
 
     def run() -> None:
         try:
-            found.set_result(function(*arguments))
+            future.set_result(function(*arguments))
         except BaseException as error:
-            found.set_exception(error)
+            future.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    return found
+    return future
 
 
 def ask_behind(batcher: Batcher, *requests):
     """Ask one request after the other, each known to wait in the queue before the next."""
-    found = []
+    futures = []
     for texts, settings in requests:
         waiting = batcher.waiting
-        found.append(begin(batcher.ask, texts, settings))
+        futures.append(begin(batcher.ask, texts, settings))
         until(lambda waiting=waiting, texts=texts: batcher.waiting == waiting + len(texts))
-    return found
+    return futures
 
 
 def test_many_threads_get_their_own_answers_in_order():
@@ -111,8 +111,8 @@ def test_many_threads_get_their_own_answers_in_order():
             ]
             assert batcher.ask(texts, settings) == [echo.answer(text, settings) for text in texts]
 
-    for one in [begin(client, number) for number in range(32)]:
-        one.result(60)
+    for future in [begin(client, number) for number in range(32)]:
+        future.result(60)
     assert len(echo.threads) == 1
     assert max(map(len, echo.batches)) == 8
     assert sum(map(len, echo.batches)) == sum(20 * (1 + number % 5) for number in range(32))
@@ -123,9 +123,9 @@ def test_only_equal_settings_and_like_lengths_share_a_batch():
     batcher = Batcher(echo, batch_size=2)
     held = echo.hold(batcher)
     requests = [("a" * 5, PLAIN), ("b" * 90, PLAIN), ("c" * 6, PLAIN), ("d" * 5, OTHER), ("e" * 91, PLAIN)]
-    found = ask_behind(batcher, *([[text], settings] for text, settings in requests))
+    futures = ask_behind(batcher, *([[text], settings] for text, settings in requests))
     echo.gate.set()
-    assert [one.result(20)[0].summary for one in found] == [f"{how.max_new_tokens} {text}" for text, how in requests]
+    assert [f.result(20)[0].summary for f in futures] == [f"{asked.max_new_tokens} {text}" for text, asked in requests]
     held.result(20)
     assert [sorted(text[0] for text in batch) for batch in echo.batches[1:]] == [["a", "c"], ["b", "e"], ["d"]]
 
@@ -139,7 +139,7 @@ def test_a_bad_row_fails_alone(bad):
     [wrong] = ask_behind(batcher, (["fine", bad, "fine too"], PLAIN))
     good += ask_behind(batcher, *([[f"more {number}"], PLAIN] for number in range(5)))
     echo.gate.set()
-    assert len({one.result(20)[0].summary for one in good}) == 10
+    assert len({future.result(20)[0].summary for future in good}) == 10
     with pytest.raises(DialogueFailedError, match="Dialogue 2 of 3") as failed:
         wrong.result(20)
     held.result(20)
@@ -148,7 +148,7 @@ def test_a_bad_row_fails_alone(bad):
     assert batcher.ask(["next"], PLAIN) == [echo.answer("next", PLAIN)]
 
 
-def test_a_full_queue_says_so_at_once_and_takes_requests_again():
+def test_a_full_queue_refuses_at_once_and_recovers():
     echo = Echo()
     batcher = Batcher(echo, batch_size=4, capacity=5)
     held = echo.hold(batcher)
@@ -158,13 +158,13 @@ def test_a_full_queue_says_so_at_once_and_takes_requests_again():
         batcher.ask(["e", "f"], PLAIN)
     waiting += ask_behind(batcher, (["g"], PLAIN))
     echo.gate.set()
-    assert [len(one.result(20)) for one in waiting] == [4, 1]
+    assert [len(future.result(20)) for future in waiting] == [4, 1]
     held.result(20)
     # One that is alone is taken, or it could never be.
     assert len(batcher.ask([str(number) for number in range(20)], PLAIN)) == 20
 
 
-def test_a_big_request_and_small_ones_do_not_hold_up_each_other():
+def test_big_and_small_requests_do_not_block_each_other():
     echo = Echo()
     batcher = Batcher(echo, batch_size=4)
     held = echo.hold(batcher)
@@ -173,7 +173,7 @@ def test_a_big_request_and_small_ones_do_not_hold_up_each_other():
     odd = ask_behind(batcher, *([[f"odd {number}"], OTHER] for number in range(2)))
     echo.gate.set()
     assert [answer.summary for answer in big.result(20)] == [f"8 big {number}" for number in range(40)]
-    assert all(one.result(20) for one in small + odd)
+    assert all(future.result(20) for future in small + odd)
     held.result(20)
     kinds = [[text.split()[0] for text in batch] for batch in echo.batches[1:]]
     assert {kind for batch in kinds[:3] for kind in batch} == {"big", "small", "odd"}
@@ -181,7 +181,7 @@ def test_a_big_request_and_small_ones_do_not_hold_up_each_other():
     assert "big" in kinds[0] and len(kinds) <= 12
 
 
-def test_no_one_starves_behind_a_stream_of_others():
+def test_no_request_starves_behind_a_stream_of_others():
     echo = Echo(0.001)
     batcher = Batcher(echo, batch_size=2)
     stop = threading.Event()
@@ -196,7 +196,7 @@ def test_no_one_starves_behind_a_stream_of_others():
     assert len(begin(batcher.ask, ["긴 말 " * 40] * 6, OTHER).result(20)) == 6
     assert len(echo.batches) - started < 60
     stop.set()
-    [one.result(20) for one in streams]
+    [future.result(20) for future in streams]
 
 
 def test_the_wait_for_others_is_bounded_and_ends_with_a_full_batch():
@@ -205,12 +205,12 @@ def test_the_wait_for_others_is_bounded_and_ends_with_a_full_batch():
     Batcher(echo, batch_size=3, max_wait=0.3).ask(["alone"], PLAIN)
     assert time.monotonic() - started >= 0.3
     batcher = Batcher(echo, batch_size=3, max_wait=3600)
-    for one in [begin(batcher.ask, [text], PLAIN) for text in "abc"]:
-        one.result(60)
+    for future in [begin(batcher.ask, [text], PLAIN) for text in "abc"]:
+        future.result(60)
     assert list(map(len, echo.batches)) == [1, 3]
 
 
-def test_a_worker_that_dies_is_noticed_and_another_begins():
+def test_a_dead_worker_is_noticed_and_replaced():
     echo = Echo()
     batcher = Batcher(echo, batch_size=4)
     held = echo.hold(batcher)
@@ -237,12 +237,12 @@ def test_a_request_that_waited_too_long_fails_and_costs_nothing():
     assert ["late"] not in echo.batches
 
 
-def test_copies_and_pickles_have_threads_of_their_own():
+def test_copies_and_pickles_have_their_own_threads():
     batcher = Batcher(len_of, batch_size=2, max_wait=0.001, capacity=7, timeout=3.0)
     assert batcher.ask(["네"], PLAIN)
-    for other in (copy.deepcopy(batcher), pickle.loads(pickle.dumps(batcher))):
-        assert (other.batch_size, other.max_wait, other.capacity, other.timeout) == (2, 0.001, 7, 3.0)
-        assert other.ask(["네네"], PLAIN) == [Answer("2", False)]
+    for copied in (copy.deepcopy(batcher), pickle.loads(pickle.dumps(batcher))):
+        assert (copied.batch_size, copied.max_wait, copied.capacity, copied.timeout) == (2, 0.001, 7, 3.0)
+        assert copied.ask(["네네"], PLAIN) == [Answer("2", False)]
 
 
 def len_of(texts: list[str], settings: Generation) -> list[Answer]:
@@ -250,7 +250,7 @@ def len_of(texts: list[str], settings: Generation) -> list[Answer]:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_process_begins_with_a_queue_and_a_thread_of_its_own():
+def test_a_forked_process_starts_with_its_own_queue_and_thread():
     echo = Echo()
     batcher = Batcher(echo, batch_size=2)
     held = echo.hold(batcher)
@@ -265,7 +265,7 @@ def test_a_forked_process_begins_with_a_queue_and_a_thread_of_its_own():
     assert held.result(20) and waits.result(20)
 
 
-def test_an_idle_batcher_lets_go_of_its_model(monkeypatch):
+def test_an_idle_batcher_ends_its_thread_and_frees_its_model(monkeypatch):
     monkeypatch.setattr(batching, "IDLE", 0.05)
     before = set(threading.enumerate())
     echo = Echo()
@@ -293,5 +293,5 @@ time.sleep(0.2)
 print("end")
 """
     # The work takes an hour: if the interpreter waited for it, this would time out.
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert (done.stdout, done.stderr) == ("end\n", "")
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert (completed.stdout, completed.stderr) == ("end\n", "")

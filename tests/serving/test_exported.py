@@ -80,8 +80,8 @@ print(json.dumps([answers.to_dict("list"), sorted(heavy), yoyak.__file__]))
 """
     environment = {"PATH": "", "YOYAK_SERVING_MAX_CHARS": "600"}
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path, env=environment)
-    answers, heavy, where = json.loads(done.stdout.splitlines()[-1])
+    completed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    answers, heavy, where = json.loads(completed.stdout.splitlines()[-1])
     assert heavy == []
     assert where == f"{tmp_path}/model/code/yoyak/__init__.py"
     assert answers["summary"] == [expected[text] for text in [*TEXTS, LONG]]
@@ -111,8 +111,8 @@ def test_many_clients_get_their_own_answers_and_errors(bart, expected, tmp_path,
                 assert (status, isinstance(message, str)) == (400, True)
 
         with ThreadPoolExecutor(64) as pool:
-            for one in [pool.submit(client, number) for number in range(16)]:
-                one.result()
+            for future in [pool.submit(client, number) for number in range(16)]:
+                future.result()
             # More at once than are at work and may wait: the server itself does not hold them back.
             slow = {"num_beams": 4, "max_new_tokens": 100, "min_new_tokens": 100}
             answers = list(pool.map(post, [{"inputs": [text], "params": slow} for text in (TEXTS * 2)[:64]]))

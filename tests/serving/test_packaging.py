@@ -38,8 +38,8 @@ def load(logged):
     return mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
 
 
-def summaries(model, texts, **how):
-    return model.predict(pd.DataFrame({"dialogue": texts}), **how)["summary"]
+def summaries(model, texts, **params):
+    return model.predict(pd.DataFrame({"dialogue": texts}), **params)["summary"]
 
 
 def test_the_model_belongs_to_its_run(store, logged):
@@ -99,14 +99,14 @@ def test_signature_example_and_requirements(artifacts):
     assert {"mlflow", "transformers", "tokenizers", "safetensors", "pydantic", "ruamel.yaml"} <= set(pinned)
 
 
-def test_it_answers_as_the_summarizer_does(logged, tiny_bart):
+def test_it_answers_like_the_summarizer(logged, tiny_bart):
     from yoyak.decoding.torch import TorchSummarizer
 
-    other = "#Person1#: 만날까요?"
+    second = "#Person1#: 만날까요?"
     summarizer = TorchSummarizer.load(tiny_bart)
-    expected = summarizer.summarize([DIALOGUE, other]).texts
+    expected = summarizer.summarize([DIALOGUE, second]).texts
     model = load(logged)
-    answers = model.predict(pd.DataFrame({"fname": ["a", "b"], "dialogue": [DIALOGUE, other]}))
+    answers = model.predict(pd.DataFrame({"fname": ["a", "b"], "dialogue": [DIALOGUE, second]}))
     assert answers.to_dict("list") == {"summary": expected, "truncated": [False, False]}
     short = list(summaries(model, [DIALOGUE], params={"max_new_tokens": 4, "num_beams": 1}))
     settings = summarizer.generation.model_copy(update={"max_new_tokens": 4, "num_beams": 1, "num_return_sequences": 1})
@@ -114,7 +114,7 @@ def test_it_answers_as_the_summarizer_does(logged, tiny_bart):
     assert short != expected[:1]
 
 
-def test_a_programs_own_table_may_be_larger_than_a_request(logged, monkeypatch):
+def test_a_direct_call_may_be_larger_than_a_request(logged, monkeypatch):
     monkeypatch.setenv("YOYAK_SERVING_MAX_ROWS", "2")
     monkeypatch.setenv("YOYAK_SERVING_QUEUE_SIZE", "2")
     answers = load(logged).predict(pd.DataFrame({"dialogue": [DIALOGUE] * 5}))
@@ -134,17 +134,17 @@ def test_requests_at_once_get_their_own_answers(logged):
     model = load(logged)
     texts = [f"#Person1#: {'네 ' * number}" for number in range(1, 9)]
     expected = [summaries(model, [text])[0] for text in texts]
-    found = [""] * len(texts)
+    answers = [""] * len(texts)
 
-    def ask(place):
-        found[place] = summaries(model, [texts[place]])[0]
+    def ask(index):
+        answers[index] = summaries(model, [texts[index]])[0]
 
-    threads = [threading.Thread(target=ask, args=[place]) for place in range(len(texts))]
+    threads = [threading.Thread(target=ask, args=[index]) for index in range(len(texts))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == expected
+    assert answers == expected
 
 
 def test_it_loads_with_its_own_code_in_a_new_process(logged, tmp_path):
@@ -155,8 +155,8 @@ print(len(model.predict(pandas.DataFrame({{"dialogue": ["#Person1#: 네"]}}))))
 import yoyak
 print(yoyak.__file__)
 """
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path)
-    count, where = done.stdout.split()
+    completed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path)
+    count, where = completed.stdout.split()
     assert (count, where) == ("1", f"{logged.artifact_location}/code/yoyak/__init__.py")
 
 
@@ -170,8 +170,8 @@ with runs.stage_run("train", member="bart", params={{}}, inputs={{}}) as run:
     log_member(run, Path({str(tiny_bart)!r}), example="#Person1#: 네")
     print("torch" in sys.modules)
 """
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert (done.stdout.strip(), done.stderr) == ("False", "")
+    completed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert (completed.stdout.strip(), completed.stderr) == ("False", "")
 
 
 def test_a_view_of_links_is_logged_as_the_files_behind_them(store, tiny_bart, tmp_path):
@@ -186,7 +186,7 @@ def test_a_view_of_links_is_logged_as_the_files_behind_them(store, tiny_bart, tm
     assert weights.read_bytes() == (tiny_bart / "model.safetensors").read_bytes()
 
 
-def test_what_is_no_model_is_one_sentence_and_leaves_no_ready_model(store, tiny_bart, tmp_path):
+def test_an_invalid_model_gives_one_sentence_and_leaves_no_ready_model(store, tiny_bart, tmp_path):
     with runs.stage_run("train", member="bart", params={}, inputs={}) as run:
         with pytest.raises(UserError, match=r"yoyak\.json"):
             log_member(run, tmp_path, example=DIALOGUE)
@@ -205,10 +205,10 @@ def test_an_ensemble_says_what_was_cut_for_any_of_its_members(kind, tiny_bart, t
     save_spec(short, replace(load_spec(tiny_bart), max_input_tokens=40))
     members, shares = {"long": tiny_bart, "short": short}, {"long": 0.5, "short": 0.5}
     vote = Combiner(strategy=Vote(type="vote"), granularity="eojeol", weights=shares)
-    how = {"soft": shares} if kind == "soft" else {"combiner": vote}
+    settings = {"soft": shares} if kind == "soft" else {"combiner": vote}
     generation = load_spec(tiny_bart).generation
     (tmp_path / "folder").mkdir()
-    save_ensemble(tmp_path / "folder", members, generation, {}, **how)
+    save_ensemble(tmp_path / "folder", members, generation, {}, **settings)
     save_model(tmp_path / "model", tmp_path / "folder", generation=generation, example=DIALOGUE, metadata={})
     model = mlflow.pyfunc.load_model(str(tmp_path / "model"))
     answers = model.predict(pd.DataFrame({"dialogue": ["네", "네 " * 20, "네 " * 60]}))
@@ -224,7 +224,7 @@ def test_an_ensemble_says_what_was_cut_for_any_of_its_members(kind, tiny_bart, t
         (SystemExit(1), 503, "died"),
     ],
 )
-def test_what_the_model_fails_on_has_a_status_of_its_own(logged, error, status, message):
+def test_model_failures_have_their_own_status(logged, error, status, message):
     from mlflow.exceptions import MlflowException
 
     model = load(logged)

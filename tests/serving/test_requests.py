@@ -30,7 +30,7 @@ def test_what_is_not_a_dialogue_is_an_error(values, message):
 
 
 @given(st.lists(st.text().map(lambda text: "안녕 " + text), min_size=1))
-def test_dialogues_come_through_untouched(values):
+def test_dialogues_are_passed_through_unchanged(values):
     assert check_dialogues(values, Serving(max_rows=1000)) == values
 
 

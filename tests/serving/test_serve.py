@@ -58,8 +58,8 @@ def try_line(out):
     line = out.strip().splitlines()[-1]
     assert line.startswith("curl ")
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, env=environment, timeout=60, check=True)
-    (answer,) = json.loads(done.stdout)["predictions"]
+    result = subprocess.run(["sh", "-c", line], capture_output=True, text=True, env=environment, timeout=60, check=True)
+    (answer,) = json.loads(result.stdout)["predictions"]
     assert answer["summary"]
     return answer
 
@@ -85,8 +85,8 @@ def test_an_exported_folder_is_served_by_processes_that_share_the_cores(project,
         with yoyak("demo", "--url", f"{started.url}/invocations", "--port", "0", ready="Ctrl-C ends it") as page:
             assert f"is the page of {started.url}." in page.out
             body = json.dumps({"dialogue": "#Person1#: 네", "num_beams": 2, "max_new_tokens": 3}).encode()
-            asked = urllib.request.Request(f"{page.url}/summarize", body, {"Content-Type": "application/json"})
-            answer = json.load(urllib.request.urlopen(asked, timeout=30))
+            request = urllib.request.Request(f"{page.url}/summarize", body, {"Content-Type": "application/json"})
+            answer = json.load(urllib.request.urlopen(request, timeout=30))
             assert answer["summary"]
             assert answer["truncated"] is False
             assert page.end() == 130
@@ -105,7 +105,7 @@ def test_an_exported_folder_is_served_by_processes_that_share_the_cores(project,
 
 
 @pytest.mark.slow
-def test_the_champion_is_served_where_no_model_is_named_and_to_everyone_who_may_come(champion):
+def test_the_champion_is_served_by_default_and_to_other_machines_on_request(champion):
     with yoyak("serve", "--host", "0.0.0.0", "--port", "0", ready=READY) as started:
         assert started.out.startswith(f"yoyak version 1 (champion) answers at {started.url} (bart, in torch; 1 process")
         assert "there is no password" in started.out
@@ -146,7 +146,7 @@ def test_a_server_that_dies_at_start_says_why(project, exported, workers, capsys
     assert "Traceback" in next(Path("logs").glob("serve-*.log")).read_text()
 
 
-def test_what_cannot_be_served_is_known_before_anything_is_loaded(champion, capsys, monkeypatch):
+def test_unservable_models_are_refused_before_loading(champion, capsys, monkeypatch):
     for arguments, part in (
         (["models:/yoyak@champoin"], "'champoin' (did you mean 'champion'?)"),
         (["models:/yoyka@champion"], "'yoyka' (did you mean 'yoyak'?)"),
@@ -166,7 +166,7 @@ def test_what_cannot_be_served_is_known_before_anything_is_loaded(champion, caps
 
 
 @pytest.mark.parametrize("verb", ["serve", "demo"])
-def test_a_taken_port_is_known_at_once_with_the_next_free_one(project, verb, capsys):
+def test_a_taken_port_is_reported_at_once_with_the_next_free_one(project, verb, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert cli.main([verb, "--port", str(port)]) == 1
@@ -176,7 +176,7 @@ def test_a_taken_port_is_known_at_once_with_the_next_free_one(project, verb, cap
     assert launch.check_port("127.0.0.1", int(free[1])) == int(free[1])
 
 
-def test_the_alias_for_serving_goes_before_the_champion(champion, store):
+def test_the_serving_alias_takes_precedence_over_champion(champion, store):
     assert default_model_uri() == "models:/yoyak@champion"
     store.set_registered_model_alias("yoyak", "serving", 1)
     assert default_model_uri() == "models:/yoyak@serving"

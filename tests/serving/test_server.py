@@ -56,7 +56,7 @@ BAD = [
 ]
 
 
-def test_the_champion_answers_and_wrong_bodies_are_told_why(server):
+def test_the_champion_answers_and_wrong_bodies_get_a_reason(server):
     answers = []
     for body, count in GOOD:
         status, answer = server(body)

@@ -13,7 +13,7 @@ def test_a_model_carries_its_settings_and_one_without_has_the_defaults(tmp_path)
     assert load_serving(tmp_path, {}) == Serving(batch_size=16, max_wait_ms=2, queue_size=9)
 
 
-def test_the_environment_has_the_last_word(tmp_path):
+def test_the_environment_takes_precedence(tmp_path):
     save_serving(tmp_path, Serving(batch_size=16, max_rows=3))
     environment = {"YOYAK_SERVING_BATCH_SIZE": "1", "YOYAK_SERVING_MAX_WAIT_MS": "0.5", "YOYAK__SERVING__MAX_ROWS": "7"}
     assert load_serving(tmp_path, environment) == Serving(batch_size=1, max_wait_ms=0.5, max_rows=3)

@@ -35,16 +35,16 @@ def imports() -> grimp.ImportGraph:
 def code_of(stage: str, imports: grimp.ImportGraph) -> set[str]:
     """Return the rooms, root modules and the file of a stage that it reaches by imports that are not exempt."""
     exempt = {name for name in EXEMPT if name != OWN_SUBJECT.get(stage)}
-    found, waiting = set(), [f"yoyak.stages.{stage}"]
-    while waiting:
-        module = waiting.pop()
+    modules, pending = set(), [f"yoyak.stages.{stage}"]
+    while pending:
+        module = pending.pop()
         path = module.removeprefix("yoyak").removeprefix(".")
         room = path.partition(".")[0]
-        if module in found or not path or {path, room} & exempt:
+        if module in modules or not path or {path, room} & exempt:
             continue
-        found.add(module)
-        waiting += imports.find_modules_directly_imported_by(module)
-    return {dependency_on(module) for module in found}
+        modules.add(module)
+        pending += imports.find_modules_directly_imported_by(module)
+    return {dependency_on(module) for module in modules}
 
 
 def dependency_on(module: str) -> str:
@@ -69,7 +69,7 @@ def test_stages_that_libraries_decide_depend_on_their_versions(stage: str) -> No
     assert ("requirements.lock" in STAGES[stage]["deps"]) is (stage in LIBRARIES)
 
 
-def test_the_graph_knows_imports_inside_of_functions(imports: grimp.ImportGraph) -> None:
+def test_the_import_graph_includes_imports_inside_functions(imports: grimp.ImportGraph) -> None:
     assert "src/yoyak/training" in code_of("train", imports)
 
 

@@ -50,8 +50,8 @@ def metrics(store) -> dict[str, float]:
 
 
 def test_without_views_the_output_is_that_of_the_summarizer(member: Path, store) -> None:
-    found = predicted(member, 0)
-    assert sorted(found) == ["dev", "test"]
+    predictions = predicted(member, 0)
+    assert sorted(predictions) == ["dev", "test"]
     assert "view" not in (member / "predictions/bart/dev.jsonl").read_text()
     generation = Generation(max_new_tokens=12, min_new_tokens=4, num_beams=2, num_return_sequences=2)
     own = (
@@ -59,12 +59,12 @@ def test_without_views_the_output_is_that_of_the_summarizer(member: Path, store)
         .summarize([row.dialogue for row in ROWS], generation=generation)
         .candidates
     )
-    assert list(found["dev"].values()) == own
+    assert list(predictions["dev"].values()) == own
     assert "dev_views" not in metrics(store)
 
 
 @pytest.mark.slow
-def test_the_views_candidates_stand_behind_the_members_own(member: Path, store, capsys) -> None:
+def test_candidates_of_views_follow_the_members_own(member: Path, store, capsys) -> None:
     plain, more = predicted(member, 0), predicted(member, 2)
     summarizer = TorchSummarizer.load(member / "models/bart")
     generation = Generation(max_new_tokens=12, min_new_tokens=4, num_beams=2, num_return_sequences=2)
@@ -77,19 +77,19 @@ def test_the_views_candidates_stand_behind_the_members_own(member: Path, store, 
             assert [candidate.view for candidate in rest] == [1, 1, 2, 2][: 2 * len(made)]
             for number, view in enumerate(made, 1):
                 expected = summarizer.summarize([view], generation=generation).candidates[0]
-                found = [candidate for candidate in rest if candidate.view == number]
-                assert [candidate.text for candidate in found] == [candidate.text for candidate in expected]
-                assert [one.score for one in found] == pytest.approx([one.score for one in expected], abs=2e-6)
+                actual = [candidate for candidate in rest if candidate.view == number]
+                assert [candidate.text for candidate in actual] == [candidate.text for candidate in expected]
+                assert [c.score for c in actual] == pytest.approx([c.score for c in expected], abs=2e-6)
     # One of the four dialogues cannot be changed, and that is said.
     assert "dev: 6 views of 8" in capsys.readouterr().err
     assert metrics(store)["dev_views"] == 6
 
 
 def test_views_do_not_depend_on_the_order_of_rows(member: Path) -> None:
-    found = predicted(member, 2)
+    predictions = predicted(member, 2)
     for row in ROWS:
-        one, other = found["dev"][row.fname], found["test"][row.fname]
-        assert [(candidate.text, candidate.view) for candidate in one] == [(c.text, c.view) for c in other]
+        first, second = predictions["dev"][row.fname], predictions["test"][row.fname]
+        assert [(candidate.text, candidate.view) for candidate in first] == [(c.text, c.view) for c in second]
 
 
 def test_truncation_is_counted_for_the_dialogues_and_not_for_their_views(member: Path, store) -> None:

@@ -15,7 +15,7 @@ from yoyak.tracking import lineage
 from yoyak.tracking.uri import sqlite_file, tracking_uri
 
 
-def test_digests_are_those_that_dvc_has(project):
+def test_digests_equal_those_of_dvc(project):
     (project / "data" / "하위").mkdir(parents=True)
     (project / "data" / "b.csv").write_bytes(b"fname,dialogue\r\n1,x\r\n")
     (project / "data" / "하위" / "a.csv").write_text("한국어", encoding="utf-8")
@@ -30,12 +30,12 @@ def test_digests_are_those_that_dvc_has(project):
     assert lineage.digests(["one.txt"]) == {"one.txt": lineage.digest("one.txt")}
 
 
-def test_a_missing_input_is_one_sentence(project):
+def test_a_missing_input_gives_one_sentence(project):
     with pytest.raises(UserError, match=r"^prepared is missing: `dvc repro` creates it"):
         lineage.digest("prepared")
 
 
-def test_receipts_come_back_and_broken_ones_are_told(tmp_path):
+def test_receipts_are_read_back_and_damaged_ones_are_errors(tmp_path):
     receipt = lineage.Receipt(run_id="r", member="bart", inputs={"a": "b"}, experiment="yoyak", started=5)
     lineage.write_receipt(tmp_path / "receipts" / "bart.json", receipt)
     assert lineage.read_receipt(tmp_path / "receipts" / "bart.json") == receipt

@@ -24,8 +24,8 @@ def stage(name="train", member="bart", **changes):
 
 
 def search(client, query=""):
-    places = [experiment.experiment_id for experiment in client.search_experiments()]
-    return client.search_runs(places, query, order_by=["attributes.start_time ASC"])
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    return client.search_runs(experiments, query, order_by=["attributes.start_time ASC"])
 
 
 def python(code, **kwargs):
@@ -98,9 +98,9 @@ def test_errors_and_interrupts_are_tags_of_the_run(store):
         raise UserError("train.csv has no rows:\n  add some.")
     with pytest.raises(KeyboardInterrupt), stage() as stopped:
         raise KeyboardInterrupt
-    one, other = store.get_run(failed.run_id), store.get_run(stopped.run_id)
-    assert (one.info.status, one.data.tags["yoyak.error"]) == ("FAILED", "train.csv has no rows: add some.")
-    assert (other.info.status, other.data.tags["yoyak.error"]) == ("KILLED", "KeyboardInterrupt")
+    first, second = store.get_run(failed.run_id), store.get_run(stopped.run_id)
+    assert (first.info.status, first.data.tags["yoyak.error"]) == ("FAILED", "train.csv has no rows: add some.")
+    assert (second.info.status, second.data.tags["yoyak.error"]) == ("KILLED", "KeyboardInterrupt")
     assert search(store, "tags.`yoyak.stage` = 'pipeline'")[0].info.status == "KILLED"
     with stage():
         pass
@@ -174,36 +174,36 @@ def test_datasets_tables_and_artifacts_are_with_the_run(store, project, tmp_path
 
 
 def test_the_run_of_mlflow_run_becomes_the_parent(store, monkeypatch):
-    given = store.create_run("0", run_name="by mlflow run")
-    monkeypatch.setenv("MLFLOW_RUN_ID", given.info.run_id)
+    parent = store.create_run("0", run_name="by mlflow run")
+    monkeypatch.setenv("MLFLOW_RUN_ID", parent.info.run_id)
     with stage("train", "bart") as first:
         assert "MLFLOW_RUN_ID" not in os.environ
     with stage("predict", "bart") as second:
         pass
     for run in (first, second):
-        assert store.get_run(run.run_id).data.tags["mlflow.parentRunId"] == given.info.run_id
+        assert store.get_run(run.run_id).data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert run.experiment_id == "0"
-    after = store.get_run(given.info.run_id)
+    after = store.get_run(parent.info.run_id)
     assert after.info.status == "RUNNING", "mlflow run closes its run itself"
     assert after.data.tags["yoyak.pipeline"] == store.get_run(first.run_id).data.tags["yoyak.pipeline"]
 
 
 def test_children_of_mlflow_run_keep_their_files_where_no_server_is_needed(store, monkeypatch):
     experiment = store.create_experiment("served", artifact_location="mlflow-artifacts:/9")
-    given = store.create_run(experiment)
-    monkeypatch.setenv("MLFLOW_RUN_ID", given.info.run_id)
+    parent = store.create_run(experiment)
+    monkeypatch.setenv("MLFLOW_RUN_ID", parent.info.run_id)
     with stage() as run:
         run.log_table([{"input": "가"}])
     child = store.get_run(run.run_id)
     assert store.get_experiment(child.info.experiment_id).name == "yoyak"
-    assert child.data.tags["mlflow.parentRunId"] == given.info.run_id
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
     monkeypatch.setattr(runs, "_outer_run", [])
     message = r"experiment 'served'"
     with pytest.raises(UserError, match=message), stage(experiment="served"):
         pass
 
 
-def test_a_stale_mlflow_run_id_is_one_sentence(store, monkeypatch):
+def test_a_stale_mlflow_run_id_gives_one_sentence(store, monkeypatch):
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
     with (
         pytest.raises(UserError, match=r"^MLFLOW_RUN_ID .*\b0{32}\b"),
@@ -212,7 +212,7 @@ def test_a_stale_mlflow_run_id_is_one_sentence(store, monkeypatch):
         pass
 
 
-def test_a_deleted_experiment_is_one_sentence(store):
+def test_a_deleted_experiment_gives_one_sentence(store):
     store.delete_experiment(store.create_experiment("yoyak"))
     with pytest.raises(UserError, match="mlflow experiments restore --experiment-id 1"), stage():
         pass
@@ -249,14 +249,14 @@ def test_a_project_in_a_folder_with_spaces_and_hangul(tmp_path, project, empty_s
     assert not (folder / "mlruns" / "0").exists()
 
 
-def test_a_server_that_is_not_there_is_one_sentence(project, monkeypatch):
+def test_an_unreachable_server_gives_one_sentence(project, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://name:secret@127.0.0.1:9")
     with pytest.raises(UserError, match=r"http://127\.0\.0\.1:9 does not answer") as caught, stage():
         pass
     assert "secret" not in str(caught.value)
 
 
-def test_a_server_that_never_answers_is_one_sentence(project, monkeypatch):
+def test_an_unresponsive_server_gives_one_sentence(project, monkeypatch):
     monkeypatch.setattr(mlflow_client, "PROBE_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.getsockname()[1]}")
@@ -264,7 +264,7 @@ def test_a_server_that_never_answers_is_one_sentence(project, monkeypatch):
             pass
 
 
-def test_a_file_that_is_not_a_database_is_one_sentence(project):
+def test_a_file_that_is_not_a_database_gives_one_sentence(project):
     (project / "mlflow.db").write_text("not a database" * 100)
     with pytest.raises(UserError, match=r"mlflow\.db "), stage():
         pass
@@ -282,14 +282,14 @@ def test_a_file_that_is_not_a_database_is_one_sentence(project):
         ),
     ],
 )
-def test_a_uri_that_cannot_be_used_is_one_sentence(project, monkeypatch, uri, message):
+def test_an_unusable_uri_gives_one_sentence(project, monkeypatch, uri, message):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(UserError) as caught:
         mlflow_client.connect()
     assert message in str(caught.value)
 
 
-def test_another_version_s_database_is_one_sentence(store, project):
+def test_a_database_of_another_version_gives_one_sentence(store, project):
     import sqlite3
 
     with sqlite3.connect(project / "mlflow.db") as connection:
@@ -300,7 +300,7 @@ def test_another_version_s_database_is_one_sentence(store, project):
     assert f"`mlflow db upgrade sqlite:///{project}/mlflow.db`" in errors.rstrip().splitlines()[-1]
 
 
-def test_a_person_s_own_settings_stay(store, monkeypatch):
+def test_user_settings_are_kept(store, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "7")
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES")
     mlflow_client.initialise()

@@ -24,7 +24,7 @@ from yoyak.training.launch import SingleDeviceArguments, check_launch
     epochs=st.floats(0.05, 20),
     evaluations=st.integers(1, 30),
 )
-def test_every_training_is_evaluated_at_least_once(
+def test_every_training_run_is_evaluated_at_least_once(
     rows: int, batch_size: int, accumulation: int, epochs: float, evaluations: int
 ) -> None:
     values = {"batch_size": batch_size, "gradient_accumulation_steps": accumulation, "num_epochs": epochs}

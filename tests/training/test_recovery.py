@@ -56,12 +56,12 @@ def weights(folder: Path) -> bytes:
     return (folder / "model" / "model.safetensors").read_bytes()
 
 
-def test_early_stopping_counts_on(tokenizer, tmp_path: Path) -> None:
-    whole = train("bart", tokenizer, tmp_path / "whole", **UNCHANGING)
-    assert whole.metrics.steps == 3
+def test_early_stopping_resumes_its_count(tokenizer, tmp_path: Path) -> None:
+    uninterrupted = train("bart", tokenizer, tmp_path / "whole", **UNCHANGING)
+    assert uninterrupted.metrics.steps == 3
     interrupt(tmp_path, tokenizer, **UNCHANGING)
     resumed = train("bart", tokenizer, tmp_path, **UNCHANGING)
-    assert resumed.curves == whole.curves
+    assert resumed.curves == uninterrupted.curves
     assert weights(tmp_path) == weights(tmp_path / "whole")
 
 
@@ -71,9 +71,9 @@ def test_a_training_that_was_finished_is_not_trained_further(tokenizer, tmp_path
     first = train("bart", tokenizer, tmp_path, **values)
     shutil.move(tmp_path / "model", tmp_path / "whole" / "model")
     steps = []
-    again = train("bart", tokenizer, tmp_path, log=lambda step, values: steps.append(step), **values)
-    assert again.curves == first.curves
-    assert again.metrics.steps == first.metrics.steps
+    repeated = train("bart", tokenizer, tmp_path, log=lambda step, values: steps.append(step), **values)
+    assert repeated.curves == first.curves
+    assert repeated.metrics.steps == first.metrics.steps
     assert sorted(set(steps)) == [row["step"] for row in first.curves]
     assert weights(tmp_path) == weights(tmp_path / "whole")
     remove_checkpoints(tmp_path / "checkpoints")
@@ -108,13 +108,13 @@ def test_what_has_changed_is_named(tokenizer, tmp_path: Path, capsys) -> None:
 
 def test_other_versions_of_libraries_start_over(tokenizer, tmp_path: Path, capsys) -> None:
     values = {"tokenizer": tokenizer, "checkpoint": "", "train": ROWS[:4], "dev": ROWS[4:8]}
-    wanted = fingerprint({"seed": 1}, **values)
-    assert find_checkpoint(tmp_path, wanted) is None
+    expected = fingerprint({"seed": 1}, **values)
+    assert find_checkpoint(tmp_path, expected) is None
     (tmp_path / "checkpoint-2").mkdir()
     (tmp_path / "checkpoint-2" / "trainer_state.json").write_text("{}")
-    assert find_checkpoint(tmp_path, wanted) == Checkpoint(path=tmp_path / "checkpoint-2", finished=False)
+    assert find_checkpoint(tmp_path, expected) == Checkpoint(path=tmp_path / "checkpoint-2", finished=False)
     for package in ("torch", "transformers", "tokenizers"):
-        assert find_checkpoint(tmp_path, {**wanted, f"version of {package}": "0.1"}) is None
+        assert find_checkpoint(tmp_path, {**expected, f"version of {package}": "0.1"}) is None
         assert f"version of {package}" in capsys.readouterr().err
 
 
@@ -134,8 +134,8 @@ def test_the_code_that_decides_a_training_is_in_its_fingerprint(tmp_path: Path) 
 
 def test_importing_it_is_light() -> None:
     code = "import sys, yoyak.training.recovery; print(*(name for name in ('torch', 'mlflow') if name in sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "\n"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout == "\n"
 
 
 def test_two_trainings_never_write_to_the_same_checkpoints(tmp_path: Path) -> None:

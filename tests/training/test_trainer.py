@@ -44,13 +44,13 @@ def test_golden_loss(kind: str, tokenizer, tmp_path: Path) -> None:
 def test_the_same_seed_gives_the_same_weights(tokenizer, tmp_path: Path) -> None:
     for name in ("one", "two"):
         train("bart", tokenizer, tmp_path / name)
-    one, two = ((tmp_path / name / "model/model.safetensors").read_bytes() for name in ("one", "two"))
-    assert one == two
+    first, second = ((tmp_path / name / "model/model.safetensors").read_bytes() for name in ("one", "two"))
+    assert first == second
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SIZES)
-def test_a_few_rows_are_learned_by_heart(kind: str, tokenizer, tmp_path: Path) -> None:
+def test_a_few_rows_are_memorized(kind: str, tokenizer, tmp_path: Path) -> None:
     rows = [*ROWS[:4]] * 8
     names = [Dialogue(fname=str(n), dialogue=row.dialogue, summaries=row.summaries) for n, row in enumerate(rows)]
     train(
@@ -67,7 +67,7 @@ def test_a_few_rows_are_learned_by_heart(kind: str, tokenizer, tmp_path: Path) -
     assert all(first.score >= second.score for first, second in candidates)
 
 
-def test_the_loss_of_a_decoder_only_model_is_on_the_target_alone(tokenizer) -> None:
+def test_the_loss_of_a_decoder_only_model_covers_only_the_target(tokenizer) -> None:
     data = encode_rows(
         ROWS[:4], tokenizer, family_of(member("gpt2")).make_spec("m", member("gpt2")), 64, GenerationConfig()
     ).dataset
@@ -113,6 +113,6 @@ def test_truncated_rows_are_counted_and_warned_about(tokenizer, tmp_path: Path, 
     errors = capsys.readouterr().err
     assert "warning: 32 of 32 training summaries" in errors
     assert f"warning: {result.metrics.truncated_dialogues} of 32 training dialogues" in errors
-    whole = train("bart", tokenizer, tmp_path / "whole", max_target_tokens=128, max_input_tokens=512, num_epochs=0.5)
-    assert (whole.metrics.truncated_dialogues, whole.metrics.truncated_summaries) == (0, 0)
+    uncut = train("bart", tokenizer, tmp_path / "whole", max_target_tokens=128, max_input_tokens=512, num_epochs=0.5)
+    assert (uncut.metrics.truncated_dialogues, uncut.metrics.truncated_summaries) == (0, 0)
     assert "training summaries" not in capsys.readouterr().err

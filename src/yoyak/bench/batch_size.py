@@ -14,9 +14,9 @@ from yoyak.bench.memory import peak_mb
 from yoyak.bench.results import BatchSizeResult, Verdict
 
 MIN_SPEEDUP = 1.05
-"""By which factor doubling the batch size must raise the samples per second."""
+"""Factor by which doubling the batch size must raise the samples per second."""
 MAX_BATCH_SIZE = 64
-"""Beyond this, latency costs clients more than throughput gains the server."""
+"""Beyond this, higher latency costs clients more than higher throughput gains."""
 
 
 def try_batch_sizes(

@@ -73,9 +73,9 @@ def check_speed(rounds: Mapping[str, Sequence[float]], confidence: float, *, bat
     if passed:
         sentence += "."
     elif comparison.ratio > 1:
-        sentence += f": p = {comparison.p_value:.2f}, and at most {1 - confidence:.2g} is required."
+        sentence += f": p = {comparison.p_value:.2f}, but at most {1 - confidence:.2g} is required."
     else:
-        sentence += ": more than 1 is required."
+        sentence += ", but it has to be faster."
     return SpeedCheck(passed=passed, sentence=sentence, comparison=comparison)
 
 

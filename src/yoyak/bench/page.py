@@ -105,7 +105,7 @@ def _build_rounds_table(result: BenchResult) -> Table:
         for name, speeds in result.rounds.items()
     )
     columns = ("samples/s in round", *(str(number) for number in range(1, len(rows[0]))))
-    return Table(title="Each round at the serving batch", columns=columns, rows=rows)
+    return Table(title="Rounds at the serving batch size", columns=columns, rows=rows)
 
 
 def _build_search_table(search: BatchSizeSearch) -> Table:

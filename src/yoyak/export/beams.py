@@ -16,7 +16,7 @@ from onnx import TensorProto, numpy_helper
 
 from yoyak.export.edit import PAST, PRESENT, initializers, producers
 
-BIAS, WRITE_INDICES, LENGTH = "own_bias", "own_places", "past_length"
+BIAS, WRITE_INDICES, LENGTH = "own_bias", "own_indices", "past_length"
 """The inputs that are added to the decoder: the bias [dialogues, 1, texts, columns], 0 or very low; the dialogue, head
 and column to write each text's new keys and values to [dialogues, heads, texts, 3]; and the number of tokens so far."""
 MIN_LEARNED_SIZE = 64
@@ -152,26 +152,26 @@ def _find_lengths(decoder: onnx.ModelProto, keys: set[str], readers: dict[str, l
 def _has_learned_mask(decoder: onnx.ModelProto, layers: list[Layer], producer_of: dict[str, onnx.NodeProto]) -> bool:
     """Return whether a mask is computed from learned values."""
     constants = initializers(decoder)
-    waiting, visited = [layer.masked.input[layer.mask] for layer in layers], set()
-    while waiting:
-        name = waiting.pop()
+    pending, visited = [layer.masked.input[layer.mask] for layer in layers], set()
+    while pending:
+        name = pending.pop()
         if name in constants and np.prod(constants[name].dims) >= MIN_LEARNED_SIZE:
             return True
         if name in producer_of and name not in visited and producer_of[name].op_type != "Shape":
             visited.add(name)
-            waiting += producer_of[name].input
+            pending += producer_of[name].input
     return False
 
 
 def _remove_unused_nodes(decoder: onnx.ModelProto) -> None:
     """Remove the nodes that no output depends on."""
     producer_of = producers(decoder)
-    waiting, needed = [out.name for out in decoder.graph.output], set()
-    while waiting:
-        node = producer_of.get(waiting.pop())
+    pending, needed = [out.name for out in decoder.graph.output], set()
+    while pending:
+        node = producer_of.get(pending.pop())
         if node is not None and node.output[0] not in needed:
             needed.add(node.output[0])
-            waiting += node.input
+            pending += node.input
     kept = [node for node in decoder.graph.node if node.output[0] in needed]
     del decoder.graph.node[:]
     decoder.graph.node.extend(kept)

@@ -177,9 +177,9 @@ def _collect_ancestors(
 ) -> dict[str, onnx.NodeProto]:
     """Return the nodes that a value is computed from, by their first output."""
     nodes: dict[str, onnx.NodeProto] = {}
-    waiting = [name]
-    while waiting:
-        value = waiting.pop()
+    pending = [name]
+    while pending:
+        value = pending.pop()
         if value in stop or value in constants or not value:
             continue
         if value not in producer_of:
@@ -187,5 +187,5 @@ def _collect_ancestors(
         node = producer_of[value]
         if node.output[0] not in nodes:
             nodes[node.output[0]] = node
-            waiting += node.input
+            pending += node.input
     return nodes

@@ -85,7 +85,7 @@ def quantize(graphs: Graphs, settings: Export) -> None:
         drop_unused(model)
 
 
-def embeddings(model: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, onnx.TensorProto]]:
+def find_embeddings(model: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, onnx.TensorProto]]:
     """Yield the lookups in large float tables, with the table."""
     constants = initializers(model)
     for node in list(model.graph.node):
@@ -107,7 +107,7 @@ def _find_tied_head(model: onnx.ModelProto) -> tuple[str, str] | None:
     if node is None:
         return None
     weight = numpy_helper.to_array(constants[node.input[1]])
-    for _, table in embeddings(model):
+    for _, table in find_embeddings(model):
         if list(table.dims) == list(weight.shape[::-1]) and np.array_equal(numpy_helper.to_array(table), weight.T):
             return table.name, node.input[1]
     return None
@@ -188,7 +188,7 @@ def _extract_head(model: onnx.ModelProto, weight: str) -> QuantizedTable:
 
 def _quantize_embeddings(model: onnx.ModelProto, tables: dict[bytes, QuantizedTable], per_channel: bool) -> None:
     """Store embeddings in INT8, and convert the rows that are looked up to float."""
-    for number, (node, table) in enumerate(list(embeddings(model))):
+    for number, (node, table) in enumerate(list(find_embeddings(model))):
         rows = tables.setdefault(_hash_tensor(table), _quantize_table(numpy_helper.to_array(table), per_channel))
         name = f"yoyak.embedding_{number}"
         constants = [(f"{name}.rows", rows.values)]
@@ -231,7 +231,7 @@ def _quantize_int4(model: onnx.ModelProto) -> None:
     from onnxruntime.quantization.onnx_model import ONNXModel
 
     ONNXModel(model).replace_gemm_with_matmul()
-    for number, (node, table) in enumerate(list(embeddings(model))):
+    for number, (node, table) in enumerate(list(find_embeddings(model))):
         if table.dims[1] % BLOCK_SIZE:
             continue
         packed, scales = _pack_int4(numpy_helper.to_array(table))

@@ -61,7 +61,7 @@ def _draw_scores(view: View) -> Chart:
         figure.subplots_adjust(left=left / width, right=0.99, top=1 - 0.32 / height, bottom=0.3 / height, wspace=0.1)
         return figure
 
-    text = f"{metric} score with its interval for {len(systems)} systems on {len(parts)} parts of the data"
+    text = f"{metric} score and interval of {len(systems)} systems on {len(parts)} parts of the data"
     best = view.score(view.best_member, view.headline, metric)
     if best:
         text += f"; {view.best_member} reaches {best.mean:.3f} on {view.headline.label}"

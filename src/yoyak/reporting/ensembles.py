@@ -34,7 +34,7 @@ def make_section(analysis: EnsembleAnalysis, parts: tuple[Part, ...]) -> Ensembl
         results=tuple(_make_result_table(part, analysis.splits[part.split][part.slice], analysis) for part in parts),
         contributions=Table(
             title=f"What each member adds on {headline.label}",
-            columns=("strategy: member", "change by it", "p", "share of summaries"),
+            columns=("strategy: member", "effect on score", "p", "share of summaries"),
             rows=tuple(_make_contribution_rows(figures, analysis)),
         ),
         agreement=_make_agreement_table(headline, figures, analysis),
@@ -54,7 +54,7 @@ def _make_result_table(part: Part, figures: PartAnalysis, analysis: EnsembleAnal
     rows.append((analysis.best_member, "best member", format_score_with_interval(figures.best_member), "", "", ""))
     oracle = (format_score_with_interval(figures.oracle), format_signed(figures.headroom), "", format_share(1.0))
     rows.append(("best candidate", "chosen by references", *oracle))
-    columns = ("strategy", "type", "score", f"gain over {analysis.best_member}", "p", "captured headroom")
+    columns = ("strategy", "type", "score", f"gain over {analysis.best_member}", "p", "headroom captured")
     return Table(title=f"{part.label} (n = {part.n:,})", columns=columns, rows=tuple(rows))
 
 
@@ -66,7 +66,7 @@ def _make_contribution_rows(figures: PartAnalysis, analysis: EnsembleAnalysis) -
             cells = (format_comparison(change), format_p_cell(change.p_value)) if change else ("–", "–")
             yield (f"{name}: {member}", *cells, format_share(contribution.share))
         if result.of_several:
-            yield (f"{name}: several", "–", "–", format_share(result.of_several))
+            yield (f"{name}: several members", "–", "–", format_share(result.of_several))
 
 
 def _make_agreement_table(part: Part, figures: PartAnalysis, analysis: EnsembleAnalysis) -> Table | None:
@@ -75,7 +75,10 @@ def _make_agreement_table(part: Part, figures: PartAnalysis, analysis: EnsembleA
         return None
     rouge, same = figures.agreement.rouge, figures.agreement.same
     rows = tuple(
-        (name, *("" if a == b else f"{rouge[a][b]:.3f} ({format_share(same[a][b])} same)" for b in range(len(members))))
+        (
+            name,
+            *("" if a == b else f"{rouge[a][b]:.3f} ({format_share(same[a][b])} equal)" for b in range(len(members))),
+        )
         for a, name in enumerate(members)
     )
     return Table(title=f"Similarity of the members' summaries on {part.label}", columns=("", *members), rows=rows)

@@ -39,18 +39,20 @@ def folders(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.mark.parametrize("beams", [1, 3])
-def test_it_summarizes_as_torch_does(folders: tuple[Path, Path], beams: int) -> None:
+def test_it_summarizes_like_torch(folders: tuple[Path, Path], beams: int) -> None:
     source, exported = folders
-    how = Generation(max_new_tokens=10, num_beams=beams, num_return_sequences=beams, length_penalty=0.8, batch_size=3)
+    params = Generation(
+        max_new_tokens=10, num_beams=beams, num_return_sequences=beams, length_penalty=0.8, batch_size=3
+    )
     in_torch, in_onnx = TorchSummarizer.load(source, "cpu"), OnnxSummarizer.load(exported)
-    wanted, found = in_torch.summarize(DIALOGUES, generation=how), in_onnx.summarize(DIALOGUES, generation=how)
-    assert found.truncated > 0
-    assert (found.cut, found.tokens) == (wanted.cut, wanted.tokens)
-    assert [[one.text for one in row] for row in found.candidates] == [
-        [one.text for one in row] for row in wanted.candidates
+    expected, actual = in_torch.summarize(DIALOGUES, generation=params), in_onnx.summarize(DIALOGUES, generation=params)
+    assert actual.truncated > 0
+    assert (actual.cut, actual.tokens) == (expected.cut, expected.tokens)
+    assert [[candidate.text for candidate in row] for row in actual.candidates] == [
+        [candidate.text for candidate in row] for row in expected.candidates
     ]
-    assert [one.score for row in found.candidates for one in row] == pytest.approx(
-        [one.score for row in wanted.candidates for one in row], rel=1e-3, abs=1e-4
+    assert [candidate.score for row in actual.candidates for candidate in row] == pytest.approx(
+        [candidate.score for row in expected.candidates for candidate in row], rel=1e-3, abs=1e-4
     )
 
 
@@ -75,22 +77,22 @@ def test_summarize_runs_without_torch_and_transformers(folders: tuple[Path, Path
     # Moved: it needs nothing but what is in it.
     shutil.copytree(exported, tmp_path / "elsewhere/model")
     arguments = ["summarize", "elsewhere/model", "--input", "rows.csv", "--output", "out.csv"]
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", CODE, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert completed.returncode == 0, completed.stderr
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
-        found = [row["summary"] for row in csv.DictReader(file)]
-    assert found == TorchSummarizer.load(source, "cpu").summarize(DIALOGUES).texts
+        summaries = [row["summary"] for row in csv.DictReader(file)]
+    assert summaries == TorchSummarizer.load(source, "cpu").summarize(DIALOGUES).texts
 
 
 def test_draws_depend_on_the_seed_and_not_on_the_batch(folders: tuple[Path, Path]) -> None:
     summarizer = OnnxSummarizer.load(folders[1], threads=1)
 
     def draw(seed: int, batch: int) -> list[list[str]]:
-        how = Generation(max_new_tokens=10, num_beams=1, num_return_sequences=1, batch_size=batch)
-        found = summarizer.summarize(DIALOGUES, generation=how, sampling=Sampling(seed=seed, temperature=3.0))
-        return [[one.text for one in row] for row in found.candidates]
+        settings = Generation(max_new_tokens=10, num_beams=1, num_return_sequences=1, batch_size=batch)
+        summaries = summarizer.summarize(DIALOGUES, generation=settings, sampling=Sampling(seed=seed, temperature=3.0))
+        return [[candidate.text for candidate in row] for row in summaries.candidates]
 
     assert draw(1, 1) == draw(1, 4)
     assert draw(1, 4) != draw(2, 4)
@@ -98,10 +100,10 @@ def test_draws_depend_on_the_seed_and_not_on_the_batch(folders: tuple[Path, Path
 
 def test_several_draws_of_one_dialogue(folders: tuple[Path, Path]) -> None:
     summarizer = OnnxSummarizer.load(folders[1], threads=1)
-    how = Search(
+    search = Search(
         max_new_tokens=6, eos_token_id=2, pad_token_id=1, num_return_sequences=5, sampling=Sampling(temperature=3.0)
     )
-    (texts,) = summarizer.write([[10, 11, 12]], how)
+    (texts,) = summarizer.write([[10, 11, 12]], search)
     assert len({tuple(text.tokens) for text in texts}) > 1
     assert [text.score for text in texts] == sorted((text.score for text in texts), reverse=True)
 
@@ -109,14 +111,14 @@ def test_several_draws_of_one_dialogue(folders: tuple[Path, Path]) -> None:
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=0.7, top_k=5), Sampling(top_p=0.8)])
 def test_what_is_drawn_from_is_transformers_distribution(sampling: Sampling) -> None:
     scores = np.random.default_rng(0).normal(size=(20, 50)).astype(np.float32) * 3
-    wanted = torch.tensor(scores)
+    expected = torch.tensor(scores)
     if sampling.temperature != 1.0:
-        wanted = TemperatureLogitsWarper(sampling.temperature)(None, wanted)
+        expected = TemperatureLogitsWarper(sampling.temperature)(None, expected)
     if sampling.top_k:
-        wanted = TopKLogitsWarper(sampling.top_k)(None, wanted)
+        expected = TopKLogitsWarper(sampling.top_k)(None, expected)
     if sampling.top_p < 1.0:
-        wanted = TopPLogitsWarper(sampling.top_p)(None, wanted)
-    assert np.allclose(warp_scores(sampling, scores), wanted.numpy())
+        expected = TopPLogitsWarper(sampling.top_p)(None, expected)
+    assert np.allclose(warp_scores(sampling, scores), expected.numpy())
 
 
 def test_draws_have_the_models_frequencies() -> None:
@@ -132,10 +134,10 @@ def test_draws_have_the_models_frequencies() -> None:
         def keep(self, dialogues: np.ndarray) -> None:
             raise AssertionError("no text has ended: it has no end token")
 
-    how = Search(
+    settings = Search(
         max_new_tokens=5, eos_token_id=9, pad_token_id=0, num_return_sequences=800, sampling=Sampling(seed=4)
     )  # fmt: skip
-    (texts,) = search(Fixed(), np.array([[0]]), how)
+    (texts,) = search(Fixed(), np.array([[0]]), settings)
     counts = np.bincount([token for text in texts for token in text.tokens], minlength=4) / 4000
     assert counts == pytest.approx([0.5, 0.3, 0.15, 0.05], abs=0.025)
 
@@ -143,9 +145,9 @@ def test_draws_have_the_models_frequencies() -> None:
 def test_the_highest_are_found_in_wide_rows() -> None:
     values = np.random.default_rng(1).normal(size=(3, 10_007)).astype(np.float32)
     values[:, -1] = 9.0
-    found, places = top_k(values, 8)
-    wanted, spots = torch.topk(torch.tensor(values), 8)
-    assert np.array_equal(found, wanted.numpy()) and np.array_equal(places, spots.numpy())
+    actual, indices = top_k(values, 8)
+    expected, expected_indices = torch.topk(torch.tensor(values), 8)
+    assert np.array_equal(actual, expected.numpy()) and np.array_equal(indices, expected_indices.numpy())
     assert np.allclose(log_softmax(values), torch.tensor(values).log_softmax(-1).numpy(), atol=1e-5)
 
 
@@ -169,7 +171,7 @@ def test_errors_are_sentences(folders: tuple[Path, Path], tmp_path: Path) -> Non
         OnnxSummarizer.load(broken)
 
 
-def test_an_empty_list_is_no_error(folders: tuple[Path, Path]) -> None:
+def test_an_empty_list_is_not_an_error(folders: tuple[Path, Path]) -> None:
     source, exported = folders
     for summarizer in (TorchSummarizer.load(source, "cpu"), OnnxSummarizer.load(exported)):
         assert summarizer.summarize([]).candidates == []

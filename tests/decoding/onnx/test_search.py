@@ -80,13 +80,13 @@ def of_torch(
     config = GenerationConfig(
         **chosen, do_sample=False, eos_token_id=end, pad_token_id=PAD, decoder_start_token_id=own.decoder_start_token_id
     )
-    found = summarizer.model.generate(
+    output = summarizer.model.generate(
         input_ids=ids, attention_mask=mask, generation_config=config, use_model_defaults=False,
         return_dict_in_generate=True, output_scores=True,
     )  # fmt: skip
     start = 1 if summarizer.spec.family == "seq2seq" else ids.shape[1]
-    written = [cut(row, end) for row in found.sequences[:, start:].tolist()]
-    scores = found.sequences_scores.tolist() if chosen.get("num_beams", 1) > 1 else [0.0] * len(written)
+    written = [cut(row, end) for row in output.sequences[:, start:].tolist()]
+    scores = output.sequences_scores.tolist() if chosen.get("num_beams", 1) > 1 else [0.0] * len(written)
     return list(zip(written, scores, strict=True))
 
 
@@ -103,17 +103,17 @@ def of_onnx(
     summarizer: OnnxSummarizer, rows: list[list[int]], chosen: dict[str, Any], end: int = END
 ) -> list[tuple[list[int], float]]:
     ready: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in chosen.items()}
-    how = Search(**ready, eos_token_id=end, pad_token_id=PAD)
-    return [(one.tokens, one.score) for texts in summarizer.write(rows, how) for one in texts]
+    search = Search(**ready, eos_token_id=end, pad_token_id=PAD)
+    return [(text.tokens, text.score) for texts in summarizer.write(rows, search) for text in texts]
 
 
 def check(pair: Pair, rows: list[list[int]], chosen: dict[str, Any], end: int = END) -> None:
     torch_side, onnx_side = pair
     chosen = {**chosen, "num_return_sequences": chosen.get("num_beams", 1)}
-    wanted, found = of_torch(torch_side, rows, chosen, end), of_onnx(onnx_side, rows, chosen, end)
-    assert reached(found) == reached(wanted)
+    expected, actual = of_torch(torch_side, rows, chosen, end), of_onnx(onnx_side, rows, chosen, end)
+    assert reached(actual) == reached(expected)
     if chosen.get("num_beams", 1) > 1:
-        assert [score for _, score in found] == pytest.approx([score for _, score in wanted], rel=1e-3, abs=1e-3)
+        assert [score for _, score in actual] == pytest.approx([score for _, score in expected], rel=1e-3, abs=1e-3)
 
 
 @settings(max_examples=40, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -131,7 +131,7 @@ def test_dialogues_leave_the_batch_when_they_are_finished(
     chosen = {"num_beams": beams, "max_new_tokens": 14, "early_stopping": beams > 1}
     written = [tokens for tokens, _ in of_onnx(pair[1], rows, chosen)]
     # The end mark is a token that some dialogues write early, others late, and others never.
-    spread = Counter(token for one in written for token in set(one))
+    spread = Counter(token for text in written for token in set(text))
     monkeypatch.setattr(search, "MIN_ACTIVE_SHARE", 0.95)
     left: list[int] = []
     for kind in get_args(decoder.OnnxDecoder):
@@ -147,9 +147,9 @@ def test_dialogues_leave_the_batch_when_they_are_finished(
 
 
 def test_long_dialogues_are_read_in_pieces(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [[3 + (7 * row + place) % 290 for place in range(size)] for row, size in enumerate((24, 3, 24, 40, 5, 5, 1))]
+    rows = [[3 + (7 * row + index) % 290 for index in range(size)] for row, size in enumerate((24, 3, 24, 40, 5, 5, 1))]
     chosen = {"num_beams": 2, "max_new_tokens": 6}
-    whole = of_onnx(pair[1], rows, chosen)
+    expected = of_onnx(pair[1], rows, chosen)
     monkeypatch.setattr(decoder, "MAX_ENCODER_TOKENS", 30)
-    assert [tokens for tokens, _ in of_onnx(pair[1], rows, chosen)] == [tokens for tokens, _ in whole]
+    assert [tokens for tokens, _ in of_onnx(pair[1], rows, chosen)] == [tokens for tokens, _ in expected]
     check(pair, rows, chosen)

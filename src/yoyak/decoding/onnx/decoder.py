@@ -15,7 +15,7 @@ from yoyak.decoding.onnx.options import NEVER, Floats, Ints
 
 Array = npt.NDArray[Any]
 PAST, PRESENT, SOURCE = "past_key_values", "present", "source"
-BIAS, WRITE_INDICES, LENGTH = "own_bias", "own_places", "past_length"
+BIAS, WRITE_INDICES, LENGTH = "own_bias", "own_indices", "past_length"
 GROWTH_STEPS = 16
 """Steps that a shared cache is enlarged by at once. Columns that are not written yet are attended to with weight 0."""
 CACHE_TYPES = {"tensor(float)": np.float32, "tensor(int8)": np.int8, "tensor(uint8)": np.uint8}
