@@ -77,7 +77,7 @@ def test_a_stage_survives_its_server_and_is_synced_later(store, project, tmp_pat
     assert list((project / UNSENT).iterdir()) == []
 
 
-def test_a_refused_operation_stays_and_blocks_what_follows_it(store, capsys):
+def test_operations_of_a_run_that_the_store_does_not_have_are_kept(store, capsys):
     outbox = Outbox(store, "0" * 32, "train bart")
     outbox.write(Operation(run_id="0" * 32, kind="tags", values={"a": "b"}))
     outbox.write(Operation(run_id="0" * 32, kind="status", values={"status": "FINISHED", "ended": 5}))
@@ -88,6 +88,20 @@ def test_a_refused_operation_stays_and_blocks_what_follows_it(store, capsys):
     assert "0" * 32 in capsys.readouterr().out
     [unsent] = unsent_runs()
     assert [operation.kind for operation in unsent.operations()] == ["tags", "status"]
+
+
+def test_an_operation_that_is_refused_for_good_does_not_hold_up_those_behind_it(store, capsys):
+    with runs.stage_run("train", member="bart", params={"seed": 1}, inputs={}) as run:
+        # A param of a run never changes its value.
+        run.log_params({"seed": 2})
+        run.set_tags({"later": "yes"})
+    with pytest.raises(UserError, match="1 of 1 runs"):
+        sync.run()
+    assert run.run_id in capsys.readouterr().out
+    synced = store.get_run(run.run_id)
+    assert (synced.data.params["seed"], synced.data.tags["later"], synced.info.status) == ("1", "yes", "FINISHED")
+    [unsent] = unsent_runs()
+    assert [operation.kind for operation in unsent.operations()] == ["params"]
 
 
 def test_a_line_that_a_killed_process_could_not_finish_is_skipped(store, project, capsys):

@@ -60,19 +60,28 @@ class UnsentRun:
     def send(self, client: MlflowClient) -> int:
         """Send everything and remove the folder; return the number of operations.
 
-        Raises UserError at the first operation that the store rejects; it and all later ones are kept.
+        Operations that the store refuses for good, such as another value of a param, are kept without holding up later
+        ones; if the store fails in any other way, all that follow are kept too. Raises UserError if any is kept.
         """
         with store_lock():
             if not self.folder.is_dir():
                 return 0
             operations = self.operations()
+            kept: list[Operation] = []
+            problem: UserError | None = None
             for index, operation in enumerate(operations):
                 try:
                     with translate_mlflow_errors():
                         apply(client, operation)
-                except UserError:
-                    write_text(self.folder / OPERATIONS_FILE, "".join(map(_to_line, operations[index:])))
-                    raise
+                except UserError as error:
+                    problem = problem or error
+                    if not _is_refusal(error):
+                        kept += operations[index:]
+                        break
+                    kept.append(operation)
+            if problem is not None:
+                write_text(self.folder / OPERATIONS_FILE, "".join(map(_to_line, kept)))
+                raise problem
             shutil.rmtree(self.folder)
         return len(operations)
 
@@ -154,6 +163,12 @@ def unsent_runs(root: Path | None = None) -> Iterator[UnsentRun]:
                 _warn(f"{path} is damaged: {path.parent} cannot be sent")
             else:
                 yield run
+
+
+def _is_refusal(error: UserError) -> bool:
+    """Return whether the store understood the request and will never accept it; missing permission can be granted."""
+    status = getattr(error.__cause__, "get_http_status_code", lambda: None)()
+    return status in (400, 404, 409, 422)
 
 
 def _to_line(operation: Operation) -> str:
