@@ -13,7 +13,7 @@ from transformers import TrainingArguments
 from training.tiny_training import member
 from yoyak.errors import UserError
 from yoyak.training.arguments import build_arguments
-from yoyak.training.launch import SingleDeviceArguments, check_launch
+from yoyak.training.launch import check_launch
 
 
 @settings(max_examples=40)
@@ -36,10 +36,11 @@ def test_every_training_run_is_evaluated_at_least_once(
     assert arguments.eval_steps % arguments.logging_steps == 0
 
 
-def test_one_process_uses_one_of_several_gpus(tmp_path: Path) -> None:
+def test_a_training_uses_one_of_several_gpus(tmp_path: Path) -> None:
+    plain = TrainingArguments(output_dir=str(tmp_path), per_device_train_batch_size=8, report_to=[])
+    own = build_arguments(member("bart", batch_size=8), 1, tmp_path, 32)
     sizes = []
-    for kind in (TrainingArguments, SingleDeviceArguments):
-        arguments = kind(output_dir=str(tmp_path), per_device_train_batch_size=8, report_to=[])
+    for arguments in (plain, own):
         assert arguments.device
         arguments._n_gpu = 4  # What transformers sets where four GPUs are visible.
         sizes.append((arguments.n_gpu, arguments.train_batch_size))

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,24 @@ def test_what_has_changed_is_named(tokenizer, tmp_path: Path, capsys) -> None:
     interrupt(tmp_path, tokenizer, evaluations=8, weight_decay=0.1)
     train("bart", tokenizer, tmp_path, evaluations=8, weight_decay=0.2)
     assert "members.bart.weight_decay (0.1 is now 0.2)\n" in capsys.readouterr().err
+
+
+def test_the_fingerprint_is_of_everything_that_decides_the_weights(tokenizer) -> None:
+    values: dict[str, Any] = {"tokenizer": tokenizer, "checkpoint": "abc", "train": ROWS[:4], "dev": ROWS[4:8]}
+    first = fingerprint({"seed": 1}, **values)
+    assert first == fingerprint({"seed": 1}, **values)
+    for name, other in (
+        ("tokenizer", bpe(500)),
+        ("checkpoint", "abd"),
+        ("train", ROWS[:5]),
+        ("train", ROWS[3::-1]),
+        ("dev", ROWS[4:9]),
+    ):
+        assert fingerprint({"seed": 1}, **{**values, name: other}) != first, name
+    assert fingerprint({"seed": 2}, **values) != first
+    assert code_digest() in first.values()
+    for package in ("torch", "transformers", "tokenizers", "numpy", "kiwipiepy", "rouge-score"):
+        assert first[f"version of {package}"] == metadata.version(package)
 
 
 def test_other_versions_of_libraries_start_over(tokenizer, tmp_path: Path, capsys) -> None:

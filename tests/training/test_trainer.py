@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import GenerationConfig
 
-from training.tiny_training import MASKS, ROWS, SIZES, TEXTS, member, train
+from training.tiny_training import MASKS, ROWS, SIZES, TEXTS, TWICE_SUMMARIZED, member, train
 from yoyak.data.records import Dialogue
 from yoyak.decoding.torch import TorchSummarizer
 from yoyak.errors import UserError
@@ -78,6 +79,22 @@ def test_the_loss_of_a_decoder_only_model_covers_only_the_target(tokenizer) -> N
         assert len(target) < len(row["input_ids"])
 
 
+def test_a_model_learns_the_first_token_that_its_checkpoint_forces(tokenizer, tmp_path: Path) -> None:
+    from yoyak.models.load import build_model
+
+    checkpoint, forced = tmp_path / "checkpoint", 9
+    model = build_model("bart", member("bart"), tokenizer)
+    model.generation_config.forced_bos_token_id = forced
+    model.save_pretrained(checkpoint)
+    train("bart", tokenizer, tmp_path, checkpoint=str(checkpoint), config={}, learning_rate=0.05, num_epochs=4)
+    trained = TorchSummarizer.load(tmp_path / "model", "cpu").model
+    assert trained.generation_config.forced_bos_token_id == forced
+    start = torch.tensor([[trained.generation_config.decoder_start_token_id]])
+    # Without generate(), which would force the token whatever the model has learned.
+    logits = trained(input_ids=torch.tensor([[20, 21, 22]]), decoder_input_ids=start).logits
+    assert int(logits[0, -1].argmax()) == forced
+
+
 def test_a_training_that_diverges_stops_and_leaves_no_model(tokenizer, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"after 4 steps .*\bnan\b.*1e\+30"):
         train("bart", tokenizer, tmp_path, learning_rate=1e30)
@@ -92,8 +109,9 @@ def test_a_foreseeable_failure_costs_no_training(tokenizer, tmp_path: Path) -> N
 
 def test_the_best_checkpoint_is_chosen_by_the_scoring_of_params_on_a_sample_of_dev(tokenizer, tmp_path: Path) -> None:
     scoring = CheckpointScoring(granularity="syllable", multi_reference="max", weights=(1.0, 0.0, 0.0))
-    result = train("bart", tokenizer, tmp_path, scoring=scoring, num_epochs=6, evaluations=1)
-    sample = sample_rows(ROWS[32:], 4, seed=7)
+    rows = [*ROWS[:32], *TWICE_SUMMARIZED]
+    result = train("bart", tokenizer, tmp_path, rows, scoring=scoring, num_epochs=6, evaluations=1)
+    sample = sample_rows(TWICE_SUMMARIZED, 4, seed=7)
     summaries = TorchSummarizer.load(tmp_path / "model", "cpu").summarize([row.dialogue for row in sample])
     scores = rouge(
         summaries.texts,
@@ -113,6 +131,13 @@ def test_truncated_rows_are_counted_and_warned_about(tokenizer, tmp_path: Path, 
     errors = capsys.readouterr().err
     assert "warning: 32 of 32 training summaries" in errors
     assert f"warning: {result.metrics.truncated_dialogues} of 32 training dialogues" in errors
+    train(
+        "bart", tokenizer, tmp_path / "tolerated",
+        max_target_tokens=8, max_input_tokens=64, num_epochs=0.5, max_truncated_share=1,
+    )  # fmt: skip
+    errors = capsys.readouterr().err
+    assert "32 of 32 training summaries" in errors
+    assert "warning" not in errors
     uncut = train("bart", tokenizer, tmp_path / "whole", max_target_tokens=128, max_input_tokens=512, num_epochs=0.5)
     assert (uncut.metrics.truncated_dialogues, uncut.metrics.truncated_summaries) == (0, 0)
     assert "training summaries" not in capsys.readouterr().err

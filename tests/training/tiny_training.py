@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ SCORING = CheckpointScoring(granularity="morpheme", multi_reference="mean", weig
 
 ROWS = list(generate(40, 5, split="train"))
 TEXTS = [text for row in ROWS for text in (row.dialogue, *row.summaries)]
+TWICE_SUMMARIZED = [
+    replace(row, summaries=(*row.summaries, *other.summaries)) for row, other in zip(ROWS[32:], ROWS[31:], strict=False)
+]
+"""The dev rows with a second summary that fits less."""
 MASKS = ["#Person1#", "#Person2#", "#Person3#"]
 
 

@@ -61,6 +61,9 @@ class TrainedMember(Member):
     """Size of the random sample of dev dialogues that is summarized greedily at each evaluation."""
     early_stopping_patience: Annotated[int, Field(gt=0)] = 3
     """Training stops after this many evaluations without an improvement in combined ROUGE."""
+    max_truncated_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """`yoyak train` warns if a larger share of the training dialogues or summaries is cut at ``max_input_tokens`` or
+    ``max_target_tokens``."""
 
     @model_validator(mode="after")
     def _has_a_source(self) -> TrainedMember:

@@ -40,9 +40,6 @@ from yoyak.training.progress import MetricLogger, Progress
 from yoyak.training.recovery import STATE_FILE, Checkpoint, find_checkpoint, fingerprint
 from yoyak.training.results import TrainingMetrics, TrainingResult, training_curves
 
-MAX_TRUNCATED_SHARE = 0.05
-"""Share of truncated dialogues or summaries above which a warning is printed."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointScoring:
@@ -90,7 +87,7 @@ def train_member(
     model = build_model(name, member, tokenizer)
     preflight.check(spec, member, model, tokenizer, [(row.dialogue, row.summaries[0]) for row in train[:8]], out)
     rows = encode_rows(train, tokenizer, spec, member.max_target_tokens, model.generation_config)
-    _report_truncation(name, rows)
+    _report_truncation(name, rows, member.max_truncated_share)
     base_checkpoint = _identify_base_checkpoint(member, model)
     settings = {"members": {name: member}, "scoring": asdict(scoring), "seed": seed, "bf16": uses_bf16(member)}
     expected = fingerprint(settings, tokenizer=tokenizer, checkpoint=base_checkpoint, train=train, dev=dev)
@@ -189,12 +186,12 @@ def _identify_base_checkpoint(member: TrainedMember, model: Any) -> str:
     return f"{source}@{getattr(model.config, '_commit_hash', None) or member.revision or 'main'}"
 
 
-def _report_truncation(name: str, rows: EncodedRows) -> None:
-    """Print how many training rows were truncated, as a warning if there are many."""
+def _report_truncation(name: str, rows: EncodedRows, max_share: float) -> None:
+    """Print how many training rows were truncated, as a warning above a share of ``max_share``."""
     total = len(rows.dataset)
     for kind, count, limit in (("dialogues", rows.cut_dialogues, "input"), ("summaries", rows.cut_summaries, "target")):
         if count:
-            warn = count / total > MAX_TRUNCATED_SHARE
+            warn = count / total > max_share
             print(
                 f"{'warning: ' if warn else ''}{count} of {total} training {kind} ({count / total:.1%}) are cut at "
                 f"members.{name}.max_{limit}_tokens{': raise it' if warn else ''}",
