@@ -11,6 +11,10 @@ import pytest
 
 from yoyak.data.augmenting import make_views
 from yoyak.data.cleaning import clean_dialogue
+from yoyak.data.records import Dialogue
+from yoyak.decoding.candidates import Candidate
+from yoyak.ensemble import stack
+from yoyak.ensemble.pool import make_row
 from yoyak.ensemble.units import join, split
 from yoyak.korean.josa import particle
 from yoyak.korean.masks import distinct_masks, find_masks
@@ -34,6 +38,20 @@ def test_scoring_and_units_keep_it_whole(mask: str) -> None:
         [units] = split([text], granularity)
         assert join(units) == text
         assert [re.sub("에게$", "", unit.text.strip()) for unit in units if "#" in unit.text] == [mask, mask]
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_english_words_and_the_reranker_keep_it_whole(mask: str) -> None:
+    [units] = split([f"{mask} called {mask}."], "english")
+    assert [unit.text.strip() for unit in units] == [mask, "called", mask, "."]
+    row = make_row(
+        Dialogue(fname="a", dialogue=f"{mask}: 네."),
+        {"x": [Candidate(f"{mask}에게 전화했다.", -0.1), Candidate("#Other_Name#에게 전화했다.", -0.2)]},
+    )
+    values = stack.describe([row], ["x"], "syllable").values
+    kept, made_up = (stack.FEATURES.index(name) for name in ("masks_kept", "masks_made_up"))
+    assert values[:, kept].tolist() == [1, 0]
+    assert values[:, made_up].tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -38,13 +39,53 @@ def test_each_family_is_named_as_in_the_table() -> None:
         assert get_args(family.member_class.model_fields["family"].annotation) == (name,)
 
 
+def names_in(code: str) -> set[str]:
+    """Return every string and identifier of a module, imports included, but no docstrings or comments."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(code)):
+        for _, value in ast.iter_fields(node):
+            names.update(part for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)
+                         for part in [item, *item.split(".")])  # fmt: skip
+    return names
+
+
+def family_names() -> set[str]:
+    """Return the names by which a module could ask for a family: the value, and the classes of it and its members."""
+    return {
+        name for family in all_families() for name in (family.name, type(family).__name__, family.member_class.__name__)
+    }
+
+
 def test_no_other_module_knows_a_familys_name() -> None:
     root = Path(yoyak.__file__).parent
-    literal = re.compile("|".join(f"[\"']{name}[\"']" for name in FAMILIES))
     table = root / "params/members.py"
     homes = {root.parent / f"{path.partition(':')[0].replace('.', '/')}.py" for path in FAMILIES.values()}
-    modules = set(root.rglob("*.py")) - homes - {table}
-    assert [path for path in modules if literal.search(path.read_text(encoding="utf-8"))] == []
+    others = set(root.rglob("*.py")) - homes - {table}
+    assert len(others) > 100
+    assert {path: names for path in others if (names := names_in(path.read_text("utf-8")) & family_names())} == {}
+    templates = [*root.rglob("*.j2"), *root.rglob("*.html")]
+    assert templates
+    literal = re.compile("|".join(f"[\"']{name}[\"']" for name in FAMILIES))
+    assert [path for path in templates if literal.search(path.read_text("utf-8"))] == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'x.family == "seq2seq"',
+        'match x.family:\n    case "causal":\n        pass',
+        'sizes = {"seq2seq": 1, **more}',
+        "sizes = dict(causal=1)",
+        "from yoyak.models.families.seq2seq import Seq2Seq as kind\nisinstance(family, kind)",
+        "isinstance(member, families.CausalMember)",
+        "from yoyak.models.families import causal",
+        "import yoyak.models.families.seq2seq as kind",
+        'type(family).__name__ == "Causal"',
+        "match family:\n    case seq2seq.Seq2Seq():\n        pass",
+    ],
+)
+def test_a_branch_on_the_family_is_noticed(code: str) -> None:
+    assert names_in(code) & family_names()
 
 
 def test_an_unknown_family_names_the_nearest() -> None:
