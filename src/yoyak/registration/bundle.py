@@ -13,8 +13,7 @@ from yoyak.errors import UserError
 from yoyak.registration.packaging import log_member
 from yoyak.registry import promotion
 from yoyak.registry.versions import Version
-from yoyak.tracking import restore, runs
-from yoyak.tracking.client import connect, store_lock, translate_mlflow_errors
+from yoyak.tracking import runs
 
 EXAMPLE = "#Person1#: 내일 세 시에 만날까요?\n#Person2#: 아니요, 네 시가 좋아요."
 SOURCE, MD5 = "source", "bundle.md5"
@@ -39,7 +38,7 @@ def register_bundle(path: Path, *, registry_name: str, name: str | None = None) 
     bundle = open_bundle(path)
     member = bundle.spec.member
     name = name or f"{registry_name}-{member}"
-    existing = _find_registered(name, bundle.md5)
+    existing = promotion.find_usable(name, MD5, bundle.md5)
     if existing is not None:
         return Imported(version=existing, new=False)
     _check_usable(bundle)
@@ -54,15 +53,9 @@ def register_bundle(path: Path, *, registry_name: str, name: str | None = None) 
                 run.log_artifact(bundle.folder.parent / file)
         model_id = log_member(run, bundle.folder, example=EXAMPLE)
         tags = {SOURCE: "bundle", MD5: bundle.md5, "member": member, **lineage}
-        with store_lock(), translate_mlflow_errors():
-            version = promotion.register_member(name, model_id=model_id, run_id=run.run_id, tags=tags)
+        version = promotion.register_version(name, model_id=model_id, run_id=run.run_id, tags=tags)
+        version = promotion.settle_candidate(version, None, seen=0)
     return Imported(version=version, new=True)
-
-
-def _find_registered(name: str, md5: str) -> Version | None:
-    """Return the version that was registered from this bundle, if its files still exist."""
-    version = promotion.find_version(name, MD5, md5)
-    return version if version and restore.has_files(connect(), version.model_id) else None
 
 
 def _check_usable(bundle: Bundle) -> None:

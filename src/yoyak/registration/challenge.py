@@ -1,62 +1,145 @@
-"""Comparing the best member of a pipeline with the champion, dialogue by dialogue, on the dev set."""
+"""Comparing a version with the champion of its registered model on the gate split, dialogue by dialogue."""
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 
-from yoyak import project
-from yoyak.params import Scoring
-from yoyak.registration.dev import DevSet
-from yoyak.registration.trainings import RegisteredTraining
+from yoyak.data.records import Dialogue
+from yoyak.errors import UserError
+from yoyak.params import Registry
+from yoyak.project import GATE
 from yoyak.registry import promotion
-from yoyak.registry.promotion import GateResult
+from yoyak.registry.evaluations import (
+    ModelEvaluation,
+    attach_evaluations,
+    read_evaluation,
+    read_trained_on,
+    score_summaries,
+)
+from yoyak.registry.gate import Check, Verdict, check_behaviour, decide
 from yoyak.registry.resolve import resolve_model
 from yoyak.registry.versions import Version
-from yoyak.scoring.results import read_combined_scores
+
+TIMED_DIALOGUES = 8
 
 
-def challenge_champion(
-    name: str, best: RegisteredTraining, dev: DevSet, *, scoring: Scoring, significance: float, seed: int
-) -> GateResult | None:
-    """Compare the best member with the champion of ``name``; None where there is none, or it is the same model."""
-    champion = promotion.champion(name)
-    if champion is None or champion.model_id == best.version.model_id:
-        return None
-    return promotion.gate(
-        _evaluated_scores(best.member, dev),
-        _score(_champion_summaries(champion, dev), dev, scoring),
-        significance=significance,
-        samples=scoring.bootstrap_samples,
+def challenge(
+    version: Version,
+    champion: Version,
+    dialogues: Sequence[Dialogue],
+    evaluation: ModelEvaluation | None,
+    *,
+    rules: Registry,
+    seed: int,
+    folder: Path,
+    behaviour: dict[str, float],
+) -> Verdict:
+    """Return the gate's verdict about a version, given the present champion.
+
+    Only dialogues that neither of the two was trained or chosen on are compared. If the champion has not been evaluated
+    on this gate split in this way, it summarizes it now, and the result is kept.
+
+    Args:
+        dialogues: The gate split; empty if the project has none.
+        evaluation: The version's own evaluation of it.
+        folder: The version's files.
+        behaviour: The version's failure rates by behaviour check.
+    """
+    if not dialogues or evaluation is None:
+        return _undecided(
+            version,
+            champion,
+            "there is no gate split, whose dialogues chose nothing: name a file in data.files.gate, or set "
+            "data.split.gate",
+        )
+    trained_on = [read_trained_on(version), read_trained_on(champion)]
+    for model, keys in zip((version, champion), trained_on, strict=True):
+        if keys is None:
+            return _undecided(
+                version, champion, f"it is not known which dialogues version {model.version} was trained on", evaluation
+            )
+    excluded = frozenset().union(*(keys for keys in trained_on if keys is not None))
+    rows = [row for row in evaluation.rows if row.key not in excluded]
+    opponent = {row.key: row.combined for row in _evaluate(champion, dialogues, evaluation).rows}
+    attempt = promotion.count_attempt(
+        champion, version, evaluation.dataset, json.dumps(asdict(evaluation.scheme), sort_keys=True)
+    )
+    return decide(
+        np.array([row.combined for row in rows]),
+        np.array([opponent[row.key] for row in rows]),
+        slices=[row.slice for row in rows],
+        rules=rules,
         seed=seed,
+        champion_version=champion.version,
+        dataset=evaluation.dataset,
+        attempt=attempt,
+        other_checks=[
+            *check_behaviour(behaviour, rules.max_behaviour),
+            *_check_size(folder, rules),
+            *_check_speed(folder, dialogues, rules),
+        ],
     )
 
 
-def _champion_summaries(champion: Version, dev: DevSet) -> list[str]:
-    """Return the champion's summaries of dev: those that were kept, or new ones if it was evaluated on another set."""
-    kept = promotion.champion_predictions(champion, dev.md5)
+def _undecided(version: Version, champion: Version, reason: str, evaluation: ModelEvaluation | None = None) -> Verdict:
+    return Verdict(
+        outcome="undecided",
+        sentence=reason,
+        champion=champion.version,
+        dataset=evaluation.dataset if evaluation else "",
+        dialogues=0,
+        attempt=0,
+        significance=0.0,
+    )
+
+
+def _evaluate(champion: Version, dialogues: Sequence[Dialogue], like: ModelEvaluation) -> ModelEvaluation:
+    """Return the champion's evaluation of the gate split by the same scheme as ``like``."""
+    kept = read_evaluation(champion, GATE, like.dataset, like.scheme)
     if kept is not None:
-        return [kept[row.fname] for row in dev.rows]
-    from yoyak.decoding.loading import load_member
+        return kept
+    from yoyak.serving.loading import load_summarizer
 
-    summarizer = load_member(resolve_model(champion.uri))
-    return summarizer.summarize([row.dialogue for row in dev.rows], progress=True).texts
+    try:
+        summarizer = load_summarizer(resolve_model(champion.uri))
+    except UserError as error:
+        raise UserError(
+            f"The champion, version {champion.version} of {champion.name}, cannot summarize the gate split: {error} "
+            f"Roll back, or promote another version by force."
+        ) from error
+    summaries = summarizer.summarize([row.dialogue for row in dialogues], progress=True).texts
+    evaluation = score_summaries(GATE, like.dataset, dialogues, summaries, like.scheme)
+    attach_evaluations(champion.run_id, champion.model_id, [evaluation])
+    return evaluation
 
 
-def _evaluated_scores(member: str, dev: DevSet) -> np.ndarray:
-    """Return the member's primary score of each dev dialogue, as `evaluate` wrote them."""
-    scores = read_combined_scores(project.EVALUATION, split=project.DEV, system=member)
-    return np.array([scores[row.fname] for row in dev.rows])
+def _check_size(folder: Path, rules: Registry) -> list[Check]:
+    if rules.max_size_mb is None:
+        return []
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
+    sentence = f"its files take {size:.1f} MB, and at most {rules.max_size_mb:g} are allowed"
+    return [Check(name="size", passed=size <= rules.max_size_mb, sentence=sentence)]
 
 
-def _score(texts: Sequence[str], dev: DevSet, scoring: Scoring) -> np.ndarray:
-    from yoyak.scoring.rouge import rouge
+def _check_speed(folder: Path, dialogues: Sequence[Dialogue], rules: Registry) -> list[Check]:
+    """Time single dialogues, if there is a limit."""
+    if rules.max_seconds is None:
+        return []
+    from yoyak.serving.loading import load_summarizer
 
-    return rouge(
-        texts,
-        [row.summaries for row in dev.rows],
-        granularity=scoring.granularities[0],
-        multi_reference=scoring.multi_reference,
-        weights=scoring.weights,
-    )["combined"]
+    summarizer = load_summarizer(folder)
+    seconds = []
+    for row in (dialogues[0], *dialogues[:TIMED_DIALOGUES]):
+        started = time.perf_counter()
+        summarizer.summarize([row.dialogue])
+        seconds.append(time.perf_counter() - started)
+    # The first one warms up.
+    median = float(np.median(seconds[1:]))
+    sentence = f"it takes {median:.3f} s for a dialogue, and at most {rules.max_seconds:g} s are allowed"
+    return [Check(name="speed", passed=median <= rules.max_seconds, sentence=sentence)]

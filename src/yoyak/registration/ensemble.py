@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -12,14 +11,11 @@ from pathlib import Path
 from yoyak import project
 from yoyak.params import Generation
 from yoyak.params.ensemble import OfCandidates, OfModels, Soft, Soup
-from yoyak.registration.packaging import log_member, log_model, with_generation
+from yoyak.registration.packaging import log_member, log_model, model_identity, with_generation
 from yoyak.registry import promotion
 from yoyak.registry.versions import Version
 from yoyak.tracking import lineage, runs
-from yoyak.tracking.stage_run import StageRun
-
-MD5 = "yoyak.ensemble_md5"
-"""Tag of a version: what it consists of and how it writes."""
+from yoyak.tracking.stage_run import StageRun, flatten
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +46,7 @@ def register_ensemble(
     members: Mapping[str, Version],
     scores: Mapping[str, Mapping[str, float]],
     example: str,
+    tags: Mapping[str, str],
 ) -> Version:
     """Return the version of the registered model that is the ensemble ``name``; created if there is none.
 
@@ -57,6 +54,7 @@ def register_ensemble(
         members: The versions of all members.
         scores: The ensemble's means by split and metric, kept as tags.
         example: A dialogue.
+        tags: Tags of the version, beside those that say what it consists of.
     """
     info = json.loads((project.ensemble_folder(name) / "info.json").read_text(encoding="utf-8"))
     ensemble = _Ensemble(
@@ -66,8 +64,8 @@ def register_ensemble(
         weights=info["weights"],
     )
     inputs = lineage.digests(ensemble.inputs)
-    md5 = hashlib.md5(" ".join([*inputs.values(), generation.model_dump_json()]).encode()).hexdigest()
-    existing = promotion.find_version(registered_name, MD5, md5)
+    identity = model_identity(" ".join(inputs.values()), generation)
+    existing = promotion.find_usable(registered_name, promotion.IDENTITY, identity)
     if existing is not None:
         model_id, run_id = existing.model_id, existing.run_id
     else:
@@ -76,14 +74,14 @@ def register_ensemble(
             model_id, run_id = _log(run, ensemble, generation, example), run.run_id
     return promotion.register_ensemble(
         registered_name,
-        variant="soup" if isinstance(strategy, Soup) else "ensemble",
         model_id=model_id,
         run_id=run_id,
-        scores=scores,
         tags={
-            "git.commit": lineage.git().commit,
+            **tags,
+            promotion.IDENTITY: identity,
+            "variant": "soup" if isinstance(strategy, Soup) else "ensemble",
             "strategy": strategy.type,
-            MD5: md5,
+            **flatten({"score": scores}),
             **{f"member.{member}": f"{used.name}/{used.version}" for member, used in ensemble.members.items()},
         },
     )

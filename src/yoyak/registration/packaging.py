@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,10 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from yoyak.errors import UserError
 from yoyak.models.families import get_family
 from yoyak.models.spec import load_spec, save_spec
 from yoyak.params import Generation, Serving
+from yoyak.serving.code import code_digest
 from yoyak.serving.saving import exported_metadata, save_model, temporary_copy, with_serving
 from yoyak.tracking.client import translate_mlflow_errors
 from yoyak.tracking.stage_run import MODEL, StageRun
@@ -82,6 +87,15 @@ def log_model(
         run.client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=0)])
     run.set_tags({MODEL: logged.model_id})
     return str(logged.model_id)
+
+
+def model_identity(files: str, settings: BaseModel | Mapping[str, Any]) -> str:
+    """Return the digest that identifies a model: of its files, of how it writes, and of the code that runs it.
+
+    ``files`` is the files' digest; ``settings`` are the generation settings, and those of serving if it has any.
+    """
+    values = settings.model_dump(mode="json") if isinstance(settings, BaseModel) else settings
+    return hashlib.sha256(f"{files} {json.dumps(values, sort_keys=True)} {code_digest()}".encode()).hexdigest()
 
 
 @contextmanager

@@ -5,18 +5,21 @@ Which member is best is what this commit's evaluation says, never what the track
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from yoyak import project
 from yoyak.params.stages import RegisterParams
-from yoyak.registration.challenge import challenge_champion
-from yoyak.registration.dev import read_dev
+from yoyak.project import GATE
+from yoyak.registration.challenge import challenge
 from yoyak.registration.ensemble import register_ensemble
+from yoyak.registration.evaluations import PipelineEvaluation
 from yoyak.registration.trainings import RegisteredTraining, register_training
-from yoyak.registry import promotion
-from yoyak.registry.promotion import GateResult
+from yoyak.registry import history, promotion
+from yoyak.registry.gate import Verdict
 from yoyak.registry.versions import CHAMPION, Version
-from yoyak.scoring.results import EvaluationSummary, read_evaluation
+from yoyak.scoring.results import read_evaluation
 from yoyak.tracking import lineage
-from yoyak.tracking.client import redact_credentials
+from yoyak.tracking.client import connect, redact_credentials
 from yoyak.tracking.registered import Registered, RegisteredModel, write_registered
 from yoyak.tracking.uri import tracking_uri
 
@@ -28,24 +31,30 @@ def register(params: RegisterParams, fingerprint: str) -> Registered:
     rebuilt. Doing it twice changes nothing. ``fingerprint`` is left as a tag on the best version once all is done.
     """
     name = params.registry.name
-    summary, dev = read_evaluation(project.EVALUATION), read_dev()
+    summary, pipeline = read_evaluation(project.EVALUATION), PipelineEvaluation.read(params.scoring)
+    experiment = promotion.experiment_name()
+    tags = {"git.commit": lineage.git().commit, **({promotion.EXPERIMENT: experiment} if experiment else {})}
 
     members: dict[str, RegisteredTraining] = {}
+    verdict: Verdict | None = None
     for member in params.members:
-        members[member] = register_training(
+        training = register_training(
             f"{name}-{member}",
             member,
             params.training(member),
             generation=params.generation,
             scores=summary.primary_means(member),
-            dev=dev,
+            pipeline=pipeline,
+            tags=tags,
         )
+        version, _ = _settle(training, training.version, params, pipeline, experiment)
+        members[member] = replace(training, version=version)
 
     best = members[summary.best_member]
-    gate = challenge_champion(
-        name, best, dev, scoring=params.scoring, significance=params.registry.significance, seed=params.seed
+    best_version = promotion.register_version(
+        name, model_id=best.version.model_id, run_id=best.version.run_id, tags=_copied_tags(best.version)
     )
-    best_version = _register_best(name, best, summary, gate)
+    best_version, verdict = _settle(best, best_version, params, pipeline, experiment)
 
     entries = [_entry(training.version, member, training.restored) for member, training in members.items()]
     entries.append(_entry(best_version, best.member, best.restored))
@@ -57,14 +66,15 @@ def register(params: RegisterParams, fingerprint: str) -> Registered:
             generation=params.generation,
             members={member: training.version for member, training in members.items()},
             scores=summary.primary_means(params.registry.ensemble),
-            example=dev.example,
+            example=pipeline.example,
+            tags=tags,
         )
         entries.append(_entry(ensemble_version, params.registry.ensemble, restored=False))
 
     promotion.tag_fingerprint(best_version, fingerprint)
     registered = Registered(
         registered=tuple(entries),
-        decision=_describe_decision(best_version, best.member, gate),
+        decision=_describe_decision(best_version, best.member, verdict, experiment),
         tracking_uri=redact_credentials(tracking_uri()),
         fingerprint=fingerprint,
     )
@@ -72,19 +82,35 @@ def register(params: RegisterParams, fingerprint: str) -> Registered:
     return registered
 
 
-def _register_best(name: str, best: RegisteredTraining, summary: EvaluationSummary, gate: GateResult | None) -> Version:
-    return promotion.register_best(
-        name,
-        member=best.member,
-        model_id=best.version.model_id,
-        run_id=best.version.run_id,
-        scores=summary.primary_means(best.member),
-        tags={
-            "git.commit": lineage.git().commit,
-            "dvc.models_md5": lineage.digest(project.model_folder(best.member)),
-        },
-        gate=gate,
-    )
+def _settle(
+    training: RegisteredTraining,
+    version: Version,
+    params: RegisterParams,
+    pipeline: PipelineEvaluation,
+    experiment: str,
+) -> tuple[Version, Verdict | None]:
+    """Compare a version of a member's model with the champion and give it the alias that it has earned."""
+    client = connect()
+    seen = history.last_number(history.read_log(client, version.name))
+    champion = promotion.champion(version.name)
+    verdict = None
+    if champion is not None and champion.version != version.version:
+        verdict = challenge(
+            version,
+            champion,
+            pipeline.splits.get(GATE, ()),
+            next((evaluation for evaluation in training.evaluations if evaluation.split == GATE), None),
+            rules=params.registry,
+            seed=params.seed,
+            folder=project.model_folder(training.member),
+            behaviour={},
+        )
+    return promotion.settle_candidate(version, verdict, experiment=experiment, seen=seen), verdict
+
+
+def _copied_tags(version: Version) -> dict[str, str]:
+    """Return the tags that the same model has under another name, without those about aliases and the gate."""
+    return {key: value for key, value in version.tags.items() if not key.startswith(("alias.", "gate.", "mlflow."))}
 
 
 def _entry(version: Version, member: str, restored: bool) -> RegisteredModel:
@@ -98,14 +124,15 @@ def _entry(version: Version, member: str, restored: bool) -> RegisteredModel:
     )
 
 
-def _describe_decision(version: Version, member: str, gate: GateResult | None) -> str:
+def _describe_decision(version: Version, member: str, verdict: Verdict | None, experiment: str) -> str:
     """Return what became of the best model, and why, in one sentence."""
     title = f"{version.name} version {version.version} ({member})"
-    if gate is None:
-        return f"{title} is {' and '.join(sorted(version.aliases)) or 'registered'}."
-    gain = (
-        f"dev gain over the champion {gate.difference:+.4f} [{gate.low:+.4f}, {gate.high:+.4f}], p = {gate.p_value:.4f}"
-    )
     if CHAMPION in version.aliases:
-        return f"{title} is the new champion: {gain}."
-    return f"{title} is challenger: {gain}, and p below {gate.significance} is required."
+        return f"{title} is the new champion: {verdict.sentence}." if verdict else f"{title} is champion."
+    aliases = " and ".join(sorted(version.aliases)) or "registered"
+    reasons = []
+    if experiment:
+        reasons.append(f"it comes from {experiment}, and only a commit's models are promoted")
+    if verdict:
+        reasons.append(verdict.sentence)
+    return f"{title} is {aliases}: {'; '.join(reasons)}." if reasons else f"{title} is {aliases}."

@@ -5,8 +5,6 @@ bench/serving.json holds the decision of the gate.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,16 +15,15 @@ from yoyak.errors import UserError
 from yoyak.files import read_result
 from yoyak.params import Generation, Serving
 from yoyak.params.stages import ReleaseParams
-from yoyak.registration.packaging import log_exported, log_member, with_generation
+from yoyak.registration.packaging import log_exported, log_member, model_identity, with_generation
 from yoyak.registry import deployment, promotion
 from yoyak.registry.versions import Version
-from yoyak.tracking import lineage, restore, runs
-from yoyak.tracking.client import connect
+from yoyak.tracking import lineage, runs
 from yoyak.tracking.registered import read_registered
 from yoyak.tracking.stage_run import flatten
 
-MD5, SOURCE_MD5 = "yoyak.export_md5", "dvc.models_md5"
-"""Tags of a version: md5 of an exported model with its generation and serving settings; DVC's md5 of an fp32 model."""
+SOURCE_MD5 = "dvc.models_md5"
+"""Tag of a version: DVC's md5 of a model in fp32."""
 VARIANTS = {"int8": "int8", "int4": "int4", "fp32": "onnx_fp32"}
 DECISION_FILE = project.BENCH / "serving.json"
 
@@ -98,9 +95,9 @@ def _register_exported(
     example: str,
 ) -> Version:
     """Return the exported model's version, with the bench's figures as tags; its model is logged if it is not yet."""
-    settings = {"generation": generation.model_dump(), "serving": serving.model_dump()}
-    md5 = hashlib.md5(f"{decision.export_md5} {json.dumps(settings, sort_keys=True)}".encode()).hexdigest()
-    existing = _find_with_files(name, md5)
+    settings = {"generation": generation.model_dump(mode="json"), "serving": serving.model_dump(mode="json")}
+    identity = model_identity(decision.export_md5, settings)
+    existing = promotion.find_usable(name, promotion.IDENTITY, identity)
     if existing is not None:
         model_id, run_id = existing.model_id, existing.run_id
     else:
@@ -116,11 +113,11 @@ def _register_exported(
         "git.commit": lineage.git().commit or "none",
         "source.version": f"{source.name}/{source.version}",
         "source.run_id": source.run_id,
-        MD5: md5,
+        promotion.IDENTITY: identity,
         **flatten({"bench": figures, "gate": decision.gate.tags(), "serving": serving}),
         promotion.DEV_SCORE: str(decision.gate.rouge.comparison.exported),
     }
-    return deployment.register_version(name, model_id=model_id, run_id=run_id, tags=tags)
+    return promotion.register_version(name, model_id=model_id, run_id=run_id, tags=tags)
 
 
 def _register_source(name: str, model: str, generation: Generation, example: str) -> Version:
@@ -141,9 +138,9 @@ def _register_source(name: str, model: str, generation: Generation, example: str
     version = registered.find_version(own_name, model)
     if version is not None:
         own = deployment.get_version(own_name, version)
-        return deployment.register_version(name, model_id=own.model_id, run_id=own.run_id, tags=tags)
-    md5 = hashlib.md5((source_md5 + generation.model_dump_json()).encode()).hexdigest()
-    existing = _find_with_files(name, md5)
+        return promotion.register_version(name, model_id=own.model_id, run_id=own.run_id, tags=tags)
+    identity = model_identity(source_md5, generation)
+    existing = promotion.find_usable(name, promotion.IDENTITY, identity)
     if existing is not None:
         return existing
     inputs = {folder.as_posix(): source_md5}
@@ -151,11 +148,5 @@ def _register_source(name: str, model: str, generation: Generation, example: str
         with with_generation(folder, generation) as view:
             model_id = log_member(run, view, example=example)
         run_id = run.run_id
-    tags |= {"variant": "soup", MD5: md5}
-    return deployment.register_version(name, model_id=model_id, run_id=run_id, tags=tags)
-
-
-def _find_with_files(name: str, md5: str) -> Version | None:
-    """Return the version that was registered with this md5, if its files still exist."""
-    version = promotion.find_version(name, MD5, md5)
-    return version if version and restore.has_files(connect(), version.model_id) else None
+    tags |= {"variant": "soup", promotion.IDENTITY: identity}
+    return promotion.register_version(name, model_id=model_id, run_id=run_id, tags=tags)

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from yoyak import project
 from yoyak.params import Generation, dump
 from yoyak.params.stages import TrainParams
-from yoyak.registration.dev import DevSet
-from yoyak.registration.packaging import log_member, with_generation
+from yoyak.registration.evaluations import PipelineEvaluation
+from yoyak.registration.packaging import log_member, model_identity, with_generation
 from yoyak.registry import promotion
+from yoyak.registry.evaluations import ModelEvaluation, attach_evaluations
 from yoyak.registry.versions import Version
 from yoyak.tracking import lineage, restore, runs
-from yoyak.tracking.client import connect, translate_mlflow_errors
-from yoyak.tracking.stage_run import MODEL, flatten
-
-MODEL_MD5 = "yoyak.model_md5"
-"""Tag of a training's run: the md5 of the model that was logged with it, weights and generation settings."""
+from yoyak.tracking.stage_run import flatten
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +24,12 @@ class RegisteredTraining:
 
     member: str
     version: Version
-    restored: bool
-    """Whether the run was rebuilt, because the tracking store had lost it."""
+    evaluations: Sequence[ModelEvaluation]
+
+    @property
+    def restored(self) -> bool:
+        """Whether the run was rebuilt, because the tracking store had lost it."""
+        return restore.RESTORED in self.version.tags
 
 
 def register_training(
@@ -40,30 +39,45 @@ def register_training(
     *,
     generation: Generation,
     scores: Mapping[str, Mapping[str, float]],
-    dev: DevSet,
+    pipeline: PipelineEvaluation,
+    tags: Mapping[str, str],
 ) -> RegisteredTraining:
-    """Return the version of the registered model ``name`` for this training; created if needed.
+    """Return the version of the registered model ``name`` for this training, without an alias; created if needed.
 
-    ``scores`` are the member's means by split and metric, kept as tags.
+    The version with the same weights, generation settings and serving code is the same one, whatever was registered in
+    between. ``scores`` are the member's means by split and metric, kept as tags.
     """
     folder = project.model_folder(member)
-    training = _find_or_restore_run(member, params)
-    model_id = _find_or_log_model(training, folder, generation, dev.example)
-    predictions = project.predictions_folder(member) / "dev.jsonl"
-    runs.attach_predictions(training.run_id, predictions, dev.md5, model_id=model_id)
-    version = promotion.register_member(
+    weights = lineage.digest(folder)
+    identity = model_identity(weights, generation)
+    existing = promotion.find_usable(name, promotion.IDENTITY, identity)
+    origin: dict[str, str] = {}
+    if existing is not None:
+        model_id, run_id = existing.model_id, existing.run_id
+    else:
+        training = _find_or_restore_run(member, params)
+        run_id, origin = training.run_id, {restore.RESTORED: "true"} if training.restored else {}
+        with with_generation(folder, generation) as view:
+            model_id = log_member(runs.open_run(run_id), view, example=pipeline.example)
+    evaluations = pipeline.of_member(member)
+    if restore.is_active(run_id):
+        attach_evaluations(run_id, model_id, evaluations, pipeline.trained_on)
+    version = promotion.register_version(
         name,
         model_id=model_id,
-        run_id=training.run_id,
+        run_id=run_id,
         tags={
-            "git.commit": lineage.git().commit,
-            "dvc.models_md5": lineage.digest(folder),
+            **tags,
+            **origin,
+            promotion.IDENTITY: identity,
+            "dvc.models_md5": weights,
             "member": member,
+            "variant": "fp32",
             **flatten({"score": scores}),
             **runs.input_tags(lineage.digests([project.PREPARED])),
         },
     )
-    return RegisteredTraining(member=member, version=version, restored=training.restored)
+    return RegisteredTraining(member=member, version=version, evaluations=evaluations)
 
 
 def _find_or_restore_run(member: str, params: TrainParams) -> restore.TrainingRun:
@@ -76,18 +90,3 @@ def _find_or_restore_run(member: str, params: TrainParams) -> restore.TrainingRu
     curves = project.training_curves_file(member)
     with restore.restore_run(receipt, params=dump(params, member), metrics=metrics, curves=curves) as run:
         return restore.TrainingRun(run_id=run.run_id, restored=True)
-
-
-def _find_or_log_model(training: restore.TrainingRun, folder: Path, generation: Generation, example: str) -> str:
-    """Return the id of the model with these weights and generation settings; logged if the run does not have it."""
-    client = connect()
-    md5 = hashlib.md5((lineage.digest(folder) + generation.model_dump_json()).encode()).hexdigest()
-    with translate_mlflow_errors():
-        tags = client.get_run(training.run_id).data.tags
-    if tags.get(MODEL_MD5) == md5 and restore.has_files(client, tags.get(MODEL, "")):
-        return str(tags[MODEL])
-    run = runs.open_run(training.run_id)
-    with with_generation(folder, generation) as view:
-        model_id = log_member(run, view, example=example)
-    run.set_tags({MODEL_MD5: md5})
-    return model_id

@@ -13,17 +13,10 @@ from typing import Any
 from yoyak.errors import UserError, nearest
 from yoyak.registry import versions
 from yoyak.registry.check import RELEASE
-from yoyak.registry.versions import SERVING, Version, add_version, find_by_alias, get_aliases, list_models, move_aliases
+from yoyak.registry.versions import SERVING, Version, find_by_alias, get_aliases, list_models, move_aliases
 from yoyak.tracking.client import connect, store_lock, translate_mlflow_errors
 
 _BEFORE, _UNDONE = "alias.serving.before", "alias.serving.undone"
-
-
-def register_version(name: str, *, model_id: str, run_id: str, tags: Mapping[str, str]) -> Version:
-    """Return the version of ``name`` that is this model, with these tags and no new alias; created if needed."""
-    client = connect()
-    with store_lock(), translate_mlflow_errors():
-        return add_version(client, name, model_id, run_id, tags)
 
 
 def get_version(name: str, version: int) -> Version:

@@ -1,24 +1,22 @@
-"""Promotion in the MLflow Model Registry: a version for each training, and which one is champion.
+"""Promotion in the MLflow Model Registry: which version of a registered model is its champion.
 
-``<name>-<member>`` has a version for every training of a member, and its champion is the one with the best dev score.
-``<name>`` has those that were the best of their pipeline, and ensembles. Of the best ones the first is ``champion``. A
-later one is ``challenger`` until it is significantly better on the dev set; then it becomes champion, and the one
-before it ``previous``. The newest ensemble has the alias ``ensemble``. Every move of an alias leaves tags on the
-version (``alias.champion.who``, ``.when``, ``.from``, ``.to``, ``.commit``, ``.gate.p_value`` …).
+``<name>-<member>`` has the versions of a member, ``<name>`` those that were the best of their pipeline, and ensembles.
+The first version is ``champion``. A later one is ``challenger`` until it passes the gate (`registry.gate`); then it
+becomes champion, and the one before it ``previous``. The newest ensemble has the alias ``ensemble``. Every decision
+about a champion is an entry in the history (`registry.history`).
 """
 
 from __future__ import annotations
 
-import json
-import tempfile
+import hashlib
+import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from yoyak.decoding.candidates import read_candidates
 from yoyak.errors import UserError, nearest
+from yoyak.registry import history
+from yoyak.registry.gate import Verdict
+from yoyak.registry.history import Entry
 from yoyak.registry.versions import (
     CHALLENGER,
     CHAMPION,
@@ -31,108 +29,65 @@ from yoyak.registry.versions import (
     get_version,
     list_models,
     move_aliases,
+    tag_move,
     timestamp,
     to_version,
 )
-from yoyak.scoring.bootstrap import paired_bootstrap
+from yoyak.tracking import lineage
 from yoyak.tracking.client import connect, store_lock, translate_mlflow_errors
-from yoyak.tracking.runs import PREDICTIONS, PREDICTIONS_MD5
-from yoyak.tracking.stage_run import flatten
+from yoyak.tracking.restore import has_files
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 FINGERPRINT = "yoyak.fingerprint"
+IDENTITY = "yoyak.identity"
+"""Tag of a version: the digest of its weights, how it writes, and the code that runs it."""
+EXPERIMENT = "yoyak.experiment"
+"""Tag of a version that comes from an experiment: which one. It is absent if the version comes from a commit."""
 DEV_SCORE = "score.dev.combined"
 """Tag of a version: its combined ROUGE on dev."""
 
-_BEFORE, _UNDONE = "alias.champion.before", "alias.champion.undone"
+_UNDONE = "alias.champion.undone"
+_TRIED = "gate.tried."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GateResult:
-    """Whether a challenger is significantly better than the champion on the same dev dialogues, and by how much."""
-
-    passed: bool
-    difference: float
-    """The challenger's mean score less the champion's."""
-    low: float
-    high: float
-    p_value: float
-    n: int
-    significance: float
-
-
-def gate(challenger: np.ndarray, champion: np.ndarray, *, significance: float, samples: int, seed: int) -> GateResult:
-    """Compare the scores of each dev dialogue [dialogues]: a gain with a paired p-value below significance passes."""
-    comparison = paired_bootstrap(challenger, champion, samples=samples, confidence=1 - significance, seed=seed)
-    passed = comparison.difference > 0 and comparison.p_value < significance
-    return GateResult(passed=passed, significance=significance, **asdict(comparison))
-
-
-def register_member(name: str, *, model_id: str, run_id: str, tags: Mapping[str, str]) -> Version:
-    """Return the version of a member's registered model that is this model; a new one if there is none yet.
-
-    A new version carries the commit as tags, beside ``tags``. It is champion if it is the first, or if its dev score
-    (the tag `DEV_SCORE`) is not below the champion's; else challenger.
-    """
+def register_version(name: str, *, model_id: str, run_id: str, tags: Mapping[str, str]) -> Version:
+    """Return the version of ``name`` that is this model, with these tags and no new alias; created if needed."""
     client = connect()
     with store_lock(), translate_mlflow_errors():
-        version = add_version(client, name, model_id, run_id, tags)
-        aliases = get_aliases(client, name)
-        if CHAMPION not in aliases:
-            return move_aliases(client, version, {**aliases, CHAMPION: version.version}, None)
-        if aliases[CHAMPION] == version.version or _UNDONE in version.tags:
-            return version
-        if _dev_rank(version) > _dev_rank(get_version(client, name, aliases[CHAMPION])):
-            return _promote(client, version, None)
-        return move_aliases(client, version, {**aliases, CHALLENGER: version.version}, None)
+        return add_version(client, name, model_id, run_id, tags)
 
 
-def register_best(
-    name: str,
-    *,
-    member: str,
-    model_id: str,
-    run_id: str,
-    scores: Mapping[str, Mapping[str, float]],
-    tags: Mapping[str, str],
-    gate: GateResult | None = None,
-) -> Version:
-    """Return the version of ``name`` that is this model, with the alias that it has earned.
+def settle_candidate(version: Version, verdict: Verdict | None, *, experiment: str = "", seen: int) -> Version:
+    """Give a version the alias that it has earned, and return it. Repeating it changes nothing.
 
-    ``scores`` are means by split and metric. ``gate`` compares the model with the champion, and may be missing while
-    there is none. A version whose promotion somebody has undone is not promoted again by this. Repeating it changes
-    only the tags.
+    It becomes champion if there is none, or if ``verdict`` says so and nobody has undone its promotion; otherwise it is
+    challenger. An experiment is challenger at most.
+
+    Args:
+        verdict: What the gate said; None if there was no champion to compare it with.
+        experiment: Where the version comes from, if not from a commit (`experiment_name`).
+        seen: `history.last_number` when the verdict was computed. A decision that came after it voids the verdict.
     """
-    client = connect()
-    tags = {**tags, **flatten({"score": scores}), "member": member, "variant": "fp32"}
+    client, name = connect(), version.name
     with store_lock(), translate_mlflow_errors():
-        version = add_version(client, name, model_id, run_id, tags)
         aliases = get_aliases(client, name)
-        figures = asdict(gate) if gate else None
-        if CHAMPION not in aliases:
-            others = {alias: number for alias, number in aliases.items() if number != version.version}
-            return move_aliases(client, version, {**others, CHAMPION: version.version}, figures)
-        if aliases[CHAMPION] == version.version:
-            return version
-        if gate is not None and gate.passed and _UNDONE not in version.tags:
-            return _promote(client, version, gate)
+        if aliases.get(CHAMPION) == version.version:
+            return get_version(client, name, version.version)
+        if not experiment and CHAMPION not in aliases:
+            return _make_first(client, version)
+        if not experiment and verdict is not None and verdict.passed and _UNDONE not in version.tags:
+            return _make_champion(
+                client, version, after=seen, action="promote", source=verdict.champion, verdict=verdict
+            )
+        figures = verdict.figures if verdict else None
         return move_aliases(client, version, {**aliases, CHALLENGER: version.version}, figures)
 
 
-def register_ensemble(
-    name: str,
-    *,
-    variant: str,
-    model_id: str,
-    run_id: str,
-    scores: Mapping[str, Mapping[str, float]],
-    tags: Mapping[str, str],
-) -> Version:
+def register_ensemble(name: str, *, model_id: str, run_id: str, tags: Mapping[str, str]) -> Version:
     """Return the version of ``name`` that is this ensemble or soup, with the alias ``ensemble``."""
     client = connect()
-    tags = {**tags, **flatten({"score": scores}), "variant": variant}
     with store_lock(), translate_mlflow_errors():
         version = add_version(client, name, model_id, run_id, tags)
         return move_aliases(client, version, {**get_aliases(client, name), ENSEMBLE: version.version}, None)
@@ -146,6 +101,12 @@ def find_version(name: str, tag: str, value: str) -> Version | None:
         return to_version(matches[0]) if matches else None
 
 
+def find_usable(name: str, tag: str, value: str) -> Version | None:
+    """Return the newest version of a registered model that has a tag, if its files still exist."""
+    version = find_version(name, tag, value)
+    return version if version is not None and has_files(connect(), version.model_id) else None
+
+
 def champion(name: str) -> Version | None:
     """Return the champion of a registered model, or None where there is no such model or champion."""
     client = connect()
@@ -153,14 +114,45 @@ def champion(name: str) -> Version | None:
         return find_by_alias(client, name, CHAMPION)
 
 
-def promote(name: str, version: int, *, gate: GateResult | None = None) -> Version:
-    """Make a version champion, whatever the gate would say; the champion so far becomes ``previous``."""
+def promote(
+    name: str, version: int, *, verdict: Verdict | None = None, reason: str = "", allow_experiment: bool = False
+) -> Version:
+    """Make a version champion; the champion so far becomes ``previous``.
+
+    ``verdict`` is what the gate said of it; without one, ``reason`` says why the gate is overruled. Raises UserError,
+    and moves nothing, if it is champion already, did not pass, comes from an experiment that is not allowed, or if the
+    verdict is about another champion than the present one.
+    """
     client = connect()
     with store_lock(), translate_mlflow_errors():
+        seen = history.last_number(history.read_log(client, name))
         current = get_version(client, name, version)
+        title = f"Version {version} of {name}"
         if CHAMPION in current.aliases:
-            raise UserError(f"Version {version} of {name} is the champion already.")
-        return _promote(client, current, gate)
+            raise UserError(f"{title} is the champion already.")
+        source = get_aliases(client, name).get(CHAMPION, 0)
+        if verdict is None and source and not reason:
+            raise UserError(f"{title} has no verdict of the gate: promote it by force, and give a reason.")
+        if verdict is not None and not verdict.passed:
+            raise UserError(f"{title} did not pass the gate: {verdict.sentence}. Force it, with a reason, to overrule.")
+        experiment = current.tags.get(EXPERIMENT, "")
+        if experiment and not allow_experiment:
+            raise UserError(
+                f"{title} comes from {experiment}, which nobody can reproduce from a commit: commit it and run "
+                f"`dvc repro`, or allow it with --allow-experiment."
+            )
+        if not source:
+            return _make_first(client, current)
+        note = f"{experiment} was allowed" if experiment else ""
+        return _make_champion(
+            client,
+            current,
+            after=seen,
+            action="promote" if verdict else "force",
+            source=verdict.champion if verdict else source,
+            verdict=verdict,
+            reason="; ".join(filter(None, [reason, note])),
+        )
 
 
 def tag_fingerprint(version: Version, fingerprint: str) -> None:
@@ -169,63 +161,127 @@ def tag_fingerprint(version: Version, fingerprint: str) -> None:
         connect().set_model_version_tag(version.name, str(version.version), FINGERPRINT, fingerprint)
 
 
-def undo_promotion(name: str) -> Version:
-    """Undo the last promotion and return the version that is champion again.
+def rollback(name: str, *, reason: str = "") -> Version:
+    """Make the champion before the present one champion again, and return it.
 
-    The version that loses the alias becomes challenger unless there is another; only `promote` makes it champion
-    again.
+    The version that loses the alias becomes challenger unless there is another, and is not promoted again by its
+    pipeline. Repeated, it goes back further, until the first champion.
     """
     client = connect()
     with store_lock(), translate_mlflow_errors():
         aliases = get_aliases(client, name)
         if CHAMPION not in aliases:
-            raise UserError(
-                f"{name} has no champion{nearest(name, list_models(client))}: there is no promotion to undo."
-            )
+            raise UserError(f"{name} has no champion{nearest(name, list_models(client))}: there is nothing to undo.")
+        entries = history.read_log(client, name)
+        champions = past_champions(entries)
         current = get_version(client, name, aliases[CHAMPION])
-        before: dict[str, int] = json.loads(current.tags.get(_BEFORE, "{}"))
-        if CHAMPION not in before:
-            raise UserError(
-                f"Version {current.version} of {name} was the first champion: there is no promotion to undo."
-            )
-        earlier = get_version(client, name, before[CHAMPION])
+        if champions and champions[-1] == current.version:
+            champions.pop()
+        if not champions:
+            raise UserError(f"Version {current.version} of {name} was the first champion: there is no earlier one.")
+        earlier = get_version(client, name, champions.pop())
+        history.move_champion(
+            client,
+            name,
+            after=history.last_number(entries),
+            source=current.version,
+            target=earlier.version,
+            action="rollback",
+            reason=reason,
+        )
+        tag_move(client, name, CHAMPION, current.version, earlier.version, None)
         client.set_model_version_tag(name, str(current.version), _UNDONE, timestamp())
-        client.delete_model_version_tag(name, str(current.version), _BEFORE)
-        after = {CHAMPION: earlier.version, CHALLENGER: aliases.get(CHALLENGER, current.version)}
-        if PREVIOUS in before:
-            after[PREVIOUS] = before[PREVIOUS]
+        after = {alias: number for alias, number in get_aliases(client, name).items() if alias != PREVIOUS}
+        after.setdefault(CHALLENGER, current.version)
+        if after[CHALLENGER] == earlier.version:
+            after[CHALLENGER] = current.version
+        if champions:
+            after[PREVIOUS] = champions[-1]
         return move_aliases(client, earlier, after, None)
 
 
-def champion_predictions(version: Version, dataset_md5: str) -> dict[str, str] | None:
-    """Return a champion's best summary of each dev dialogue, by fname, as `tracking.runs.attach_predictions` kept them.
+def past_champions(entries: list[Entry]) -> list[int]:
+    """Return the champions that rolling back would restore one after the other, the present one last."""
+    champions: list[int] = []
+    for entry in entries:
+        if not entry.valid:
+            continue
+        if entry.action == "rollback":
+            while champions and champions[-1] != entry.target:
+                champions.pop()
+            champions = champions or [entry.target]
+        else:
+            if entry.source and (not champions or champions[-1] != entry.source):
+                # Somebody moved the alias by hand in between.
+                champions.append(entry.source)
+            champions.append(entry.target)
+    return champions
 
-    None where none were kept, or where they belong to another dev set than the one with this md5.
+
+def count_attempt(champion: Version, challenger: Version, dataset: str, scheme: str) -> int:
+    """Return which challenger of a champion this is, from 1, and remember it on the champion.
+
+    The same challenger on the same gate split by the same scores is counted once.
     """
-    from mlflow.exceptions import MlflowException
-
-    client = connect()
-    try:
-        if client.get_run(version.run_id).data.tags.get(PREDICTIONS_MD5) != dataset_md5:
-            return None
-        with tempfile.TemporaryDirectory(prefix="yoyak-") as folder:
-            rows = read_candidates(client.download_artifacts(version.run_id, PREDICTIONS, folder))
-    except (MlflowException, OSError, ValueError):
-        return None
-    return {fname: candidates[0].text for fname, candidates in rows.items() if candidates}
+    key = hashlib.sha256(f"{challenger.tags.get(IDENTITY)} {dataset} {scheme}".encode()).hexdigest()[:16]
+    attempts = {tag: int(value) for tag, value in champion.tags.items() if tag.startswith(_TRIED)}
+    if f"{_TRIED}{key}" in attempts:
+        return attempts[f"{_TRIED}{key}"]
+    attempt = len(attempts) + 1
+    with translate_mlflow_errors():
+        connect().set_model_version_tag(champion.name, str(champion.version), f"{_TRIED}{key}", str(attempt))
+    return attempt
 
 
-def _dev_rank(version: Version) -> tuple[float, int]:
-    return float(version.tags.get(DEV_SCORE, "-inf")), version.version
+def experiment_name() -> str:
+    """Return what the working tree is if it is not simply a commit: a DVC experiment, or a commit with changes."""
+    experiment = os.environ.get("DVC_EXP_NAME")
+    if experiment:
+        return f"the experiment {experiment}"
+    git = lineage.git()
+    return f"uncommitted changes of {git.commit[:7]}" if git.dirty else ""
 
 
-def _promote(client: MlflowClient, version: Version, gate: GateResult | None) -> Version:
+def _make_first(client: MlflowClient, version: Version) -> Version:
+    """Make a version champion where there is none; challenger, if another process was faster."""
+    aliases = get_aliases(client, version.name)
+    tag_move(client, version.name, CHAMPION, None, version.version, None)
+    if not history.set_first_champion(client, version.name, version.version):
+        return move_aliases(client, version, {**aliases, CHALLENGER: version.version}, None)
+    others = {alias: number for alias, number in aliases.items() if number != version.version}
+    return move_aliases(client, version, others, None)
+
+
+def _make_champion(
+    client: MlflowClient,
+    version: Version,
+    *,
+    after: int,
+    action: history.Action,
+    source: int,
+    verdict: Verdict | None = None,
+    reason: str = "",
+) -> Version:
+    figures = verdict.figures if verdict else None
     before = get_aliases(client, version.name)
-    after = {alias: number for alias, number in before.items() if number != version.version}
-    if CHAMPION in before:
-        after[PREVIOUS] = before[CHAMPION]
-    number = str(version.version)
-    client.set_model_version_tag(version.name, number, _BEFORE, json.dumps(before))
+    history.move_champion(
+        client,
+        version.name,
+        after=after,
+        source=source,
+        target=version.version,
+        action=action,
+        reason=reason or (verdict.sentence if verdict else ""),
+        verdict=figures,
+    )
+    tag_move(client, version.name, CHAMPION, source, version.version, figures)
     if _UNDONE in version.tags:
-        client.delete_model_version_tag(version.name, number, _UNDONE)
-    return move_aliases(client, version, {**after, CHAMPION: version.version}, asdict(gate) if gate else None)
+        client.delete_model_version_tag(version.name, str(version.version), _UNDONE)
+    others = {
+        alias: number
+        for alias, number in before.items()
+        if alias != CHAMPION and not (alias in (CHALLENGER, PREVIOUS) and number == version.version)
+    }
+    if source:
+        others[PREVIOUS] = source
+    return move_aliases(client, version, others, figures)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION, CHALLENGER, PREVIOUS, ENSEMBLE, SERVING = "champion", "challenger", "previous", "ensemble", "serving"
+_PAGE = 1000
+"""Results per request, the most that MLflow allows for registered models."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,25 @@ class Version:
 
 def list_models(client: MlflowClient) -> list[str]:
     """Return the names of all registered models."""
-    return [model.name for model in client.search_registered_models()]
+    names: list[str] = []
+    token: str | None = None
+    while True:
+        page = client.search_registered_models(max_results=_PAGE, page_token=token)
+        names += [model.name for model in page]
+        token = page.token
+        if not token:
+            return names
+
+
+def iter_versions(client: MlflowClient, name: str) -> Iterator[ModelVersion]:
+    """Yield all versions of a registered model, page by page; none for a model that does not exist."""
+    token: str | None = None
+    while True:
+        page = client.search_model_versions(f"name = '{name}'", max_results=_PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def get_aliases(client: MlflowClient, name: str) -> dict[str, int]:
@@ -118,32 +138,41 @@ def add_version(client: MlflowClient, name: str, model_id: str, run_id: str, tag
 
 
 def move_aliases(
-    client: MlflowClient, version: Version, after: Mapping[str, int], gate: Mapping[str, Any] | None
+    client: MlflowClient, version: Version, after: Mapping[str, int], figures: Mapping[str, Any] | None
 ) -> Version:
-    """Bring the aliases to ``after`` and tag each version that gains one; the figures ``gate`` belong to ``version``.
+    """Bring all aliases but ``champion`` to ``after``, and tag each version that gains one.
 
-    The tags come first, so that a move that is interrupted shows in the tags and can be repeated.
+    ``figures`` of a gate belong to ``version``. ``champion`` is moved by `history.move_champion` only. The tags come
+    first, so that a move that is interrupted shows in the tags and can be repeated. A ``challenger`` or ``previous``
+    that ``after`` lacks is removed.
     """
     name, before = version.name, get_aliases(client, version.name)
-    changed = {alias: number for alias, number in after.items() if before.get(alias) != number}
-    for alias, number in changed.items():
-        tags = {
-            "who": lineage.current_user(),
-            "when": timestamp(),
-            "from": str(before.get(alias, "none")),
-            "to": str(number),
-            "commit": lineage.git().commit or "none",
-        }
-        if gate is not None and number == version.version:
-            tags |= {f"gate.{key}": value for key, value in flatten(gate).items()}
-        for key, value in tags.items():
-            client.set_model_version_tag(name, str(number), f"alias.{alias}.{key}", value)
-    for alias in sorted(changed, key=CHAMPION.__eq__):
-        client.set_registered_model_alias(name, alias, str(after[alias]))
+    for alias, number in after.items():
+        if alias == CHAMPION or before.get(alias) == number:
+            continue
+        tag_move(client, name, alias, before.get(alias), number, figures if number == version.version else None)
+        client.set_registered_model_alias(name, alias, str(number))
     for alias in (CHALLENGER, PREVIOUS):
         if alias in before and alias not in after:
             client.delete_registered_model_alias(name, alias)
     return to_version(client.get_model_version(name, str(version.version)))
+
+
+def tag_move(
+    client: MlflowClient, name: str, alias: str, source: int | None, target: int, figures: Mapping[str, Any] | None
+) -> None:
+    """Record on a version who gave it an alias, when, and with which figures of a gate."""
+    tags = {
+        "who": lineage.current_user(),
+        "when": timestamp(),
+        "from": str(source or "none"),
+        "to": str(target),
+        "commit": lineage.git().commit or "none",
+    }
+    if figures is not None:
+        tags |= {f"gate.{key}": value for key, value in flatten(figures).items()}
+    for key, value in tags.items():
+        client.set_model_version_tag(name, str(target), f"alias.{alias}.{key}", value)
 
 
 def to_version(version: ModelVersion) -> Version:

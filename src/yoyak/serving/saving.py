@@ -16,10 +16,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yoyak
 from yoyak.errors import UserError
 from yoyak.models.spec import ENSEMBLE_FILE, ONNX_FILE, load_spec
 from yoyak.params import Generation, Serving
+from yoyak.serving.code import copy_code
 from yoyak.serving.requests import COLUMN, PARAMS
 from yoyak.serving.settings import save_serving
 
@@ -94,7 +94,7 @@ def save_model(
             path,
             python_model=str(Path(__file__).with_name("model.py")),
             artifacts={"model": str(view)},
-            code_paths=[_copy_code(Path(temporary))],
+            code_paths=[str(copy_code(Path(temporary)))],
             signature=signature(generation),
             input_example=(pd.DataFrame({COLUMN: [example]}), _defaults(generation)),
             pip_requirements=requirements(folder),
@@ -156,10 +156,3 @@ def requirements(folder: Path) -> list[str]:
 
 def _defaults(generation: Generation) -> dict[str, Any]:
     return {name: getattr(generation, name) for name in PARAMS}
-
-
-def _copy_code(folder: Path) -> str:
-    """Copy the package without compiled files, for MLflow to put into the model."""
-    copy = folder / "code" / "yoyak"
-    shutil.copytree(Path(yoyak.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
-    return str(copy)

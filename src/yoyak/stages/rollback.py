@@ -18,7 +18,7 @@ def run(
     from yoyak.registry import deployment, promotion
 
     if alias == "champion":
-        version = promotion.undo_promotion(name)
+        version = promotion.rollback(name)
         print(f"{version.name} version {version.version} is champion again")
     else:
         version = deployment.undo_serving(name)

@@ -106,6 +106,13 @@ def read_curves(path: str | os.PathLike[str]) -> list[dict[str, float | None]]:
         return [{name: float(cell) if cell else None for name, cell in row.items()} for row in csv.DictReader(file)]
 
 
+def is_active(run_id: str) -> bool:
+    """Return whether the store has a run, and nobody has deleted it."""
+    client = connect()
+    with translate_mlflow_errors():
+        return _active_run(client, run_id) is not None
+
+
 def _active_run(client: MlflowClient, run_id: str) -> Run | None:
     from mlflow.exceptions import MlflowException
 

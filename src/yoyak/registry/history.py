@@ -1,0 +1,221 @@
+"""The history of a registered model's champion: an append-only log that also decides races.
+
+Each move of the alias ``champion`` is a version of the registered model ``<name>-history``, whose tags say what was
+decided, by whom, when and why. MLflow's database numbers versions one by one, and MLflow has no other operation that
+fails if somebody was faster. An entry names the last one that its author had seen (``after``): of several entries
+that name the same one, only the first counts. So one of two simultaneous promotions wins, on one host or on two, and
+the log has both.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from yoyak.errors import UserError
+from yoyak.registry.versions import CHAMPION, get_aliases, iter_versions, list_models, timestamp
+from yoyak.tracking import lineage
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+SUFFIX = "-history"
+Action = Literal["first", "promote", "force", "rollback"]
+_ATTEMPTS = 20
+_FIRST = "champion.first"
+"""Tag of a version that became champion where there was none: who did that, when, and at which commit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One decision about a champion."""
+
+    number: int
+    after: int
+    """Number of the last valid entry that its author knew; 0 for none."""
+    action: Action
+    source: int
+    """The champion before; 0 for none."""
+    target: int
+    """The champion that this entry makes."""
+    who: str
+    when: str
+    """ISO 8601, UTC."""
+    commit: str
+    reason: str
+    verdict: Mapping[str, Any] = field(default_factory=dict)
+    """Figures of the gate, if it was asked."""
+    valid: bool = True
+    """Whether it took effect: False if another decision was faster."""
+
+
+def history_name(name: str) -> str:
+    """Return the name of the registered model that holds the history of another."""
+    return f"{name}{SUFFIX}"
+
+
+def read_history(client: MlflowClient, name: str) -> list[Entry]:
+    """Return all entries of a registered model's history, oldest first; number 0 is the first champion."""
+    return [*_first_champion(client, name), *read_log(client, name)]
+
+
+def read_log(client: MlflowClient, name: str) -> list[Entry]:
+    """Return the decisions about a registered model's champion, oldest first."""
+    entries = sorted((_from_version(version) for version in iter_versions(client, history_name(name))), key=_number)
+    return list(_validate(entries))
+
+
+def set_first_champion(client: MlflowClient, name: str, target: int) -> bool:
+    """Give the alias ``champion`` to a version where there is none, and return whether it has it afterwards.
+
+    This decides nothing, so it is not in the log, which is created with the first decision.
+    """
+    record = {"who": lineage.current_user(), "when": timestamp(), "commit": lineage.git().commit or "none"}
+    client.set_model_version_tag(name, str(target), _FIRST, json.dumps(record))
+    client.set_registered_model_alias(name, CHAMPION, str(target))
+    return get_aliases(client, name).get(CHAMPION) == target
+
+
+def last_number(entries: Iterable[Entry]) -> int:
+    """Return the number of the last valid entry; 0 for none."""
+    return max((entry.number for entry in entries if entry.valid), default=0)
+
+
+def move_champion(
+    client: MlflowClient,
+    name: str,
+    *,
+    after: int,
+    source: int,
+    target: int,
+    action: Action,
+    reason: str = "",
+    verdict: Mapping[str, Any] | None = None,
+) -> Entry:
+    """Append a decision and move the alias ``champion`` from version ``source`` to ``target``.
+
+    Raises UserError, and moves nothing, if another decision came after the entry ``after``, or if ``source`` is not
+    the champion any more because somebody moved the alias by hand.
+    """
+    _check_champion(client, name, source, target)
+    number = _append(
+        client,
+        name,
+        target,
+        {
+            "after": str(after),
+            "action": action,
+            "from": str(source),
+            "to": str(target),
+            "who": lineage.current_user(),
+            "when": timestamp(),
+            "commit": lineage.git().commit or "none",
+            "reason": reason,
+            **({"verdict": json.dumps(dict(verdict), ensure_ascii=False)[:4900]} if verdict else {}),
+        },
+    )
+    entries = read_log(client, name)
+    own = next(entry for entry in entries if entry.number == number)
+    if not own.valid:
+        winner = next(entry for entry in entries if entry.valid and entry.after == after)
+        client.set_model_version_tag(history_name(name), str(number), "lost_to", str(winner.number))
+        raise UserError(
+            f"Version {target} of {name} was not made champion: {winner.who} made version {winner.target} champion at "
+            f"{winner.when}, so the decision about version {target} no longer holds. Run the command again."
+        )
+    settle(client, name)
+    return own
+
+
+def settle(client: MlflowClient, name: str) -> None:
+    """Let ``champion`` point to the version that the last valid entry says.
+
+    Whoever moves the alias reads the log again afterwards: a slower process cannot leave an older decision standing.
+    """
+    for _ in range(_ATTEMPTS):
+        latest = max((entry for entry in read_log(client, name) if entry.valid), key=_number)
+        if get_aliases(client, name).get(CHAMPION) == latest.target:
+            return
+        client.set_registered_model_alias(name, CHAMPION, str(latest.target))
+    raise UserError(f"The alias {CHAMPION} of {name} is being moved by others all the time: try again later.")
+
+
+def _first_champion(client: MlflowClient, name: str) -> list[Entry]:
+    records = [
+        (json.loads(version.tags[_FIRST]), int(version.version))
+        for version in iter_versions(client, name)
+        if _FIRST in version.tags
+    ]
+    return [
+        Entry(number=0, after=0, action="first", source=0, target=number, reason="", **record)
+        for record, number in sorted(records, key=lambda record: record[0]["when"])
+    ]
+
+
+def _check_champion(client: MlflowClient, name: str, source: int, target: int) -> None:
+    current = get_aliases(client, name).get(CHAMPION, 0)
+    if current != source:
+        raise UserError(
+            f"Version {target} of {name} was not made champion: it was compared with version {source or 'none'}, and "
+            f"the champion is now version {current or 'none'}. Run the command again."
+        )
+
+
+def _append(client: MlflowClient, name: str, target: int, tags: Mapping[str, str]) -> int:
+    from mlflow.exceptions import MlflowException
+
+    log = history_name(name)
+    if log not in list_models(client):
+        try:
+            client.create_registered_model(
+                log, description=f"Every version is a decision about the champion of {name}, in order; see its tags."
+            )
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+    moved = f"version {tags['from']} to {tags['to']}, by {tags['who']}"
+    description = f"{tags['action']}: {moved}. {tags['reason']}".strip()
+    for attempt in range(_ATTEMPTS):
+        try:
+            created = client.create_model_version(
+                log, f"models:/{name}/{target}", tags=dict(tags), description=description
+            )
+            return int(created.version)
+        except MlflowException:
+            # Several processes asked for the same number; MLflow itself tries only a few times.
+            if attempt == _ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _validate(entries: Iterable[Entry]) -> Iterable[Entry]:
+    from dataclasses import replace
+
+    head = 0
+    for entry in entries:
+        valid = entry.after == head
+        head = entry.number if valid else head
+        yield replace(entry, valid=valid)
+
+
+def _number(entry: Entry) -> int:
+    return entry.number
+
+
+def _from_version(version: ModelVersion) -> Entry:
+    tags = version.tags
+    return Entry(
+        number=int(version.version),
+        after=int(tags.get("after", -1)),
+        action=cast(Action, tags.get("action", "promote")),
+        source=int(tags.get("from", 0)),
+        target=int(tags.get("to", 0)),
+        who=tags.get("who", ""),
+        when=tags.get("when", ""),
+        commit=tags.get("commit", ""),
+        reason=tags.get("reason", ""),
+        verdict=json.loads(tags.get("verdict", "{}")),
+    )
