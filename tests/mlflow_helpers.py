@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from yoyak.registry import promotion
+from yoyak.registry.versions import Version
 from yoyak.tracking import client, runs
 
 DIALOGUE = "#Person1#: 내일 세 시에 만날까요?\n#Person2#: 아니요, 네 시가 좋아요."
@@ -122,6 +124,12 @@ def make_bart(folder: Path, *, seed: int) -> Path:
     )
     save_spec(folder, spec)
     return folder
+
+
+def register_champion(name: str, model_id: str, run_id: str, **tags: str) -> Version:
+    """Register a logged model, which becomes champion if it is the first and challenger otherwise."""
+    version = promotion.register_version(name, model_id=model_id, run_id=run_id, tags=tags)
+    return promotion.settle_candidate(version, None, seen=0)
 
 
 def free_port() -> int:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from bundles.zips import refused, summaries, zipped
-from mlflow_helpers import DIALOGUE
+from mlflow_helpers import DIALOGUE, register_champion
 from yoyak import cli
 from yoyak.bundles.archive import open_bundle, write_bundle
 from yoyak.bundles.resolve import resolve_model
@@ -49,9 +49,8 @@ def trained(store: Any, tiny_bart: Path) -> promotion.Version:
     with runs.stage_run("train", member="bart", params=params, inputs={"prepared": "p" * 32}) as run:
         run.log_metrics({"eval_loss": 2.5, "broken": float("nan")})
         model_id = log_member(run, tiny_bart, example=DIALOGUE)
-    scores = {"dev": {"combined": 0.5}}
-    return promotion.register_best(
-        "yoyak", member="bart", model_id=model_id, run_id=run.run_id, scores=scores, tags={"a": "b"}
+    return register_champion(
+        "yoyak", model_id, run.run_id, **{"member": "bart", promotion.DEV_SCORE: "0.5", "variant": "fp32", "a": "b"}
     )
 
 

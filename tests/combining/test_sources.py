@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlflow_helpers import DIALOGUE
+from mlflow_helpers import DIALOGUE, register_champion
 from yoyak.bundles.archive import write_bundle
 from yoyak.combining.combiner import build_combiner, choose_strategy
 from yoyak.combining.sources import Origin, Source, list_models, open_source
@@ -26,10 +26,8 @@ def champion(store: Any, tiny_bart: Path, tmp_path: Path, monkeypatch: pytest.Mo
     with runs.stage_run("train", member="bart", params={"seed": 1}, inputs={"prepared": "p" * 32}) as run:
         model_id = log_member(run, tiny_bart, example=DIALOGUE)
     tags = {"input.prepared": "p" * 32, "git.commit": "c" * 40, "other": "x"}
-    scores = {"dev": {"combined": 0.5}}
-    return promotion.register_best(
-        "yoyak", member="bart", model_id=model_id, run_id=run.run_id, scores=scores, tags=tags
-    )
+    tags |= {"member": "bart", "variant": "fp32", promotion.DEV_SCORE: "0.5"}
+    return register_champion("yoyak", model_id, run.run_id, **tags)
 
 
 def test_a_registered_version_brings_its_lineage_and_scores(champion: promotion.Version) -> None:

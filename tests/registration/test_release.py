@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from bench.conftest import SETTINGS, TEXTS
-from mlflow_helpers import DIALOGUE
+from mlflow_helpers import DIALOGUE, register_champion
 from yoyak.bench.results import (
     GateDecision,
     RougeCheck,
@@ -48,12 +48,10 @@ def made(store: Any, project: Path, subject: Subject) -> Any:
     for member in ("bart", "other"):
         with tracking.stage_run("train", member=member, params={}, inputs={}) as run:
             model_id = log_member(run, Path("models", member), example=DIALOGUE)
-        version = promotion.register_member(f"yoyak-{member}", model_id=model_id, run_id=run.run_id, tags={})
+        version = register_champion(f"yoyak-{member}", model_id, run.run_id)
         rows.append(entry(version, member))
         if member == "bart":
-            best = promotion.register_best(
-                "yoyak", member=member, model_id=model_id, run_id=run.run_id, scores={}, tags={}
-            )
+            best = register_champion("yoyak", model_id, run.run_id, member=member, variant="fp32")
             rows.append(entry(best, member))
     write_registered(Registered(registered=tuple(rows), decision="", tracking_uri="", fingerprint="f"))
     bench(passed=True)
@@ -195,12 +193,11 @@ def test_champions_compete_independently_of_the_serving_alias(made: Any) -> None
     assert champion and champion.version == 1
     with tracking.stage_run("train", member="bart", params={}, inputs={}) as run:
         model_id = log_member(run, Path("models/bart"), example=DIALOGUE)
-    values: dict[str, Any] = {"member": "bart", "model_id": model_id, "run_id": run.run_id, "scores": {}, "tags": {}}
-    assert promotion.register_best("yoyak", **values).aliases == ("challenger",)
+    assert register_champion("yoyak", model_id, run.run_id, member="bart").aliases == ("challenger",)
     assert aliases(made) == {"champion": 1, "challenger": 3, "serving": 2}
-    promotion.promote("yoyak", 3)
+    promotion.promote("yoyak", 3, reason="a test")
     assert aliases(made) == {"champion": 3, "previous": 1, "serving": 2}
-    promotion.undo_promotion("yoyak")
+    promotion.rollback("yoyak")
     assert aliases(made) == {"champion": 1, "challenger": 3, "serving": 2}
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mlflow_helpers import DIALOGUE
+from mlflow_helpers import DIALOGUE, register_champion
 from onnx_models import save_model
 from servers import yoyak
 from yoyak import cli
@@ -22,7 +22,6 @@ from yoyak.cpu import cores
 from yoyak.export.folder import export_model
 from yoyak.params.deploy import Export
 from yoyak.registration.packaging import log_member
-from yoyak.registry import promotion
 from yoyak.serving import launch
 from yoyak.serving.target import default_model_uri
 from yoyak.tracking import runs
@@ -50,7 +49,7 @@ def project(project, monkeypatch):
 def champion(store, tiny_bart):
     with runs.stage_run("train", member="bart", params={}, inputs={}) as run:
         model_id = log_member(run, tiny_bart, example=DIALOGUE)
-    return promotion.register_best("yoyak", member="bart", model_id=model_id, run_id=run.run_id, scores={}, tags={})
+    return register_champion("yoyak", model_id, run.run_id)
 
 
 def try_line(out):

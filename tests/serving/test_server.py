@@ -2,9 +2,8 @@
 
 import pytest
 
-from mlflow_helpers import DIALOGUE, serve
+from mlflow_helpers import DIALOGUE, register_champion, serve
 from yoyak.registration.packaging import log_member
-from yoyak.registry import promotion
 from yoyak.tracking import runs
 
 pytestmark = pytest.mark.slow
@@ -15,7 +14,7 @@ def server(store, tiny_bart):
     """A served champion: a function that posts a body and returns status and answer."""
     with runs.stage_run("train", member="bart", params={}, inputs={}) as run:
         model_id = log_member(run, tiny_bart, example=DIALOGUE)
-    promotion.register_best("yoyak", member="bart", model_id=model_id, run_id=run.run_id, scores={}, tags={})
+    register_champion("yoyak", model_id, run.run_id)
     with serve("models:/yoyak@champion") as post:
         yield post
 

@@ -5,7 +5,7 @@ import urllib.request
 
 import pytest
 
-from mlflow_helpers import DIALOGUE, free_port, tracking_server
+from mlflow_helpers import DIALOGUE, free_port, register_champion, tracking_server
 from yoyak.errors import UserError
 from yoyak.registration.packaging import log_member
 from yoyak.registry import promotion
@@ -50,9 +50,7 @@ def test_the_ui_shows_local_runs_and_takes_new_ones(server, local_run, tiny_bart
     assert receipt.experiment == "by server"
     assert restore.find_training_run(receipt) == restore.TrainingRun(run_id=run.run_id, restored=False)
     for _ in range(2):
-        best = promotion.register_best(
-            "yoyak", member="bart", model_id=model_id, run_id=run.run_id, scores={}, tags={promotion.FINGERPRINT: "f"}
-        )
+        best = register_champion("yoyak", model_id, run.run_id, **{promotion.FINGERPRINT: "f"})
         assert (best.version, best.aliases, best.model_id) == (1, ("champion",), model_id)
     assert not is_registered("f"), "only a local file is looked into"
     for uri in ("models:/yoyak@champion", f"runs:/{run.run_id}/bart"):
