@@ -86,6 +86,7 @@ def write_project(
         splits["test"][0] = first
     if extra:
         splits["handwritten"] = [dialogue(number, "handwritten") for number in range(8)]
+        splits["gate"] = [dialogue(number, "gate", "seen" if number < 6 else "unseen") for number in range(9)]
     config = {"model_type": "bart"}
     settings = {
         "data": {"folder": folder},

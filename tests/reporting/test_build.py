@@ -113,6 +113,19 @@ def test_the_markdown_has_the_same_figures(out: Path, page: Page) -> None:
     assert markdown.count("](images/") == len(list((out / "images").iterdir())) == 6
 
 
+def test_gate_is_named_but_no_table_shows_its_scores(scored: Path, out: Path) -> None:
+    markdown = (out / "report.md").read_text(encoding="utf-8")
+    assert len(re.findall(r"gate \(n = 9\)", markdown)) == 1
+    lines = markdown.split("\n")
+    headers = [lines[number - 1] for number, line in enumerate(lines) if line.startswith("| ---")]
+    assert any("test" in header for header in headers)
+    assert not any("gate" in header for header in headers)
+    assert "gate_" not in markdown
+    summary = json.loads((scored / "evaluation/summary.json").read_text(encoding="utf-8"))
+    assert "gate" in summary["splits"]
+    assert not any(row["split"] == "gate" for row in summary["comparisons"])
+
+
 def test_markdown_tables_have_as_many_cells_as_columns(out: Path) -> None:
     lines = (out / "report.md").read_text(encoding="utf-8").split("\n")
     rows = 0

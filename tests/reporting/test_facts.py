@@ -58,6 +58,7 @@ def test_split_sizes(scored: Path) -> None:
     assert [row[:4] for row in table.rows] == [
         ("dev", "12", "2", "4"),
         ("test", "24", "2", "4"),
+        ("gate", "9", "2", "4"),
         ("handwritten", "8", "2", "4"),
     ]
 

@@ -1,7 +1,8 @@
 """Ensemble analysis: the gain over the best member, each member's contribution, and the headroom.
 
 `analyse` computes evaluation/ensembles.json. All figures use the primary score (combined ROUGE at the first
-granularity, with the multi-reference protocol of params.yaml), for every split and slice:
+granularity, with the multi-reference protocol of params.yaml), for every split and slice but gate, which nobody should
+compare ensembles on:
 
 - ``gain``: the score of a strategy minus that of the best member on dev, paired.
 - ``contributions``: ``change`` is the score of a strategy with all its members minus its score without this one,
@@ -27,7 +28,7 @@ from yoyak.ensemble.splits import Choice
 from yoyak.ensemble.utility import rouge_matrix
 from yoyak.params import Scoring
 from yoyak.params.ensemble import Strategy
-from yoyak.project import DEV
+from yoyak.project import DEV, GATE
 from yoyak.scoring.baselines import split_turns
 from yoyak.scoring.bins import length_bins
 from yoyak.scoring.bootstrap import Comparison, Interval, bootstrap_intervals, paired_bootstraps
@@ -43,7 +44,7 @@ from yoyak.scoring.ensembles import (
 )
 from yoyak.scoring.evaluation import Evaluation, index_parts
 from yoyak.scoring.metrics import METRICS
-from yoyak.scoring.results import DIGITS, round_figures
+from yoyak.scoring.results import ALL, DIGITS, round_figures
 from yoyak.scoring.rouge import reference_scores
 from yoyak.scoring.tokenize import tokenizer
 
@@ -100,7 +101,7 @@ def analyse(
     scoring: Scoring,
     seed: int,
 ) -> EnsembleAnalysis:
-    """Return the analysis of all ensembles on every split and slice.
+    """Return the analysis of all ensembles on every split and slice but gate.
 
     Args:
         splits: The dialogues that ``evaluation`` scored.
@@ -109,15 +110,18 @@ def analyse(
         choices: The choices of all ensembles.
     """
     summary = evaluation.summary
+    shown = [indices for part, indices in index_parts(splits).items() if part.slice == ALL and part.split != GATE]
+    primary = {name: scores[np.concatenate(shown)] for name, scores in evaluation.primary.items()}
+    splits = {split: rows for split, rows in splits.items() if split != GATE}
     dev = next(indices for part, indices in index_parts(splits).items() if part.split == DEV)
 
     def rank(names: Iterable[str]) -> list[str]:
-        return sorted(names, key=lambda name: -float(evaluation.primary[name][dev].mean()))
+        return sorted(names, key=lambda name: -float(primary[name][dev].mean()))
 
     candidates = {member: candidates[member] for member in rank(candidates)}
     choices = {name: choices[name] for name in rank(choices)}
     infos = {name: _describe(strategies[name], list(candidates)) for name in choices}
-    figures = _compute_figures(splits, evaluation, candidates, choices, scoring)
+    figures = _compute_figures(splits, primary, summary.best_member, candidates, choices, scoring)
     bootstrap = _Bootstrap(samples=scoring.bootstrap_samples, confidence=scoring.confidence, seed=seed)
     rows = [row for split in splits.values() for row in split]
     parts: dict[str, dict[str, PartAnalysis]] = {name: {} for name in splits}
@@ -143,7 +147,8 @@ def _describe(strategy: Strategy, all_members: Sequence[str]) -> StrategyInfo:
 
 def _compute_figures(
     splits: Mapping[str, Sequence[Dialogue]],
-    evaluation: Evaluation,
+    primary: Mapping[str, Scores],
+    best_member: str,
     candidates: Candidates,
     choices: Choices,
     scoring: Scoring,
@@ -167,9 +172,9 @@ def _compute_figures(
     }
     agreement, same = _compare_members([[nbest[0].text for nbest in row] for row in nbests], scoring)
     return _DialogueFigures(
-        best_member=evaluation.primary[evaluation.summary.best_member],
+        best_member=primary[best_member],
         oracle=np.array([max(by_text[text] for text in pool) for by_text, pool in zip(scores, pools, strict=True)]),
-        strategies={name: evaluation.primary[name] for name in choices},
+        strategies={name: primary[name] for name in choices},
         without=without,
         writers={name: [choice.member for choice in row_choices] for name, row_choices in chosen.items()},
         agreement=agreement,

@@ -76,8 +76,9 @@ def score_pipeline(p: EvaluateParams) -> PipelineScores:
 
 
 def sample_rows(splits: Mapping[str, Sequence[Dialogue]], predictions: Predictions, count: int) -> list[dict[str, str]]:
-    """Return a table of ``count`` dialogues, spread over all splits except dev, with the summaries of every system."""
-    rows = [(split, row) for split, dialogues in splits.items() if split != project.DEV for row in dialogues]
+    """Return a table of ``count`` dialogues, spread over the test sets, with the summaries of every system."""
+    test_sets = {split: rows for split, rows in splits.items() if split not in (project.DEV, project.GATE)}
+    rows = [(split, row) for split, dialogues in test_sets.items() for row in dialogues]
     count = min(count, len(rows))
     return [
         {

@@ -82,6 +82,7 @@ def read_view(root: Path, settings: ReportParams) -> View:
         bootstrap_samples=summary.bootstrap_samples,
         systems=systems,
         parts=parts,
+        gate=sum(part.n for part in summary.parts if part.split == project.GATE and part.slice == ALL),
         granularities=tuple(dict.fromkeys(score.granularity for score in summary.scores)),
         scores=scores,
         comparisons={
@@ -130,10 +131,17 @@ def _make_key(score: SystemScore) -> ScoreKey:
 
 
 def _order_parts(parts: Sequence[Part]) -> tuple[Part, ...]:
-    """Return the whole test split, its slices, the further test sets, and dev last."""
+    """Return the whole test split, its slices, the further test sets, and dev last.
+
+    Gate is not among them: nobody should select a model by its scores.
+    """
     sizes = {part.split: part.n for part in parts if part.slice == ALL}
     # A slice that covers its whole split adds nothing.
-    kept = [part for part in parts if part.slice == ALL or (part.slice and part.n != sizes[part.split])]
+    kept = [
+        part
+        for part in parts
+        if part.split != project.GATE and (part.slice == ALL or (part.slice and part.n != sizes[part.split]))
+    ]
     return tuple(sorted(kept, key=lambda part: {project.TEST: 0, project.DEV: 2}.get(part.split, 1)))
 
 

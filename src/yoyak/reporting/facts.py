@@ -23,7 +23,7 @@ MAX_ITEMS = 6
 def make_split_table(root: Path) -> Table:
     """Return the size of each prepared split: dialogues, references, topics, turns, characters."""
     rows = []
-    order = {project.TRAIN: 0, project.DEV: 1, project.TEST: 2}
+    order = {project.TRAIN: 0, project.DEV: 1, project.TEST: 2, project.GATE: 3}
     paths = [*(root / project.PREPARED).glob("*.jsonl"), *(root / project.EVAL_SPLITS).glob("*.jsonl")]
     paths.sort(key=lambda path: (order.get(path.stem, len(order)), path.stem))
     for path in paths:

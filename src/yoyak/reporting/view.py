@@ -153,7 +153,9 @@ class View:
     bootstrap_samples: int
     systems: tuple[System, ...]
     parts: tuple[Part, ...]
-    """The headline's part first, dev last."""
+    """The headline's part first, dev last; without gate."""
+    gate: int
+    """Number of dialogues of the gate split."""
     granularities: tuple[str, ...]
     scores: Mapping[ScoreKey, Interval]
     comparisons: Mapping[tuple[str, str, Part, str], SystemComparison]

@@ -19,7 +19,7 @@ from yoyak.data.records import Dialogue
 from yoyak.errors import UserError, nearest
 from yoyak.files import atomic_path
 from yoyak.params import Scoring
-from yoyak.project import DEV
+from yoyak.project import DEV, GATE
 from yoyak.scoring.baselines import BASELINES, extract_baseline, extract_oracle, split_turns
 from yoyak.scoring.bootstrap import Interval, bootstrap_intervals, paired_bootstraps
 from yoyak.scoring.ensembles import EnsembleAnalysis, write_analysis
@@ -73,7 +73,7 @@ def evaluate_systems(
     The best system of each kind is the best on dev by the primary score: combined ROUGE at the first granularity with
     ``scoring.multi_reference``. Comparisons are paired: all pairs of members (the better one on dev first; with more
     than `MAX_PAIRED_MEMBERS`, only pairs with the best one), every member against the best baseline on the part and
-    the best on dev, and every ensemble against the best member.
+    the best on dev, and every ensemble against the best member. On gate nothing is compared.
 
     Raises UserError for a split without dialogues, a dialogue without a reference or prediction, a name shared by two
     systems, or a missing dev split.
@@ -117,6 +117,7 @@ def evaluate_systems(
         comparisons=tuple(
             comparison
             for part, indices in parts.items()
+            if part.split != GATE
             for comparison in _compare_part(primary[..., indices], part, kinds, ranked, options)
         ),
         best_member=best_member,
@@ -143,11 +144,15 @@ def write_evaluation(
 
 
 def headline_metrics(summary: EvaluationSummary) -> dict[str, dict[str, dict[str, float]]]:
-    """Return {system: {split: {metric: mean}}} of members, ensembles and ``best_baseline``, by the primary score."""
-    names = [name for name, kind in summary.systems.items() if kind in ("member", "ensemble")]
-    metrics = {name: summary.primary_means(name) for name in names}
-    metrics[BEST_BASELINE] = summary.primary_means(summary.best_baseline)
-    return metrics
+    """Return {system: {split: {metric: mean}}} of members, ensembles and ``best_baseline``, by the primary score.
+
+    Gate is left out: whoever sees its scores next to those of dev and test would select by them.
+    """
+    names = {name: name for name, kind in summary.systems.items() if kind in ("member", "ensemble")}
+    return {
+        shown: {split: means for split, means in summary.primary_means(name).items() if split != GATE}
+        for shown, name in {**names, BEST_BASELINE: summary.best_baseline}.items()
+    }
 
 
 def _check_inputs(splits: Mapping[str, Sequence[Dialogue]], members: Predictions, ensembles: Predictions) -> None:
