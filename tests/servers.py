@@ -53,7 +53,7 @@ def yoyak(*arguments: str, ready: str) -> Iterator[Started]:
     with out.open("wb") as stdout, err.open("wb") as stderr:
         process = subprocess.Popen([sys.executable, "-c", YOYAK, *arguments], stdout=stdout, stderr=stderr)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while ready not in out.read_text(encoding="utf-8"):
             assert process.poll() is None, err.read_text(encoding="utf-8")
             assert time.monotonic() < deadline, err.read_text(encoding="utf-8")

@@ -1,0 +1,398 @@
+"""Where a version comes from: alias, version, run, pipeline's run, commit, stages, params, data, base checkpoint.
+
+    lineage = read_lineage("yoyak@champion")
+    print(lineage.commit, lineage.stages, lineage.data)
+
+`register` records with `version_tags` what a version was made from, as tags under ``lineage.``. So it is known even if
+the runs are deleted, and whatever has happened in the project since. `registry.verify` compares it with what is there,
+and `registry.lineage_text` writes it for people.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yoyak import project
+from yoyak.errors import UserError
+from yoyak.registry.resolve import locate
+from yoyak.tracking import lineage as tracked
+from yoyak.tracking.client import connect, translate_mlflow_errors
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowRun
+    from mlflow.entities import RunInputs
+
+PREFIX = "lineage."
+"""Of the tags of a version that say where it comes from."""
+MAX_TAG_CHARS = 5000
+"""Characters of a tag's value that every MLflow server accepts; longer ones are split."""
+IMPORTED = "imported."
+"""Prefix of the tags that the version of a bundle has from the original training."""
+_SCORE = re.compile(r"score\.([^.]+)\.combined")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """What dvc.lock says of a stage: DVC's md5 of each input and output by path, and the params that it read."""
+
+    name: str
+    deps: Mapping[str, str]
+    outs: Mapping[str, str]
+    params: Mapping[str, Any]
+    """Values of params.yaml by dotted key, of any depth."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """The checkpoint that a training started from."""
+
+    checkpoint: str
+    """A folder, or a name on the Hugging Face Hub."""
+    commit: str = ""
+    """The Hub's commit; empty for a folder, or if it is unknown."""
+    md5: str = ""
+    """DVC's md5 of a folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFile:
+    """A data file of the project, as `prepare` read it."""
+
+    name: str
+    """Its key in params.yaml, such as ``train``."""
+    path: str
+    rows: int
+    md5: str
+    """Empty if the file was not there when the version was registered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """A run in MLflow."""
+
+    run_id: str
+    name: str
+    experiment: str
+    status: str
+    started: str
+    """ISO 8601, in UTC."""
+    user: str
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """Everything that a version was made from. What is unknown is empty."""
+
+    uri: str
+    """The version as it was asked for, such as models:/yoyak@champion."""
+    name: str
+    version: int
+    aliases: tuple[str, ...]
+    member: str
+    """The member or ensemble."""
+    variant: str
+    """``fp32``, ``ensemble``, ``soup``, ``int8`` …"""
+    identity: str
+    """Digest of weights, generation settings and code."""
+    model_id: str
+    run: RunInfo | None
+    """The run that the model was logged with; None if MLflow does not have it any more."""
+    parent: RunInfo | None
+    """The run of the pipeline."""
+    commit: str
+    dirty: bool
+    """Whether files differed from the commit."""
+    experiment: str
+    """The DVC experiment (DVC_EXP_NAME)."""
+    seed: str
+    device: str
+    params: Mapping[str, str]
+    """Params of the run."""
+    params_md5: str
+    """Of all params that the stages read."""
+    stages: tuple[Stage, ...]
+    versions: Mapping[str, str]
+    """Versions of Python and of the packages that decide a result."""
+    base: Base | None
+    """None for a member that was trained from scratch."""
+    data: tuple[DataFile, ...]
+    splits: Mapping[str, int]
+    """Rows of each split after preparation."""
+    scores: Mapping[str, float]
+    """Combined ROUGE by split."""
+    files: Mapping[str, str]
+    """md5 of each of the model's files."""
+    members: tuple[Lineage, ...]
+    """Of an ensemble."""
+    source: Lineage | None
+    """The version that an exported model was made from."""
+    imported: Mapping[str, str]
+    """What a bundle says of its original training."""
+    missing: tuple[str, ...]
+    """Versions that this one refers to, but which the registry does not have any more."""
+
+    @property
+    def label(self) -> str:
+        """Name and version, as they are printed."""
+        return f"{self.name}/{self.version}"
+
+
+def version_tags(
+    run_id: str, folder: str | os.PathLike[str] | None = None, *, member: str = "", strategy: str = ""
+) -> dict[str, str]:
+    """Return the tags that say where a version comes from, read from the project in the current folder.
+
+    Nothing is recorded that is not known, such as library versions of a run that was restored.
+
+    Args:
+        run_id: The run that the model was logged with: of a member the training's.
+        folder: The model's folder as it was logged, if its files are to be recorded one by one.
+        member: The member, unless the model is an ensemble.
+        strategy: The strategy of params.yaml that the ensemble is.
+    """
+    client, git, lock = connect(), tracked.git(), tracked.read_lock(Path())
+    with translate_mlflow_errors():
+        run = client.get_run(run_id)
+    stages = [to_stage(name, lock[name]) for name in stage_names(member, strategy) if name in lock]
+    run_tags = run.data.tags
+    data, splits = _read_data()
+    values: dict[str, Any] = {
+        "commit": git.commit,
+        "dirty": git.dirty,
+        "experiment": os.environ.get("DVC_EXP_NAME", ""),
+        "run": run_id,
+        "parent_run": run_tags.get("mlflow.parentRunId", ""),
+        "seed": run_tags.get("seed", ""),
+        "device": run_tags.get("device", ""),
+        "versions": _run_versions(run_tags),
+        "params_md5": params_md5(stages) if stages else "",
+        "stages": [asdict(stage) for stage in stages],
+        "base": _find_base(member, run_tags.get("checkpoint", "")) if member else None,
+        "data": [asdict(file) for file in data],
+        "splits": splits,
+        "files": file_md5s(Path(folder)) if folder is not None else {},
+    }
+    return {key: text for name, value in values.items() for key, text in _to_tags(f"{PREFIX}{name}", value)}
+
+
+def read_lineage(name_or_uri: str) -> Lineage:
+    """Return where a registered version comes from: ``models:/yoyak@champion``, ``yoyak@champion`` or ``yoyak/3``.
+
+    Of a version without tags under ``lineage.`` it is what its runs say. Raises UserError that names the nearest
+    model, version or alias where there is no such version.
+    """
+    uri = name_or_uri if ":/" in name_or_uri else f"models:/{name_or_uri}"
+    version = locate(uri).version
+    if version is None:
+        raise UserError(f"{uri} is not a registered version: name one, such as models:/yoyak@champion.")
+    client, tags = connect(), version.tags
+    with translate_mlflow_errors():
+        run = _find_run(client, version.run_id)
+        parent = _find_run(client, run.data.tags.get("mlflow.parentRunId", "") if run else "")
+        run_info, parent_info = (_describe_run(client, entry) if entry else None for entry in (run, parent))
+    run_tags = run.data.tags if run else {}
+    recorded = _from_tags(tags)
+    base = recorded.get("base")
+    missing: list[str] = []
+    members = [_read_related(value, missing) for key, value in tags.items() if key.startswith("member.")]
+    source = _read_related(tags["source.version"], missing) if tags.get("source.version") else None
+    return Lineage(
+        uri=uri,
+        name=version.name,
+        version=version.version,
+        aliases=tuple(sorted(version.aliases)),
+        member=tags.get("member") or tags.get("strategy", ""),
+        variant=tags.get("variant", "fp32"),
+        identity=tags.get("yoyak.identity", ""),
+        model_id=version.model_id,
+        run=run_info,
+        parent=parent_info,
+        commit=recorded.get("commit") or tags.get("git.commit", "").replace("none", ""),
+        dirty=recorded.get("dirty", tags.get("git.dirty") == "true"),
+        experiment=recorded.get("experiment") or run_tags.get("DVC_EXP_NAME", ""),
+        seed=str(recorded.get("seed", run_tags.get("seed", ""))),
+        device=recorded.get("device") or run_tags.get("device", ""),
+        params=dict(run.data.params) if run else {},
+        params_md5=recorded.get("params_md5", ""),
+        stages=tuple(Stage(**stage) for stage in recorded.get("stages", ())),
+        versions=recorded.get("versions") or _run_versions(run_tags),
+        base=Base(**base) if base else None,
+        data=tuple(DataFile(**file) for file in recorded.get("data", ())),
+        splits=recorded.get("splits") or (_run_splits(run.inputs) if run else {}),
+        scores=dict(_read_scores(tags)),
+        files=recorded.get("files", {}),
+        members=tuple(member for member in members if member),
+        source=source,
+        imported={key.removeprefix(IMPORTED): value for key, value in tags.items() if key.startswith(IMPORTED)},
+        missing=tuple(missing),
+    )
+
+
+def stage_names(member: str = "", strategy: str = "") -> tuple[str, ...]:
+    """Return the stages that a member's candidates, or an ensemble's summaries, come from, in their order."""
+    if strategy:
+        return ("prepare", f"ensemble@{strategy}", f"blend@{strategy}")
+    return ("prepare", *(f"{stage}@{member}" for stage in ("base", "train", "predict")))
+
+
+def to_stage(name: str, entry: Mapping[str, Any]) -> Stage:
+    """Convert a stage of dvc.lock."""
+    params = {key: value for file in entry.get("params", {}).values() for key, value in file.items()}
+    deps, outs = ({item["path"]: item.get("md5", "") for item in entry.get(kind, ())} for kind in ("deps", "outs"))
+    return Stage(name=name, deps=deps, outs=outs, params=params)
+
+
+def params_md5(stages: Sequence[Stage]) -> str:
+    """Return the md5 of all params that stages read."""
+    values = {key: value for stage in stages for key, value in stage.params.items()}
+    return hashlib.md5(json.dumps(values, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def file_md5s(folder: Path) -> dict[str, str]:
+    """Return the md5 of each file in a folder, by its relative path."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): tracked.digest(path) for path in files}
+
+
+def to_dict(lineage: Lineage) -> dict[str, Any]:
+    """Return a lineage as plain values, for JSON."""
+    return asdict(lineage)
+
+
+def _to_tags(key: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the tags that a value becomes: none if it is empty, several if it is too long for one."""
+    if value in ("", None, [], {}):
+        return
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    for index in range(0, len(text), MAX_TAG_CHARS):
+        number = index // MAX_TAG_CHARS + 1
+        yield (key if number == 1 else f"{key}.{number}"), text[index : index + MAX_TAG_CHARS]
+
+
+def _from_tags(tags: Mapping[str, str]) -> dict[str, Any]:
+    """Return the values that `version_tags` wrote; one that is damaged counts as unknown."""
+    texts = {"commit", "experiment", "run", "parent_run", "seed", "device", "params_md5"}
+    values: dict[str, Any] = {}
+    for name in (*texts, "dirty", "versions", "stages", "base", "data", "splits", "files"):
+        text, number = tags.get(f"{PREFIX}{name}"), 2
+        while text is not None and (more := tags.get(f"{PREFIX}{name}.{number}")) is not None:
+            text, number = text + more, number + 1
+        if text is None:
+            continue
+        try:
+            values[name] = text if name in texts else json.loads(text)
+        except ValueError:
+            continue
+    return values
+
+
+def _read_scores(tags: Mapping[str, str]) -> Iterator[tuple[str, float]]:
+    for key, value in tags.items():
+        if match := _SCORE.fullmatch(key):
+            with suppress(ValueError):
+                yield match[1], float(value)
+
+
+def _read_related(label: str, missing: list[str]) -> Lineage | None:
+    """Return the lineage of a version that another one refers to; its label goes to ``missing`` if it is gone."""
+    try:
+        return read_lineage(f"models:/{label}")
+    except UserError:
+        missing.append(label)
+        return None
+
+
+def _find_run(client: MlflowClient, run_id: str) -> MlflowRun | None:
+    from mlflow.exceptions import MlflowException
+
+    if not run_id:
+        return None
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
+def _describe_run(client: MlflowClient, run: MlflowRun) -> RunInfo:
+    info = run.info
+    return RunInfo(
+        run_id=info.run_id,
+        name=info.run_name or "",
+        experiment=client.get_experiment(str(info.experiment_id)).name,
+        status=info.status,
+        started=datetime.fromtimestamp(info.start_time / 1000, UTC).isoformat(timespec="seconds"),
+        user=run.data.tags.get("mlflow.user", ""),
+        deleted=info.lifecycle_stage == "deleted",
+    )
+
+
+def _run_versions(tags: Mapping[str, str]) -> dict[str, str]:
+    return {key.removeprefix("version."): value for key, value in tags.items() if key.startswith("version.")}
+
+
+def _run_splits(inputs: RunInputs | None) -> dict[str, int]:
+    """Return the number of rows of each dataset that a run has logged."""
+    datasets = [entry.dataset for entry in inputs.dataset_inputs] if inputs else []
+    return {dataset.name: int(json.loads(dataset.profile or "{}").get("num_rows", 0)) for dataset in datasets}
+
+
+def _find_base(member: str, trained_from: str) -> dict[str, str] | None:
+    """Return the checkpoint that a member's training started from.
+
+    ``trained_from`` is what the training recorded: ``name@commit`` of one on the Hub.
+    """
+    try:
+        text = (project.base_folder(member) / "checkpoint.json").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    values = json.loads(text)
+    name, md5 = values["checkpoint"], values["md5"] or ""
+    if not name:
+        return None
+    _, _, commit = trained_from.partition("@")
+    if not md5 and not commit:
+        commit = cached_hub_commit(name, values.get("revision"))
+    return asdict(Base(checkpoint=name, commit="" if md5 else commit, md5=md5))
+
+
+def cached_hub_commit(checkpoint: str, revision: str | None = None) -> str:
+    """Return the commit of a checkpoint in the Hugging Face cache of this machine; empty if it is not there."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    from yoyak.models import catalog
+
+    try:
+        path = try_to_load_from_cache(catalog.checkpoint(checkpoint), "config.json", revision=revision or "main")
+    except HFValidationError:
+        return ""
+    return Path(path).parent.name if isinstance(path, str) else ""
+
+
+def _read_data() -> tuple[list[DataFile], dict[str, int]]:
+    """Return the data files with their rows, and the rows of each split, from the report of `prepare`."""
+    try:
+        report = json.loads(project.PREPARE_REPORT.read_text(encoding="utf-8"))
+    except OSError:
+        return [], {}
+    splits = {name: split["rows"] for name, split in report["splits"].items()}
+    files = []
+    for name, file in report["files"].items():
+        # What a split says it is from is the path of its own file.
+        path = Path(report["splits"][name]["from"])
+        md5 = tracked.digest(path) if path.is_file() else ""
+        files.append(DataFile(name=name, path=path.as_posix(), rows=file["rows_in"], md5=md5))
+    return files, splits
