@@ -41,4 +41,4 @@ lock: $(STAMP) ## update requirements.lock from pyproject.toml
 	sed -i 's/^\(torch==[^+]*\)+.*/\1/' requirements.lock
 
 clean: ## remove outputs of the pipeline and the tests; keep data, runs and .venv
-	rm -rf prepared bases models training predictions ensembles evaluation exports bench report receipts registry checkpoints logs .pytest_cache .ruff_cache .mypy_cache
+	rm -rf prepared bases models training predictions ensembles evaluation behaviour exports bench report receipts registry checkpoints logs .pytest_cache .ruff_cache .mypy_cache

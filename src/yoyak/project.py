@@ -30,6 +30,9 @@ PREDICTIONS = Path("predictions")
 ENSEMBLES = Path("ensembles")
 ENSEMBLES_README = ENSEMBLES / "README.md"
 EVALUATION = Path("evaluation")
+CASES = Path("cases")
+"""The project's own behaviour tests."""
+BEHAVIOUR = Path("behaviour")
 RECEIPTS = Path("receipts")
 TRAINING = Path("training")
 METRICS = Path("metrics")
@@ -83,6 +86,11 @@ def ensemble_folder(strategy: str) -> Path:
 def soup_folder(strategy: str) -> Path:
     """Return the folder of the model that a soup is."""
     return ensemble_folder(strategy) / "model"
+
+
+def behaviour_file(member: str) -> Path:
+    """Return the results of a member's behaviour tests."""
+    return BEHAVIOUR / f"{member}.json"
 
 
 def export_folder(model: str) -> Path:

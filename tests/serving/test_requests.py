@@ -15,6 +15,7 @@ DEFAULT = Generation(max_new_tokens=20, num_beams=4, num_return_sequences=4)
         ([], "has no dialogue"),
         (["#Person1#: 안녕", ""], "Dialogue 2 of 2 is empty"),
         (["  \n"], "Dialogue 1 of 1 is empty"),
+        (["#Person1#:\n#Person2#：  "], "Dialogue 1 of 1 is empty"),
         ([3], "Dialogue 1 of 1 is not text but 3"),
         ([None], "Dialogue 1 of 1 is not text but None"),
         (["None"], "Dialogue 1 of 1 is not text but 'None'"),

@@ -22,7 +22,7 @@ EXEMPT = {
 }
 """By module or room: why a change to it cannot change what a stage writes."""
 OWN_SUBJECT = {"report": "reporting"}
-LIBRARIES = {"prepare", "train", "predict", "ensemble", "blend", "evaluate", "export", "bench"}
+LIBRARIES = {"prepare", "train", "predict", "ensemble", "blend", "evaluate", "behaviour", "export", "bench"}
 """Stages whose results depend on the versions of libraries."""
 
 

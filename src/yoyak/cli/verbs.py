@@ -65,6 +65,12 @@ VERBS = (
         examples=("yoyak evaluate",),
     ),
     Verb(
+        name="behaviour",
+        group=PIPELINE,
+        help="Test a member's behaviour with the cases of params.yaml.",
+        examples=("yoyak behaviour bart",),
+    ),
+    Verb(
         name="register",
         group=PIPELINE,
         help="Register the members and the best model in MLflow.",

@@ -7,6 +7,7 @@ from pydantic import model_validator
 from yoyak.errors import nearest
 from yoyak.params.any_member import AnyMember
 from yoyak.params.base import Name, Section, Seed
+from yoyak.params.behaviour import Behaviour
 from yoyak.params.data import Data, Tokenizer
 from yoyak.params.deploy import Bench, Export, Gate, Serving
 from yoyak.params.ensemble import Ensemble
@@ -30,6 +31,7 @@ class Params(Section):
     generation: Generation = Generation()
     ensemble: Ensemble = Ensemble()
     scoring: Scoring = Scoring()
+    behaviour: Behaviour = Behaviour()
     registry: Registry = Registry()
     export: Export = Export()
     bench: Bench = Bench()

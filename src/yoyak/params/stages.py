@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from yoyak.params.any_member import AnyMember
 from yoyak.params.base import Granularity, Name, RougeWeights, Section, Seed
+from yoyak.params.behaviour import Behaviour
 from yoyak.params.data import Data, Tokenizer
 from yoyak.params.deploy import Bench, Export, Gate, Serving, ServingBatchSize, Threads
 from yoyak.params.ensemble import Ensemble, MinMembers, OfCandidates, OfModels, Processes, Views
@@ -96,6 +97,13 @@ class EvaluateParams(Section):
     seed: Seed
 
 
+class BehaviourParams(Section):
+    """Params of `yoyak behaviour <member>`."""
+
+    behaviour: Behaviour
+    generation: Generation
+
+
 class RegisterParams(Section):
     """Params of `yoyak register`."""
 
@@ -127,6 +135,7 @@ class ReportParams(Section):
     generation: Generation
     ensemble: Ensemble
     scoring: Scoring
+    behaviour: Behaviour
     registry: Registry
     report: Report
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from yoyak.errors import UserError
+from yoyak.korean.masks import MASK
 from yoyak.params import Generation
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ LIMITS: dict[str, float] = {"num_beams": 32, "max_new_tokens": 1024, "length_pen
 """The maximum of a value: a single request must not occupy the server for minutes."""
 
 _EXAMPLE = '{"inputs": ["#Person1#: …"]}'
+_NO_WORDS = re.compile(rf"(?:{MASK.pattern}|[\s:：])*")
+"""Nothing, or turns with a speaker and no words."""
 _NULLS = {"None", "nan", "True", "False"}
 """What MLflow turns JSON's null, NaN, true and false into in a list of texts."""
 
@@ -49,7 +53,7 @@ def check_dialogues(values: Sequence[object], limits: Serving) -> list[str]:
         where = f"Dialogue {number} of {len(values)}"
         if not isinstance(value, str) or value in _NULLS:
             raise UserError(f"{where} is not text but {value!r}: send each dialogue as one string, as in {_EXAMPLE}.")
-        if not value.strip():
+        if _NO_WORDS.fullmatch(value):
             raise UserError(f"{where} is empty: send its turns, one per line, as in {_EXAMPLE}.")
         if len(value) > limits.max_chars:
             raise UserError(f"{where} has {len(value)} characters, but at most {limits.max_chars} are allowed.")

@@ -1,0 +1,209 @@
+"""Running the behaviour tests: all dialogues of the cases and their changes are summarized in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from yoyak.behaviour.cases import Case, CaseFile
+from yoyak.behaviour.changes import add_filler, reorder, swap_names
+from yoyak.behaviour.facts import KINDS, find_facts, find_made_up
+from yoyak.behaviour.results import CHECKS, Behaviour, Failure, Rate, make_rate
+from yoyak.data.records import Dialogue
+from yoyak.decoding.summarizer import Summarizer
+from yoyak.params import Generation
+from yoyak.params.base import ROUGE_WEIGHTS, Granularity
+from yoyak.scoring.rouge import rouge
+
+GRANULARITIES: dict[str, Granularity] = {"ko": "morpheme", "en": "english"}
+"""The unit of the similarity of two summaries, by language."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One try of a check."""
+
+    check: str
+    case: str
+    detail: str = ""
+    """What is wrong; empty if the check passed."""
+    dialogue: str = ""
+    summary: str = ""
+    changed_dialogue: str = ""
+    changed_summary: str = ""
+    similarity: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A changed dialogue, to be summarized and compared."""
+
+    check: str
+    case: Case
+    text: str
+    speakers: tuple[str, str] | None = None
+    """The speakers that were swapped."""
+
+
+def run_behaviour(
+    member: str,
+    summarizer: Summarizer,
+    files: Mapping[str, CaseFile],
+    test: Sequence[Dialogue],
+    predictions: Mapping[str, str],
+    *,
+    refuses: Callable[[str], bool],
+    generation: Generation,
+    confidence: float,
+    examples: int,
+) -> Behaviour:
+    """Return the results of all checks.
+
+    Args:
+        member: The name under which the results are kept.
+        summarizer: Writes the summaries of the cases, greedily.
+        files: The cases, by the name of their file.
+        test: The test split.
+        predictions: The summaries of the test split, by fname.
+        refuses: Whether the server refuses a dialogue.
+        generation: Settings of which the number of beams does not count.
+        confidence: Of the intervals.
+        examples: Failures of each check to keep.
+    """
+    greedy = generation.model_copy(update={"num_beams": 1, "num_return_sequences": 1})
+    outcomes = [outcome for file in files.values() for outcome in _try_empty(file, refuses)]
+    for file, summaries in zip(files.values(), _summarize(summarizer, list(files.values()), greedy), strict=True):
+        outcomes += _try_cases(file, summaries)
+    names = [name for file in files.values() for name in file.names]
+    outcomes += _try_test(test, [predictions[row.fname] for row in test], names)
+    with_reference = [row for row in test if row.summaries]
+    references = list(_try_test(with_reference, [row.summaries[0] for row in with_reference], names))
+    return Behaviour(
+        member=member,
+        cases=tuple(files),
+        confidence=confidence,
+        rates=_rates(outcomes, confidence),
+        references=_rates(references, confidence),
+        failures=tuple(_failures(outcomes, examples)),
+    )
+
+
+def texts_of(file: CaseFile) -> list[str]:
+    """Return every dialogue of a file that is summarized, changed ones included, each once."""
+    return list(dict.fromkeys([*(_text(case.turns) for case in file.dialogues), *(c.text for c in _changes(file))]))
+
+
+def _summarize(summarizer: Summarizer, files: Sequence[CaseFile], generation: Generation) -> Iterator[dict[str, str]]:
+    texts = [texts_of(file) for file in files]
+    summaries = iter(summarizer.summarize([t for part in texts for t in part], generation=generation).texts)
+    for part in texts:
+        yield {text: next(summaries) for text in part}
+
+
+def _text(turns: Sequence[str]) -> str:
+    return "\n".join(turns)
+
+
+def _changes(file: CaseFile) -> Iterator[Change]:
+    for number, case in enumerate(file.dialogues):
+        turns = case.turns
+        if file.fillers and len(turns) > 1:
+            fillers = [file.fillers[(number + shift) % len(file.fillers)] for shift in range(2)]
+            yield Change("filler_changed", case, _text(add_filler(turns, fillers)))
+        if case.reorder:
+            yield Change("order_changed", case, _text(reorder(turns, *case.reorder)))
+        if case.swap and len(case.speakers) > 1:
+            one, other = case.speakers[:2]
+            yield Change("swap_changed", case, swap_names(_text(turns), one, other), (one, other))
+
+
+def _try_empty(file: CaseFile, refuses: Callable[[str], bool]) -> Iterator[Outcome]:
+    for number, dialogue in enumerate(file.empty, 1):
+        detail = "" if refuses(dialogue) else "is not refused"
+        yield Outcome("empty_accepted", f"empty {number}", detail, dialogue)
+
+
+def _try_cases(file: CaseFile, summaries: Mapping[str, str]) -> Iterator[Outcome]:
+    dialogues = [_text(case.turns) for case in file.dialogues]
+    written = [summaries[dialogue] for dialogue in dialogues]
+    found = find_made_up(written, dialogues, file.names)
+    for case, dialogue, summary, made_up in zip(file.dialogues, dialogues, written, found, strict=True):
+        if len(case.turns) == 1:
+            detail = "" if any(letter.isalpha() for letter in summary) else "there is no summary"
+            yield Outcome("one_turn_empty", case.name, detail, dialogue, summary)
+        if case.mentions:
+            missing = [mention for mention in case.mentions if mention.casefold() not in summary.casefold()]
+            yield Outcome("mentions_missing", case.name, ", ".join(missing), dialogue, summary)
+        for kind in KINDS:
+            yield Outcome(f"{kind}_made_up", case.name, ", ".join(made_up[kind]), dialogue, summary)
+    yield from _try_changes(file, summaries)
+
+
+def _try_changes(file: CaseFile, summaries: Mapping[str, str]) -> Iterator[Outcome]:
+    changes = list(_changes(file))
+    if not changes:
+        return
+    before, after = [], []
+    for change in changes:
+        old, new = summaries[_text(change.case.turns)], summaries[change.text]
+        if change.speakers:
+            # Swapping twice makes the particles agree, which a model may get wrong.
+            old, new = (
+                swap_names(swap_names(old, *change.speakers), *change.speakers),
+                swap_names(new, *change.speakers),
+            )
+        before.append(" ".join(old.split()))
+        after.append(" ".join(new.split()))
+    scores = rouge(
+        after,
+        [[text] for text in before],
+        granularity=GRANULARITIES[file.language],
+        multi_reference="mean",
+        weights=ROUGE_WEIGHTS,
+    )["combined"]
+    facts = find_facts([*before, *after], file.names)
+    for index, change in enumerate(changes):
+        if change.speakers:
+            detail = "" if before[index] == after[index] else "not the same after swapping back"
+        else:
+            same = facts[index].content == facts[index + len(changes)].content
+            detail = "" if same else "other masks, numbers or names"
+        dialogue = _text(change.case.turns)
+        yield Outcome(
+            change.check, change.case.name, detail, dialogue, summaries[dialogue], change.text, summaries[change.text],
+            1.0 if before[index] == after[index] else float(scores[index]),
+        )  # fmt: skip
+
+
+def _try_test(rows: Sequence[Dialogue], summaries: Sequence[str], names: Sequence[str]) -> Iterator[Outcome]:
+    found = find_made_up(summaries, [row.dialogue for row in rows], names)
+    for row, summary, made_up in zip(rows, summaries, found, strict=True):
+        for kind in KINDS:
+            yield Outcome(f"test_{kind}_made_up", row.fname, ", ".join(made_up[kind]), row.dialogue, summary)
+
+
+def _rates(outcomes: Sequence[Outcome], confidence: float) -> dict[str, Rate]:
+    rates = {}
+    for check in CHECKS:
+        tries = [outcome for outcome in outcomes if outcome.check == check]
+        if not tries:
+            continue
+        similarities = [outcome.similarity for outcome in tries if outcome.similarity is not None]
+        mean = round(sum(similarities) / len(similarities), 6) if similarities else None
+        rates[check] = make_rate(check, sum(bool(outcome.detail) for outcome in tries), len(tries), confidence, mean)
+    return rates
+
+
+def _failures(outcomes: Sequence[Outcome], examples: int) -> Iterator[Failure]:
+    for check in CHECKS:
+        failed = [outcome for outcome in outcomes if outcome.check == check and outcome.detail]
+        for outcome in failed[:examples]:
+            yield Failure(
+                check=check,
+                case=outcome.case,
+                detail=outcome.detail,
+                dialogue=outcome.dialogue,
+                summary=outcome.summary,
+                changed_dialogue=outcome.changed_dialogue,
+                changed_summary=outcome.changed_summary,
+            )
