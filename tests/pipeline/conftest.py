@@ -89,8 +89,9 @@ def make_project(folder: Path) -> Path:
     (folder / "export").mkdir()
     shutil.copy(ROOT / "export/dvc.yaml", folder / "export/dvc.yaml")
     shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    (folder / "pretrained").mkdir()
-    (folder / "pretrained/.gitkeep").touch()
+    for name in ("cases", "pretrained"):
+        (folder / name).mkdir()
+        (folder / name / ".gitkeep").touch()
     write_corpus(folder / "data", train=32, dev=8, test=10, gate=8, seed=1)
     shutil.copy(folder / "data/dev.csv", folder / "data/handwritten.csv")
     edit(folder, shrink)

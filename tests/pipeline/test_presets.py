@@ -15,12 +15,13 @@ from transformers import AutoTokenizer
 from pipeline.checkpoints import CHECKPOINTS
 from pipeline.conftest import ROOT, shrink
 from yoyak import params
+from yoyak.behaviour.results import read_behaviour
 from yoyak.data.records import read_jsonl
 from yoyak.data.samples import write_corpus
 from yoyak.decoding.candidates import read_candidates
 from yoyak.ensemble.splits import read_choices
 from yoyak.models.text import decode, encode_targets
-from yoyak.stages import base, blend, ensemble, evaluate, predict, prepare, register, report, train
+from yoyak.stages import base, behaviour, blend, ensemble, evaluate, predict, prepare, register, report, train
 
 PRESETS = sorted(path.stem for path in (ROOT / "presets").glob("*.yaml"))
 ROWS = {"train": 32, "dev": 8, "test": 8, "gate": 8}
@@ -96,6 +97,8 @@ def test_a_preset_runs(preset: str, project: Path) -> None:
     for name in models:
         blend.run(name)
     evaluate.run()
+    for member in tree["members"]:
+        behaviour.run(member)
     register.run()
     report.run()
 
@@ -117,6 +120,10 @@ def test_a_preset_runs(preset: str, project: Path) -> None:
     systems = {row["name"] for row in summary["systems"] if row["kind"] == "member"}
     assert systems == set(tree["members"])
     assert set(summary["splits"]) == splits.keys() - {"train"}
+    for member in tree["members"]:
+        rates = read_behaviour(Path("behaviour", f"{member}.json")).rates
+        assert rates["test_numbers_made_up"].n == len(splits["test"])
+        assert rates["empty_accepted"].failures == 0
     assert all(member in Path("report/index.html").read_text() for member in tree["members"])
 
 

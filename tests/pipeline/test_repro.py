@@ -62,7 +62,7 @@ def test_runs_are_one_tree_with_lineage(finished: Path) -> None:
     parents = [run for run in by_stage if "mlflow.parentRunId" not in run.data.tags]
     assert len(parents) == 1
     names = sorted(run.info.run_name for run in by_stage if run not in parents)
-    of_members = [f"{stage} {member}" for stage in ("train", "predict") for member in MEMBERS]
+    of_members = [f"{stage} {member}" for stage in ("train", "predict", "behaviour") for member in MEMBERS]
     of_ensembles = [*(f"ensemble {strategy}" for strategy in STRATEGIES), "register stack"]
     assert names == sorted([*of_members, *of_ensembles, "evaluate"])
     train = next(run for run in by_stage if run.info.run_name == "train bart")

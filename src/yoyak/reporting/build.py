@@ -17,7 +17,7 @@ from yoyak.errors import UserError, nearest
 from yoyak.files import atomic_path, read_result
 from yoyak.params import dump
 from yoyak.params.stages import ReportParams
-from yoyak.reporting import examples, facts, groups, render
+from yoyak.reporting import behaviour, examples, facts, groups, render
 from yoyak.reporting.curves import read_curves
 from yoyak.reporting.ensembles import make_section
 from yoyak.reporting.view import ScoreKey, System, Training, View
@@ -99,6 +99,7 @@ def read_view(root: Path, settings: ReportParams) -> View:
             table, parts[0], summary.primary.metric, compared, summary.best_member, summary.confidence
         ),
         ensembles=section,
+        behaviour=behaviour.read_section(root, members),
         examples=examples.assemble(table, choices, dialogues, summaries),
         splits=facts.make_split_table(root),
         cleaning=facts.make_cleaning_tables(prepared),
@@ -217,6 +218,7 @@ def _list_inputs(root: Path, members: Sequence[str], folders: Iterable[str], spl
     names += [project.PREPARE_REPORT.as_posix(), project.REGISTERED.as_posix()]
     names += [f"{folder}/{split}.jsonl" for folder in folders for split in splits]
     names += [project.training_file(member).as_posix() for member in members]
+    names += [project.behaviour_file(member).as_posix() for member in members]
     names += [project.training_curves_file(member).as_posix() for member in members]
     names += [path.relative_to(root).as_posix() for path in sorted((root / project.PREPARED).rglob("*.jsonl"))]
     return [root / name for name in names]

@@ -84,3 +84,8 @@ def format_duration(value: object) -> str:
 def format_share(value: float | None) -> str:
     """Return a fraction as ``16%``; a dash for None."""
     return "–" if value is None else f"{value * 100:.0f}%".replace("-", "−")
+
+
+def format_percentage(value: float) -> str:
+    """Return a fraction as ``1.5 %``, without the decimal place from 10 % on."""
+    return f"{value * 100:.{0 if round(value, 3) >= 0.1 or not value else 1}f}{NBSP}%"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from yoyak.reporting.behaviour import BehaviourSection
 from yoyak.reporting.differences import Segment
 from yoyak.scoring.bootstrap import Interval
 from yoyak.scoring.ensembles import EnsembleAnalysis
@@ -171,6 +172,8 @@ class View:
     groupings: tuple[Grouping, ...]
     ensembles: Ensembles | None
     """None if there are none."""
+    behaviour: BehaviourSection | None
+    """None if no member was tested."""
     examples: tuple[Example, ...]
     splits: Table
     cleaning: tuple[Table, ...]
