@@ -11,14 +11,14 @@ from yoyak.params.deploy import Gate
 EIGHT = [10.0] * 8
 
 
-def quality(low: float, difference: float = 0.0) -> Quality:
+def quality(low: float, difference: float = 0.0, n: int = 200) -> Quality:
     combined = RougeComparison(
-        exported=0.5 + difference, fp32=0.5, difference=difference, low=low, high=0.02, p_value=0.5, n=200
+        exported=0.5 + difference, fp32=0.5, difference=difference, low=low, high=0.02, p_value=0.5, n=n
     )
     return Quality(
         fp32_source="written by the bench",
         granularity="syllable",
-        n=200,
+        n=n,
         confidence=0.95,
         different_texts=9,
         metrics={"combined": combined},
@@ -88,3 +88,9 @@ def test_the_lower_end_of_the_interval_decides() -> None:
     assert not check.passed
     for part in ("0.4980", "0.5000", "−0.0020 [−0.0101, +0.0200]", "−0.0100"):
         assert part in check.sentence
+
+
+def test_few_dialogues_decide_nothing() -> None:
+    assert not check_rouge(quality(0.01, n=49), Gate()).passed
+    assert check_rouge(quality(0.01, n=50), Gate()).passed
+    assert check_rouge(quality(0.01, n=3), Gate(min_dialogues=3)).passed

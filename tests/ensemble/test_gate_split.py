@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from ensemble.ensemble_rows import row, write_members
+from ensemble.ensemble_rows import row_of, write_members
 from yoyak import params
 from yoyak.data.records import Dialogue, read_jsonl, write_jsonl
 from yoyak.decoding.candidates import read_candidates
@@ -45,7 +45,7 @@ def write_split(split: str, count: int, seed: int) -> None:
         fname, dialogue = f"{split}_{number}", f"#Person1#: {number}"
         kind = ("seen", "unseen")[number % 2] if split != "dev" else ""
         dialogues.append(Dialogue(fname=fname, dialogue=dialogue, summaries=(" ".join(truth),), slice=kind))
-        rows.append(row(fname, dialogue, **texts))
+        rows.append(row_of(fname, dialogue, **texts))
     write_jsonl(Path(f"prepared/eval/{split}.jsonl"), dialogues)
     write_members(Path("predictions"), split, rows)
 

@@ -105,13 +105,13 @@ def test_an_experiment_is_challenger_at_most(store: Any, register: Register) -> 
 
 
 def test_where_a_model_comes_from(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert promotion.experiment_name() == ""
+    assert lineage.experiment_name() == ""
     (project / "params.yaml").write_text("seed: 21\n")
-    assert git("rev-parse", "HEAD")[:7] in promotion.experiment_name()
+    assert git("rev-parse", "HEAD")[:7] in lineage.experiment_name()
     git("commit", "-qam", "another seed")
-    assert promotion.experiment_name() == ""
+    assert lineage.experiment_name() == ""
     monkeypatch.setenv("DVC_EXP_NAME", "wide")
-    assert "wide" in promotion.experiment_name()
+    assert "wide" in lineage.experiment_name()
 
 
 def test_promotions_are_undone_one_after_the_other_and_stay_undone(store: Any, register: Register) -> None:

@@ -82,13 +82,16 @@ def check_speed(rounds: Mapping[str, Sequence[float]], confidence: float, *, bat
 def check_rouge(quality: Quality, settings: Gate) -> RougeCheck:
     """Compare the lower end of the confidence interval of the difference in combined ROUGE with the bound."""
     combined = quality.metrics["combined"]
-    passed = combined.low >= -settings.max_rouge_drop
+    enough = quality.n >= settings.min_dialogues
+    passed = enough and combined.low >= -settings.max_rouge_drop
+    bound = f"{'within' if combined.low >= -settings.max_rouge_drop else 'below'} the bound"
     sentence = (
         f"Its combined ROUGE on {quality.n} dev dialogues is {combined.exported:.4f}, fp32's is {combined.fp32:.4f}: "
         f"the difference is {_signed(combined.difference)} [{_signed(combined.low)}, {_signed(combined.high)}] at "
-        f"{settings.confidence * 100:g}%, and the lower end is {'within' if passed else 'below'} the bound of "
-        f"{_signed(-settings.max_rouge_drop)}."
+        f"{settings.confidence * 100:g}%, and the lower end is {bound} of {_signed(-settings.max_rouge_drop)}."
     )
+    if not enough:
+        sentence += f" That does not count: at least {settings.min_dialogues} dialogues are required."
     return RougeCheck(passed=passed, sentence=sentence, max_rouge_drop=settings.max_rouge_drop, comparison=combined)
 
 

@@ -49,6 +49,8 @@ class Gate(Section):
     max_rouge_drop: Share = 0.01
     """Maximum drop in combined ROUGE on dev against fp32, at the lower end of the confidence interval."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    min_dialogues: Annotated[int, Field(ge=2)] = 50
+    """With fewer dev dialogues, no interval is trusted, and the model is not served."""
 
 
 class Serving(Section):

@@ -13,6 +13,7 @@ from yoyak.params import Generation
 from yoyak.params.ensemble import OfCandidates, OfModels, Soft, Soup
 from yoyak.registration.packaging import log_member, log_model, model_identity, with_generation
 from yoyak.registry import promotion
+from yoyak.registry.lineage import version_tags
 from yoyak.registry.versions import Version
 from yoyak.tracking import lineage, runs
 from yoyak.tracking.stage_run import StageRun, flatten
@@ -82,6 +83,7 @@ def register_ensemble(
             "variant": "soup" if isinstance(strategy, Soup) else "ensemble",
             "strategy": strategy.type,
             **flatten({"score": scores}),
+            **version_tags(run_id, strategy=name),
             **{f"member.{member}": f"{used.name}/{used.version}" for member, used in ensemble.members.items()},
         },
     )

@@ -32,7 +32,7 @@ def register(params: RegisterParams, fingerprint: str) -> Registered:
     """
     name = params.registry.name
     summary, pipeline = read_evaluation(project.EVALUATION), PipelineEvaluation.read(params.scoring)
-    experiment = promotion.experiment_name()
+    experiment = lineage.experiment_name()
     tags = {"git.commit": lineage.git().commit, **({promotion.EXPERIMENT: experiment} if experiment else {})}
 
     members: dict[str, RegisteredTraining] = {}

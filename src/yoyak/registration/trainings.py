@@ -13,6 +13,7 @@ from yoyak.registration.evaluations import PipelineEvaluation
 from yoyak.registration.packaging import log_member, model_identity, with_generation
 from yoyak.registry import promotion
 from yoyak.registry.evaluations import ModelEvaluation, attach_evaluations
+from yoyak.registry.lineage import version_tags
 from yoyak.registry.versions import Version
 from yoyak.tracking import lineage, restore, runs
 from yoyak.tracking.stage_run import flatten
@@ -74,6 +75,7 @@ def register_training(
             "member": member,
             "variant": "fp32",
             **flatten({"score": scores}),
+            **version_tags(run_id, folder, member=member),
             **runs.input_tags(lineage.digests([project.PREPARED])),
         },
     )

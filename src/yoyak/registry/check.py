@@ -11,8 +11,10 @@ import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
+import yoyak
 from yoyak import project
 from yoyak.errors import UserError
+from yoyak.tracking import lineage
 from yoyak.tracking.registered import read_registered
 from yoyak.tracking.uri import sqlite_file, tracking_uri
 
@@ -38,10 +40,15 @@ _RELEASED_VERSIONS = f"""{_TAGGED_VERSIONS}
 
 
 def registration_fingerprint() -> str:
-    """Return the md5 of all that decides what is registered: params, evaluation, dev set, receipts, ensembles."""
-    fixed = (Path("params.yaml"), project.EVALUATION / "summary.json", project.DEV_SPLIT)
+    """Return the md5 of all that decides what is registered: code, params, evaluation, splits, receipts, ensembles.
+
+    Whether the working tree is a commit or an experiment counts too, since it decides who may become champion.
+    """
+    fixed = (Path("params.yaml"), project.EVALUATION / "summary.json", *project.eval_splits().values())
     ensembles = (path for name in ("combiner.json", "info.json") for path in project.ENSEMBLES.glob(f"*/{name}"))
-    return _md5((*fixed, *sorted(project.RECEIPTS.glob("*.json")), *sorted(ensembles)))
+    results = _md5((*fixed, *sorted(project.RECEIPTS.glob("*.json")), *sorted(ensembles)))
+    code = _md5(sorted(Path(yoyak.__file__).parent.rglob("*.py")))
+    return hashlib.md5(f"{results} {code} {lineage.experiment_name()}".encode()).hexdigest()
 
 
 def release_fingerprint() -> str:

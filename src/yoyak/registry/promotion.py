@@ -9,7 +9,6 @@ about a champion is an entry in the history (`registry.history`).
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -33,7 +32,6 @@ from yoyak.registry.versions import (
     timestamp,
     to_version,
 )
-from yoyak.tracking import lineage
 from yoyak.tracking.client import connect, store_lock, translate_mlflow_errors
 from yoyak.tracking.restore import has_files
 
@@ -67,7 +65,7 @@ def settle_candidate(version: Version, verdict: Verdict | None, *, experiment: s
 
     Args:
         verdict: What the gate said; None if there was no champion to compare it with.
-        experiment: Where the version comes from, if not from a commit (`experiment_name`).
+        experiment: Where the version comes from, if not from a commit (`tracking.lineage.experiment_name`).
         seen: `history.last_number` when the verdict was computed. A decision that came after it voids the verdict.
     """
     client, name = connect(), version.name
@@ -231,15 +229,6 @@ def count_attempt(champion: Version, challenger: Version, dataset: str, scheme: 
     with translate_mlflow_errors():
         connect().set_model_version_tag(champion.name, str(champion.version), f"{_TRIED}{key}", str(attempt))
     return attempt
-
-
-def experiment_name() -> str:
-    """Return what the working tree is if it is not simply a commit: a DVC experiment, or a commit with changes."""
-    experiment = os.environ.get("DVC_EXP_NAME")
-    if experiment:
-        return f"the experiment {experiment}"
-    git = lineage.git()
-    return f"uncommitted changes of {git.commit[:7]}" if git.dirty else ""
 
 
 def _make_first(client: MlflowClient, version: Version) -> Version:

@@ -12,7 +12,7 @@ from urllib.request import url2pathname
 
 from yoyak.errors import UserError, nearest
 from yoyak.files import cached_folder
-from yoyak.models.spec import ENSEMBLE_FILE, ONNX_FILE
+from yoyak.models.spec import ENSEMBLE_FILE, ONNX_FILE, SPEC_FILE
 from yoyak.registry.versions import Version, get_version, list_models, resolve_alias
 
 if TYPE_CHECKING:
@@ -188,4 +188,4 @@ def _model_folder(folder: Path, uri: str) -> Path:
 
 
 def _is_model(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in ("config.json", ENSEMBLE_FILE, ONNX_FILE))
+    return any((folder / name).is_file() for name in ("config.json", SPEC_FILE, ENSEMBLE_FILE, ONNX_FILE))

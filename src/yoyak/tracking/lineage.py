@@ -134,6 +134,15 @@ def parse_lock(text: str) -> dict[str, Any]:
     return dict((YAML(typ="safe").load(text) or {}).get("stages", {}))
 
 
+def experiment_name() -> str:
+    """Return what the working tree is if it is not simply a commit: a DVC experiment, or a commit with changes."""
+    experiment = os.environ.get("DVC_EXP_NAME")
+    if experiment:
+        return f"the experiment {experiment}"
+    state = git()
+    return f"uncommitted changes of {state.commit[:7]}" if state.dirty else ""
+
+
 def pipeline_key(commit: str, root: Path | None = None) -> str:
     """Return the md5 that identifies a pipeline's runs: of its params, data version, commit and DVC experiment."""
     root = root or project_root()
