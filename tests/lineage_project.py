@@ -52,9 +52,12 @@ elif stage == "train":
 elif stage == "predict":
     weights = load_file(f"models/{member}/model.safetensors")
     write(f"predictions/{member}/dev.jsonl", float(weights["learned"][0] + weights["random"].sum()))
+elif stage == "ensemble":
+    parts = [json.loads(Path(f"predictions/{name}/dev.jsonl").read_text()) for name in params["members"]]
+    write(f"ensembles/{member}/dev.jsonl", sum(parts) / len(parts))
 elif stage == "evaluate":
-    for name in params["members"]:
-        score = json.loads(Path(f"predictions/{name}/dev.jsonl").read_text())
+    for path in [*Path("predictions").glob("*/dev.jsonl"), *Path("ensembles").glob("*/dev.jsonl")]:
+        name, score = path.parent.name, json.loads(path.read_text())
         write(f"metrics/scores/{name}.json", {"dev": round(score, 6)})
 """
 DVC = """
@@ -93,10 +96,21 @@ stages:
       - models/${key}
       outs:
       - predictions/${key}
+  ensemble:
+    foreach: ${ensemble.strategies}
+    do:
+      cmd: python src/make.py ensemble ${key}
+      deps:
+      - predictions
+      params:
+      - ensemble.strategies.${key}
+      - members
+      outs:
+      - ensembles/${key}
   evaluate:
     cmd: python src/make.py evaluate
     deps: [predictions]
-    params: [members]
+    params: [members, ensemble]
     metrics:
     - metrics/scores:
         cache: false
@@ -106,8 +120,8 @@ seed: 20
 members:
   bart: {learning_rate: 0.01, dropout: null}
   t5: {learning_rate: 0.02}
-ensemble: {strategies: {}, models: {}}
-registry: {name: yoyak, ensemble: null}
+ensemble: {strategies: {vote: {type: vote}, mbr: {type: mbr}}, models: {}}
+registry: {name: yoyak, ensemble: vote}
 """
 
 
@@ -175,15 +189,18 @@ def registered(
     return store
 
 
-def register(member: str, name: str, **tags: str) -> str:
-    """Log the member's model with a run, and return the number of its new version."""
+def register(member: str, name: str, *, strategy: str = "", **tags: str) -> str:
+    """Log the model of a member or a strategy with a run, and return the number of its new version."""
     store = client.connect()
-    folder = Path("models", member)
+    folder = Path("ensembles", strategy) if strategy else Path("models", member)
     with runs.stage_run("train", member=member, params={"members": {member: {"a": 1}}, "seed": 20}, inputs={}) as run:
         logged = store.create_logged_model(run.experiment_id, member, run.run_id)
         store.log_model_artifacts(logged.model_id, str(folder))
         store.finalize_logged_model(logged.model_id, "READY")
-    score = json.loads(Path("metrics/scores", f"{member}.json").read_text())["dev"]
-    tags = {"member": member, "score.dev.combined": str(score), **tags}
-    tags |= version_tags(run.run_id, folder, member=member)
+    score = json.loads(Path("metrics/scores", f"{strategy or member}.json").read_text())["dev"]
+    tags = {"score.dev.combined": str(score), **tags}
+    if strategy:
+        tags |= {"variant": "ensemble", **version_tags(run.run_id, folder, strategy=strategy)}
+    else:
+        tags |= {"member": member, **version_tags(run.run_id, folder, member=member)}
     return str(store.create_model_version(name, f"models:/{logged.model_id}", run.run_id, tags=tags).version)

@@ -289,3 +289,17 @@ def test_the_export_is_measured_and_released_apart(finished: Path, tmp_path: Pat
     assert printed.count("nothing changed") == 2
     assert {run.info.run_id for run in runs(copy)} == before
     assert "export/dvc.yaml" not in succeed(copy, "dvc", "repro", "--dry")
+
+
+def test_the_champion_is_made_once_more_from_its_commit(finished: Path, tmp_path: Path) -> None:
+    copy = copy_of(finished, tmp_path)
+    before = {run.info.run_id for run in runs(copy)}
+    code = (
+        "from yoyak.registration.reproduce import reproduce\n"
+        "result = reproduce('yoyak@champion')\n"
+        "print(result.verdict, result.weights, sorted(score.split for score in result.scores))"
+    )
+    done = shell(copy, "python", "-c", code, PYTHONPATH=str(copy / "src"))
+    assert done.stdout.splitlines()[-1:] == ["identical True ['dev', 'gate', 'handwritten', 'test']"], done.stderr
+    assert {run.info.run_id for run in runs(copy)} == before
+    assert len(succeed(copy, "git", "worktree", "list").splitlines()) == 1

@@ -67,6 +67,23 @@ def test_other_params_are_told_with_the_first_stage_the_tensors_and_the_scores(r
     assert reproduce("yoyak/1", commit="HEAD", tolerance=0.001).verdict == "different"
 
 
+def test_an_ensemble_is_made_with_all_its_members_and_an_export_s_source(registered):
+    registered.create_registered_model("yoyak-t5")
+    members = {"member.bart": "yoyak/1", "member.t5": f"yoyak-t5/{register('t5', 'yoyak-t5')}"}
+    number = register("vote", "yoyak", strategy="vote", **members)
+    result = reproduce(f"yoyak/{number}")
+    assert (result.verdict, result.weights, len(result.scores)) == ("identical", True, 1)
+
+    commit = commit_params(lambda tree: tree["members"]["t5"].update(learning_rate=0.03))
+    result = reproduce(f"yoyak/{number}", commit=commit, tolerance=0)
+    assert (result.verdict, result.stages[0].stage) == ("different", "base@t5")
+    assert {tensor.member for tensor in result.tensors} == {"t5"}
+    assert result.stages[-1].stage == "ensemble@vote"
+
+    exported = register("bart", "yoyak", **{"variant": "int8", "source.version": "yoyak/1"})
+    assert reproduce(f"yoyak/{exported}").version == "yoyak/1"
+
+
 def test_what_cannot_be_made_again_is_one_sentence_before_anything_runs(registered, capfd):
     def sentence(**tags):
         number = register("bart", "yoyak", **{key.replace("_", "."): value for key, value in tags.items()})
@@ -79,7 +96,7 @@ def test_what_cannot_be_made_again_is_one_sentence_before_anything_runs(register
     assert "not in this repository" in sentence(lineage_commit="0" * 40)
     assert "'wise-owl'" in sentence(lineage_experiment="wise-owl")
     assert "changes" in sentence(lineage_dirty="true")
-    assert "bundle" in sentence(imported_member="bart")
+    assert "bundle" in sentence(bundle_md5="abc")
     registered.set_model_version_tag("yoyak", "1", "member", "brat")
     with pytest.raises(UserError, match="did you mean 'bart'"):
         reproduce("yoyak/1")

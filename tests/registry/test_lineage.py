@@ -6,9 +6,10 @@ import pytest
 from lineage_project import edit_params, register
 from mlflow_helpers import git
 from yoyak.errors import UserError
-from yoyak.registry.lineage import MAX_TAG_CHARS, read_lineage, to_dict
+from yoyak.registry.lineage import MAX_TAG_CHARS, is_recorded, read_lineage, to_dict
 from yoyak.registry.lineage_text import format_differences, format_lineage
 from yoyak.registry.verify import verify
+from yoyak.registry.versions import to_version
 from yoyak.tracking import lineage as tracked
 
 
@@ -54,6 +55,21 @@ def test_tags_fit_into_mlflow_and_come_back_however_long_they_are(registered):
     found = read_lineage(f"yoyak/{number}")
     assert found.stages[2].params["members.bart"]["note"] == note
     assert found.dirty
+
+
+def test_what_was_made_with_uncommitted_changes_is_recorded_again_once_they_are_committed(registered):
+    def version(number):
+        return to_version(registered.get_model_version("yoyak", number))
+
+    assert is_recorded(version("1"))
+    assert not is_recorded(None)
+    edit_params(lambda tree: tree["members"]["t5"].update(learning_rate=0.03))
+    number = register("t5", "yoyak")
+    assert is_recorded(version(number))
+    git("commit", "-q", "-a", "-m", "later")
+    assert not is_recorded(version(number))
+    registered.set_model_version_tag("yoyak", "1", "lineage.stages.2", "left from a longer value")
+    assert len(read_lineage("yoyak/1").stages) == 4
 
 
 def test_runs_and_versions_that_were_deleted_do_no_harm(registered):

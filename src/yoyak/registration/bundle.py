@@ -12,6 +12,7 @@ from yoyak.bundles.training_params import loggable_params
 from yoyak.errors import UserError
 from yoyak.registration.packaging import log_member
 from yoyak.registry import promotion
+from yoyak.registry.lineage import file_tags
 from yoyak.registry.versions import Version
 from yoyak.tracking import runs
 
@@ -52,7 +53,7 @@ def register_bundle(path: Path, *, registry_name: str, name: str | None = None) 
             if (bundle.folder.parent / file).is_file():
                 run.log_artifact(bundle.folder.parent / file)
         model_id = log_member(run, bundle.folder, example=EXAMPLE)
-        tags = {SOURCE: "bundle", MD5: bundle.md5, "member": member, **lineage}
+        tags = {SOURCE: "bundle", MD5: bundle.md5, "member": member, **lineage, **file_tags(bundle.folder)}
         version = promotion.register_version(name, model_id=model_id, run_id=run.run_id, tags=tags)
         version = promotion.settle_candidate(version, None, seen=0)
     return Imported(version=version, new=True)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from yoyak import project
 from yoyak.params import Generation
 from yoyak.params.ensemble import OfCandidates, OfModels, Soft, Soup
 from yoyak.registration.packaging import log_member, log_model, model_identity, with_generation
 from yoyak.registry import promotion
-from yoyak.registry.lineage import version_tags
+from yoyak.registry.lineage import is_recorded, version_tags
 from yoyak.registry.versions import Version
 from yoyak.tracking import lineage, runs
 from yoyak.tracking.stage_run import StageRun, flatten
@@ -32,6 +34,14 @@ class _Ensemble:
     @property
     def folder(self) -> Path:
         return project.ensemble_folder(self.name)
+
+    @property
+    def versions(self) -> dict[str, dict[str, Any]]:
+        """What the model says of its members."""
+        return {
+            member: {"name": version.name, "version": version.version, "run_id": version.run_id}
+            for member, version in self.members.items()
+        }
 
     @property
     def inputs(self) -> Sequence[Path]:
@@ -69,38 +79,39 @@ def register_ensemble(
     existing = promotion.find_usable(registered_name, promotion.IDENTITY, identity)
     if existing is not None:
         model_id, run_id = existing.model_id, existing.run_id
+        origin = {} if is_recorded(existing) else version_tags(run_id, strategy=name)
     else:
         params = {"ensemble": strategy, "generation": generation}
-        with runs.stage_run("register", member=name, params=params, inputs=inputs) as run:
-            model_id, run_id = _log(run, ensemble, generation, example), run.run_id
+        with _saved(ensemble, generation) as folder:
+            with runs.stage_run("register", member=name, params=params, inputs=inputs) as run:
+                model_id, run_id = _log(run, folder, ensemble, generation, example), run.run_id
+            origin = version_tags(run_id, folder, strategy=name)
     return promotion.register_ensemble(
         registered_name,
         model_id=model_id,
         run_id=run_id,
         tags={
             **tags,
+            **origin,
             promotion.IDENTITY: identity,
             "variant": "soup" if isinstance(strategy, Soup) else "ensemble",
             "strategy": strategy.type,
             **flatten({"score": scores}),
-            **version_tags(run_id, strategy=name),
             **{f"member.{member}": f"{used.name}/{used.version}" for member, used in ensemble.members.items()},
         },
     )
 
 
-def _log(run: StageRun, ensemble: _Ensemble, generation: Generation, example: str) -> str:
-    """Log a soup as the single model that it is, and everything else with all its members."""
+@contextmanager
+def _saved(ensemble: _Ensemble, generation: Generation) -> Iterator[Path]:
+    """Yield the folder that is logged: the single model that a soup is, or all members of any other ensemble."""
     if isinstance(ensemble.strategy, Soup):
         with with_generation(project.soup_folder(ensemble.name), generation) as view:
-            return log_member(run, view, example=example)
+            yield view
+        return
     from yoyak.ensemble import combine
     from yoyak.ensemble.summarizer import save_ensemble
 
-    versions = {
-        member: {"name": version.name, "version": version.version, "run_id": version.run_id}
-        for member, version in ensemble.members.items()
-    }
     soft = isinstance(ensemble.strategy, Soft)
     with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
         folder = Path(temporary, "ensemble")
@@ -108,9 +119,15 @@ def _log(run: StageRun, ensemble: _Ensemble, generation: Generation, example: st
             folder,
             {member: project.model_folder(member) for member in ensemble.members},
             generation,
-            versions,
+            ensemble.versions,
             combiner=None if soft else combine.load(ensemble.folder),
             soft=ensemble.weights if soft else None,
         )
-        metadata = {"ensemble": ensemble.name, "strategy": ensemble.strategy.type, "members": versions}
-        return log_model(run, folder, name=ensemble.name, generation=generation, example=example, metadata=metadata)
+        yield folder
+
+
+def _log(run: StageRun, folder: Path, ensemble: _Ensemble, generation: Generation, example: str) -> str:
+    if isinstance(ensemble.strategy, Soup):
+        return log_member(run, folder, example=example)
+    metadata = {"ensemble": ensemble.name, "strategy": ensemble.strategy.type, "members": ensemble.versions}
+    return log_model(run, folder, name=ensemble.name, generation=generation, example=example, metadata=metadata)

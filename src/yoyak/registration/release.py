@@ -17,7 +17,9 @@ from yoyak.params import Generation, Serving
 from yoyak.params.stages import ReleaseParams
 from yoyak.registration.packaging import log_exported, log_member, model_identity, with_generation
 from yoyak.registry import deployment, promotion
+from yoyak.registry.lineage import is_recorded, version_tags
 from yoyak.registry.versions import Version
+from yoyak.serving.saving import with_serving
 from yoyak.tracking import lineage, runs
 from yoyak.tracking.registered import read_registered
 from yoyak.tracking.stage_run import flatten
@@ -106,6 +108,10 @@ def _register_exported(
             with with_generation(folder, generation) as view:
                 model_id = log_exported(run, view, serving=serving, example=example)
             run_id = run.run_id
+    origin: dict[str, str] = {}
+    if not is_recorded(existing):
+        with with_generation(folder, generation) as view, with_serving(view, serving) as served:
+            origin = version_tags(run_id, served)
     figures = {key: value for key, value in asdict(decision.figures).items() if value is not None}
     tags = {
         "variant": VARIANTS[decision.precision],
@@ -114,6 +120,7 @@ def _register_exported(
         "source.version": f"{source.name}/{source.version}",
         "source.run_id": source.run_id,
         promotion.IDENTITY: identity,
+        **origin,
         **flatten({"bench": figures, "gate": decision.gate.tags(), "serving": serving}),
         promotion.DEV_SCORE: str(decision.gate.rouge.comparison.exported),
     }

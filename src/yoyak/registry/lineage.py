@@ -14,16 +14,21 @@ import hashlib
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yoyak import project
 from yoyak.errors import UserError
+from yoyak.models.spec import SPEC_FILE, load_spec, save_spec
+from yoyak.params.generation import Generation
 from yoyak.registry.resolve import locate
+from yoyak.registry.versions import Version
 from yoyak.tracking import lineage as tracked
 from yoyak.tracking.client import connect, translate_mlflow_errors
 
@@ -137,8 +142,10 @@ class Lineage:
     """Of an ensemble."""
     source: Lineage | None
     """The version that an exported model was made from."""
+    bundle_md5: str
+    """Of the bundle that the version was imported from."""
     imported: Mapping[str, str]
-    """What a bundle says of its original training."""
+    """What that bundle says of its original training."""
     missing: tuple[str, ...]
     """Versions that this one refers to, but which the registry does not have any more."""
 
@@ -157,15 +164,16 @@ def version_tags(
 
     Args:
         run_id: The run that the model was logged with: of a member the training's.
-        folder: The model's folder as it was logged, if its files are to be recorded one by one.
+        folder: The model's folder, if its files are to be recorded one by one. A member's may be the one that was
+            trained: it is logged with the generation settings of the stage `predict`.
         member: The member, unless the model is an ensemble.
         strategy: The strategy of params.yaml that the ensemble is.
     """
     client, git, lock = connect(), tracked.git(), tracked.read_lock(Path())
     with translate_mlflow_errors():
-        run = client.get_run(run_id)
+        run = _find_run(client, run_id)
     stages = [to_stage(name, lock[name]) for name in stage_names(member, strategy) if name in lock]
-    run_tags = run.data.tags
+    run_tags = run.data.tags if run else {}
     data, splits = _read_data()
     values: dict[str, Any] = {
         "commit": git.commit,
@@ -181,9 +189,28 @@ def version_tags(
         "base": _find_base(member, run_tags.get("checkpoint", "")) if member else None,
         "data": [asdict(file) for file in data],
         "splits": splits,
-        "files": file_md5s(Path(folder)) if folder is not None else {},
     }
+    if folder is not None:
+        values["files"] = _logged_files(Path(folder), stages)
     return {key: text for name, value in values.items() for key, text in _to_tags(f"{PREFIX}{name}", value)}
+
+
+def file_tags(folder: str | os.PathLike[str]) -> dict[str, str]:
+    """Return the tags with the md5 of each file of a model, which is all that is known of one that was imported."""
+    return dict(_to_tags(f"{PREFIX}files", file_md5s(Path(folder))))
+
+
+def is_recorded(version: Version | None) -> bool:
+    """Return whether a version needs no `version_tags`: it has them, and no better ones can be had.
+
+    A version that was made with uncommitted changes gets new ones once the same model comes from a commit.
+    """
+    if version is None or f"{PREFIX}commit" not in version.tags:
+        return False
+    recorded = _from_tags(version.tags)
+    if not recorded.get("dirty") and not recorded.get("experiment"):
+        return True
+    return tracked.git().dirty or "DVC_EXP_NAME" in os.environ
 
 
 def read_lineage(name_or_uri: str) -> Lineage:
@@ -234,6 +261,7 @@ def read_lineage(name_or_uri: str) -> Lineage:
         files=recorded.get("files", {}),
         members=tuple(member for member in members if member),
         source=source,
+        bundle_md5=tags.get("bundle.md5", ""),
         imported={key.removeprefix(IMPORTED): value for key, value in tags.items() if key.startswith(IMPORTED)},
         missing=tuple(missing),
     )
@@ -285,15 +313,18 @@ def _from_tags(tags: Mapping[str, str]) -> dict[str, Any]:
     texts = {"commit", "experiment", "run", "parent_run", "seed", "device", "params_md5"}
     values: dict[str, Any] = {}
     for name in (*texts, "dirty", "versions", "stages", "base", "data", "splits", "files"):
-        text, number = tags.get(f"{PREFIX}{name}"), 2
-        while text is not None and (more := tags.get(f"{PREFIX}{name}.{number}")) is not None:
-            text, number = text + more, number + 1
-        if text is None:
+        text = tags.get(f"{PREFIX}{name}", "")
+        if name in texts:
+            values |= {name: text} if text else {}
             continue
-        try:
-            values[name] = text if name in texts else json.loads(text)
-        except ValueError:
-            continue
+        # The start of an array or an object is never JSON itself, so what an earlier, longer value left is not read.
+        for number in count(2):
+            with suppress(ValueError):
+                values[name] = json.loads(text)
+                break
+            if (more := tags.get(f"{PREFIX}{name}.{number}")) is None:
+                break
+            text += more
     return values
 
 
@@ -347,6 +378,17 @@ def _run_splits(inputs: RunInputs | None) -> dict[str, int]:
     """Return the number of rows of each dataset that a run has logged."""
     datasets = [entry.dataset for entry in inputs.dataset_inputs] if inputs else []
     return {dataset.name: int(json.loads(dataset.profile or "{}").get("num_rows", 0)) for dataset in datasets}
+
+
+def _logged_files(folder: Path, stages: Sequence[Stage]) -> dict[str, str]:
+    """Return the md5 of each file that is logged of a model's folder."""
+    md5s = file_md5s(folder)
+    generation = next((stage.params["generation"] for stage in stages if "generation" in stage.params), None)
+    if SPEC_FILE in md5s and generation is not None:
+        with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
+            save_spec(Path(temporary), replace(load_spec(folder), generation=Generation(**generation)))
+            md5s[SPEC_FILE] = tracked.digest(Path(temporary, SPEC_FILE))
+    return md5s
 
 
 def _find_base(member: str, trained_from: str) -> dict[str, str] | None:

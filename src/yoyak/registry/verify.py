@@ -9,7 +9,7 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,11 +45,12 @@ def verify(lineage: Lineage, root: str | Path = ".") -> list[Difference]:
 
     The members of an ensemble and the source of an exported model are included. What was not recorded is not compared.
     """
-    checker = _Checker(Path(root).resolve())
     found: dict[str, Difference] = {}
-    for entry in _with_related(lineage):
-        for difference in checker.check(entry):
-            found.setdefault(difference.sentence, difference)
+    with _open_repo(Path(root).resolve()) as repo:
+        checker = _Checker(Path(root).resolve(), repo)
+        for entry in _with_related(lineage):
+            for difference in checker.check(entry):
+                found.setdefault(difference.sentence, difference)
     return list(found.values())
 
 
@@ -104,10 +105,10 @@ def _with_related(lineage: Lineage) -> Iterator[Lineage]:
 class _Checker:
     """Compares with one project; a path that several versions name is hashed once."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, repo: Any) -> None:
         self.root = root
+        self.repo = repo
         self.md5s: dict[str, str] = {}
-        self.repo = _open_repo(root)
         path = root / PARAMS_FILE
         self.params = read_yaml(path) if path.is_file() else None
 
@@ -251,15 +252,13 @@ def has_commit(root: Path, commit: str) -> bool:
         return False
 
 
-def _open_repo(root: Path) -> Any:
-    """Return DVC's repository at a folder, which knows what DVC ignores; None where there is none."""
+def _open_repo(root: Path) -> AbstractContextManager[Any]:
+    """Open DVC's repository at a folder, which knows what DVC ignores; None where there is none."""
     if not (root / ".dvc").is_dir():
-        return None
-    with suppress(ImportError):
-        from dvc.repo import Repo
+        return nullcontext()
+    from dvc.repo import Repo
 
-        return Repo(str(root))
-    return None
+    return closing(Repo(str(root)))
 
 
 def _difference(subject: str, recorded: str, found: str, sentence: str) -> Difference:
