@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def challenge(
     rules: Registry,
     seed: int,
     folder: Path,
-    behaviour: dict[str, float],
+    behaviour: Mapping[str, float],
 ) -> Verdict:
     """Return the gate's verdict about a version, given the present champion.
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from yoyak import project
+from yoyak.behaviour.results import CHECKS
+from yoyak.errors import UserError, nearest
+from yoyak.params import Registry
 from yoyak.params.stages import RegisterParams
 from yoyak.project import GATE
 from yoyak.registration.challenge import challenge
@@ -31,6 +34,7 @@ def register(params: RegisterParams, fingerprint: str) -> Registered:
     rebuilt. Doing it twice changes nothing. ``fingerprint`` is left as a tag on the best version once all is done.
     """
     name = params.registry.name
+    _check_bounds(params.registry)
     summary, pipeline = read_evaluation(project.EVALUATION), PipelineEvaluation.read(params.scoring)
     experiment = lineage.experiment_name()
     tags = {"git.commit": lineage.git().commit, **({promotion.EXPERIMENT: experiment} if experiment else {})}
@@ -82,6 +86,12 @@ def register(params: RegisterParams, fingerprint: str) -> Registered:
     return registered
 
 
+def _check_bounds(rules: Registry) -> None:
+    for check in rules.max_behaviour:
+        if check not in CHECKS:
+            raise UserError(f"registry.max_behaviour: '{check}' is not a behaviour check{nearest(check, CHECKS)}.")
+
+
 def _settle(
     training: RegisteredTraining,
     version: Version,
@@ -103,7 +113,7 @@ def _settle(
             rules=params.registry,
             seed=params.seed,
             folder=project.model_folder(training.member),
-            behaviour={},
+            behaviour=training.behaviour,
         )
     return promotion.settle_candidate(version, verdict, experiment=experiment, seen=seen), verdict
 

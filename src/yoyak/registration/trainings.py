@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from yoyak import project
+from yoyak.behaviour.results import read_behaviour
 from yoyak.params import Generation, dump
 from yoyak.params.stages import TrainParams
 from yoyak.registration.evaluations import PipelineEvaluation
@@ -26,6 +27,8 @@ class RegisteredTraining:
     member: str
     version: Version
     evaluations: Sequence[ModelEvaluation]
+    behaviour: Mapping[str, float]
+    """Failure rate by behaviour check."""
 
     @property
     def restored(self) -> bool:
@@ -63,6 +66,9 @@ def register_training(
     evaluations = pipeline.of_member(member)
     if restore.is_active(run_id):
         attach_evaluations(run_id, model_id, evaluations, pipeline.trained_on)
+    results = project.behaviour_file(member)
+    rates = read_behaviour(results).rates if results.is_file() else {}
+    behaviour = {check: rate.rate for check, rate in rates.items()}
     version = promotion.register_version(
         name,
         model_id=model_id,
@@ -74,12 +80,12 @@ def register_training(
             "dvc.models_md5": weights,
             "member": member,
             "variant": "fp32",
-            **flatten({"score": scores}),
+            **flatten({"score": scores, "behaviour": behaviour}),
             **version_tags(run_id, folder, member=member),
             **runs.input_tags(lineage.digests([project.PREPARED])),
         },
     )
-    return RegisteredTraining(member=member, version=version, evaluations=evaluations)
+    return RegisteredTraining(member=member, version=version, evaluations=evaluations, behaviour=behaviour)
 
 
 def _find_or_restore_run(member: str, params: TrainParams) -> restore.TrainingRun:

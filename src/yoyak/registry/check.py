@@ -46,7 +46,8 @@ def registration_fingerprint() -> str:
     """
     fixed = (Path("params.yaml"), project.EVALUATION / "summary.json", *project.eval_splits().values())
     ensembles = (path for name in ("combiner.json", "info.json") for path in project.ENSEMBLES.glob(f"*/{name}"))
-    results = _md5((*fixed, *sorted(project.RECEIPTS.glob("*.json")), *sorted(ensembles)))
+    written = (path for folder in (project.RECEIPTS, project.BEHAVIOUR) for path in sorted(folder.glob("*.json")))
+    results = _md5((*fixed, *written, *sorted(ensembles)))
     code = _md5(sorted(Path(yoyak.__file__).parent.rglob("*.py")))
     return hashlib.md5(f"{results} {code} {lineage.experiment_name()}".encode()).hexdigest()
 
