@@ -48,6 +48,10 @@ CHECKPOINTS = Path("checkpoints")
 """Checkpoints that an interrupted training resumes from."""
 UNSENT = Path(".yoyak", "unsent")
 """A folder for each MLflow run that has unsent data."""
+STORE_LOCK = Path(".yoyak", "store.lock")
+"""Held while a process of this project writes to an MLflow store on a server; SQLite's lock is beside its file."""
+REGISTRY_MEMORY = Path(".yoyak", "registry.json")
+"""How MLflow's SQLite file looked when the registry was last known to have everything."""
 LOGS = Path("logs")
 DVC_LOCK = Path("dvc.lock")
 REQUIREMENTS = Path("requirements.lock")

@@ -1,8 +1,4 @@
 import shutil
-import sqlite3
-import subprocess
-import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +7,8 @@ from mlflow_helpers import DIALOGUE
 from yoyak.errors import UserError
 from yoyak.registration.packaging import log_member
 from yoyak.registry import promotion
-from yoyak.registry.check import is_registered, was_registered_last
 from yoyak.registry.resolve import resolve_model
 from yoyak.tracking import client, lineage, restore, runs
-from yoyak.tracking.registered import Registered, write_registered
 
 
 @pytest.fixture
@@ -76,49 +70,6 @@ def test_a_run_without_that_model_and_missing_files_are_errors(store, train):
     shutil.rmtree("mlruns")
     with pytest.raises(UserError, match="mlruns"):
         resolve_model(f"models:/{model_id}")
-
-
-def test_the_quick_check_knows_the_fingerprint_of_an_existing_version(store, project, train):
-    assert not is_registered("f1")
-    best(train(), **{promotion.FINGERPRINT: "f1"})
-    assert is_registered("f1")
-    assert not is_registered("f2")
-    assert not is_registered("f1", name="other")
-    shutil.move("mlruns", "gone")
-    assert not is_registered("f1"), "files that are gone have to be made again"
-    shutil.move("gone", "mlruns")
-    assert is_registered("f1")
-    store.delete_model_version("yoyak", "1")
-    assert not is_registered("f1")
-
-
-def test_another_result_that_was_registered_since_is_noticed(project):
-    assert not was_registered_last("f1")
-    registered = Registered(registered=(), decision="", tracking_uri="", fingerprint="f1")
-    write_registered(registered)
-    assert was_registered_last("f1")
-    write_registered(replace(registered, fingerprint="f2"))
-    assert not was_registered_last("f1")
-    for text in ("[", "[]", '{"fingerprint": "f1"}'):
-        (project / "registry/registered.json").write_text(text, encoding="utf-8")
-        assert not was_registered_last("f1")
-
-
-def test_the_quick_check_says_no_where_it_cannot_tell(project, monkeypatch):
-    assert not is_registered("f1"), "there is no file"
-    assert not (project / "mlflow.db").exists()
-    sqlite3.connect(project / "mlflow.db").close()
-    assert not is_registered("f1")
-    (project / "mlflow.db").write_text("no database" * 100)
-    assert not is_registered("f1")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    assert not is_registered("f1")
-
-
-def test_the_quick_check_imports_nothing_heavy():
-    code = "import sys, yoyak.registry.check; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert not {"mlflow", "torch", "transformers", "numpy", "pandas", "pydantic"} & set(done.stdout.split())
 
 
 def test_a_deleted_store_is_rebuilt_from_the_receipt(store, project, empty_store, tiny_bart, train, monkeypatch):

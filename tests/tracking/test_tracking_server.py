@@ -52,7 +52,8 @@ def test_the_ui_shows_local_runs_and_takes_new_ones(server, local_run, tiny_bart
     for _ in range(2):
         best = register_champion("yoyak", model_id, run.run_id, **{promotion.FINGERPRINT: "f"})
         assert (best.version, best.aliases, best.model_id) == (1, ("champion",), model_id)
-    assert not is_registered("f"), "only a local file is looked into"
+    assert is_registered("f")
+    assert not is_registered("g")
     for uri in ("models:/yoyak@champion", f"runs:/{run.run_id}/bart"):
         folder = resolve_model(uri)
         assert folder.is_relative_to(tmp_path / "cache" / "yoyak" / "models")

@@ -1,42 +1,41 @@
 """A quick check whether the registry already has this exact result, before `register` and `release` do their work.
 
-It reads MLflow's SQLite file without importing MLflow, which takes milliseconds instead of seconds. For any other
-store, and in case of doubt, the answer is no, and the stage runs in full.
+Importing MLflow takes longer than the answer, so this does without: a server is asked by its REST API, and of SQLite's
+file it is remembered how it looked after the last full run. A file that looks the same has not been written to since,
+and the registry in it is the same. For any other store, and in case of doubt, the answer is no, and the stage runs in
+full.
 """
 
 from __future__ import annotations
 
 import hashlib
-import sqlite3
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 import yoyak
 from yoyak import project
 from yoyak.errors import UserError
+from yoyak.files import write_json
 from yoyak.tracking import lineage
 from yoyak.tracking.registered import read_registered
+from yoyak.tracking.rest import is_server, open_session
 from yoyak.tracking.uri import sqlite_file, tracking_uri
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+FINGERPRINT = "yoyak.fingerprint"
+"""Tag of a version of the best model: what it was registered from."""
 RELEASE = "yoyak.release"
 """Tag of an exported version, and of its registered model: what it was released from; the model has the last one."""
 
-_TAGGED_VERSIONS = """
-    SELECT version.storage_location
-    FROM model_version_tags AS tag
-    JOIN model_versions AS version ON version.name = tag.name AND version.version = tag.version
-    WHERE tag.name = ? AND tag.key = ? AND tag.value = ?
-      AND version.current_stage != 'Deleted_Internal'
-"""
-_RELEASED_VERSIONS = f"""{_TAGGED_VERSIONS}
-      AND EXISTS (
-        SELECT 1 FROM registered_model_tags AS last
-        WHERE last.name = tag.name AND last.key = tag.key AND last.value = tag.value
-      )
-      AND EXISTS (
-        SELECT 1 FROM registered_model_aliases AS alias WHERE alias.name = tag.name AND alias.alias = 'serving'
-      )
-"""
+TIMEOUT = 5.0
+"""Seconds for a server's answer; a slower one counts as no."""
 
 
 def registration_fingerprint() -> str:
@@ -67,27 +66,137 @@ def was_registered_last(fingerprint: str) -> bool:
 
 def is_registered(fingerprint: str, name: str = "yoyak") -> bool:
     """Return whether a version of the registered model carries the fingerprint, and its files exist."""
-    return _has_files(_TAGGED_VERSIONS, name, "yoyak.fingerprint", fingerprint)
+    return _is_known(FINGERPRINT, fingerprint, name)
 
 
 def is_released(fingerprint: str, name: str = "yoyak") -> bool:
     """Return whether the last release carries the fingerprint, and its files exist."""
-    return _has_files(_RELEASED_VERSIONS, name, RELEASE, fingerprint)
+    return _is_known(RELEASE, fingerprint, name)
 
 
-def _has_files(query: str, *values: str) -> bool:
+def remember(tag: str, fingerprint: str, name: str = "yoyak") -> None:
+    """Remember that the registry has a result, after `FINGERPRINT` or `RELEASE` has been set on its version.
+
+    What was remembered of the other tag stays, if it is still true. Only for SQLite: a server is asked each time.
+    """
+    state = _store_state()
+    if state is None:
+        return
+    # The state comes first: what somebody else writes from here on makes the next check say no.
+    from yoyak.tracking.client import connect, translate_mlflow_errors
+
+    client, entries = connect(), {}
+    known = {**_read_memory(), tag: {"fingerprint": fingerprint, "name": name}}
+    for key in (FINGERPRINT, RELEASE):
+        entry = known.get(key)
+        if isinstance(entry, dict) and {"fingerprint", "name"} <= entry.keys():
+            with translate_mlflow_errors():
+                folders = _version_folders(client, key, entry["fingerprint"], entry["name"])
+            entries[key] = {"fingerprint": entry["fingerprint"], "name": entry["name"], "folders": folders}
+    with suppress(OSError):
+        write_json(_memory_file(), {**entries, "store": state})
+
+
+def _is_known(tag: str, fingerprint: str, name: str) -> bool:
+    if is_server(tracking_uri()):
+        return _ask_server(tag, fingerprint, name)
+    memory, state = _read_memory(), _store_state()
+    entry = memory.get(tag)
+    if not isinstance(entry, dict) or (entry.get("fingerprint"), entry.get("name")) != (fingerprint, name):
+        return False
+    if state is None or memory.get("store") != state:
+        return False
+    return any((Path(folder) / "MLmodel").is_file() for folder in entry.get("folders", ()))
+
+
+def _store_state() -> dict[str, Any] | None:
+    """Return what changes whenever SQLite's file is written to; None where that cannot be told.
+
+    With the rollback journal, which MLflow uses, each transaction that writes increments the counter in the file's
+    header (https://www.sqlite.org/fileformat.html). A journal beside the file is a write that has not ended.
+    """
     file = sqlite_file(tracking_uri())
-    if file is None or not file.is_file():
+    if file is None or any(file.with_name(f"{file.name}-{kind}").exists() for kind in ("journal", "wal")):
+        return None
+    try:
+        with file.open("rb") as content:
+            header, status = content.read(100), file.stat()
+    except OSError:
+        return None
+    # Bytes 18 and 19 are 1 with the rollback journal, 2 with a write-ahead log.
+    if not header.startswith(b"SQLite format 3\0") or header[18:20] != b"\1\1":
+        return None
+    return {
+        "file": str(file),
+        "device": status.st_dev,
+        "inode": status.st_ino,
+        "size": status.st_size,
+        "modified": status.st_mtime_ns,
+        "changes": int.from_bytes(header[24:28], "big"),
+    }
+
+
+def _memory_file() -> Path:
+    return project.project_root() / project.REGISTRY_MEMORY
+
+
+def _read_memory() -> dict[str, Any]:
+    try:
+        memory = json.loads(_memory_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return memory if isinstance(memory, dict) else {}
+
+
+def _version_folders(client: MlflowClient, tag: str, fingerprint: str, name: str) -> list[str]:
+    """Return the local folders of the versions that carry a fingerprint; none if the last release is another."""
+    found = client.search_model_versions(f"name = '{name}' AND tags.`{tag}` = '{fingerprint}'")
+    if found and tag == RELEASE:
+        model = client.get_registered_model(name)
+        if model.tags.get(RELEASE) != fingerprint or "serving" not in model.aliases:
+            return []
+    locations = (client.get_model_version_download_uri(name, version.version) for version in found)
+    addresses = (urlparse(location) for location in locations)
+    return [url2pathname(address.path) for address in addresses if address.scheme in ("", "file")]
+
+
+def _ask_server(tag: str, fingerprint: str, name: str) -> bool:
+    import requests
+
+    # The filter has no escape for a quote.
+    if "'" in name:
         return False
     try:
-        connection = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=5)
-        try:
-            rows = connection.execute(query, values).fetchall()
-        finally:
-            connection.close()
-    except sqlite3.Error:
+        with open_session() as session:
+
+            def get(path: str, **query: str) -> Mapping[str, Any]:
+                url = f"{tracking_uri().rstrip('/')}/api/2.0/mlflow/{path}"
+                answer = session.get(url, params=query, timeout=TIMEOUT)
+                answer.raise_for_status()
+                return dict(answer.json())
+
+            condition = f"name='{name}' AND tags.`{tag}`='{fingerprint}'"
+            versions = get("model-versions/search", filter=condition).get("model_versions", [])
+            if not versions or (tag == RELEASE and not _was_released_last(get, fingerprint, name)):
+                return False
+            return any(
+                get(f"logged-models/{model_id}/artifacts/directories").get("files") for model_id in _model_ids(versions)
+            )
+    except (requests.exceptions.RequestException, ValueError, TypeError, AttributeError):
         return False
-    return any((Path(location.removeprefix("file://")) / "MLmodel").is_file() for (location,) in rows if location)
+
+
+def _was_released_last(get: Any, fingerprint: str, name: str) -> bool:
+    model = get("registered-models/get", name=name)["registered_model"]
+    tags = {tag["key"]: tag.get("value") for tag in model.get("tags", [])}
+    return tags.get(RELEASE) == fingerprint and any(alias["alias"] == "serving" for alias in model.get("aliases", []))
+
+
+def _model_ids(versions: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for version in versions:
+        source = str(version.get("source", ""))
+        if source.startswith("models:/m-"):
+            yield source.removeprefix("models:/")
 
 
 def _md5(paths: Iterable[Path]) -> str:

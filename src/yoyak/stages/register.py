@@ -17,6 +17,7 @@ def run() -> None:
     from yoyak.registration.register import register
 
     result = register(p, fingerprint)
+    check.remember(check.FINGERPRINT, fingerprint, p.registry.name)
     for model in result.registered:
         aliases = f" ({', '.join(model.aliases)})" if model.aliases else ""
         print(f"{model.name} version {model.version}{aliases}{' restored' if model.restored else ''}")

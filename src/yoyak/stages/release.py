@@ -16,4 +16,6 @@ def run() -> None:
         return
     from yoyak.registration.release import release
 
-    print("\n".join(release(p, fingerprint).describe()))
+    result = release(p, fingerprint)
+    check.remember(check.RELEASE, fingerprint, p.registry_name)
+    print("\n".join(result.describe()))

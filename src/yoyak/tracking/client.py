@@ -2,22 +2,25 @@
 
 Call `connect` before anything else here. For SQLite it creates the tables under a file lock, because processes that
 open a fresh file at the same time would race; a server is probed first, because MLflow's own retries take long.
+
+Several hosts and users may share a store, so only SQLite relies on a lock: on a server, what is written twice at the
+same time must come out right without one.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import re
-import tempfile
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-from yoyak.errors import UserError
+from yoyak.errors import UserError, first_line
+from yoyak.project import STORE_LOCK, project_root
+from yoyak.tracking.rest import is_server, open_session
 from yoyak.tracking.uri import VARIABLE, sqlite_file, tracking_uri
 
 if TYPE_CHECKING:
@@ -71,9 +74,9 @@ def initialise() -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # MLflow logs the whole traceback of a database error that `translate_mlflow_errors` turns into one sentence.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    if uri.startswith(("http://", "https://")):
+    if is_server(uri):
         _probe(uri)
-    with store_lock(), translate_mlflow_errors():
+    with store_lock() if sqlite_file(uri) else nullcontext(), translate_mlflow_errors():
         from mlflow import MlflowClient
 
         client = MlflowClient(uri)
@@ -93,14 +96,8 @@ def get_or_create_experiment(client: MlflowClient, name: str) -> Experiment:
 
     With SQLite, artifacts go to ``mlruns/<name>`` beside the file, whatever the working directory.
     """
-    with store_lock(), translate_mlflow_errors():
-        experiment = client.get_experiment_by_name(name)
-        if experiment is None:
-            file = sqlite_file(tracking_uri())
-            location = str(file.parent / "mlruns" / re.sub(r"[^\w-]", "_", name)) if file else None
-            # Without this tag the UI opens in its view for agents instead of the one for training.
-            kind = {"mlflow.experimentKind": "custom_model_development"}
-            return client.get_experiment(client.create_experiment(name, artifact_location=location, tags=kind))
+    with translate_mlflow_errors():
+        experiment = client.get_experiment_by_name(name) or _create_experiment(client, name)
     if experiment.lifecycle_stage != "active":
         raise UserError(
             f"MLflow's experiment '{name}' was deleted: restore it with "
@@ -114,6 +111,23 @@ def get_or_create_experiment(client: MlflowClient, name: str) -> Experiment:
     return experiment
 
 
+def _create_experiment(client: MlflowClient, name: str) -> Experiment:
+    from mlflow.exceptions import MlflowException
+
+    file = sqlite_file(tracking_uri())
+    location = str(file.parent / "mlruns" / re.sub(r"[^\w-]", "_", name)) if file else None
+    # Without this tag the UI opens in its view for agents instead of the one for training.
+    kind = {"mlflow.experimentKind": "custom_model_development"}
+    try:
+        client.create_experiment(name, artifact_location=location, tags=kind)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # Another process may have been faster.
+            raise
+    experiment = client.get_experiment_by_name(name)
+    assert experiment, "it exists now"
+    return experiment
+
+
 def can_write_artifacts(location: str) -> bool:
     """Return whether artifacts can be written to a location: a server's proxy address needs that server."""
     return tracking_uri().startswith("http") or not location.startswith("mlflow-artifacts:")
@@ -121,18 +135,29 @@ def can_write_artifacts(location: str) -> bool:
 
 @contextmanager
 def store_lock() -> Iterator[None]:
-    """Hold this machine's lock for a store; it is reentrant."""
+    """Keep this project's other processes, and with SQLite all that use the file, from writing; it is reentrant.
+
+    Who may write the folder may take the lock. Who may not can only read the store, and does so without it.
+    """
     from filelock import FileLock
 
-    uri = tracking_uri()
-    file = sqlite_file(uri)
-    if file:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        path = file.with_name(f"{file.name}.lock")
-    else:
-        path = Path(tempfile.gettempdir()) / f"yoyak-{hashlib.md5(uri.encode()).hexdigest()}.lock"
-    with FileLock(path, is_singleton=True):
+    file = sqlite_file(tracking_uri())
+    path = file.with_name(f"{file.name}.lock") if file else project_root() / STORE_LOCK
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, is_singleton=True, mode=stat.S_IMODE(path.parent.stat().st_mode) & 0o666 | 0o600)
+        lock.acquire()
+    except OSError as error:
+        if os.access(path.parent, os.W_OK):
+            raise UserError(
+                f"{path} cannot be locked ({first_line(error)}): whoever owns it has to let you write it."
+            ) from error
         yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -175,6 +200,8 @@ def _describe_error(error: Exception, uri: str) -> str:
         return f"{uri} was written by another version of MLflow: back it up, then run `mlflow db upgrade {uri}`."
     if "file is not a database" in message:
         return f"{uri} is not a SQLite database: move the file away, or set {VARIABLE}."
+    if "readonly database" in message:
+        return f"{uri} is read-only for you: ask its owner for permission to write, or set {VARIABLE}."
     status = getattr(error, "get_http_status_code", lambda: None)()
     if " 403" in message or status == 403:
         return (
@@ -183,7 +210,7 @@ def _describe_error(error: Exception, uri: str) -> str:
         )
     if " 401" in message or status == 401:
         return (
-            f"The tracking server at {uri} requires credentials (401): set MLFLOW_TRACKING_USERNAME and "
+            f"The tracking server at {uri} does not accept the credentials (401): set MLFLOW_TRACKING_USERNAME and "
             f"MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
         )
     return f"MLflow's store at {uri} could not complete the request: {message[:300].rstrip('.')}."
@@ -192,7 +219,7 @@ def _describe_error(error: Exception, uri: str) -> str:
 def is_reachable() -> bool:
     """Return within seconds whether a tracking server responds; True for a database, which is not probed."""
     uri = tracking_uri()
-    if not uri.startswith(("http://", "https://")):
+    if not is_server(uri):
         return True
     try:
         _probe(uri, attempts=1)
@@ -205,11 +232,10 @@ def _probe(uri: str, attempts: int = 2) -> None:
     """Request a server's health page; any response counts. Raises UserError if there is none."""
     import requests
 
-    insecure = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() == "true"
-    verify = False if insecure else os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or True
     for attempt in range(1, attempts + 1):
         try:
-            requests.get(f"{uri.rstrip('/')}/health", timeout=PROBE_SECONDS, verify=verify)
+            with open_session() as session:
+                session.get(f"{uri.rstrip('/')}/health", timeout=PROBE_SECONDS)
             return
         except requests.exceptions.SSLError as error:
             raise UserError(

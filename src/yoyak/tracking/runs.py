@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -31,7 +32,7 @@ from yoyak.tracking.client import (
 from yoyak.tracking.outbox import Outbox
 from yoyak.tracking.stage_run import StageRun, mlflow_key
 from yoyak.tracking.sync import sync_runs
-from yoyak.tracking.uri import tracking_uri
+from yoyak.tracking.uri import sqlite_file, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -44,6 +45,8 @@ PREDICTIONS_MD5, PREDICTIONS_MODEL = "yoyak.predictions.dev_md5", "yoyak.predict
 
 EXPERIMENT = "yoyak"
 """The default experiment."""
+SETTLE_SECONDS = 0.5
+"""How long a new parent run waits for another host's: longer than a request that creates one takes."""
 
 _outer_run: list[str] = []
 """The run that `mlflow run` created for this process, once removed from the environment; at most one."""
@@ -174,8 +177,8 @@ def parent_run(client: MlflowClient, experiment: str | None, key: str, git: line
     """Return the pipeline's parent run, and whether its status is ours to set.
 
     Under `mlflow run`, the run that it created is the parent, and MLflow closes it. Otherwise it is the earliest run
-    with the pipeline's key: the lock keeps processes on one machine from creating two, and the order makes several
-    machines agree on one.
+    with the pipeline's key. With SQLite the lock keeps processes from creating two. On a server two hosts can: each
+    looks again a moment later, and who was not first deletes its own.
     """
     if "MLFLOW_RUN_ID" in os.environ:
         _outer_run[:] = [os.environ.pop("MLFLOW_RUN_ID")]
@@ -194,17 +197,28 @@ def parent_run(client: MlflowClient, experiment: str | None, key: str, git: line
         return run, False
     target = _default_experiment(client, experiment)
     with store_lock(), translate_mlflow_errors():
-        parents = client.search_runs(
-            [target.experiment_id],
-            f"tags.`{PIPELINE}` = '{key}' AND tags.`{STAGE}` = 'pipeline'",
-            order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
-            max_results=1,
-        )
-        if parents:
-            return parents[0], True
+        parent = _find_parent(client, target, key)
+        if parent is not None:
+            return parent, True
         name = f"pipeline {os.environ.get('DVC_EXP_NAME') or git.commit[:7] or 'without git'}"
         run = client.create_run(target.experiment_id, tags={**common_tags(git, key), STAGE: "pipeline"}, run_name=name)
-        return run, True
+        if sqlite_file(tracking_uri()):
+            return run, True
+        time.sleep(SETTLE_SECONDS)
+        parent = _find_parent(client, target, key) or run
+        if parent.info.run_id != run.info.run_id:
+            client.delete_run(run.info.run_id)
+        return parent, True
+
+
+def _find_parent(client: MlflowClient, experiment: Experiment, key: str) -> Run | None:
+    parents = client.search_runs(
+        [experiment.experiment_id],
+        f"tags.`{PIPELINE}` = '{key}' AND tags.`{STAGE}` = 'pipeline'",
+        order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
+        max_results=1,
+    )
+    return parents[0] if parents else None
 
 
 def child_experiment(client: MlflowClient, parent: Run, experiment: str | None) -> Experiment:
