@@ -114,6 +114,8 @@ class MlflowServer:
             "admin_username": USER,
             "admin_password": PASSWORD,
             "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
+            # Otherwise each request costs a tenth of a second for the hash of the password.
+            "auth_cache_ttl_seconds": "60",
         }
         with (self.folder / "auth.ini").open("w") as file:
             auth.write(file)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from mlflow_helpers import free_port
 from mlflow_server import MlflowServer, Postgres, mlflow_server, postgres  # noqa: F401
 from pipeline.conftest import edit, environment, make_project, shell, succeed
+from yoyak.stages import base, evaluate, predict, prepare, register, train
 from yoyak.tracking import client
 
 pytestmark = pytest.mark.slow
@@ -32,33 +37,47 @@ def only_bart(tree):
     tree["registry"]["ensemble"] = None
 
 
+@contextmanager
+def using(server: MlflowServer, folder: Path) -> Iterator[pytest.MonkeyPatch]:
+    """Let this process work in a project, with the server as its store."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("MLFLOW_", "DVC_"))]:
+            patch.delenv(name)
+        # Set and deleted, so that what the code under test sets is taken back too.
+        for name in client.ENVIRONMENT:
+            patch.setenv(name, "")
+            patch.delenv(name)
+        for name, value in {**server.client, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}.items():
+            patch.setenv(name, value)
+        patch.setattr(client, "_clients", {})
+        patch.chdir(folder)
+        yield patch
+
+
 @pytest.fixture(scope="module")
-def team(mlflow_server: MlflowServer, postgres: Postgres, tmp_path_factory):  # noqa: F811
+def team(mlflow_server: MlflowServer, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
     """A project whose stages ran with the server, from prepare to register; in between PostgreSQL was restarted."""
     folder = make_project(tmp_path_factory.mktemp("team"))
     edit(folder, only_bart)
     succeed(folder, "git", "commit", "-aqm", "one member")
-    for command in ("prepare", "base bart", "train bart"):
-        succeed(folder, "yoyak", *command.split(), **mlflow_server.client)
-    postgres.stop()
-    postgres.start()
-    for command in ("predict bart", "evaluate", "register"):
-        succeed(folder, "yoyak", *command.split(), **mlflow_server.client)
+    with using(mlflow_server, folder):
+        prepare.run()
+        base.run("bart")
+        train.run("bart")
+        postgres.stop()
+        postgres.start()
+        predict.run("bart")
+        evaluate.run()
+        register.run()
     return folder
 
 
 @pytest.fixture
-def connected(team, mlflow_server, monkeypatch, tmp_path):  # noqa: F811
-    """This process in the project, with the server as its store."""
-    for name, value in {**mlflow_server.client, "XDG_CACHE_HOME": str(tmp_path)}.items():
-        monkeypatch.setenv(name, value)
-    for name in client.ENVIRONMENT:
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr(client, "_clients", {})
-    monkeypatch.chdir(team)
-    return client.connect()
+def connected(team: Path, mlflow_server: MlflowServer, tmp_path: Path) -> Iterator[MlflowClient]:  # noqa: F811
+    """A client of the server, in the project."""
+    with using(mlflow_server, team) as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        yield client.connect()
 
 
 def sentence(folder: Path, *command: str, **variables: str) -> str:
@@ -73,7 +92,7 @@ def sentence(folder: Path, *command: str, **variables: str) -> str:
 def test_every_stage_has_its_run_and_the_best_model_is_champion(connected, team):
     experiment = connected.get_experiment_by_name("yoyak")
     stages = {run.data.tags["yoyak.stage"]: run for run in connected.search_runs([experiment.experiment_id])}
-    assert {"pipeline", "prepare", "train", "predict", "evaluate"} <= set(stages)
+    assert {"pipeline", "train", "predict", "evaluate"} <= set(stages)
     assert {run.info.status for run in stages.values()} == {"FINISHED"}
     assert not (team / "mlflow.db").exists()
     assert not (team / "mlruns").exists()
@@ -118,6 +137,68 @@ def test_hosts_that_start_at_the_same_time_share_one_parent_run(connected, mlflo
     parents = connected.search_runs([connected.get_experiment_by_name("by two hosts").experiment_id])
     assert printed == {run.info.run_id for run in parents}
     assert len(parents) == 1
+
+
+def delete_run(registry: MlflowClient) -> None:
+    registry.delete_run(registry.get_model_version_by_alias("yoyak", "champion").run_id)
+
+
+def add_version_by_hand(registry: MlflowClient) -> None:
+    registry.create_model_version("yoyak", "s3://somewhere/else")
+
+
+def make_foreign_version_champion(registry: MlflowClient) -> None:
+    other = registry.create_model_version("yoyak", "s3://somewhere/else")
+    registry.set_registered_model_alias("yoyak", "champion", other.version)
+
+
+def delete_champion(registry: MlflowClient) -> None:
+    registry.delete_model_version("yoyak", registry.get_model_version_by_alias("yoyak", "champion").version)
+
+
+def delete_alias(registry: MlflowClient) -> None:
+    registry.delete_registered_model_alias("yoyak", "champion")
+
+
+def delete_model(registry: MlflowClient) -> None:
+    registry.delete_registered_model("yoyak")
+
+
+def delete_members_model(registry: MlflowClient) -> None:
+    registry.delete_registered_model("yoyak-bart")
+
+
+def write_into_the_history(registry: MlflowClient) -> None:
+    registry.create_registered_model("yoyak-history")
+    registry.create_model_version("yoyak-history", "s3://somewhere/else", tags={"after": "yesterday", "to": "all"})
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        add_version_by_hand,
+        make_foreign_version_champion,
+        delete_run,
+        delete_champion,
+        delete_alias,
+        delete_model,
+        delete_members_model,
+        write_into_the_history,
+    ],
+)
+def test_a_registry_that_others_write_to_is_registered_in(connected, harm):
+    def own_versions():
+        """Versions of ours that are champion or challenger."""
+        model = connected.get_registered_model("yoyak")
+        found = {connected.get_model_version("yoyak", number) for number in model.aliases.values()}
+        return [version for version in found if version.tags.get("member") == "bart"]
+
+    harm(connected)
+    for version in connected.search_model_versions("name = 'yoyak'"):
+        connected.set_model_version_tag("yoyak", version.version, "yoyak.fingerprint", "of something else")
+    register.run()
+    assert own_versions()
+    assert connected.get_registered_model("yoyak-bart").aliases["champion"]
 
 
 def test_a_wrong_password_host_or_port_is_one_sentence(team, mlflow_server):  # noqa: F811

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from yoyak.errors import UserError, nearest
 from yoyak.registry import history
+from yoyak.registry.check import FINGERPRINT
 from yoyak.registry.gate import Verdict
 from yoyak.registry.history import Entry
 from yoyak.registry.versions import (
@@ -38,7 +39,6 @@ from yoyak.tracking.restore import has_files
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-FINGERPRINT = "yoyak.fingerprint"
 IDENTITY = "yoyak.identity"
 """Tag of a version: the digest of its weights, how it writes, and the code that runs it."""
 EXPERIMENT = "yoyak.experiment"
