@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -200,6 +201,22 @@ def test_dev_is_written_with_weights_fitted_to_other_dialogues() -> None:
         for index in indices
     }
     assert written("fit", "dev") == [expected[index] for index in range(len(dev))]
+
+
+@pytest.mark.parametrize("name", ["dev", "fit", "soup"])
+def test_gate_is_summarized_and_nothing_is_learned_from_it(name: str, blend_project: Path) -> None:
+    blend.run(name)
+    learned = {key: value for key, value in info(name).items() if key != "truncated"}
+    before = {split: written(name, split) for split in ("dev", "test")}
+
+    originals = (blend_project / "prepared").readlink()
+    (blend_project / "prepared").unlink()
+    shutil.copytree(originals, "prepared")
+    write_jsonl("prepared/eval/gate.jsonl", read_jsonl("prepared/eval/test.jsonl"))
+    blend.run(name)
+    assert {key: value for key, value in info(name).items() if key != "truncated"} == learned
+    assert {split: written(name, split) for split in ("dev", "test")} == before
+    assert written(name, "gate") == before["test"]
 
 
 @pytest.mark.usefixtures("blend_project")

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 
 MEMBERS = ["bart", "gpt2", "t5"]
 STRATEGIES = ["vote", "weighted", "mbr", "stack"]
+SPLITS = {"dev", "test", "gate", "handwritten"}
 
 
 def client(folder: Path) -> MlflowClient:
@@ -46,10 +47,10 @@ def copy_of(finished: Path, folder: Path) -> Path:
 def test_every_output_exists(finished: Path) -> None:
     for member in MEMBERS:
         assert (finished / "models" / member / "model.safetensors").is_file()
-        assert {path.stem for path in (finished / "predictions" / member).iterdir()} == {"dev", "test", "handwritten"}
+        assert {path.stem for path in (finished / "predictions" / member).iterdir()} == SPLITS
     for strategy in STRATEGIES:
         names = {path.name for path in (finished / "ensembles" / strategy).iterdir()}
-        assert names == {"dev.jsonl", "test.jsonl", "handwritten.jsonl", "info.json", "combiner.json"}
+        assert names == {f"{split}.jsonl" for split in SPLITS} | {"info.json", "combiner.json"}
     assert "<svg" in (finished / "report/index.html").read_text()
     systems = {row["name"] for row in json.loads((finished / "evaluation/summary.json").read_text())["systems"]}
     assert {*MEMBERS, *STRATEGIES, "lead3", "oracle"} <= systems
