@@ -74,6 +74,17 @@ def test_rates_of_cases_and_of_the_test_split_are_written_and_logged(member: Pat
     assert (member / "behaviour/bart.json").read_bytes() == first
 
 
+def test_no_examples_need_no_table(member: Path, store) -> None:
+    text = PARAMS.replace("[CASES]", "[mine], examples: 0")
+    (member / "params.yaml").write_text(text, encoding="utf-8")
+    behaviour.run("bart")
+    found = read_behaviour(member / "behaviour/bart.json")
+    assert not found.failures
+    assert found.rates["test_masks_made_up"].failures == 1
+    runs = store.search_runs([e.experiment_id for e in store.search_experiments()])
+    assert {run.info.status for run in runs if "mlflow.parentRunId" in run.data.tags} == {"FINISHED"}
+
+
 def test_cases_are_read_before_anything_is_loaded_or_logged(member: Path, store) -> None:
     (member / "params.yaml").write_text(PARAMS.replace("CASES", "mne"), encoding="utf-8")
     with pytest.raises(UserError, match="did you mean 'mine'"):

@@ -43,7 +43,8 @@ def run(member: MemberName, /) -> None:
         out = project.behaviour_file(member)
         write_behaviour(out, behaviour)
         run.log_metrics({name: rate.rate for name, rate in behaviour.rates.items()})
-        run.log_table([asdict(failure) for failure in behaviour.failures], "failures.json")
+        if behaviour.failures:
+            run.log_table([asdict(failure) for failure in behaviour.failures], "failures.json")
         run.log_artifact(out, project.BEHAVIOUR.name)
     for name, rate in behaviour.rates.items():
         print(f"{CHECKS[name]}: {rate.failures} of {rate.n} ({rate.rate:.1%}, {rate.low:.1%} to {rate.high:.1%})")
