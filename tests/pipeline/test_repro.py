@@ -292,6 +292,18 @@ def test_the_export_is_measured_and_released_apart(finished: Path, tmp_path: Pat
     assert "export/dvc.yaml" not in succeed(copy, "dvc", "repro", "--dry")
 
 
+def test_what_was_just_registered_differs_in_nothing(finished: Path) -> None:
+    code = (
+        "from yoyak.registry.lineage import read_lineage\n"
+        "from yoyak.registry.verify import verify\n"
+        "for name in ('yoyak@champion', 'yoyak@ensemble'):\n"
+        "    found = read_lineage(name)\n"
+        "    print(name, bool(found.stages), len(found.members), [entry.sentence for entry in verify(found)])"
+    )
+    done = shell(finished, "python", "-c", code, PYTHONPATH=str(finished / "src"))
+    assert done.stdout.splitlines()[-2:] == ["yoyak@champion True 0 []", "yoyak@ensemble True 3 []"], done.stderr
+
+
 def test_the_champion_is_made_once_more_from_its_commit(finished: Path, tmp_path: Path) -> None:
     copy = copy_of(finished, tmp_path)
     before = {run.info.run_id for run in runs(copy)}
