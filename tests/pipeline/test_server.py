@@ -190,7 +190,7 @@ def test_a_registry_that_others_write_to_is_registered_in(connected, harm):
     def own_versions():
         """Versions of ours that are champion or challenger."""
         model = connected.get_registered_model("yoyak")
-        found = {connected.get_model_version("yoyak", number) for number in model.aliases.values()}
+        found = [connected.get_model_version("yoyak", number) for number in set(model.aliases.values())]
         return [version for version in found if version.tags.get("member") == "bart"]
 
     harm(connected)
