@@ -20,7 +20,7 @@ from yoyak.registration.trainings import RegisteredTraining, register_training
 from yoyak.registry import history, promotion
 from yoyak.registry.gate import Verdict
 from yoyak.registry.versions import CHAMPION, Version
-from yoyak.scoring.results import read_evaluation
+from yoyak.scoring.results import EvaluationSummary, read_evaluation
 from yoyak.tracking import lineage
 from yoyak.tracking.client import connect, redact_credentials
 from yoyak.tracking.registered import Registered, RegisteredModel, write_registered
@@ -47,7 +47,7 @@ def register(params: RegisterParams, fingerprint: str) -> Registered:
             member,
             params.training(member),
             generation=params.generation,
-            scores=summary.primary_means(member),
+            scores=_scores(summary, member),
             pipeline=pipeline,
             tags=tags,
         )
@@ -69,7 +69,7 @@ def register(params: RegisterParams, fingerprint: str) -> Registered:
             params.ensemble.every[params.registry.ensemble],
             generation=params.generation,
             members={member: training.version for member, training in members.items()},
-            scores=summary.primary_means(params.registry.ensemble),
+            scores=_scores(summary, params.registry.ensemble),
             example=pipeline.example,
             tags=tags,
         )
@@ -84,6 +84,11 @@ def register(params: RegisterParams, fingerprint: str) -> Registered:
     )
     write_registered(registered)
     return registered
+
+
+def _scores(summary: EvaluationSummary, system: str) -> dict[str, dict[str, float]]:
+    """Return a system's means by split and metric; not those on gate, by which nobody should search or sort."""
+    return {split: means for split, means in summary.primary_means(system).items() if split != GATE}
 
 
 def _check_bounds(rules: Registry) -> None:
