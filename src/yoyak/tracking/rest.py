@@ -8,7 +8,6 @@ from __future__ import annotations
 import configparser
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def open_session() -> requests.Session:
     session.verify = False if insecure else os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or True
     session.cert = os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH") or None
     file = configparser.ConfigParser(interpolation=None)
-    file.read(Path.home() / ".mlflow" / "credentials")
+    file.read(os.path.expanduser("~/.mlflow/credentials"))  # noqa: PTH111 - a user without a home is no error
     saved: Mapping[str, str] = file["mlflow"] if file.has_section("mlflow") else {}
     user, password = (
         os.environ.get(name) or saved.get(name.lower())
