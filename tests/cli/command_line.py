@@ -6,7 +6,7 @@ import inspect
 from pathlib import Path
 from typing import get_args, get_origin
 
-from yoyak.cli.app import build_app
+from yoyak.cli.app import build_app, find_app
 from yoyak.cli.verbs import VERBS
 
 FILE = Path(__file__).with_suffix(".txt")
@@ -18,7 +18,7 @@ def describe() -> str:
     lines = []
     for verb in VERBS:
         lines.append(verb.name)
-        for argument in app[verb.name].assemble_argument_collection():
+        for argument in find_app(app, verb).assemble_argument_collection():
             field = argument.field_info
             name = argument.name if field.is_keyword else argument.name.lstrip("-").upper()
             default = "required" if field.required else f"= {field.default!r}"

@@ -50,7 +50,7 @@ def test_help_fits_the_terminal_and_has_no_colours_when_it_is_piped(
     columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    for arguments in (["--help"], *([verb.name, "--help"] for verb in VERBS)):
+    for arguments in (["--help"], ["models", "--help"], *([*verb.path, "--help"] for verb in VERBS)):
         assert cli.main(arguments) == 0
         out = capsys.readouterr().out
         assert "\x1b" not in out
@@ -58,10 +58,9 @@ def test_help_fits_the_terminal_and_has_no_colours_when_it_is_piped(
 
 
 def test_help_names_every_verb_and_each_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["--help"]) == 0
-    out = capsys.readouterr().out
     for verb in VERBS:
-        assert f"\n  {verb.name} " in out
+        assert cli.main([*verb.path[:-1], "--help"]) == 0
+        assert f"\n  {verb.path[-1]} " in capsys.readouterr().out
         assert verb.examples
         assert all(f"yoyak {verb.name}" in example for example in verb.examples)
 
@@ -80,14 +79,20 @@ def test_help_names_every_verb_and_each_has_an_example(capsys: pytest.CaptureFix
         (["samples", "--sead", "3"], "Did you mean --seed?"),
         (["serve", "--port", "65536"], "<= 65535"),
         (["serve", "--port", "-1"], ">= 0"),
-        (["rollback", "champoin"], 'did you mean "champion"?'),
+        (["models", "rollback", "--alias", "champoin"], 'did you mean "champion"?'),
+        (["models", "lsit"], "did you mean 'list'?"),
+        (["models", "show"], "MODEL is missing"),
+        (["models", "compare", "1"], "OTHER is missing"),
+        (["rollback"], "`yoyak models rollback`"),
+        (["rollback", "champion"], "`yoyak models rollback`"),
+        (["rollback", "serving"], "`yoyak models rollback --alias serving`"),
         (["predict", "--model", "x"], "`yoyak summarize`"),
         (["predict", "--model=x", "--input", "y"], "`yoyak summarize`"),
         (["ensemble", "--models", "a", "b"], "`yoyak combine`"),
         (["ensemble", "--all"], "`yoyak combine --all`"),
         (["register", "model.zip"], "`yoyak import`"),
-        (["register", "--undo"], "`yoyak rollback champion`"),
-        (["release", "--undo"], "`yoyak rollback serving`"),
+        (["register", "--undo"], "`yoyak models rollback`"),
+        (["release", "--undo"], "`yoyak models rollback --alias serving`"),
         (["export", "--model", "a", "--output", "b"], "`yoyak convert`"),
         (["samples", "--corpus", "data"], "`yoyak corpus`"),
     ],
@@ -117,11 +122,12 @@ def test_a_shell_completes_verbs_and_choices(tmp_path: Path) -> None:
     script = f"""
 source {path}
 function=$(complete -p yoyak | sed 's/.*-F \\([^ ]*\\).*/\\1/')
-COMP_WORDS=(yoyak roll); COMP_CWORD=1; $function; echo "${{COMPREPLY[@]}}"
-COMP_WORDS=(yoyak rollback ""); COMP_CWORD=2; $function; echo "${{COMPREPLY[@]}}"
+COMP_WORDS=(yoyak mod); COMP_CWORD=1; $function; echo "${{COMPREPLY[@]}}"
+COMP_WORDS=(yoyak models roll); COMP_CWORD=2; $function; echo "${{COMPREPLY[@]}}"
+COMP_WORDS=(yoyak models rollback --alias ""); COMP_CWORD=4; $function; echo "${{COMPREPLY[@]}}"
 """
     completed = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
-    assert completed.stdout.split() == ["rollback", "champion", "serving"]
+    assert completed.stdout.split() == ["models", "rollback", "champion", "serving"]
 
 
 def test_an_error_gives_one_sentence_and_logs_its_traceback(tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ from yoyak.registration.packaging import log_member
 from yoyak.registry import check, deployment, promotion
 from yoyak.registry.resolve import resolve_model
 from yoyak.registry.versions import Version
-from yoyak.stages import release, rollback
+from yoyak.stages import release
+from yoyak.stages.models import rollback
 from yoyak.tracking import lineage
 from yoyak.tracking import runs as tracking
 from yoyak.tracking.registered import Registered, RegisteredModel, write_registered
@@ -166,7 +167,7 @@ def test_other_serving_settings_are_another_version(made: Any) -> None:
 
 def test_an_undone_move_stays_undone(made: Any, capsys: pytest.CaptureFixture[str]) -> None:
     release.run()
-    rollback.run("serving")
+    rollback.run(alias="serving", reason="it repeats itself")
     assert capsys.readouterr().out.endswith("yoyak version 1 is served again\n")
     assert aliases(made)["serving"] == 1
     release.run()
@@ -174,7 +175,7 @@ def test_an_undone_move_stays_undone(made: Any, capsys: pytest.CaptureFixture[st
     release.run()
     assert aliases(made)["serving"] == 1, "what a person undid stays undone"
     with pytest.raises(UserError, match="Version 1 of yoyak"):
-        rollback.run("serving")
+        rollback.run(alias="serving")
     bench(passed=True, ratio=1.7)
     release.run()
     assert aliases(made)["serving"] == 2, "a new bench is a new release"

@@ -17,11 +17,12 @@ from cyclopts import App, CycloptsError, Group, MissingArgumentError, UnusedCliT
 
 from yoyak import __version__
 from yoyak.cli.help_text import HelpText
-from yoyak.cli.verbs import FLAGS, GROUPS, OPTIONS, RENAMED, VERBS
+from yoyak.cli.verbs import TOPICS, FLAGS, GROUPS, OPTIONS, RENAMED, VERBS, Verb
 from yoyak.errors import UserError, nearest
 from yoyak.project import LOGS
 
 LOG = LOGS / "yoyak.log"
+VERBS_OF_TOPIC = "Verbs"
 
 
 def build_app() -> App:
@@ -40,12 +41,21 @@ def build_app() -> App:
         suppress_keyboard_interrupt=False,
         result_action="return_value",
     )
-    groups = {name: Group.create_ordered(name) for name in (*GROUPS, OPTIONS)}
+    groups = {name: Group.create_ordered(name) for name in (*GROUPS, VERBS_OF_TOPIC, OPTIONS)}
+    topics: dict[str, App] = {}
     for index, verb in enumerate(VERBS):
-        app.command(
-            f"yoyak.stages.{verb.module or verb.name}:run",
-            name=verb.name,
-            group=groups[verb.group],
+        parent, group = app, groups[verb.group]
+        *above, name = verb.path
+        if above:
+            [topic] = above
+            if topic not in topics:
+                topics[topic] = _topic_app(topic, group, index)
+                app.command(topics[topic])
+            parent, group = topics[topic], groups[VERBS_OF_TOPIC]
+        parent.command(
+            f"{verb.location}:run",
+            name=name,
+            group=group,
             help=verb.help,
             help_epilogue="\n  ".join(("Examples:", *verb.examples)),
             sort_key=index,
@@ -54,6 +64,26 @@ def build_app() -> App:
     for flag, text in (("--help", "Print this help."), ("--version", "Print the version.")):
         app[flag].group, app[flag].help = groups[OPTIONS], text
     return app
+
+
+def find_app(app: App, verb: Verb) -> App:
+    """Return the command of a verb."""
+    for word in verb.path:
+        app = app[word]
+    return app
+
+
+def _topic_app(name: str, group: Group, sort_key: int) -> App:
+    """Return what holds the verbs whose first word is ``name``."""
+    return App(
+        name=name,
+        group=group,
+        sort_key=sort_key,
+        group_parameters=Group(OPTIONS),
+        help=TOPICS[name],
+        help_epilogue=f"More about a verb: yoyak {name} VERB --help",
+        usage=f"yoyak {name} VERB [OPTIONS] [ARGUMENTS]",
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,10 +96,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # again would take an eighth of the import time.
     gc.set_threshold(100_000)
     app = build_app()
-    name = f"yoyak {tokens[0]}" if tokens and not tokens[0].startswith("-") else "yoyak"
+    name = " ".join(("yoyak", *_find_words(tokens)))
     try:
-        if not tokens:
-            app.help_print(console=app.error_console)
+        if not tokens or (len(tokens) == 1 and tokens[0] in TOPICS):
+            app.help_print(tokens, console=app.error_console)
             return 2
         problem = check_verb(tokens)
         if problem:
@@ -99,18 +129,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def check_verb(tokens: Sequence[str]) -> str:
     """Return what is wrong with the verb: it is unknown, or was renamed. Empty if it is fine."""
     verb, *rest = tokens
-    known = [each.name for each in VERBS]
     if verb.startswith("-"):
         return "" if verb in FLAGS else f"there is no option {verb}{nearest(verb, FLAGS)}"
-    if verb not in known:
-        return f"there is no verb '{verb}'{nearest(verb, known)}"
-    for token in rest:
+    for token in (*rest, ""):
         option = token.partition("=")[0]
         if (verb, option) in RENAMED:
-            return f"`yoyak {verb} {option}` is now `{RENAMED[verb, option]}`"
+            return f"`yoyak {f'{verb} {option}'.strip()}` is now `{RENAMED[verb, option]}`"
+    known = {each.path[0] for each in VERBS}
+    if verb not in known:
+        return f"there is no verb '{verb}'{nearest(verb, known)}"
+    if verb in TOPICS and rest and rest[0] not in FLAGS:
+        known = {each.path[1] for each in VERBS if each.path[0] == verb}
+        if rest[0] not in known:
+            return f"there is no verb '{verb} {rest[0]}'{nearest(rest[0], known)}"
     if verb == "register" and rest and not rest[0].startswith("-"):
         return "`yoyak register FILE` is now `yoyak import`"
     return ""
+
+
+def _find_words(tokens: Sequence[str]) -> list[str]:
+    """Return the words of the verb: the first one, and the second one of a verb of two."""
+    words = [token for token in tokens[:2] if not token.startswith("-")]
+    return words[: 2 if words and words[0] in TOPICS else 1]
 
 
 def describe_usage_error(error: CycloptsError) -> str:

@@ -11,7 +11,7 @@ OPTIONS = "Options"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verb:
-    """One verb of the command line; its arguments are those of ``run`` in its module."""
+    """One verb of the command line, of one or two words; its arguments are those of ``run`` in its module."""
 
     name: str
     group: str
@@ -19,6 +19,16 @@ class Verb:
     examples: tuple[str, ...]
     module: str = ""
     """Name of the module in yoyak.stages, if it is not the verb's name."""
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """Its words: some verbs have two, such as ``models list``."""
+        return tuple(self.name.split())
+
+    @property
+    def location(self) -> str:
+        """The module of the verb."""
+        return ".".join(("yoyak.stages", self.module or ".".join(self.path)))
 
 
 VERBS = (
@@ -139,10 +149,55 @@ VERBS = (
         module="import_bundle",
     ),
     Verb(
-        name="rollback",
+        name="models list",
+        group=MODELS,
+        help="List registered versions, best first.",
+        examples=("yoyak models list", "yoyak models list --member bart --min-score 0.7 --metric rouge1 --split test"),
+    ),
+    Verb(
+        name="models show",
+        group=MODELS,
+        help="Print everything about one version.",
+        examples=("yoyak models show champion", "yoyak models show yoyak-bart/3 --json"),
+    ),
+    Verb(
+        name="models compare",
+        group=MODELS,
+        help="Compare versions: scores, significance, params, summaries.",
+        examples=("yoyak models compare champion challenger", "yoyak models compare 1 2 yoyak-t5/1 --examples 10"),
+    ),
+    Verb(
+        name="models promote",
+        group=MODELS,
+        help="Make a version champion if it passes the gate.",
+        examples=(
+            "yoyak models promote challenger",
+            'yoyak models promote 3 --force --reason "the champion invents names"',
+        ),
+    ),
+    Verb(
+        name="models rollback",
         group=MODELS,
         help="Undo the last move of the champion or serving alias.",
-        examples=("yoyak rollback champion", "yoyak rollback serving"),
+        examples=("yoyak models rollback", "yoyak models rollback --alias serving"),
+    ),
+    Verb(
+        name="models history",
+        group=MODELS,
+        help="Print who made which version champion, when and why.",
+        examples=("yoyak models history", "yoyak models history yoyak-bart"),
+    ),
+    Verb(
+        name="models lineage",
+        group=MODELS,
+        help="Print what a version was made from.",
+        examples=("yoyak models lineage champion", "yoyak models lineage yoyak/3 --verify"),
+    ),
+    Verb(
+        name="models reproduce",
+        group=MODELS,
+        help="Make a version once more from its commit, and compare.",
+        examples=("yoyak models reproduce champion",),
     ),
     Verb(
         name="sync",
@@ -191,14 +246,19 @@ VERBS = (
 FLAGS = ("--help", "-h", "--version", "--install-completion")
 """Options that may be given instead of a verb."""
 
+TOPICS = {"models": "Look up, compare, promote, trace and reproduce registered versions."}
+"""First words of verbs of two words, and what those are for."""
+
 RENAMED = {
     ("predict", "--model"): "yoyak summarize",
     ("ensemble", "--models"): "yoyak combine",
     ("ensemble", "--all"): "yoyak combine --all",
     ("export", "--model"): "yoyak convert",
-    ("register", "--undo"): "yoyak rollback champion",
+    ("register", "--undo"): "yoyak models rollback",
     ("register", "--name"): "yoyak import",
-    ("release", "--undo"): "yoyak rollback serving",
+    ("release", "--undo"): "yoyak models rollback --alias serving",
+    ("rollback", "serving"): "yoyak models rollback --alias serving",
+    ("rollback", ""): "yoyak models rollback",
     ("samples", "--corpus"): "yoyak corpus",
 }
-"""Former options by verb, and the command that replaces each."""
+"""Former verbs, and options and arguments by verb, and the command that replaces each."""

@@ -17,6 +17,7 @@ from yoyak.project import GATE
 from yoyak.registry import promotion
 from yoyak.registry.evaluations import (
     ModelEvaluation,
+    Scheme,
     attach_evaluations,
     read_evaluation,
     read_trained_on,
@@ -25,6 +26,7 @@ from yoyak.registry.evaluations import (
 from yoyak.registry.gate import Check, Verdict, check_behaviour, decide
 from yoyak.registry.resolve import resolve_model
 from yoyak.registry.versions import Version
+from yoyak.tracking import restore
 
 TIMED_DIALOGUES = 8
 
@@ -66,7 +68,8 @@ def challenge(
             )
     excluded = frozenset().union(*(keys for keys in trained_on if keys is not None))
     rows = [row for row in evaluation.rows if row.key not in excluded]
-    opponent = {row.key: row.combined for row in _evaluate(champion, dialogues, evaluation).rows}
+    kept = evaluate_on_gate(champion, dialogues, evaluation.dataset, evaluation.scheme)
+    opponent = {row.key: row.combined for row in kept.rows}
     attempt = promotion.count_attempt(
         champion, version, evaluation.dataset, json.dumps(asdict(evaluation.scheme), sort_keys=True)
     )
@@ -99,23 +102,26 @@ def _undecided(version: Version, champion: Version, reason: str, evaluation: Mod
     )
 
 
-def _evaluate(champion: Version, dialogues: Sequence[Dialogue], like: ModelEvaluation) -> ModelEvaluation:
-    """Return the champion's evaluation of the gate split by the same scheme as ``like``."""
-    kept = read_evaluation(champion, GATE, like.dataset, like.scheme)
+def evaluate_on_gate(
+    version: Version, dialogues: Sequence[Dialogue], dataset: str, scheme: Scheme
+) -> ModelEvaluation:
+    """Return a version's evaluation of the gate split; if there is none yet, it summarizes it now, and that is kept."""
+    kept = read_evaluation(version, GATE, dataset, scheme)
     if kept is not None:
         return kept
     from yoyak.serving.loading import load_summarizer
 
     try:
-        summarizer = load_summarizer(resolve_model(champion.uri))
+        summarizer = load_summarizer(resolve_model(version.uri))
     except UserError as error:
         raise UserError(
-            f"The champion, version {champion.version} of {champion.name}, cannot summarize the gate split: {error} "
-            f"Roll back, or promote another version by force."
+            f"Version {version.version} of {version.name} cannot summarize the gate split: {error} If it is the "
+            f"champion, roll back, or promote another version by force."
         ) from error
     summaries = summarizer.summarize([row.dialogue for row in dialogues], progress=True).texts
-    evaluation = score_summaries(GATE, like.dataset, dialogues, summaries, like.scheme)
-    attach_evaluations(champion.run_id, champion.model_id, [evaluation])
+    evaluation = score_summaries(GATE, dataset, dialogues, summaries, scheme)
+    if restore.is_active(version.run_id):
+        attach_evaluations(version.run_id, version.model_id, [evaluation])
     return evaluation
 
 

@@ -17,6 +17,7 @@ from yoyak.registry.versions import SERVING, Version, find_by_alias, get_aliases
 from yoyak.tracking.client import connect, store_lock, translate_mlflow_errors
 
 _BEFORE, _UNDONE = "alias.serving.before", "alias.serving.undone"
+_REASON = "alias.serving.undone.reason"
 
 
 def get_version(name: str, version: int) -> Version:
@@ -57,10 +58,10 @@ def tag_release(version: Version, release: str) -> None:
         client.set_registered_model_tag(version.name, RELEASE, release)
 
 
-def undo_serving(name: str) -> Version:
+def undo_serving(name: str, *, reason: str = "") -> Version:
     """Undo the last move of ``serving`` and return the version that is served again.
 
-    The same release does not move it once more; a new one does.
+    The same release does not move it once more; a new one does. ``reason`` is kept on the version that is undone.
     """
     client = connect()
     with store_lock(), translate_mlflow_errors():
@@ -76,4 +77,6 @@ def undo_serving(name: str) -> Version:
         released = client.get_registered_model(name).tags.get(RELEASE, "")
         client.set_model_version_tag(name, str(current.version), _UNDONE, released)
         client.delete_model_version_tag(name, str(current.version), _BEFORE)
+        if reason:
+            client.set_model_version_tag(name, str(current.version), _REASON, reason)
         return move_aliases(client, earlier, {**aliases, SERVING: earlier.version}, None)

@@ -126,21 +126,15 @@ def promote(
         seen = history.last_number(history.read_log(client, name))
         current = get_version(client, name, version)
         title = f"Version {version} of {name}"
-        if CHAMPION in current.aliases:
-            raise UserError(f"{title} is the champion already.")
+        check_candidate(current, allow_experiment=allow_experiment)
         source = get_aliases(client, name).get(CHAMPION, 0)
         if verdict is None and source and not reason:
             raise UserError(f"{title} has no verdict of the gate: promote it by force, and give a reason.")
         if verdict is not None and not verdict.passed:
             raise UserError(f"{title} did not pass the gate: {verdict.sentence}. Force it, with a reason, to overrule.")
-        experiment = current.tags.get(EXPERIMENT, "")
-        if experiment and not allow_experiment:
-            raise UserError(
-                f"{title} comes from {experiment}, which nobody can reproduce from a commit: commit it and run "
-                f"`dvc repro`, or allow it with --allow-experiment."
-            )
         if not source:
             return _make_first(client, current)
+        experiment = current.tags.get(EXPERIMENT, "")
         note = f"{experiment} was allowed" if experiment else ""
         return _make_champion(
             client,
@@ -150,6 +144,19 @@ def promote(
             source=verdict.champion if verdict else source,
             verdict=verdict,
             reason="; ".join(filter(None, [reason, note])),
+        )
+
+
+def check_candidate(version: Version, *, allow_experiment: bool) -> None:
+    """Raise UserError if a version is champion already, or comes from an experiment that is not allowed."""
+    title = f"Version {version.version} of {version.name}"
+    if CHAMPION in version.aliases:
+        raise UserError(f"{title} is the champion already.")
+    experiment = version.tags.get(EXPERIMENT, "")
+    if experiment and not allow_experiment:
+        raise UserError(
+            f"{title} comes from {experiment}, which nobody can reproduce from a commit: commit it and run "
+            f"`dvc repro`, or allow it with --allow-experiment."
         )
 
 

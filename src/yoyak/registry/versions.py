@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from yoyak.tracking.stage_run import flatten
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 CHAMPION, CHALLENGER, PREVIOUS, ENSEMBLE, SERVING = "champion", "challenger", "previous", "ensemble", "serving"
 _PAGE = 1000
@@ -50,21 +50,29 @@ class Version:
 
 def list_models(client: MlflowClient) -> list[str]:
     """Return the names of all registered models."""
-    names: list[str] = []
+    return [model.name for model in iter_models(client)]
+
+
+def iter_models(client: MlflowClient) -> Iterator[RegisteredModel]:
+    """Yield all registered models, with their aliases, page by page."""
     token: str | None = None
     while True:
         page = client.search_registered_models(max_results=_PAGE, page_token=token)
-        names += [model.name for model in page]
+        yield from page
         token = page.token
         if not token:
-            return names
+            return
 
 
-def iter_versions(client: MlflowClient, name: str) -> Iterator[ModelVersion]:
-    """Yield all versions of a registered model, page by page; none for a model that does not exist."""
+def iter_versions(client: MlflowClient, name: str | None = None) -> Iterator[ModelVersion]:
+    """Yield all versions of a registered model, or of all of them, page by page; none for one that does not exist.
+
+    They are without their aliases.
+    """
+    query = f"name = '{name}'" if name else None
     token: str | None = None
     while True:
-        page = client.search_model_versions(f"name = '{name}'", max_results=_PAGE, page_token=token)
+        page = client.search_model_versions(query, max_results=_PAGE, page_token=token)
         yield from page
         token = page.token
         if not token:
@@ -87,7 +95,7 @@ def resolve_alias(client: MlflowClient, name: str, alias: str) -> Version:
     """Return the version behind an alias; UserError that names the nearest model or alias where there is none."""
     aliases = get_aliases(client, name)
     if alias not in aliases:
-        _check_model(client, name)
+        check_model(name, list_models(client))
         raise UserError(f"The registered model {name} has no alias '{alias}'{nearest(alias, aliases)}.")
     return get_version(client, name, aliases[alias])
 
@@ -105,7 +113,7 @@ def get_version(client: MlflowClient, name: str, version: int | str) -> Version:
     try:
         return to_version(client.get_model_version(name, str(version)))
     except MlflowException as error:
-        _check_model(client, name)
+        check_model(name, list_models(client))
         existing = [str(match.version) for match in client.search_model_versions(f"name = '{name}'")]
         hint = nearest(str(version), existing)
         raise UserError(f"The registered model {name} has no version '{version}'{hint}.") from error
@@ -193,10 +201,11 @@ def timestamp() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _check_model(client: MlflowClient, name: str) -> None:
-    names = list_models(client)
-    if name not in names:
-        raise UserError(f"No registered model is named '{name}'{nearest(name, names)}.")
+def check_model(name: str, names: Iterable[str]) -> None:
+    """Raise UserError that names the nearest registered model if ``name`` is none of them."""
+    known = list(names)
+    if name not in known:
+        raise UserError(f"No registered model is named '{name}'{nearest(name, known)}.")
 
 
 def _link_to_model(client: MlflowClient, model_id: str, name: str, version: str) -> None:

@@ -25,3 +25,8 @@ Host = Annotated[str, Parameter(help="Address to listen on; 0.0.0.0 lets other m
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535), help="Port to listen on; 0 is any free one.")]
 Count = Annotated[int, Parameter(validator=Number(gte=1))]
 Seed = Annotated[int, Parameter(help="The same seed gives the same rows.")]
+VersionName = Annotated[
+    str,
+    Parameter(help="yoyak@champion, yoyak-bart/3 or models:/…; of the registered model registry.name just champion, 3."),
+]
+AsJson = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON for programs.")]

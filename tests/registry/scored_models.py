@@ -1,0 +1,69 @@
+"""Registered versions with scores by dialogue, but without weights, for what only reads the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from yoyak.params import Scoring
+from yoyak.registry import promotion
+from yoyak.registry.evaluations import ModelEvaluation, Scheme, ScoredSummary, attach_evaluations, hash_dialogue
+from yoyak.registry.versions import Version
+from yoyak.tracking import runs
+from yoyak.tracking.client import connect
+
+SCHEME = Scheme.of(Scoring())
+
+
+def dialogue(number: int) -> str:
+    return f"#Person1#: {number}시에 만날까요?\n#Person2#: 네, 좋아요."
+
+
+def evaluation(
+    scores: Sequence[float], *, split: str = "dev", dataset: str = "d1", scheme: Scheme = SCHEME
+) -> ModelEvaluation:
+    """An evaluation in which dialogue i has score i, and a summary that says so."""
+    rows = tuple(
+        ScoredSummary(
+            fname=f"{split}-{number}",
+            slice="",
+            key=hash_dialogue(dialogue(number)),
+            summary=f"요약 {score}",
+            scores={"rouge1": score, "combined": score},
+        )
+        for number, score in enumerate(scores)
+    )
+    return ModelEvaluation(split=split, dataset=dataset, scheme=scheme, rows=rows)
+
+
+def register(
+    name: str = "yoyak",
+    *,
+    member: str = "bart",
+    params: Mapping[str, Any] | None = None,
+    evaluations: Sequence[ModelEvaluation] = (),
+    scores: Mapping[str, float] | None = None,
+    **tags: str,
+) -> Version:
+    """Register a version with a run; ``scores`` are its combined means by split, by default those of ``evaluations``."""
+    client = connect()
+    with runs.stage_run("train", member=member, params=params or {}, inputs={}) as run:
+        logged = client.create_logged_model(run.experiment_id, member, run.run_id)
+        client.finalize_logged_model(logged.model_id, "READY")
+        attach_evaluations(run.run_id, logged.model_id, evaluations)
+    if scores is None:
+        scores = {
+            each.split: sum(row.combined for row in each.rows) / len(each.rows) for each in evaluations if each.rows
+        }
+    return promotion.register_version(
+        name,
+        model_id=logged.model_id,
+        run_id=run.run_id,
+        tags={
+            "member": member,
+            "architecture": member,
+            "variant": "fp32",
+            **{f"score.{split}.combined": str(score) for split, score in scores.items()},
+            **tags,
+        },
+    )
