@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from mlflow.entities import Param
 
 from yoyak.params import Scoring
 from yoyak.registry import promotion
 from yoyak.registry.evaluations import ModelEvaluation, Scheme, ScoredSummary, attach_evaluations, hash_dialogue
 from yoyak.registry.versions import Version
-from yoyak.tracking import runs
 from yoyak.tracking.client import connect
+from yoyak.tracking.stage_run import flatten
 
 SCHEME = Scheme.of(Scoring())
 
@@ -45,12 +48,16 @@ def register(
     scores: Mapping[str, float] | None = None,
     **tags: str,
 ) -> Version:
-    """Register a version with a run; ``scores`` are its combined means by split, by default those of ``evaluations``."""
+    """Register a version with a run; ``scores`` are combined means by split, by default those of ``evaluations``."""
     client = connect()
-    with runs.stage_run("train", member=member, params=params or {}, inputs={}) as run:
-        logged = client.create_logged_model(run.experiment_id, member, run.run_id)
-        client.finalize_logged_model(logged.model_id, "READY")
-        attach_evaluations(run.run_id, logged.model_id, evaluations)
+    experiment = client.get_experiment_by_name("tests")
+    experiment_id = (
+        experiment.experiment_id if experiment else client.create_experiment("tests", str(Path("mlruns").absolute()))
+    )
+    run_id = client.create_run(experiment_id).info.run_id
+    client.log_batch(run_id, params=[Param(key, value) for key, value in flatten(params or {}).items()])
+    logged = client.create_logged_model(experiment_id, member, run_id)
+    attach_evaluations(run_id, logged.model_id, evaluations)
     if scores is None:
         scores = {
             each.split: sum(row.combined for row in each.rows) / len(each.rows) for each in evaluations if each.rows
@@ -58,7 +65,7 @@ def register(
     return promotion.register_version(
         name,
         model_id=logged.model_id,
-        run_id=run.run_id,
+        run_id=run_id,
         tags={
             "member": member,
             "architecture": member,

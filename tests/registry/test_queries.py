@@ -72,19 +72,17 @@ def test_nothing_registered_is_nothing_found(store: Any) -> None:
     assert queries.find_versions(member="bart", metric="rouge1") == []
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
+def test_a_search_for_what_does_not_exist_names_the_nearest(registry: Any) -> None:
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({"name": "yoyack"}, "'yoyack' .*'yoyak'"),
         ({"architecture": "brat"}, "'brat' .*'bart'"),
         ({"member": "t55"}, "'t55' .*'t5'"),
         ({"metric": "combind"}, "'combind' on dev .*'combined'"),
         ({"split": "tset"}, "'tset' .*'test'"),
-    ],
-)
-def test_a_search_for_what_does_not_exist_names_the_nearest(registry: Any, options: Any, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        queries.find_versions(**options)
+    ]
+    for options, message in wrong:
+        with pytest.raises(UserError, match=message):
+            queries.find_versions(**options)
 
 
 def test_a_version_that_does_not_exist_is_named_with_the_nearest(registry: Any) -> None:
@@ -95,7 +93,7 @@ def test_a_version_that_does_not_exist_is_named_with_the_nearest(registry: Any) 
     for text in ("yoyak", "", "runs:/1/2", "@champion"):
         with pytest.raises(UserError, match=r"yoyak@champion"):
             queries.get_info(text)
-    with pytest.raises(UserError, match="'yoyack' .*'yoyak'"):
+    with pytest.raises(UserError, match=r"'yoyack' .*'yoyak'"):
         queries.history("yoyack")
 
 
@@ -179,6 +177,13 @@ def test_params_that_differ_are_listed_and_those_of_a_deleted_run_are_unknown(st
     store.create_registered_model("theirs")
     store.create_model_version("theirs", "/somewhere")
     assert compare(["yoyak/1", "theirs/1"]).params == ()
+
+
+def test_params_of_members_with_different_names_are_compared_too(store: Any) -> None:
+    register(member="bart", params={"members": {"bart": {"learning_rate": 0.1, "dropout": 0.2}}})
+    register(member="t5", params={"members": {"t5": {"learning_rate": 0.3, "dropout": 0.2}}})
+    differing = {param.key: param.values for param in compare(["yoyak/1", "yoyak/2"]).params}
+    assert differing == {"members.*.learning_rate": ("0.1", "0.3")}
 
 
 def test_comparing_takes_two_versions(store: Any) -> None:

@@ -17,7 +17,7 @@ from cyclopts import App, CycloptsError, Group, MissingArgumentError, UnusedCliT
 
 from yoyak import __version__
 from yoyak.cli.help_text import HelpText
-from yoyak.cli.verbs import TOPICS, FLAGS, GROUPS, OPTIONS, RENAMED, VERBS, Verb
+from yoyak.cli.verbs import FLAGS, GROUPS, OPTIONS, RENAMED, TOPICS, VERBS, Verb
 from yoyak.errors import UserError, nearest
 from yoyak.project import LOGS
 

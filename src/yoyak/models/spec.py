@@ -60,3 +60,12 @@ def load_spec(folder: Path) -> ModelSpec:
         return ModelSpec(**{**value, "generation": Generation(**value["generation"])})
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({type(error).__name__}): train the model again.") from error
+
+
+def read_architecture(folder: Path) -> str:
+    """Return the architecture of a saved model, such as ``bart``; its family if it has no weights."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return str(config["model_type"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return load_spec(folder).family

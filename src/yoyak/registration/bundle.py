@@ -10,6 +10,7 @@ from yoyak.bundles.archive import METADATA, PARAMS, Bundle, open_bundle
 from yoyak.bundles.metadata import is_mlflow_key
 from yoyak.bundles.training_params import loggable_params
 from yoyak.errors import UserError
+from yoyak.models.spec import read_architecture
 from yoyak.registration.packaging import log_member
 from yoyak.registry import promotion
 from yoyak.registry.lineage import file_tags
@@ -53,7 +54,14 @@ def register_bundle(path: Path, *, registry_name: str, name: str | None = None) 
             if (bundle.folder.parent / file).is_file():
                 run.log_artifact(bundle.folder.parent / file)
         model_id = log_member(run, bundle.folder, example=EXAMPLE)
-        tags = {SOURCE: "bundle", MD5: bundle.md5, "member": member, **lineage, **file_tags(bundle.folder)}
+        tags = {
+            SOURCE: "bundle",
+            MD5: bundle.md5,
+            "member": member,
+            "architecture": read_architecture(bundle.folder),
+            **lineage,
+            **file_tags(bundle.folder),
+        }
         version = promotion.register_version(name, model_id=model_id, run_id=run.run_id, tags=tags)
         version = promotion.settle_candidate(version, None, seen=0)
     return Imported(version=version, new=True)

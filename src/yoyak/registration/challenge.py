@@ -102,9 +102,7 @@ def _undecided(version: Version, champion: Version, reason: str, evaluation: Mod
     )
 
 
-def evaluate_on_gate(
-    version: Version, dialogues: Sequence[Dialogue], dataset: str, scheme: Scheme
-) -> ModelEvaluation:
+def evaluate_on_gate(version: Version, dialogues: Sequence[Dialogue], dataset: str, scheme: Scheme) -> ModelEvaluation:
     """Return a version's evaluation of the gate split; if there is none yet, it summarizes it now, and that is kept."""
     kept = read_evaluation(version, GATE, dataset, scheme)
     if kept is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from yoyak import params, project
 from yoyak.data.records import read_jsonl
 from yoyak.params import Params
@@ -14,6 +16,9 @@ from yoyak.registry.resolve import resolve_model
 from yoyak.registry.versions import get_version
 from yoyak.tracking import lineage
 from yoyak.tracking.client import connect, translate_mlflow_errors
+
+BEHAVIOUR = "behaviour."
+"""Of the tags of a version with the failure rate of each behaviour check."""
 
 
 def judge(name: str, number: int, *, allow_experiment: bool = False) -> Verdict | None:
@@ -32,6 +37,9 @@ def judge(name: str, number: int, *, allow_experiment: bool = False) -> Verdict 
         return None
     path = project.eval_splits().get(GATE)
     dialogues = read_jsonl(path) if path is not None else []
+    # Only the limits of size and speed need the files, which may have to be downloaded.
+    limited = settings.registry.max_size_mb is not None or settings.registry.max_seconds is not None
+    folder = resolve_model(version.uri) if limited else Path()
     return challenge(
         version,
         champion,
@@ -39,6 +47,8 @@ def judge(name: str, number: int, *, allow_experiment: bool = False) -> Verdict 
         evaluate_on_gate(version, dialogues, lineage.digest(path), Scheme.of(settings.scoring)) if path else None,
         rules=settings.registry,
         seed=settings.seed,
-        folder=resolve_model(version.uri),
-        behaviour={},
+        folder=folder,
+        behaviour={
+            key.removeprefix(BEHAVIOUR): float(rate) for key, rate in version.tags.items() if key.startswith(BEHAVIOUR)
+        },
     )

@@ -116,6 +116,7 @@ def _register_exported(
     tags = {
         "variant": VARIANTS[decision.precision],
         "member": decision.model,
+        **{key: value for key, value in source.tags.items() if key == "architecture"},
         "git.commit": lineage.git().commit or "none",
         "source.version": f"{source.name}/{source.version}",
         "source.run_id": source.run_id,

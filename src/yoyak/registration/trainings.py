@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from yoyak import project
 from yoyak.behaviour.results import read_behaviour
+from yoyak.models.spec import read_architecture
 from yoyak.params import Generation, dump
 from yoyak.params.stages import TrainParams
 from yoyak.registration.evaluations import PipelineEvaluation
@@ -79,6 +80,7 @@ def register_training(
             promotion.IDENTITY: identity,
             "dvc.models_md5": weights,
             "member": member,
+            "architecture": read_architecture(folder),
             "variant": "fp32",
             **flatten({"score": scores, "behaviour": behaviour}),
             **version_tags(run_id, folder, member=member),

@@ -20,7 +20,7 @@ from yoyak.errors import UserError
 from yoyak.project import DEV, GATE
 from yoyak.registry.evaluations import ModelEvaluation, Scheme, ScoredSummary, hash_dialogue, read_evaluations
 from yoyak.registry.lineage import read_lineage
-from yoyak.registry.queries import METRIC, VersionInfo, get_info
+from yoyak.registry.queries import VersionInfo, get_info
 from yoyak.registry.versions import Version, get_version
 from yoyak.tracking.client import connect, translate_mlflow_errors
 from yoyak.tracking.stage_run import flatten
@@ -99,6 +99,12 @@ def compare(models: Sequence[str], *, examples: int = 3) -> Comparison:
     with translate_mlflow_errors():
         evaluations = [_read(get_version(client, info.name, info.version)) for info in versions]
     params = [_read_params(info) for info in versions]
+    if len({info.member for info in versions}) > 1:
+        # Otherwise params of members with different names would never be compared.
+        params = [
+            {key.replace(f"members.{info.member}.", "members.*.", 1): value for key, value in values.items()}
+            for info, values in zip(versions, params, strict=True)
+        ]
     first, *others = zip(versions, evaluations, strict=True)
     return Comparison(
         versions=versions,

@@ -190,7 +190,7 @@ def _to_info(version: ModelVersion, aliases: tuple[str, ...]) -> VersionInfo:
         name=own.name,
         version=own.version,
         aliases=tuple(sorted(aliases)),
-        member=tags.get("member", ""),
+        member=tags.get("member") or tags.get("strategy", ""),
         architecture=tags.get("architecture") or tags.get("strategy", ""),
         variant=tags.get("variant", ""),
         scores=_read_scores(tags),

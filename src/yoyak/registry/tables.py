@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 from yoyak.registry.comparing import Comparison, Difference, Example
 from yoyak.registry.gate import Verdict
@@ -97,7 +95,7 @@ def format_history(entries: Sequence[Entry]) -> str:
         )
         for entry in entries
     ]
-    return _table(("no.", "when (UTC)", "who", "what", "champion", "commit", "why"), rows, wrapped="why")
+    return _table(("no.", "when (UTC)", "who", "what", "champion", "commit", "why"), rows, wrapped=True)
 
 
 def format_verdict(verdict: Verdict) -> str:
@@ -109,7 +107,7 @@ def format_verdict(verdict: Verdict) -> str:
     }
     rows = [(check.name, "passed" if check.passed else "failed", check.sentence) for check in verdict.checks]
     parts = [_facts({name: value for name, value in facts.items() if value})]
-    parts.append(_table(("check", "result", "why"), rows, wrapped="why") if rows else _wrap(verdict.sentence, ""))
+    parts.append(_table(("check", "result", "why"), rows, wrapped=True) if rows else _wrap(verdict.sentence, ""))
     return "\n\n".join(parts)
 
 
@@ -173,40 +171,47 @@ def _facts(facts: dict[str, str]) -> str:
     return "\n".join(_wrap(value, " " * indent, first=name.ljust(indent)) for name, value in facts.items())
 
 
-def _table(titles: Sequence[str], rows: Sequence[Sequence[Cell]], wrapped: str = "") -> str:
-    """Return rows below titles. Cells that do not fit are cut off, or wrapped in the column ``wrapped``."""
-    from rich.table import Table
-    from rich.text import Text
+def _table(titles: Sequence[str], rows: Sequence[Sequence[Cell]], wrapped: bool = False) -> str:
+    """Return rows below titles. What does not fit is cut off where a column is widest, or wrapped in the last one."""
+    from rich.cells import cell_len, set_cell_size
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False, header_style="")
-    for index, title in enumerate(titles):
-        numeric = any(isinstance(row[index], float) for row in rows)
-        justify: Literal["left", "right"] = "right" if numeric else "left"
-        table.add_column(
-            Text(title, no_wrap=True), justify=justify, no_wrap=title != wrapped, overflow="ellipsis", min_width=3
-        )
-    for row in rows:
-        table.add_row(*(Text(_text(cell)) for cell in row))
-    return _render(table)
+    texts = [list(titles), *([_text(cell) for cell in row] for row in rows)]
+    widths = [max(cell_len(row[column]) for row in texts) for column in range(len(titles))]
+    numeric = [any(isinstance(row[column], float) for row in rows) for column in range(len(titles))]
+    space = WIDTH - 2 * (len(widths) - 1)
+    if wrapped:
+        widths[-1] = min(widths[-1], space - sum(widths[:-1]))
+    while sum(widths) > space:
+        widths[widths.index(max(widths))] -= 1
+    lines = []
+    for row in texts:
+        cells = [
+            f"{set_cell_size(text, width - 1)}…" if cell_len(text) > width else set_cell_size(text, width)
+            for text, width in zip(row, widths, strict=True)
+        ]
+        cells = [
+            " " * (width - cell_len(text.rstrip())) + text.rstrip() if right else text
+            for text, width, right in zip(cells, widths, numeric, strict=True)
+        ]
+        if wrapped:
+            before = "".join(f"{cell}  " for cell in cells[:-1])
+            lines.append(_wrap(row[-1], " " * len(before), first=before))
+        else:
+            lines.append("  ".join(cells))
+    return "\n".join(line.rstrip() for line in "\n".join(lines).splitlines())
 
 
 def _text(cell: Cell) -> str:
-    return f"{cell:.4f}" if isinstance(cell, float) else cell or ""
+    return f"{cell:.4f}" if isinstance(cell, float) else " ".join((cell or "").split())
 
 
 def _wrap(text: str, indent: str, first: str | None = None) -> str:
     """Return text in lines of at most `WIDTH` columns; a Korean character takes two."""
-    from rich.padding import Padding
+    from rich.cells import cell_len
+    from rich.console import Console
     from rich.text import Text
 
-    lines = _render(Padding(Text(text), (0, 0, 0, len(indent)))).splitlines() or [""]
-    lines[0] = (indent if first is None else first) + lines[0][len(indent) :]
-    return "\n".join(lines)
-
-
-def _render(renderable: object) -> str:
-    from rich.console import Console
-
-    out = io.StringIO()
-    Console(file=out, width=WIDTH, color_system=None, force_terminal=False, highlight=False).print(renderable)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+    indent = " " * (len(indent) if first is None else cell_len(first))
+    lines = [line.plain.rstrip() for line in Text(text).wrap(Console(width=WIDTH), WIDTH - len(indent))] or [""]
+    lines[0] = (indent if first is None else first) + lines[0]
+    return "\n".join([lines[0], *(f"{indent}{line}" for line in lines[1:])])
