@@ -227,7 +227,7 @@ def test_processes_on_a_fresh_file_make_one_store_and_one_parent(project):
     """
     started = [python(code.format(number)) for number in range(4)]
     for process in started:
-        _, errors = process.communicate(timeout=90)
+        _, errors = process.communicate()
         assert (process.returncode, errors) == (0, "")
     store = mlflow_client.connect()
     assert len(search(store, "tags.`yoyak.stage` = 'pipeline'")) == 1
@@ -296,7 +296,7 @@ def test_a_database_of_another_version_gives_one_sentence(store, project):
         connection.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
     code = "from yoyak.tracking.client import connect; connect()"
     process = python(code)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate()
     assert f"`mlflow db upgrade sqlite:///{project}/mlflow.db`" in errors.rstrip().splitlines()[-1]
 
 
