@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import re
 import shutil
@@ -76,6 +77,37 @@ def test_runs_are_one_tree_with_lineage(finished: Path) -> None:
     evaluate = next(run for run in by_stage if run.info.run_name == "evaluate")
     artifacts = {item.path for item in client(finished).list_artifacts(evaluate.info.run_id)}
     assert "samples.json" in artifacts
+
+
+def test_the_row_of_the_pipeline_shows_scores_data_and_the_best_model(finished: Path) -> None:
+    store = client(finished)
+    [parent] = [run for run in runs(finished) if "mlflow.parentRunId" not in run.data.tags]
+    summary = json.loads((finished / "evaluation/summary.json").read_text())
+    best = summary["best_member"]
+    scores = json.loads((finished / f"metrics/scores/{best}.json").read_text())
+    assert parent.data.metrics["dev/combined"] == pytest.approx(scores["dev"], abs=1e-6)
+    assert {"test/combined", "test/rouge1", "ensemble/dev/combined"} <= set(parent.data.metrics)
+    assert not any(key.startswith(("gate/", "ensemble/gate/")) for key in parent.data.metrics)
+    assert len(store.get_metric_history(parent.info.run_id, "dev/combined")) == 1
+    digests = {entry.dataset.name: entry.dataset.digest for entry in parent.inputs.dataset_inputs}
+    assert digests["train"] == hashlib.md5((finished / "prepared/train.jsonl").read_bytes()).hexdigest()
+    assert {"dev", "test", "gate"} <= set(digests)
+    assert parent.data.tags["yoyak.best_model"] == "yoyak/1"
+    champion = store.get_model_version_by_alias("yoyak", "champion")
+    assert [output.model_id for output in parent.outputs.model_outputs] == [champion.model_id]
+    assert f"**{best}**" in parent.data.tags["mlflow.note.content"]
+
+
+def test_every_version_has_a_model_card_in_both_languages(finished: Path) -> None:
+    store = client(finished)
+    for name in ("yoyak", *(f"yoyak-{member}" for member in MEMBERS)):
+        assert store.get_registered_model(name).description
+        for version in store.search_model_versions(f"name = '{name}'"):
+            assert f"models:/{name}/{version.version}" in version.description
+            assert "**Limits.**" in version.description
+            assert "**한계.**" in version.description
+            assert len(version.description) <= 5000
+    assert "Champions so far" in (finished / "report/index.html").read_text()
 
 
 def test_models_are_registered_without_pickle(finished: Path) -> None:

@@ -27,6 +27,7 @@ class PipelineScores:
     split_sizes: dict[str, int]
     """Number of dialogues per split."""
     best_member: str
+    best_ensemble: str | None
     means: dict[str, dict[str, dict[str, float]]]
     """Mean scores by system, split and metric."""
     analysis: EnsembleAnalysis
@@ -69,6 +70,7 @@ def score_pipeline(p: EvaluateParams) -> PipelineScores:
     return PipelineScores(
         split_sizes={split: len(rows) for split, rows in splits.items()},
         best_member=evaluation.summary.best_member,
+        best_ensemble=evaluation.summary.best_ensemble,
         means=means,
         analysis=analysis,
         samples=sample_rows(splits, {**predictions, **ensembles}, p.scoring.samples),

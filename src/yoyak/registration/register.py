@@ -14,8 +14,10 @@ from yoyak.params import Registry
 from yoyak.params.stages import RegisterParams
 from yoyak.project import GATE
 from yoyak.registration.challenge import challenge
+from yoyak.registration.descriptions import describe, describe_pipeline
 from yoyak.registration.ensemble import register_ensemble
 from yoyak.registration.evaluations import PipelineEvaluation
+from yoyak.registration.record import record_origins, record_promotion, record_version, record_versions
 from yoyak.registration.trainings import RegisteredTraining, register_training
 from yoyak.registry import history, promotion
 from yoyak.registry.gate import Verdict
@@ -23,7 +25,7 @@ from yoyak.registry.versions import CHAMPION, Version
 from yoyak.scoring.results import EvaluationSummary, read_evaluation
 from yoyak.tracking import lineage
 from yoyak.tracking.client import connect, redact_credentials
-from yoyak.tracking.registered import Registered, RegisteredModel, write_registered
+from yoyak.tracking.registered import Registered, write_registered
 from yoyak.tracking.uri import tracking_uri
 
 
@@ -58,10 +60,11 @@ def register(params: RegisterParams, fingerprint: str) -> Registered:
     best_version = promotion.register_version(
         name, model_id=best.version.model_id, run_id=best.version.run_id, tags=_copied_tags(best.version)
     )
+    champion = promotion.champion(name)
     best_version, verdict = _settle(best, best_version, params, pipeline, experiment)
 
-    entries = [_entry(training.version, member, training.restored) for member, training in members.items()]
-    entries.append(_entry(best_version, best.member, best.restored))
+    entries = [record_version(training.version, member, training.restored) for member, training in members.items()]
+    entries.append(record_version(best_version, best.member, best.restored))
     if params.registry.ensemble is not None:
         ensemble_version = register_ensemble(
             name,
@@ -73,15 +76,23 @@ def register(params: RegisterParams, fingerprint: str) -> Registered:
             example=pipeline.example,
             tags=tags,
         )
-        entries.append(_entry(ensemble_version, params.registry.ensemble, restored=False))
+        entries.append(record_version(ensemble_version, params.registry.ensemble, restored=False))
 
-    promotion.tag_fingerprint(best_version, fingerprint)
     registered = Registered(
         registered=tuple(entries),
         decision=_describe_decision(best_version, best.member, verdict, experiment),
         tracking_uri=redact_credentials(tracking_uri()),
         fingerprint=fingerprint,
+        commit=lineage.git().commit,
+        origins=record_origins(best_version, best.member),
+        versions=record_versions(),
+        promotion=record_promotion(
+            best_version, best.member, champion=champion, verdict=verdict, experiment=experiment
+        ),
     )
+    describe(registered, summary, params)
+    describe_pipeline(registered, summary)
+    promotion.tag_fingerprint(best_version, fingerprint)
     write_registered(registered)
     return registered
 
@@ -126,17 +137,6 @@ def _settle(
 def _copied_tags(version: Version) -> dict[str, str]:
     """Return the tags that the same model has under another name, without those about aliases and the gate."""
     return {key: value for key, value in version.tags.items() if not key.startswith(("alias.", "gate.", "mlflow."))}
-
-
-def _entry(version: Version, member: str, restored: bool) -> RegisteredModel:
-    return RegisteredModel(
-        name=version.name,
-        version=version.version,
-        aliases=tuple(sorted(version.aliases)),
-        run_id=version.run_id,
-        member=member,
-        restored=restored,
-    )
 
 
 def _describe_decision(version: Version, member: str, verdict: Verdict | None, experiment: str) -> str:

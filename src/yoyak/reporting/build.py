@@ -17,7 +17,7 @@ from yoyak.errors import UserError, nearest
 from yoyak.files import atomic_path, read_result
 from yoyak.params import dump
 from yoyak.params.stages import ReportParams
-from yoyak.reporting import behaviour, examples, facts, groups, render
+from yoyak.reporting import behaviour, cards, examples, facts, groups, origin, promotion, render
 from yoyak.reporting.curves import read_curves
 from yoyak.reporting.ensembles import make_section
 from yoyak.reporting.view import ScoreKey, System, Training, View
@@ -39,7 +39,7 @@ class Source(NamedTuple):
 
 
 def build_report(root: Path, out: Path, settings: ReportParams) -> None:
-    """Write ``out/index.html``, ``out/report.md`` and ``out/images`` from the outputs of the pipeline in ``root``.
+    """Write ``out/index.html``, ``out/report.md``, images and cards from the outputs of the pipeline in ``root``.
 
     Trainings and predictions are shown for the members of ``settings``; every system that was scored is in the
     tables. Raises UserError if an input is missing or damaged.
@@ -47,6 +47,8 @@ def build_report(root: Path, out: Path, settings: ReportParams) -> None:
     view = read_view(root, settings)
     with atomic_path(out) as work:
         render.write_report(view, work)
+        summary = read_evaluation(root / project.EVALUATION)
+        cards.write_cards(root, work, _read_registered(root), summary, settings)
 
 
 def read_view(root: Path, settings: ReportParams) -> View:
@@ -54,7 +56,7 @@ def read_view(root: Path, settings: ReportParams) -> View:
     members = list(settings.members)
     summary = read_evaluation(root / project.EVALUATION)
     prepared = _read_if_present(root / project.PREPARE_REPORT, "prepare")
-    registered = read_registered(root) if (root / project.REGISTERED).is_file() else None
+    registered = _read_registered(root)
     parts = _order_parts(summary.parts)
     scores = {_make_key(score): score.interval for score in summary.scores}
     systems = _rank_systems(summary, scores, parts[0], members)
@@ -73,6 +75,8 @@ def read_view(root: Path, settings: ReportParams) -> View:
         name: examples.read_summaries(root, source.folder, source.stage, choices) for name, source in sources.items()
     }
     curves, unit = read_curves(root, members, series)
+    trainings = _read_trainings(root, members)
+    gate = sum(part.n for part in summary.parts if part.split == project.GATE and part.slice == ALL)
     return View(
         title=settings.report.title,
         folder=settings.data.folder,
@@ -82,7 +86,7 @@ def read_view(root: Path, settings: ReportParams) -> View:
         bootstrap_samples=summary.bootstrap_samples,
         systems=systems,
         parts=parts,
-        gate=sum(part.n for part in summary.parts if part.split == project.GATE and part.slice == ALL),
+        gate=gate,
         granularities=tuple(dict.fromkeys(score.granularity for score in summary.scores)),
         scores=scores,
         comparisons={
@@ -92,7 +96,7 @@ def read_view(root: Path, settings: ReportParams) -> View:
         },
         best_member=summary.best_member,
         best_baseline=summary.best_baseline,
-        trainings=_read_trainings(root, members),
+        trainings=trainings,
         curves=curves,
         curves_by=unit,
         groupings=groups.make_groupings(
@@ -104,10 +108,16 @@ def read_view(root: Path, settings: ReportParams) -> View:
         splits=facts.make_split_table(root),
         cleaning=facts.make_cleaning_tables(prepared),
         preparation=facts.make_tables(prepared),
+        promotion=promotion.make_section(registered, settings.registry, gate) if registered else None,
+        picture=origin.make_picture(registered, summary, trainings, settings) if registered else None,
         registry=facts.make_registry_section(registered) if registered else None,
         params_text=facts.to_yaml(dump(settings)),
         lineage=_describe_lineage(root, members, [source.folder for source in sources.values()], summary, registered),
     )
+
+
+def _read_registered(root: Path) -> Registered | None:
+    return read_registered(root) if (root / project.REGISTERED).is_file() else None
 
 
 def _find_ensemble_source(name: str, settings: ReportParams) -> Source:

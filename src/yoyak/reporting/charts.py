@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from yoyak.reporting.layout import add_legend, label_bins, shift_in_bin, shorten, text_width
+from yoyak.reporting.formats import format_gain
+from yoyak.reporting.layout import add_legend, label_bins, set_margins, shift_in_bin, shorten, text_width
+from yoyak.reporting.origin import draw_picture
 from yoyak.reporting.palette import Palette, series_marker
 from yoyak.reporting.svg import Chart, render_chart
 from yoyak.reporting.view import Curve, Group, Grouping, Interval, System, View
+from yoyak.tracking.registered import GateVerdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +36,11 @@ def draw_charts(view: View) -> dict[str, Chart]:
         charts.append(_draw_curves(quantity, curves, view.curves_by))
     for grouping in view.groupings:
         charts.append(_draw_topics(view, grouping) if grouping.by == "topic" else _draw_lengths(view, grouping))
+    verdict = view.promotion.verdict if view.promotion else None
+    if view.promotion and verdict and verdict.gain is not None:
+        charts.append(_draw_gain(verdict, view.promotion.min_gain))
+    if view.picture:
+        charts.append(draw_picture(view.picture))
     return {chart.name: chart for chart in charts}
 
 
@@ -177,6 +185,47 @@ def _draw_topics(view: View, grouping: Grouping) -> Chart:
 
     text = f"{view.primary.metric} score on {view.headline.split} by topic, {labels[0]} first, {labels[-1]} last"
     return render_chart("topic", "Score by topic", text, draw)
+
+
+def _draw_gain(verdict: GateVerdict, min_gain: float) -> Chart:
+    """Draw the challenger's gain over the champion as a dot with a whisker, and the gain that is required."""
+    gain, low, high = verdict.gain or 0.0, verdict.low or 0.0, verdict.high or 0.0
+
+    def draw(palette: Palette) -> Figure:
+        figure = Figure(figsize=(4.1, 1.25))
+        axes = figure.subplots()
+        colour = palette.series_colour(0)
+        axes.axvline(0, color=palette.muted, linewidth=1)
+        axes.axvline(min_gain, color=palette.series_colour(1), linewidth=1.4, linestyle="--")
+        axes.plot([low, high], [0, 0], color=colour, linewidth=2, solid_capstyle="round")
+        axes.plot([gain], [0], series_marker(0), color=colour, markersize=7)
+        axes.annotate(
+            f"required: {min_gain:g}",
+            (min_gain, 1),
+            (0, 3),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            ha="center",
+            fontsize=9,
+            color=palette.series_colour(1),
+        )
+        axes.set_ylim(-1, 1)
+        axes.set_yticks([])
+        # Both marks stay in sight, with room for the label of the one that is required.
+        ends = [low, high, 0.0, min_gain]
+        margin = 0.2 * (max(ends) - min(ends))
+        axes.set_xlim(min(ends) - margin, max(ends) + margin)
+        axes.xaxis.set_major_locator(MaxNLocator(5, prune="both"))
+        axes.xaxis.set_major_formatter(lambda x, _: f"{x:+.3g}".replace("-", "−") if x else "0")
+        axes.set_xlabel("gain in combined ROUGE on the gate split")
+        set_margins(figure, left=0.1, bottom=0.5, top=0.25)
+        return figure
+
+    text = (
+        f"Gain of {format_gain(gain)} with the interval {format_gain(low)} to {format_gain(high)}; "
+        f"{min_gain:g} is required"
+    )
+    return render_chart("gain", f"Gain over the champion, version {verdict.champion}", text, draw)
 
 
 def _list_compared_systems(view: View, groups: Sequence[Group]) -> list[tuple[str, int | None]]:

@@ -1,6 +1,9 @@
-"""Formatting of numbers on the pages."""
+"""Formatting of numbers and texts on the pages."""
 
 from __future__ import annotations
+
+import html
+import re
 
 from yoyak.scoring.bootstrap import Comparison, Interval
 from yoyak.scoring.results import SystemComparison
@@ -23,6 +26,11 @@ def format_signed(value: float | Interval | SystemComparison | None) -> str:
         value = value.gain
     text = f"{value.mean if isinstance(value, Interval) else value:+.3f}"
     return "0.000" if text in ("+0.000", "-0.000") else text.replace("-", "−")
+
+
+def format_gain(value: float) -> str:
+    """Return a difference with its sign and four decimals, as the gate writes it, and a proper minus."""
+    return f"{value:+.4f}".replace("-", "−")
 
 
 def format_interval(value: Interval | None) -> str:
@@ -89,3 +97,11 @@ def format_share(value: float | None) -> str:
 def format_percentage(value: float) -> str:
     """Return a fraction as ``1.5 %``, without the decimal place from 10 % on."""
     return f"{value * 100:.{0 if round(value, 3) >= 0.1 or not value else 1}f}{NBSP}%"
+
+
+def escape_markdown(text: str) -> str:
+    """Escape a text for one line of Markdown, including HTML and the bars of tables."""
+    escaped = html.escape(" ".join(text.split()), quote=False)
+    escaped = re.sub(r"([\\`*_\[\]|~])", r"\\\1", escaped)
+    escaped = re.sub(r"^(#{1,6}|[-+])(?=\s|$)", r"\\\1", escaped)
+    return re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", escaped)

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from yoyak.reporting import charts, ensemble_charts
 from yoyak.reporting.differences import Segment
 from yoyak.reporting.formats import (
+    escape_markdown,
     format_count,
     format_duration,
     format_interval,
@@ -227,14 +228,6 @@ def _find_difference_axis_end(view: View) -> float:
 def lang_attribute(text: str) -> Markup:
     """Return a ``lang`` attribute for a text with Hangul, so that it is rendered and read aloud as Korean."""
     return Markup(' lang="ko"') if re.search("[가-힣]", text) else Markup("")
-
-
-def escape_markdown(text: str) -> str:
-    """Escape a text for one line of Markdown, including HTML and the bars of tables."""
-    escaped = html.escape(" ".join(text.split()), quote=False)
-    escaped = re.sub(r"([\\`*_\[\]|~])", r"\\\1", escaped)
-    escaped = re.sub(r"^(#{1,6}|[-+])(?=\s|$)", r"\\\1", escaped)
-    return re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", escaped)
 
 
 def mark_html(segments: Sequence[Segment]) -> Markup:

@@ -11,6 +11,7 @@ from yoyak.reporting.differences import Segment
 from yoyak.scoring.bootstrap import Interval
 from yoyak.scoring.ensembles import EnsembleAnalysis
 from yoyak.scoring.results import Part, PrimaryScore, SystemComparison
+from yoyak.tracking.registered import GateVerdict
 
 ScoreKey = tuple[str, str, str, str, str, str]
 """System, split, slice, granularity, multi-reference protocol, metric."""
@@ -143,6 +144,41 @@ class Registry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion:
+    """The section on the best model and the champion."""
+
+    decision: str
+    comparison: str
+    """What was compared, or why nothing was, in a sentence or two."""
+    tables: tuple[Table, ...]
+    """What the gate measured and what it checked; empty if nothing was compared."""
+    history: Table | None
+    """Decisions about the champion, the newest first."""
+    verdict: GateVerdict | None
+    min_gain: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineageStep:
+    """Something that the best model comes from or became, in the picture of its lineage."""
+
+    by: str
+    """The stage that made it; empty for what is there from the beginning."""
+    title: str
+    detail: str
+    md5: str
+    """Empty if it has none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineagePicture:
+    """The steps from the data to the alias, and what they ran with."""
+
+    steps: tuple[LineageStep, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """Everything that the pages show."""
 
@@ -180,6 +216,8 @@ class View:
     """What happened to the rows of the data files, according to `prepare`."""
     preparation: tuple[Table, ...]
     """Everything that `prepare` reported."""
+    promotion: Promotion | None
+    picture: LineagePicture | None
     registry: Registry | None
     params_text: str
     lineage: tuple[tuple[str, str], ...]

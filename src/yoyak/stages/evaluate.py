@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from yoyak import params, project
 from yoyak.files import write_text
 from yoyak.params.stages import EvaluateParams
-from yoyak.tracking import lineage, runs
+from yoyak.tracking import headline, lineage, runs
 
 if TYPE_CHECKING:
     from yoyak.ensemble.evaluate import PipelineScores
@@ -34,6 +34,12 @@ def run() -> None:
             for split, rows in scores.split_sizes.items():
                 run.log_dataset(project.split_file(split), context=split, rows=rows)
             run.log_metrics(scores.metrics())
+            headline.log_scores(
+                run.parent,
+                best_member=scores.best_member,
+                best_ensemble=scores.best_ensemble,
+                means=scores.means,
+            )
             run.log_table(scores.samples)
             run.log_artifact(project.EVALUATION)
             with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:

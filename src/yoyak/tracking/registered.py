@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from yoyak import project
 from yoyak.files import read_result, write_result
@@ -21,6 +22,71 @@ class RegisteredModel:
     """The member or ensemble."""
     restored: bool
     """Whether its training run was rebuilt because the tracking store no longer had it."""
+    identity: str = ""
+    """Digest of weights, generation settings and serving code."""
+    weights: str = ""
+    """DVC's md5 of its files; empty for an ensemble."""
+    size: int = 0
+    """Bytes of its files; 0 for an ensemble."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateCheck:
+    """One condition of the gate."""
+
+    name: str
+    passed: bool
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateVerdict:
+    """What the gate said of the best model; see `registry.gate.Verdict`."""
+
+    outcome: Literal["passed", "failed", "undecided"]
+    sentence: str
+    champion: int
+    dialogues: int
+    attempt: int
+    significance: float
+    gain: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p_value: float | None = None
+    checks: tuple[GateCheck, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChampionMove:
+    """An entry in the history of a registered model's champion; see `registry.history.Entry`."""
+
+    number: int
+    action: str
+    source: int
+    target: int
+    who: str
+    when: str
+    commit: str
+    reason: str
+    valid: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion:
+    """What became of the best model, and of the champion."""
+
+    name: str
+    version: int
+    member: str
+    before: int
+    """The champion before; 0 for none."""
+    after: int
+    experiment: str = ""
+    """Where the model comes from, if not from a commit."""
+    verdict: GateVerdict | None = None
+    """None if there was no other champion to compare it with."""
+    history: tuple[ChampionMove, ...] = ()
+    """Oldest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +100,13 @@ class Registered:
     """Without credentials."""
     fingerprint: str
     """Covers everything that affects what is registered (`registry.check.registration_fingerprint`)."""
+    commit: str = ""
+    """Empty outside a git repository."""
+    origins: dict[str, str] = field(default_factory=dict)
+    """DVC's md5 of each folder that the best model and its scores come from, from the data on."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Versions of Python and the most important packages."""
+    promotion: Promotion | None = None
 
     def find_version(self, name: str, member: str) -> int | None:
         """Return the version of a registered model that holds this member, or None."""

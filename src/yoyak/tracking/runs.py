@@ -88,7 +88,7 @@ def stage_run(
     }
     run = create_run(client, target, name, tags)
     outbox = Outbox(client, run.run_id, name)
-    run = replace(run, outbox=outbox)
+    run = replace(run, outbox=outbox, parent_id=parent.info.run_id)
     run.log_params(params)
     if is_ours:
         run.set_status("RUNNING", run_id=parent.info.run_id)

@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,13 @@ class StageRun:
     started: int
     """Milliseconds since 1970."""
     outbox: Outbox | None = None
+    parent_id: str = ""
+    """Id of the pipeline's run, if this is the run of a stage."""
+
+    @property
+    def parent(self) -> StageRun:
+        """The pipeline's run, for logging."""
+        return replace(self, run_id=self.parent_id, parent_id="")
 
     def log_metrics(self, metrics: Mapping[str, float | None], step: int = 0, model_id: str | None = None) -> None:
         """Log metrics at a step in one call, skipping None. ``model_id`` also attaches them to that logged model."""

@@ -1,0 +1,59 @@
+"""What MLflow's pages say of registered models and of the pipeline's run: model cards, headline scores, decision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from yoyak.params.stages import RegisterParams
+from yoyak.project import GATE
+from yoyak.registry import versions
+from yoyak.reporting import cards
+from yoyak.scoring.results import EvaluationSummary
+from yoyak.tracking import headline
+from yoyak.tracking.client import connect, translate_mlflow_errors
+from yoyak.tracking.registered import Registered
+
+
+def describe(registered: Registered, summary: EvaluationSummary, params: RegisterParams) -> None:
+    """Give every registered model and version its description; doing it twice changes nothing."""
+    client, splits = connect(), cards.read_splits(Path())
+    with translate_mlflow_errors():
+        for model in registered.registered:
+            facts = cards.read_model_facts(Path(), model, registered, summary, params, splits)
+            client.update_model_version(model.name, str(model.version), cards.describe_version(facts))
+        name = params.registry.name
+        for model_name in dict.fromkeys(model.name for model in registered.registered):
+            member = "" if model_name == name else model_name.removeprefix(f"{name}-")
+            text = cards.describe_registered_model(name, member, ensemble=params.registry.ensemble)
+            client.update_registered_model(model_name, text)
+
+
+def describe_pipeline(registered: Registered, summary: EvaluationSummary) -> None:
+    """Show scores, data, best model and decision in the row of the pipeline's run."""
+    promotion = registered.promotion
+    assert promotion, "register records it"
+    parent, best = headline.open_parent(), summary.best_member
+    means = {name: summary.primary_means(name) for name in (best, summary.best_ensemble) if name}
+    headline.log_scores(
+        parent,
+        best_member=best,
+        best_ensemble=summary.best_ensemble,
+        means=means,
+    )
+    headline.log_datasets(parent, {split.name: (split.rows, split.md5) for split in cards.read_splits(Path())})
+    version = versions.get_version(connect(), promotion.name, promotion.version)
+    unit = f"{summary.primary.granularity} units"
+    note = [f"**{registered.decision}**"]
+    for name, role in ((best, "Best member"), (summary.best_ensemble, "Best ensemble")):
+        if name:
+            scores = ", ".join(
+                f"{split} {metrics['combined']:.4f}" for split, metrics in means[name].items() if split != GATE
+            )
+            note.append(f"{role}: **{name}**, combined ROUGE in {unit}: {scores}.")
+    headline.log_model(
+        parent,
+        model=f"{promotion.name}/{promotion.version}",
+        model_id=version.model_id,
+        gain=promotion.verdict.gain if promotion.verdict else None,
+        note=note,
+    )
