@@ -1,4 +1,4 @@
-"""`register`: what becomes a version, and whom the gate compares with whom, on the files that the stages before it leave."""
+"""`register` on the files of the stages before it: what becomes a version, and whom the gate compares with whom."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def dialogue(split: str, number: int) -> Dialogue:
 
 @pytest.fixture
 def produce(store: Any, project: Path, tmp_path: Path) -> Produce:
-    """A function that leaves what the stages before `register` leave, commits it, registers, and returns the version."""
+    """A function that does what the stages do, commits and registers, and returns the newest version."""
     sizes = {"train": 20, "dev": 10, "test": 10, "gate": 60}
     for split, size in sizes.items():
         path = Path("prepared/train.jsonl") if split == "train" else Path(f"prepared/eval/{split}.jsonl")
@@ -140,7 +140,7 @@ def test_going_back_and_forth_leaves_two_versions(store: Any, produce: Produce) 
 def test_other_code_is_another_version(store: Any, produce: Produce, monkeypatch: pytest.MonkeyPatch) -> None:
     produce(1, 6)
     monkeypatch.setattr("yoyak.registration.packaging.code_digest", lambda: "other code")
-    produce(1, 6)
+    produce(1, 6, report={"title": "Another one"})
     assert count(store, "yoyak") == 2
     assert aliases(store)["champion"] == 1, "it writes the same, so it is no better"
 

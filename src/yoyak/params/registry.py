@@ -32,6 +32,6 @@ class Registry(Section):
     max_seconds: Positive | None = None
     """Maximum median time for one dialogue, measured on this machine; null measures nothing."""
     max_behaviour: dict[str, Share] = {}
-    """Maximum failure rate by name of a behaviour check, such as ``made_up_numbers: 0.1``."""
+    """Maximum failure rate by name of a behaviour check, such as ``numbers_made_up: 0.1``."""
     ensemble: Name | None = None
     """Strategy in ``ensemble`` to register as well, as a version of ``name`` with this name as its alias."""
