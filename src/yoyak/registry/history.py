@@ -206,16 +206,26 @@ def _number(entry: Entry) -> int:
 
 
 def _from_version(version: ModelVersion) -> Entry:
+    """Return a version of the log as an entry; one that somebody else wrote there names no entry, and never counts."""
     tags = version.tags
+
+    def number(key: str, default: int) -> int:
+        value = tags.get(key, "")
+        return int(value) if value.isdecimal() else default
+
+    try:
+        verdict = json.loads(tags.get("verdict", "{}"))
+    except ValueError:  # Cut off, because MLflow limits the length of tags.
+        verdict = {}
     return Entry(
         number=int(version.version),
-        after=int(tags.get("after", -1)),
+        after=number("after", -1),
         action=cast(Action, tags.get("action", "promote")),
-        source=int(tags.get("from", 0)),
-        target=int(tags.get("to", 0)),
+        source=number("from", 0),
+        target=number("to", 0),
         who=tags.get("who", ""),
         when=tags.get("when", ""),
         commit=tags.get("commit", ""),
         reason=tags.get("reason", ""),
-        verdict=json.loads(tags.get("verdict", "{}")),
+        verdict=verdict,
     )
