@@ -46,7 +46,7 @@ def register(
     params: Mapping[str, Any] | None = None,
     evaluations: Sequence[ModelEvaluation] = (),
     scores: Mapping[str, float] | None = None,
-    **tags: str,
+    tags: Mapping[str, str] | None = None,
 ) -> Version:
     """Register a version with a run; ``scores`` are combined means by split, by default those of ``evaluations``."""
     client = connect()
@@ -71,6 +71,6 @@ def register(
             "architecture": member,
             "variant": "fp32",
             **{f"score.{split}.combined": str(score) for split, score in scores.items()},
-            **tags,
+            **(tags or {}),
         },
     )

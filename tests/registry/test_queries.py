@@ -218,10 +218,10 @@ def test_tables_fit_and_have_every_version(registry: Any) -> None:
 
 
 def test_scores_on_other_data_are_pointed_out(store: Any) -> None:
-    register(scores={"dev": 0.5}, **{"input.prepared": "a"})
-    register(scores={"dev": 0.6}, **{"input.prepared": "a"})
+    register(scores={"dev": 0.5}, tags={"input.prepared": "a"})
+    register(scores={"dev": 0.6}, tags={"input.prepared": "a"})
     assert "data" not in format_versions(queries.find_versions())
-    register(scores={"dev": 0.6}, **{"input.prepared": "b"})
+    register(scores={"dev": 0.6}, tags={"input.prepared": "b"})
     assert "2 different data sets" in format_versions(queries.find_versions())
 
 

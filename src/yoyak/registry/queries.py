@@ -157,8 +157,9 @@ def history(name: str) -> list[Entry]:
     client = connect()
     with translate_mlflow_errors():
         entries = read_history(client, name)
-        if not entries:
-            check_model(name, [model.name for model in iter_models(client)])
+        names = [] if entries else [model.name for model in iter_models(client)]
+        if names:
+            check_model(name, names)
         return entries
 
 

@@ -1,9 +1,13 @@
-"""Versions, comparisons and histories as aligned text for people, at most `WIDTH` columns wide."""
+"""Versions, comparisons and histories as aligned text for people, at most `WIDTH` columns wide.
+
+Scores on gate are left out: nobody should select by them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from yoyak.project import GATE
 from yoyak.registry.comparing import Comparison, Difference, Example
 from yoyak.registry.gate import Verdict
 from yoyak.registry.history import Entry
@@ -67,9 +71,10 @@ def format_version(info: VersionInfo) -> str:
         },
     }
     parts = [_facts({name: value for name, value in facts.items() if value})]
-    if info.scores:
-        metrics = _order({metric for scores in info.scores.values() for metric in scores})
-        rows = [(split, *(scores.get(metric) for metric in metrics)) for split, scores in sorted(info.scores.items())]
+    shown = {split: scores for split, scores in sorted(info.scores.items()) if split != GATE}
+    if shown:
+        metrics = _order({metric for scores in shown.values() for metric in scores})
+        rows = [(split, *(scores.get(metric) for metric in metrics)) for split, scores in shown.items()]
         parts.append(_table(("split", *metrics), rows))
     if info.description:
         parts.append(info.description.strip())
@@ -113,7 +118,7 @@ def format_verdict(verdict: Verdict) -> str:
 
 def _comparison_parts(comparison: Comparison) -> Iterator[str]:
     yield format_versions(comparison.versions)
-    splits = sorted({split for info in comparison.versions for split in info.scores} - {"gate"})
+    splits = sorted({split for info in comparison.versions for split in info.scores} - {GATE})
     for versions in _chunks(comparison.versions):
         rows = [
             (split, metric, *(info.score(metric, split) for info in versions))
@@ -126,7 +131,7 @@ def _comparison_parts(comparison: Comparison) -> Iterator[str]:
     if tests:
         title = f"Difference to {first} in combined ROUGE on the same dialogues (paired bootstrap, 95 %, two-sided p):"
         rows = [(test.version, test.split, *_describe_test(test)) for test in tests]
-        yield f"{title}\n{_table(('version', 'split', 'difference', 'interval', 'p', 'dialogues'), rows)}"
+        yield f"{_wrap(title, '')}\n{_table(('version', 'split', 'difference', 'interval', 'p', 'dialogues'), rows)}"
     yield "\n".join(_wrap(problem, "") for problem in comparison.problems)
     if not comparison.params:
         yield "No recorded param differs."
@@ -182,7 +187,9 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[Cell]], wrapped: bool 
     if wrapped:
         widths[-1] = min(widths[-1], space - sum(widths[:-1]))
     while sum(widths) > space:
-        widths[widths.index(max(widths))] -= 1
+        # Without its first column, a row is of no use.
+        widest = max(range(1, len(widths)), key=widths.__getitem__)
+        widths[widest] -= 1
     lines = []
     for row in texts:
         cells = [
