@@ -23,6 +23,7 @@ from yoyak.registry import history
 from yoyak.registry.versions import Version, to_version
 from yoyak.stages import register
 from yoyak.tracking import lineage, runs
+from yoyak.tracking.registered import read_registered
 
 MEMBER = {"family": "seq2seq", "config": {"model_type": "bart"}, "tokenizer": "bpe", "learning_rate": 0.001}
 SETTINGS: dict[str, Any] = {
@@ -215,3 +216,44 @@ def test_registering_twice_changes_nothing(store: Any, produce: Produce, capsys:
     register.run()
     assert "nothing changed" in capsys.readouterr().out
     assert len(store.search_runs(experiments)) == before
+
+
+def test_what_became_of_the_best_model_is_left_for_the_report(store: Any, produce: Produce) -> None:
+    produce(1, 6)
+    first = read_registered().promotion
+    assert first is not None
+    assert (first.before, first.after, first.verdict) == (0, 1, None)
+    better = produce(3, 8)
+    registered = read_registered()
+    promotion = registered.promotion
+    assert promotion is not None and promotion.verdict is not None
+    assert (promotion.before, promotion.after, promotion.verdict.outcome) == (1, 2, "passed")
+    assert [(move.source, move.target) for move in promotion.history] == [(0, 1), (1, 2)]
+    assert {check.name for check in promotion.verdict.checks} >= {"significance", "gain", "slice.odd"}
+    assert registered.commit == git("rev-parse", "HEAD")
+    assert registered.origins["models/bart"] == better.tags["dvc.models_md5"]
+    assert registered.origins["prepared"] == lineage.digest("prepared")
+
+
+def test_pages_of_mlflow_say_what_a_version_and_a_pipeline_are(store: Any, produce: Produce) -> None:
+    produce(1, 6)
+    version = produce(3, 8)
+    assert store.get_registered_model("yoyak").description
+    description = store.get_model_version("yoyak", "2").description
+    assert "models:/yoyak/2" in description
+    assert "Passed against champion version 1" in description
+    assert "통과했다" in description
+    experiments = [experiment.experiment_id for experiment in store.search_experiments()]
+    parent = store.search_runs(experiments, "tags.`yoyak.best_model` = 'yoyak/2'")[0]
+    assert "mlflow.parentRunId" not in parent.data.tags
+    assert parent.data.metrics["gate/gain"] > 0.05
+    assert {"dev/combined", "dev/rouge1", "test/combined", "test/rouge1"} <= set(parent.data.metrics)
+    datasets = {entry.dataset.name: entry.dataset.digest for entry in parent.inputs.dataset_inputs}
+    assert datasets["train"] == lineage.digest("prepared/train.jsonl")
+    assert set(datasets) == {"train", "dev", "test", "gate"}
+    assert [output.model_id for output in parent.outputs.model_outputs] == [version.model_id]
+    assert parent.data.tags["mlflow.note.content"].startswith("**yoyak version 2 (bart) is the new champion")
+    Path("registry/registered.json").unlink()
+    register.run()
+    assert len(store.get_metric_history(parent.info.run_id, "gate/gain")) == 1
+    assert len(store.get_run(parent.info.run_id).inputs.dataset_inputs) == 4

@@ -99,7 +99,8 @@ class ModelFacts:
 def describe_version(facts: ModelFacts) -> str:
     """Return the model card in both languages, short enough for MLflow: if need be without the slices' scores."""
     for brief in (False, True):
-        text = "\n\n---\n\n".join(render_model_card(facts, language, brief=brief) for language in LANGUAGES)
+        cards = [_render_model_card(facts, language, titled=False, brief=brief) for language in LANGUAGES]
+        text = "\n\n---\n\n".join(cards)
         if len(text) <= MAX_DESCRIPTION:
             return text
     kept = text[: MAX_DESCRIPTION - 2]
@@ -117,10 +118,19 @@ def describe_registered_model(name: str, member: str, *, ensemble: str | None) -
     return "\n\n".join(_render("registered-model", language, values) for language in LANGUAGES)
 
 
-def render_model_card(facts: ModelFacts, language: Language, *, brief: bool = False) -> str:
-    """Return the card of a version as Markdown; a brief one has scores of whole splits only."""
+def render_model_card(facts: ModelFacts, language: Language) -> str:
+    """Return the card of a version as Markdown."""
+    return _render_model_card(facts, language, titled=True, brief=False)
+
+
+def _render_model_card(facts: ModelFacts, language: Language, *, titled: bool, brief: bool) -> str:
+    """Return a card; one without a title begins with scores, as lists show its beginning; a brief one has no details.
+
+    MLflow's page shows the name and version of what it describes above it.
+    """
     scores = [score for score in facts.scores if not brief or score.part.slice == ALL]
-    return _render("model-card", language, {"facts": facts, "scores": scores, "brief": brief, "checks": CHECKS})
+    values = {"facts": facts, "scores": scores, "checks": CHECKS, "titled": titled, "brief": brief}
+    return _render("model-card", language, values)
 
 
 def read_model_facts(
@@ -192,11 +202,15 @@ def write_cards(
 
 
 def is_sample_corpus(report: Mapping[str, Any]) -> bool:
-    """Return whether `prepare` read a corpus that Yoyak generated: all of its topics are those of the generator."""
+    """Return whether `prepare` read a corpus that Yoyak generated: all topics are those of the generator.
+
+    The handwritten test set that comes with it has topics of its own.
+    """
     from yoyak.data.samples import scenarios
 
-    topics = report.get("splits", {}).get(project.TRAIN, {}).get("topics", {}).get("most_common", {})
-    return bool(topics) and set(topics) <= {scenario.topic for scenario in scenarios()}
+    splits = {name: split for name, split in report.get("splits", {}).items() if name != "handwritten"}
+    topics = {topic for split in splits.values() for topic in split.get("topics", {}).get("most_common", {})}
+    return bool(topics) and topics <= {scenario.topic for scenario in scenarios()}
 
 
 def _render(name: str, language: Language, values: Mapping[str, Any]) -> str:
