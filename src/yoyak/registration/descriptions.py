@@ -24,8 +24,10 @@ def describe(registered: Registered, summary: EvaluationSummary, params: Registe
         name = params.registry.name
         for model_name in dict.fromkeys(model.name for model in registered.registered):
             member = "" if model_name == name else model_name.removeprefix(f"{name}-")
-            text = cards.describe_registered_model(name, member, ensemble=params.registry.ensemble)
-            client.update_registered_model(model_name, text)
+            # A description that somebody wrote by hand stays.
+            if not client.get_registered_model(model_name).description:
+                text = cards.describe_registered_model(name, member, ensemble=params.registry.ensemble)
+                client.update_registered_model(model_name, text)
 
 
 def describe_pipeline(registered: Registered, summary: EvaluationSummary) -> None:
