@@ -345,6 +345,6 @@ def test_the_champion_is_made_once_more_from_its_commit(finished: Path, tmp_path
         "print(result.verdict, result.weights, sorted(score.split for score in result.scores))"
     )
     done = shell(copy, "python", "-c", code, PYTHONPATH=str(copy / "src"))
-    assert done.stdout.splitlines()[-1:] == ["identical True ['dev', 'gate', 'handwritten', 'test']"], done.stderr
+    assert done.stdout.splitlines()[-1:] == ["identical True ['dev', 'handwritten', 'test']"], done.stderr
     assert {run.info.run_id for run in runs(copy)} == before
     assert len(succeed(copy, "git", "worktree", "list").splitlines()) == 1
