@@ -147,7 +147,7 @@ def newest(registry: MlflowClient) -> ModelVersion:
 
 
 def delete_run(registry: MlflowClient) -> None:
-    registry.delete_run(newest(registry).run_id)
+    registry.delete_run(str(newest(registry).run_id))
 
 
 def add_version_by_hand(registry: MlflowClient) -> None:
