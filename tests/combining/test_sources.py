@@ -66,6 +66,13 @@ def test_all_lists_bundles_in_a_folder_above_but_none_that_is_hidden(
     assert list_models("yoyak", Path("..")) == ["../a.zip", "../inner/b.zip"]
 
 
+def test_all_lists_members_but_no_log_of_champions(store: Any, tmp_path: Path) -> None:
+    for name in ("yoyak-bart", "yoyak", "yoyak-history", "yoyak-bart-history"):
+        store.create_registered_model(name)
+        store.create_model_version(name, "/somewhere")
+    assert list_models("yoyak", tmp_path) == ["models:/yoyak-bart/1"]
+
+
 def build(strategy: str, scores: dict[str, float | None], **ensemble: Any) -> Combiner:
     """Build a combiner for models of which only the dev scores are known."""
     sources = {

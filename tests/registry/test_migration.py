@@ -41,7 +41,6 @@ def test_every_python_block_runs(store: Any, tiny_bart: Path, capsys: pytest.Cap
 
 
 def test_every_name_of_the_table_exists() -> None:
-    from yoyak.registration import packaging
     from yoyak.registry import comparing, promotion
     from yoyak.tracking import runs, stage_run
 
@@ -53,4 +52,3 @@ def test_every_name_of_the_table_exists() -> None:
     assert len(named) > 8
     for module, name in named:
         assert hasattr(modules[module], name)
-    assert callable(packaging.log_member)

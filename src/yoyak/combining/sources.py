@@ -10,6 +10,7 @@ from pathlib import Path
 
 from yoyak.errors import UserError
 from yoyak.models.spec import ENSEMBLE_FILE, load_spec
+from yoyak.registry.history import SUFFIX
 
 LINEAGE = ("git.commit", "git.dirty", "dvc.models_md5", "member", "restored")
 """Tags of a version, besides those of its inputs, that describe its lineage."""
@@ -65,7 +66,8 @@ def list_models(registered: str, folder: Path) -> list[str]:
     newest: dict[str, int] = {}
     with translate_mlflow_errors():
         for version in client.search_model_versions(f"name LIKE '{registered}-%'"):
-            newest[version.name] = max(newest.get(version.name, 0), int(version.version))
+            if not version.name.endswith(SUFFIX):
+                newest[version.name] = max(newest.get(version.name, 0), int(version.version))
     bundles = sorted(
         path.as_posix()
         for path in folder.rglob("*.zip")

@@ -27,8 +27,6 @@ Count = Annotated[int, Parameter(validator=Number(gte=1))]
 Seed = Annotated[int, Parameter(help="The same seed gives the same rows.")]
 VersionName = Annotated[
     str,
-    Parameter(
-        help="yoyak@champion, yoyak-bart/3 or models:/…; of the registered model registry.name just champion, 3."
-    ),
+    Parameter(help="yoyak@champion, yoyak-bart/3 or models:/…; champion or 3 alone are of registry.name."),
 ]
 AsJson = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON for programs.")]
