@@ -39,7 +39,6 @@ def register(params: RegisterParams, fingerprint: str) -> Registered:
     _check_bounds(params.registry)
     summary, pipeline = read_evaluation(project.EVALUATION), PipelineEvaluation.read(params.scoring)
     experiment = lineage.experiment_name()
-    tags = {"git.commit": lineage.git().commit, **({promotion.EXPERIMENT: experiment} if experiment else {})}
 
     members: dict[str, RegisteredTraining] = {}
     verdict: Verdict | None = None
@@ -51,14 +50,18 @@ def register(params: RegisterParams, fingerprint: str) -> Registered:
             generation=params.generation,
             scores=_scores(summary, member),
             pipeline=pipeline,
-            tags=tags,
+            experiment=experiment,
         )
         version, _ = _settle(training, training.version, params, pipeline, experiment)
         members[member] = replace(training, version=version)
 
     best = members[summary.best_member]
     best_version = promotion.register_version(
-        name, model_id=best.version.model_id, run_id=best.version.run_id, tags=_copied_tags(best.version)
+        name,
+        model_id=best.version.model_id,
+        run_id=best.version.run_id,
+        tags=_copied_tags(best.version),
+        experiment=best.version.tags.get(promotion.EXPERIMENT, ""),
     )
     champion = promotion.champion(name)
     best_version, verdict = _settle(best, best_version, params, pipeline, experiment)
@@ -74,7 +77,6 @@ def register(params: RegisterParams, fingerprint: str) -> Registered:
             members={member: training.version for member, training in members.items()},
             scores=_scores(summary, params.registry.ensemble),
             example=pipeline.example,
-            tags=tags,
         )
         entries.append(record_version(ensemble_version, params.registry.ensemble, restored=False))
 
@@ -136,7 +138,8 @@ def _settle(
 
 def _copied_tags(version: Version) -> dict[str, str]:
     """Return the tags that the same model has under another name, without those about aliases and the gate."""
-    return {key: value for key, value in version.tags.items() if not key.startswith(("alias.", "gate.", "mlflow."))}
+    own = ("alias.", "gate.", "mlflow.", promotion.EXPERIMENT)
+    return {key: value for key, value in version.tags.items() if not key.startswith(own)}
 
 
 def _describe_decision(version: Version, member: str, verdict: Verdict | None, experiment: str) -> str:

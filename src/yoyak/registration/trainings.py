@@ -15,7 +15,7 @@ from yoyak.registration.evaluations import PipelineEvaluation
 from yoyak.registration.packaging import log_member, model_identity, with_generation
 from yoyak.registry import promotion
 from yoyak.registry.evaluations import ModelEvaluation, attach_evaluations
-from yoyak.registry.lineage import version_tags
+from yoyak.registry.lineage import is_recorded, version_tags
 from yoyak.registry.versions import Version
 from yoyak.tracking import lineage, restore, runs
 from yoyak.tracking.stage_run import flatten
@@ -83,7 +83,7 @@ def register_training(
             "architecture": read_architecture(folder),
             "variant": "fp32",
             **flatten({"score": scores, "behaviour": behaviour}),
-            **version_tags(run_id, folder, member=member),
+            **({} if is_recorded(existing) else version_tags(run_id, folder, member=member)),
             **runs.input_tags(lineage.digests([project.PREPARED])),
         },
     )

@@ -50,11 +50,22 @@ _UNDONE = "alias.champion.undone"
 _TRIED = "gate.tried."
 
 
-def register_version(name: str, *, model_id: str, run_id: str, tags: Mapping[str, str]) -> Version:
-    """Return the version of ``name`` that is this model, with these tags and no new alias; created if needed."""
+def register_version(
+    name: str, *, model_id: str, run_id: str, tags: Mapping[str, str], experiment: str = ""
+) -> Version:
+    """Return the version of ``name`` that is this model, with these tags and no new alias; created if needed.
+
+    A version stays that of an ``experiment`` (`tracking.lineage.experiment_name`) until the same model comes from a
+    commit; one that has come from a commit stays so.
+    """
     client = connect()
     with store_lock(), translate_mlflow_errors():
-        return add_version(client, name, model_id, run_id, tags)
+        origin = {EXPERIMENT: experiment} if experiment else {}
+        version = add_version(client, name, model_id, run_id, tags, origin)
+        if experiment or EXPERIMENT not in version.tags:
+            return version
+        client.delete_model_version_tag(name, str(version.version), EXPERIMENT)
+        return get_version(client, name, version.version)
 
 
 def settle_candidate(version: Version, verdict: Verdict | None, *, experiment: str = "", seen: int) -> Version:

@@ -119,10 +119,17 @@ def get_version(client: MlflowClient, name: str, version: int | str) -> Version:
         raise UserError(f"The registered model {name} has no version '{version}'{hint}.") from error
 
 
-def add_version(client: MlflowClient, name: str, model_id: str, run_id: str, tags: Mapping[str, str]) -> Version:
+def add_version(
+    client: MlflowClient,
+    name: str,
+    model_id: str,
+    run_id: str,
+    tags: Mapping[str, str],
+    initial_tags: Mapping[str, str] | None = None,
+) -> Version:
     """Return the version that is this model, with these tags.
 
-    A new version is created if there is none yet; it has the commit as tags too.
+    A new version is created if there is none yet; it has ``initial_tags`` and the commit as tags too.
     """
     from mlflow.exceptions import MlflowException
 
@@ -136,7 +143,9 @@ def add_version(client: MlflowClient, name: str, model_id: str, run_id: str, tag
     if not existing:
         git = lineage.git()
         commit = {"git.commit": git.commit or "none", "git.dirty": str(git.dirty).lower()}
-        created = client.create_model_version(name, source, run_id, tags={**commit, **tags}, model_id=model_id)
+        created = client.create_model_version(
+            name, source, run_id, tags={**commit, **(initial_tags or {}), **tags}, model_id=model_id
+        )
         _link_to_model(client, model_id, name, created.version)
         return to_version(created)
     for key, value in tags.items():
