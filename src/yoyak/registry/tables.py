@@ -44,7 +44,7 @@ def format_versions(versions: Sequence[VersionInfo], metric: str = METRIC, split
 
 
 def format_version(info: VersionInfo) -> str:
-    """Return everything about one version."""
+    """Return everything about one version but its description, which is a page of its own in MLflow."""
     facts = {
         "uri": info.uri,
         "aliases": ", ".join(info.aliases),
@@ -76,8 +76,6 @@ def format_version(info: VersionInfo) -> str:
         metrics = _order({metric for scores in shown.values() for metric in scores})
         rows = [(split, *(scores.get(metric) for metric in metrics)) for split, scores in shown.items()]
         parts.append(_table(("split", *metrics), rows))
-    if info.description:
-        parts.append(info.description.strip())
     return "\n\n".join(parts)
 
 
