@@ -113,6 +113,7 @@ def test_a_passed_export_is_served_with_all_its_tags(made: Any, capsys: pytest.C
     assert (tags["alias.serving.from"], tags["alias.serving.to"]) == ("1", "2")
     assert tags["alias.serving.who"] == lineage.current_user()
     assert tags["alias.serving.gate.passed"] == "true"
+    assert all(part in version.description for part in ("`yoyak/1`", "It is fast.", "통과했다"))
     folder = resolve_model("models:/yoyak@serving")
     assert json.loads((folder / "serving.json").read_text())["batch_size"] == 16
     assert json.loads((folder / "yoyak.json").read_text())["generation"]["max_new_tokens"] == 6

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from yoyak.params.stages import RegisterParams
 from yoyak.project import GATE
 from yoyak.registry import versions
+from yoyak.registry.versions import Version
 from yoyak.reporting import cards
 from yoyak.scoring.results import EvaluationSummary
 from yoyak.tracking import headline
@@ -28,6 +30,15 @@ def describe(registered: Registered, summary: EvaluationSummary, params: Registe
             if not client.get_registered_model(model_name).description:
                 text = cards.describe_registered_model(name, member, ensemble=params.registry.ensemble)
                 client.update_registered_model(model_name, text)
+
+
+def describe_export(exported: Version, source: Version, *, passed: bool, sentences: Sequence[str]) -> None:
+    """Give an exported version its description: what it was made from, and what the gate of the export said."""
+    member, variant = exported.tags["member"], exported.tags["variant"]
+    label = f"{source.name}/{source.version}"
+    text = cards.describe_export(member, variant, label, passed=passed, sentences=sentences)
+    with translate_mlflow_errors():
+        connect().update_model_version(exported.name, str(exported.version), text)
 
 
 def describe_pipeline(registered: Registered, summary: EvaluationSummary) -> None:

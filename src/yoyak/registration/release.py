@@ -15,6 +15,7 @@ from yoyak.errors import UserError
 from yoyak.files import read_result
 from yoyak.params import Generation, Serving
 from yoyak.params.stages import ReleaseParams
+from yoyak.registration.descriptions import describe_export
 from yoyak.registration.packaging import log_exported, log_member, model_identity, with_generation
 from yoyak.registry import deployment, promotion
 from yoyak.registry.lineage import is_recorded, version_tags
@@ -82,8 +83,9 @@ def release(params: ReleaseParams, fingerprint: str) -> Release:
     deployment.serve(chosen, release=fingerprint, gate=decision.gate.tags())
     after = deployment.serving_version(name)
     assert after, "a version was just given the alias"
-    deployment.tag_release(exported, fingerprint)
     sentences = tuple(check.sentence for check in decision.gate.checks)
+    describe_export(exported, source, passed=decision.gate.passed, sentences=sentences)
+    deployment.tag_release(exported, fingerprint)
     return Release(exported=exported, before=before, after=after, sentences=sentences)
 
 

@@ -118,6 +118,17 @@ def describe_registered_model(name: str, member: str, *, ensemble: str | None) -
     return "\n\n".join(_render("registered-model", language, values) for language in LANGUAGES)
 
 
+def describe_export(member: str, variant: str, source: str, *, passed: bool, sentences: Sequence[str]) -> str:
+    """Return what an exported version is, in both languages.
+
+    Args:
+        source: Name and version of the model in fp32.
+        passed: What the gate of the export said, and ``sentences`` why.
+    """
+    values = {"member": member, "variant": variant, "source": source, "passed": passed, "sentences": sentences}
+    return "\n\n".join(_render("exported-model", language, values) for language in LANGUAGES)
+
+
 def render_model_card(facts: ModelFacts, language: Language) -> str:
     """Return the card of a version as Markdown."""
     return _render_model_card(facts, language, titled=True, brief=False)
