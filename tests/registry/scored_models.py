@@ -47,6 +47,7 @@ def register(
     evaluations: Sequence[ModelEvaluation] = (),
     scores: Mapping[str, float] | None = None,
     tags: Mapping[str, str] | None = None,
+    experiment: str = "",
 ) -> Version:
     """Register a version with a run; ``scores`` are combined means by split, by default those of ``evaluations``."""
     client = connect()
@@ -73,4 +74,5 @@ def register(
             **{f"score.{split}.combined": str(score) for split, score in scores.items()},
             **(tags or {}),
         },
+        experiment=experiment,
     )

@@ -50,12 +50,12 @@ def registry(store: Any) -> Any:
     dataset = lineage.digest(split_file(GATE))
     base = [0.3 + 0.005 * (n % 20) for n in range(GATE_SIZE)]
     dev = [0.2, 0.4, 0.6]
-    for gain, tags in ((0.0, {}), (0.05, {}), (0.06, {promotion.EXPERIMENT: "the experiment wide"}), (-0.1, {})):
+    for gain, experiment in ((0.0, ""), (0.05, ""), (0.06, "the experiment wide"), (-0.1, "")):
         evaluations = [
             evaluation([score + gain for score in base], split="gate", dataset=dataset),
             evaluation([score + gain for score in dev]),
         ]
-        version = register(params={"gain": gain}, evaluations=evaluations, tags=tags)
+        version = register(params={"gain": gain}, evaluations=evaluations, experiment=experiment)
         attach_evaluations(version.run_id, version.model_id, [], trained_on=[hash_dialogue("something else")])
     promotion.promote("yoyak", 1)
     return store

@@ -175,7 +175,8 @@ def _read_params(info: VersionInfo) -> dict[str, str]:
     """Return the params that a version was made with: those of its run, and those of its stages in dvc.lock."""
     lineage = read_lineage(info.uri)
     stages = {key: value for stage in lineage.stages for key, value in stage.params.items()}
-    return {**lineage.params, **flatten(stages)}
+    # The run has them with their defaults, in one form; dvc.lock has those of the other stages too.
+    return {**flatten(stages), **lineage.params}
 
 
 def _differing_params(params: Sequence[Mapping[str, str]]) -> Iterator[ParamDifference]:

@@ -30,7 +30,7 @@ def format_versions(versions: Sequence[VersionInfo], metric: str = METRIC, split
             info.architecture,
             info.variant,
             info.score(metric, split),
-            info.created[:16].replace("T", " "),
+            info.created[:10],
             _describe_commit(info, 7),
         )
         for info in versions
@@ -156,7 +156,7 @@ def _format_example(example: Example) -> str:
 
 
 def _describe_commit(info: VersionInfo, characters: int) -> str:
-    return f"{info.commit[:characters]}{' + changes' if info.dirty else ''}" if info.commit else ""
+    return f"{info.commit[:characters]}{'-dirty' if info.dirty else ''}" if info.commit else ""
 
 
 def _order(metrics: set[str]) -> list[str]:
