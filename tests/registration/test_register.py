@@ -180,8 +180,12 @@ def test_uncommitted_changes_and_experiments_are_challengers_until_they_are_comm
     produce(1, 6)
     dirty = {"commit": False, "scoring": {**SETTINGS["scoring"], "bootstrap_samples": 101}}
     assert produce(2, 9, **dirty).aliases == ("challenger",)
+    assert newest(store).tags["git.dirty"] == "true"
     git("commit", "-qam", "more resamples")
-    assert produce(2, 9, **dirty).aliases == ("champion",)
+    promoted = produce(2, 9, **dirty)
+    assert promoted.aliases == ("champion",)
+    assert (promoted.tags["git.dirty"], promoted.tags["git.commit"]) == ("false", git("rev-parse", "HEAD"))
+    assert "yoyak.experiment" not in promoted.tags
     monkeypatch.setenv("DVC_EXP_NAME", "wide")
     assert produce(3, 10).aliases == ("challenger",)
     assert aliases(store)["champion"] == 2

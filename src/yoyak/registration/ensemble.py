@@ -57,7 +57,6 @@ def register_ensemble(
     members: Mapping[str, Version],
     scores: Mapping[str, Mapping[str, float]],
     example: str,
-    tags: Mapping[str, str],
 ) -> Version:
     """Return the version of the registered model that is the ensemble ``name``; created if there is none.
 
@@ -65,7 +64,6 @@ def register_ensemble(
         members: The versions of all members.
         scores: The ensemble's means by split and metric, kept as tags.
         example: A dialogue.
-        tags: Tags of the version, beside those that say what it consists of.
     """
     info = json.loads((project.ensemble_folder(name) / "info.json").read_text(encoding="utf-8"))
     ensemble = _Ensemble(
@@ -91,7 +89,6 @@ def register_ensemble(
         model_id=model_id,
         run_id=run_id,
         tags={
-            **tags,
             **origin,
             promotion.IDENTITY: identity,
             "variant": "soup" if isinstance(strategy, Soup) else "ensemble",

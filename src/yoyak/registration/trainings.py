@@ -45,12 +45,13 @@ def register_training(
     generation: Generation,
     scores: Mapping[str, Mapping[str, float]],
     pipeline: PipelineEvaluation,
-    tags: Mapping[str, str],
+    experiment: str,
 ) -> RegisteredTraining:
     """Return the version of the registered model ``name`` for this training, without an alias; created if needed.
 
     The version with the same weights, generation settings and serving code is the same one, whatever was registered in
-    between. ``scores`` are the member's means by split and metric, kept as tags.
+    between. ``scores`` are the member's means by split and metric, kept as tags. ``experiment`` says where it comes
+    from, if that is not a commit.
     """
     folder = project.model_folder(member)
     weights = lineage.digest(folder)
@@ -75,7 +76,6 @@ def register_training(
         model_id=model_id,
         run_id=run_id,
         tags={
-            **tags,
             **origin,
             promotion.IDENTITY: identity,
             "dvc.models_md5": weights,
@@ -86,6 +86,7 @@ def register_training(
             **({} if is_recorded(existing) else version_tags(run_id, folder, member=member)),
             **runs.input_tags(lineage.digests([project.PREPARED])),
         },
+        experiment=experiment,
     )
     return RegisteredTraining(member=member, version=version, evaluations=evaluations, behaviour=behaviour)
 

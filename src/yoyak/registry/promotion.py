@@ -24,6 +24,7 @@ from yoyak.registry.versions import (
     PREVIOUS,
     Version,
     add_version,
+    commit_tags,
     find_by_alias,
     get_aliases,
     get_version,
@@ -64,6 +65,8 @@ def register_version(
         version = add_version(client, name, model_id, run_id, tags, origin)
         if experiment or EXPERIMENT not in version.tags:
             return version
+        for key, value in commit_tags().items():
+            client.set_model_version_tag(name, str(version.version), key, value)
         client.delete_model_version_tag(name, str(version.version), EXPERIMENT)
         return get_version(client, name, version.version)
 

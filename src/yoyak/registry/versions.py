@@ -141,17 +141,20 @@ def add_version(
             raise
     existing = client.search_model_versions(f"name = '{name}' AND source_path = '{source}'", max_results=1)
     if not existing:
-        git = lineage.git()
-        commit = {"git.commit": git.commit or "none", "git.dirty": str(git.dirty).lower()}
-        created = client.create_model_version(
-            name, source, run_id, tags={**commit, **(initial_tags or {}), **tags}, model_id=model_id
-        )
+        every_tag = {**commit_tags(), **(initial_tags or {}), **tags}
+        created = client.create_model_version(name, source, run_id, tags=every_tag, model_id=model_id)
         _link_to_model(client, model_id, name, created.version)
         return to_version(created)
     for key, value in tags.items():
         if existing[0].tags.get(key) != value:
             client.set_model_version_tag(name, existing[0].version, key, value)
     return to_version(client.get_model_version(name, existing[0].version))
+
+
+def commit_tags() -> dict[str, str]:
+    """Return the tags that say which commit is checked out."""
+    git = lineage.git()
+    return {"git.commit": git.commit or "none", "git.dirty": str(git.dirty).lower()}
 
 
 def move_aliases(
