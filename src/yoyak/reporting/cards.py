@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -225,12 +226,14 @@ def is_sample_corpus(report: Mapping[str, Any]) -> bool:
 
 
 def _render(name: str, language: Language, values: Mapping[str, Any]) -> str:
+    text = _environment().get_template(f"{name}.{language}.md.j2").render(values)
+    return re.sub(r"\n{3,}", "\n\n", text).strip()
+
+
+@cache
+def _environment() -> Environment:
     env = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=False,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     env.filters |= {
         "score": format_score,
@@ -241,8 +244,7 @@ def _render(name: str, language: Language, values: Mapping[str, Any]) -> str:
         "duration": format_duration,
         "md": escape_markdown,
     }
-    text = env.get_template(f"{name}.{language}.md.j2").render(values)
-    return re.sub(r"\n{3,}", "\n\n", text).strip()
+    return env
 
 
 def _read_scores(summary: EvaluationSummary, system: str) -> Iterable[PartScore]:
