@@ -256,7 +256,9 @@ def test_pages_of_mlflow_say_what_a_version_and_a_pipeline_are(store: Any, produ
     assert datasets["train"] == lineage.digest("prepared/train.jsonl")
     assert set(datasets) == {"train", "dev", "test", "gate"}
     assert [output.model_id for output in parent.outputs.model_outputs] == [version.model_id]
-    assert parent.data.tags["mlflow.note.content"].startswith("**yoyak version 2 (bart) is the new champion")
+    note = parent.data.tags["mlflow.note.content"]
+    assert note.startswith("bart, the best member")
+    assert "yoyak version 2 (bart) is the new champion" in note
     Path("registry/registered.json").unlink()
     register.run()
     assert len(store.get_metric_history(parent.info.run_id, "gate/gain")) == 1

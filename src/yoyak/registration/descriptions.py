@@ -55,14 +55,14 @@ def describe_pipeline(registered: Registered, summary: EvaluationSummary) -> Non
     )
     headline.log_datasets(parent, {split.name: (split.rows, split.md5) for split in cards.read_splits(Path())})
     version = versions.get_version(connect(), promotion.name, promotion.version)
-    unit = f"{summary.primary.granularity} units"
-    note = [f"**{registered.decision}**"]
-    for name, role in ((best, "Best member"), (summary.best_ensemble, "Best ensemble")):
+    # Lists show the beginning as plain text.
+    note = []
+    for name, role in ((best, "best member"), (summary.best_ensemble, "best ensemble")):
         if name:
-            scores = ", ".join(
-                f"{split} {metrics['combined']:.4f}" for split, metrics in means[name].items() if split != GATE
-            )
-            note.append(f"{role}: **{name}**, combined ROUGE in {unit}: {scores}.")
+            shown = {split: metrics["combined"] for split, metrics in means[name].items() if split != GATE}
+            scores = ", ".join(f"{score:.4f} on {split}" for split, score in shown.items())
+            note.append(f"{name}, the {role}: combined ROUGE {scores} ({summary.primary.granularity} units).")
+    note.append(registered.decision)
     headline.log_model(
         parent,
         model=f"{promotion.name}/{promotion.version}",
