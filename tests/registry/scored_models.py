@@ -51,10 +51,9 @@ def register(
 ) -> Version:
     """Register a version with a run; ``scores`` are combined means by split, by default those of ``evaluations``."""
     client = connect()
-    experiment = client.get_experiment_by_name("tests")
-    experiment_id = (
-        experiment.experiment_id if experiment else client.create_experiment("tests", str(Path("mlruns").absolute()))
-    )
+    existing = client.get_experiment_by_name("tests")
+    folder = str(Path("mlruns").absolute())
+    experiment_id = existing.experiment_id if existing else client.create_experiment("tests", folder)
     run_id = client.create_run(experiment_id).info.run_id
     client.log_batch(run_id, params=[Param(key, value) for key, value in flatten(params or {}).items()])
     logged = client.create_logged_model(experiment_id, member, run_id)
