@@ -93,8 +93,8 @@ def test_behaviour_rates_are_on_the_card(make_project: Project) -> None:
         Behaviour(member="bart", cases=(), confidence=0.95, rates=rates, references={}, failures=()),
     )
     facts = read_facts(root)
-    assert "number made up&nbsp; | 3 of 40" in cards.render_model_card(facts, "en")
-    assert "40건 중 3건" in cards.render_model_card(facts, "ko")
+    assert "number made up&nbsp; | 3/40" in cards.render_model_card(facts, "en")
+    assert "없는 숫자를 지어냄&nbsp; | 3/40" in cards.render_model_card(facts, "ko")
 
 
 def test_a_description_fits_into_a_database(scored: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -34,7 +34,7 @@ Language = Literal["en", "ko"]
 LANGUAGES: tuple[Language, ...] = ("en", "ko")
 MAX_DESCRIPTION = 5000
 """Characters of a description that MLflow's databases store."""
-TRAINING = ("learning_rate", "batch_size", "gradient_accumulation_steps", "num_epochs", "label_smoothing", "precision")
+TRAINING = ("learning_rate", "batch_size", "gradient_accumulation_steps", "num_epochs", "label_smoothing")
 GENERATION = ("num_beams", "max_new_tokens", "length_penalty", "no_repeat_ngram_size")
 """Params that a card shows."""
 _TEMPLATES = Path(__file__).parent / "card_templates"
@@ -98,10 +98,11 @@ class ModelFacts:
 
 
 def describe_version(facts: ModelFacts) -> str:
-    """Return the model card in both languages, short enough for MLflow: if need be without the slices' scores."""
-    for brief in (False, True):
-        cards = [_render_model_card(facts, language, titled=False, brief=brief) for language in LANGUAGES]
-        text = "\n\n---\n\n".join(cards)
+    """Return the model card in both languages, short enough for MLflow: if need be without slices and behaviour."""
+    whole_splits = tuple(score for score in facts.scores if score.part.slice == ALL)
+    shorter = replace(facts, scores=whole_splits)
+    for shown in (facts, shorter, replace(shorter, behaviour=())):
+        text = "\n\n---\n\n".join(_render_model_card(shown, language, titled=False) for language in LANGUAGES)
         if len(text) <= MAX_DESCRIPTION:
             return text
     kept = text[: MAX_DESCRIPTION - 2]
@@ -132,17 +133,12 @@ def describe_export(member: str, variant: str, source: str, *, passed: bool, sen
 
 def render_model_card(facts: ModelFacts, language: Language) -> str:
     """Return the card of a version as Markdown."""
-    return _render_model_card(facts, language, titled=True, brief=False)
+    return _render_model_card(facts, language, titled=True)
 
 
-def _render_model_card(facts: ModelFacts, language: Language, *, titled: bool, brief: bool) -> str:
-    """Return a card; one without a title begins with scores, as lists show its beginning; a brief one has no details.
-
-    MLflow's page shows the name and version of what it describes above it.
-    """
-    scores = [score for score in facts.scores if not brief or score.part.slice == ALL]
-    values = {"facts": facts, "scores": scores, "checks": CHECKS, "titled": titled, "brief": brief}
-    return _render("model-card", language, values)
+def _render_model_card(facts: ModelFacts, language: Language, *, titled: bool) -> str:
+    """Return a card; one without a title begins with scores, as MLflow shows the beginning in lists."""
+    return _render("model-card", language, {"facts": facts, "checks": CHECKS, "titled": titled})
 
 
 def read_model_facts(
