@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from yoyak.params import Registry
 from yoyak.reporting.formats import format_gain
 from yoyak.reporting.view import Promotion, Table
-from yoyak.tracking.registered import ChampionMove, GateVerdict, Registered
+from yoyak.tracking.registered import ChampionMove, GateCheck, GateVerdict, Registered
 from yoyak.tracking.registered import Promotion as Decision
 
 MAX_HISTORY = 20
@@ -78,13 +78,18 @@ def _make_tables(decision: Decision, verdict: GateVerdict, rules: Registry) -> t
     against = f"Version {decision.version} against version {verdict.champion} on the gate split"
     tables = [Table(title=against, columns=("", "measured", "required", "passed"), rows=tuple(rows))]
     further = tuple(
-        (check.name.replace("_", " ").replace(".", ": "), check.sentence, passed[check.name])
+        (check.name.replace("_", " ").replace(".", ": "), _describe_check(check), passed[check.name])
         for check in verdict.checks
         if check.name not in ("gain", "significance")
     )
     if further:
         tables.append(Table(title="Further checks of the gate", columns=("check", "finding", "passed"), rows=further))
     return tuple(tables)
+
+
+def _describe_check(check: GateCheck) -> str:
+    # A slice's sentence begins with its gain, which a table would align as a number.
+    return f"gain {check.sentence}" if check.name.startswith("slice.") else check.sentence
 
 
 def _make_history(entries: Sequence[ChampionMove]) -> Table:
