@@ -210,6 +210,12 @@ def test_names_of_baselines_are_reserved() -> None:
     assert {*BASELINES, ORACLE, "best_baseline"} == set(params.RESERVED)
 
 
+def test_no_member_is_named_like_the_log_of_champions(file: Path) -> None:
+    file.write_text("members: {history: {family: seq2seq, checkpoint: kobart, learning_rate: 0.1}}\n")
+    with pytest.raises(UserError, match="history"):
+        params.load(Params, file, env={})
+
+
 def test_params_are_frozen(file: Path) -> None:
     with pytest.raises(Exception, match="frozen"):
         params.load(Params, file, env={}).seed = 3

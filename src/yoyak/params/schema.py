@@ -17,6 +17,8 @@ from yoyak.params.registry import Registry
 from yoyak.params.report import Report
 from yoyak.params.scoring import Scoring
 
+HISTORY = "history"
+"""No member's name: ``<registry.name>-history`` is the log of the champions."""
 RESERVED = ("first", "last", "longest", "longest3", "lead3", "oracle", "best_baseline")
 """Names that the evaluation uses for its baselines."""
 
@@ -46,6 +48,8 @@ class Params(Section):
         for name, member in self.members.items():
             if name in RESERVED:
                 raise ValueError(f"members.{name}: the name is reserved for a baseline: choose another")
+            if name == HISTORY:
+                raise ValueError(f"members.{name}: the registry keeps its history under that name: choose another")
             tokenizer = member.tokenizer if isinstance(member, TrainedMember) else None
             if tokenizer is not None and tokenizer not in self.tokenizers:
                 hint = nearest(tokenizer, self.tokenizers)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from yoyak.errors import UserError
+from yoyak.params.schema import HISTORY
 from yoyak.registry.versions import CHAMPION, get_aliases, iter_versions, list_models, timestamp
 from yoyak.tracking import lineage
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-SUFFIX = "-history"
+SUFFIX = f"-{HISTORY}"
 Action = Literal["first", "promote", "force", "rollback"]
 _ATTEMPTS = 20
 _FIRST = "champion.first"
