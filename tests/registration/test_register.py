@@ -18,9 +18,12 @@ from yoyak.decoding.candidates import Candidate, write_candidates
 from yoyak.ensemble.evaluate import score_pipeline
 from yoyak.errors import UserError
 from yoyak.files import write_json
+from yoyak.models.spec import load_spec
 from yoyak.params.stages import EvaluateParams
 from yoyak.registry import history
+from yoyak.registry.lineage import read_lineage
 from yoyak.registry.versions import Version, to_version
+from yoyak.serving.loading import load_summarizer
 from yoyak.stages import register
 from yoyak.tracking import lineage, runs
 from yoyak.tracking.registered import read_registered
@@ -162,7 +165,30 @@ def test_dialogues_that_the_champion_was_trained_on_do_not_count(store: Any, pro
     tags = produce(2, 9).tags
     assert tags["alias.challenger.gate.outcome"] == "undecided"
     assert tags["alias.challenger.gate.dialogues"] == "40"
+    champion = store.get_model_version("yoyak", "1")
+    assert not [tag for tag in champion.tags if tag.startswith("gate.tried.")], "nothing was tested, or spent"
     assert produce(2, 9, registry={"seed_std": 0.0, "min_dialogues": 40}).aliases == ("champion",)
+
+
+def test_gate_dialogues_that_are_equal_up_to_whitespace_are_told_apart(store: Any, produce: Produce) -> None:
+    texts = [f"#Person1#: {' ' * (number % 2)}{number // 2}번 이야기" for number in range(60)]
+    write_jsonl(
+        "prepared/eval/gate.jsonl",
+        [replace(dialogue("gate", number), dialogue=text) for number, text in enumerate(texts)],
+    )
+    produce(1, 6)
+    tags = produce(2, 6).tags
+    assert float(tags["alias.challenger.gate.gain"]) == 0
+    assert float(tags["alias.challenger.gate.p_value"]) == 1
+
+
+def test_the_first_champion_of_a_member_is_none_of_the_best_models(store: Any, produce: Produce) -> None:
+    produce(1, 6)
+    store.delete_registered_model_alias("yoyak-bart", "champion")
+    produce(2, 5)
+    assert aliases(store, "yoyak-bart")["champion"] == 2
+    assert aliases(store) == {"champion": 1, "challenger": 2}
+    assert [entry.target for entry in history.read_history(store, "yoyak")] == [1]
 
 
 def test_without_a_gate_split_nothing_is_promoted(store: Any, produce: Produce) -> None:
@@ -189,6 +215,11 @@ def test_uncommitted_changes_and_experiments_are_challengers_until_they_are_comm
     monkeypatch.setenv("DVC_EXP_NAME", "wide")
     assert produce(3, 10).aliases == ("challenger",)
     assert aliases(store)["champion"] == 2
+    assert read_lineage("yoyak/3").experiment == "wide"
+    monkeypatch.delenv("DVC_EXP_NAME")
+    assert produce(3, 10).aliases == ("champion",)
+    assert read_lineage("yoyak/3").experiment == ""
+    assert read_lineage("yoyak-bart/3").experiment == ""
 
 
 def test_a_slice_may_not_get_worse(store: Any, produce: Produce) -> None:
@@ -210,6 +241,21 @@ def test_bounds_of_size_and_speed_and_behaviour(store: Any, produce: Produce) ->
     assert checks == {"size": "false", "speed": "true", "behaviour.masks_made_up": "false"}, "it was not measured"
     with pytest.raises(UserError, match="did you mean 'masks_made_up'"):
         produce(2, 9, registry={"max_behaviour": {"mask_made_up": 0.1}})
+
+
+def test_speed_is_measured_with_the_registered_settings(
+    store: Any, produce: Produce, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed = []
+
+    def load(folder: Path) -> Any:
+        timed.append(load_spec(folder).generation.max_new_tokens)
+        return load_summarizer(folder)
+
+    monkeypatch.setattr("yoyak.serving.loading.load_summarizer", load)
+    produce(1, 6)
+    produce(2, 9, generation={"max_new_tokens": 3}, registry={"seed_std": 0.0, "max_seconds": 60})
+    assert set(timed) == {3}
 
 
 def test_registering_twice_changes_nothing(store: Any, produce: Produce, capsys: pytest.CaptureFixture[str]) -> None:

@@ -213,6 +213,16 @@ def test_a_member_that_is_not_the_best_has_its_fp32_there_too(made: Any) -> None
     assert (fp32.tags["variant"], exported.tags["source.version"]) == ("fp32", "yoyak/2")
 
 
+def test_what_is_released_from_an_experiment_stays_that_of_the_experiment(made: Any) -> None:
+    made.set_model_version_tag("yoyak-other", "1", promotion.EXPERIMENT, "the experiment wide")
+    shutil.move("exports/bart", "exports/other")
+    bench(passed=True, name="other")
+    release.run()
+    for number in (2, 3):
+        with pytest.raises(UserError, match="the experiment wide"):
+            promotion.promote("yoyak", number, reason="a test")
+
+
 def test_a_soup_that_was_not_registered_is_logged(made: Any) -> None:
     shutil.move("exports/bart", "exports/soup")
     shutil.copytree("models/bart", "ensembles/soup/model")

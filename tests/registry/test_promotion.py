@@ -152,6 +152,24 @@ def test_promotions_are_undone_one_after_the_other_and_stay_undone(store: Any, r
     ]
 
 
+def test_a_deleted_champion_is_passed_over(store: Any, register: Register) -> None:
+    settle(store, register())
+    for champion in (1, 2):
+        settle(store, register(), verdict(champion))
+    store.delete_model_version("yoyak", "2")
+    assert promotion.rollback("yoyak").version == 1
+    assert aliases(store) == {"champion": 1, "challenger": 3}
+    with pytest.raises(UserError, match="Version 1 of yoyak"):
+        promotion.rollback("yoyak")
+
+
+def test_the_history_says_why_an_experiment_is_the_first_champion(store: Any, register: Register) -> None:
+    tags = {promotion.EXPERIMENT: "the experiment wide"}
+    promotion.promote("yoyak", register(**tags).version, reason="a demo", allow_experiment=True)
+    [entry] = history.read_history(store, "yoyak")
+    assert (entry.action, entry.reason) == ("first", "a demo; the experiment wide was allowed")
+
+
 def test_force_needs_a_reason_and_a_verdict_has_to_be_favourable(store: Any, register: Register) -> None:
     settle(store, register())
     settle(store, register())
@@ -260,13 +278,13 @@ def test_errors_name_the_nearest_name(store: Any, register: Register) -> None:
 def test_challengers_of_a_champion_are_counted_once_each(store: Any, register: Register) -> None:
     champion = settle(store, register(**{promotion.IDENTITY: "a"}))
 
-    def attempt(identity: str, dataset: str = "d") -> int:
-        current = promotion.champion("yoyak")
-        assert current is not None
-        challenger = Version(
-            name="yoyak", version=9, model_id="", run_id="", tags={promotion.IDENTITY: identity}, aliases=()
-        )
-        return promotion.count_attempt(current, challenger, dataset, "scheme")
+    def attempt(identity: str, dataset: str = "d", version: int = 9, remember: bool = True) -> int:
+        tags = {promotion.IDENTITY: identity} if identity else {}
+        challenger = Version(name="yoyak", version=version, model_id="", run_id="", tags=tags, aliases=())
+        # The champion is as it was before any of them.
+        return promotion.count_attempt(champion, challenger, dataset, "scheme", remember=remember)
 
     assert champion.version == 1
     assert [attempt("b"), attempt("c"), attempt("b"), attempt("c", "other data"), attempt("e")] == [1, 2, 1, 3, 4]
+    assert [attempt("", version=5), attempt("", version=6), attempt("", version=5)] == [5, 6, 5]
+    assert [attempt("f", remember=False), attempt("g")] == [7, 7]

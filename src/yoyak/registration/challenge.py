@@ -69,13 +69,18 @@ def challenge(
     excluded = frozenset().union(*(keys for keys in trained_on if keys is not None))
     rows = [row for row in evaluation.rows if row.key not in excluded]
     kept = evaluate_on_gate(champion, dialogues, evaluation.dataset, evaluation.scheme)
-    opponent = {row.key: row.combined for row in kept.rows}
+    opponent = {row.fname: row.combined for row in kept.rows}
     attempt = promotion.count_attempt(
-        champion, version, evaluation.dataset, json.dumps(asdict(evaluation.scheme), sort_keys=True)
+        champion,
+        version,
+        evaluation.dataset,
+        json.dumps(asdict(evaluation.scheme), sort_keys=True),
+        # Without a decision, no significance is spent.
+        remember=len(rows) >= rules.min_dialogues,
     )
     return decide(
         np.array([row.combined for row in rows]),
-        np.array([opponent[row.key] for row in rows]),
+        np.array([opponent[row.fname] for row in rows]),
         slices=[row.slice for row in rows],
         rules=rules,
         seed=seed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,10 @@ from yoyak.params import Generation
 from yoyak.params.ensemble import OfCandidates, OfModels, Soft, Soup
 from yoyak.registration.packaging import log_member, log_model, model_identity, with_generation
 from yoyak.registry import promotion
+from yoyak.registry.evaluations import attach_evaluations
 from yoyak.registry.lineage import is_recorded, version_tags
 from yoyak.registry.versions import Version
-from yoyak.tracking import lineage, runs
+from yoyak.tracking import lineage, restore, runs
 from yoyak.tracking.stage_run import StageRun, flatten
 
 
@@ -57,6 +58,8 @@ def register_ensemble(
     members: Mapping[str, Version],
     scores: Mapping[str, Mapping[str, float]],
     example: str,
+    trained_on: Iterable[str],
+    experiment: str,
 ) -> Version:
     """Return the version of the registered model that is the ensemble ``name``; created if there is none.
 
@@ -64,6 +67,8 @@ def register_ensemble(
         members: The versions of all members.
         scores: The ensemble's means by split and metric, kept as tags.
         example: A dialogue.
+        trained_on: Keys of the dialogues that its members and weights were trained or chosen on.
+        experiment: Where it comes from, if not from a commit.
     """
     info = json.loads((project.ensemble_folder(name) / "info.json").read_text(encoding="utf-8"))
     ensemble = _Ensemble(
@@ -84,6 +89,8 @@ def register_ensemble(
             with runs.stage_run("register", member=name, params=params, inputs=inputs) as run:
                 model_id, run_id = _log(run, folder, ensemble, generation, example), run.run_id
             origin = version_tags(run_id, folder, strategy=name)
+    if restore.is_active(run_id):
+        attach_evaluations(run_id, model_id, (), trained_on)
     return promotion.register_ensemble(
         registered_name,
         model_id=model_id,
@@ -96,6 +103,7 @@ def register_ensemble(
             **flatten({"score": scores}),
             **{f"member.{member}": f"{used.name}/{used.version}" for member, used in ensemble.members.items()},
         },
+        experiment=experiment,
     )
 
 

@@ -5,6 +5,7 @@ Which member is best is what this commit's evaluation says, never what the track
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 from yoyak import project
@@ -17,6 +18,7 @@ from yoyak.registration.challenge import challenge
 from yoyak.registration.descriptions import describe, describe_pipeline
 from yoyak.registration.ensemble import register_ensemble
 from yoyak.registration.evaluations import PipelineEvaluation
+from yoyak.registration.packaging import with_generation
 from yoyak.registration.record import record_origins, record_promotion, record_version, record_versions
 from yoyak.registration.trainings import RegisteredTraining, register_training
 from yoyak.registry import history, promotion
@@ -77,6 +79,8 @@ def register(params: RegisterParams, fingerprint: str) -> Registered:
             members={member: training.version for member, training in members.items()},
             scores=_scores(summary, params.registry.ensemble),
             example=pipeline.example,
+            trained_on=pipeline.trained_on,
+            experiment=experiment,
         )
         entries.append(record_version(ensemble_version, params.registry.ensemble, restored=False))
 
@@ -123,22 +127,26 @@ def _settle(
     champion = promotion.champion(version.name)
     verdict = None
     if champion is not None and champion.version != version.version:
-        verdict = challenge(
-            version,
-            champion,
-            pipeline.splits.get(GATE, ()),
-            next((evaluation for evaluation in training.evaluations if evaluation.split == GATE), None),
-            rules=params.registry,
-            seed=params.seed,
-            folder=project.model_folder(training.member),
-            behaviour=training.behaviour,
-        )
+        files = project.model_folder(training.member)
+        # Speed is that of the registered generation settings; those in the folder are from the training.
+        timed = params.registry.max_seconds is not None
+        with with_generation(files, params.generation) if timed else nullcontext(files) as folder:
+            verdict = challenge(
+                version,
+                champion,
+                pipeline.splits.get(GATE, ()),
+                next((evaluation for evaluation in training.evaluations if evaluation.split == GATE), None),
+                rules=params.registry,
+                seed=params.seed,
+                folder=folder,
+                behaviour=training.behaviour,
+            )
     return promotion.settle_candidate(version, verdict, experiment=experiment, seen=seen), verdict
 
 
 def _copied_tags(version: Version) -> dict[str, str]:
     """Return the tags that the same model has under another name, without those about aliases and the gate."""
-    own = ("alias.", "gate.", "mlflow.", promotion.EXPERIMENT)
+    own = ("alias.", "champion.", "gate.", "mlflow.", promotion.EXPERIMENT)
     return {key: value for key, value in version.tags.items() if not key.startswith(own)}
 
 
@@ -151,6 +159,8 @@ def _describe_decision(version: Version, member: str, verdict: Verdict | None, e
     reasons = []
     if experiment:
         reasons.append(f"it comes from {experiment}, and only a commit's models are promoted")
+    if verdict and verdict.passed and promotion.is_undone(version):
+        reasons.append("its promotion was rolled back")
     if verdict:
         reasons.append(verdict.sentence)
     return f"{title} is {aliases}: {'; '.join(reasons)}." if reasons else f"{title} is {aliases}."

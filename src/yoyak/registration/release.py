@@ -127,7 +127,8 @@ def _register_exported(
         **flatten({"bench": figures, "gate": decision.gate.tags(), "serving": serving}),
         promotion.DEV_SCORE: str(decision.gate.rouge.comparison.exported),
     }
-    return promotion.register_version(name, model_id=model_id, run_id=run_id, tags=tags)
+    experiment = source.tags.get(promotion.EXPERIMENT, "")
+    return promotion.register_version(name, model_id=model_id, run_id=run_id, tags=tags, experiment=experiment)
 
 
 def _register_source(name: str, model: str, generation: Generation, example: str) -> Version:
@@ -148,15 +149,21 @@ def _register_source(name: str, model: str, generation: Generation, example: str
     version = registered.find_version(own_name, model)
     if version is not None:
         own = deployment.get_version(own_name, version)
-        return promotion.register_version(name, model_id=own.model_id, run_id=own.run_id, tags=tags)
+        experiment = own.tags.get(promotion.EXPERIMENT, "")
+        return promotion.register_version(
+            name, model_id=own.model_id, run_id=own.run_id, tags=tags, experiment=experiment
+        )
     identity = model_identity(source_md5, generation)
     existing = promotion.find_usable(name, promotion.IDENTITY, identity)
+    experiment = lineage.experiment_name()
     if existing is not None:
-        return existing
+        return promotion.register_version(
+            name, model_id=existing.model_id, run_id=existing.run_id, tags={}, experiment=experiment
+        )
     inputs = {folder.as_posix(): source_md5}
     with runs.stage_run("release", member=model, params={"generation": generation}, inputs=inputs) as run:
         with with_generation(folder, generation) as view:
             model_id = log_member(run, view, example=example)
         run_id = run.run_id
     tags |= {"variant": "soup", promotion.IDENTITY: identity}
-    return promotion.register_version(name, model_id=model_id, run_id=run_id, tags=tags)
+    return promotion.register_version(name, model_id=model_id, run_id=run_id, tags=tags, experiment=experiment)

@@ -69,12 +69,17 @@ def read_log(client: MlflowClient, name: str) -> list[Entry]:
     return list(_validate(entries))
 
 
-def set_first_champion(client: MlflowClient, name: str, target: int) -> bool:
+def set_first_champion(client: MlflowClient, name: str, target: int, reason: str = "") -> bool:
     """Give the alias ``champion`` to a version where there is none, and return whether it has it afterwards.
 
     This decides nothing, so it is not in the log, which is created with the first decision.
     """
-    record = {"who": lineage.current_user(), "when": timestamp(), "commit": lineage.git().commit or "none"}
+    record = {
+        "who": lineage.current_user(),
+        "when": timestamp(),
+        "commit": lineage.git().commit or "none",
+        "reason": reason,
+    }
     client.set_model_version_tag(name, str(target), _FIRST, json.dumps(record))
     client.set_registered_model_alias(name, CHAMPION, str(target))
     return get_aliases(client, name).get(CHAMPION) == target
@@ -151,7 +156,7 @@ def _first_champion(client: MlflowClient, name: str) -> list[Entry]:
         if _FIRST in version.tags
     ]
     return [
-        Entry(number=0, after=0, action="first", source=0, target=number, reason="", **record)
+        Entry(number=0, after=0, action="first", source=0, target=number, **{"reason": "", **record})
         for record, number in sorted(records, key=lambda record: record[0]["when"])
     ]
 

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 PREFIX = "lineage."
 """Of the tags of a version that say where it comes from."""
+EXPERIMENT = f"{PREFIX}experiment"
+"""Tag of a version that comes from a DVC experiment: which one."""
 MAX_TAG_CHARS = 5000
 """Characters of a tag's value that every MLflow server accepts; longer ones are split."""
 IMPORTED = "imported."
@@ -247,7 +249,8 @@ def read_lineage(name_or_uri: str) -> Lineage:
         parent=parent_info,
         commit=recorded.get("commit") or tags.get("git.commit", "").replace("none", ""),
         dirty=recorded.get("dirty", tags.get("git.dirty") == "true"),
-        experiment=recorded.get("experiment") or run_tags.get("DVC_EXP_NAME", ""),
+        # The run stays that of the experiment when the model has since come from a commit.
+        experiment=recorded.get("experiment", "" if "commit" in recorded else run_tags.get("DVC_EXP_NAME", "")),
         seed=str(recorded.get("seed", run_tags.get("seed", ""))),
         device=recorded.get("device") or run_tags.get("device", ""),
         params=dict(run.data.params) if run else {},

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from yoyak.errors import UserError, nearest
-from yoyak.registry import history
+from yoyak.registry import history, lineage
 from yoyak.registry.check import FINGERPRINT
 from yoyak.registry.gate import Verdict
 from yoyak.registry.history import Entry
@@ -28,6 +28,7 @@ from yoyak.registry.versions import (
     find_by_alias,
     get_aliases,
     get_version,
+    iter_versions,
     list_models,
     move_aliases,
     tag_move,
@@ -67,7 +68,8 @@ def register_version(
             return version
         for key, value in commit_tags().items():
             client.set_model_version_tag(name, str(version.version), key, value)
-        client.delete_model_version_tag(name, str(version.version), EXPERIMENT)
+        for key in (EXPERIMENT, lineage.EXPERIMENT):
+            client.delete_model_version_tag(name, str(version.version), key)
         return get_version(client, name, version.version)
 
 
@@ -97,11 +99,13 @@ def settle_candidate(version: Version, verdict: Verdict | None, *, experiment: s
         return move_aliases(client, version, {**aliases, CHALLENGER: version.version}, figures)
 
 
-def register_ensemble(name: str, *, model_id: str, run_id: str, tags: Mapping[str, str]) -> Version:
+def register_ensemble(
+    name: str, *, model_id: str, run_id: str, tags: Mapping[str, str], experiment: str = ""
+) -> Version:
     """Return the version of ``name`` that is this ensemble or soup, with the alias ``ensemble``."""
     client = connect()
     with store_lock(), translate_mlflow_errors():
-        version = add_version(client, name, model_id, run_id, tags)
+        version = register_version(name, model_id=model_id, run_id=run_id, tags=tags, experiment=experiment)
         return move_aliases(client, version, {**get_aliases(client, name), ENSEMBLE: version.version}, None)
 
 
@@ -146,10 +150,11 @@ def promote(
             raise UserError(f"{title} has no verdict of the gate: promote it by force, and give a reason.")
         if verdict is not None and not verdict.passed:
             raise UserError(f"{title} did not pass the gate: {verdict.sentence}. Force it, with a reason, to overrule.")
-        if not source:
-            return _make_first(client, current)
         experiment = current.tags.get(EXPERIMENT, "")
         note = f"{experiment} was allowed" if experiment else ""
+        reason = "; ".join(filter(None, [reason, note]))
+        if not source:
+            return _make_first(client, current, reason)
         return _make_champion(
             client,
             current,
@@ -157,7 +162,7 @@ def promote(
             action="promote" if verdict else "force",
             source=verdict.champion if verdict else source,
             verdict=verdict,
-            reason="; ".join(filter(None, [reason, note])),
+            reason=reason,
         )
 
 
@@ -192,9 +197,11 @@ def rollback(name: str, *, reason: str = "") -> Version:
         if CHAMPION not in aliases:
             raise UserError(f"{name} has no champion{nearest(name, list_models(client))}: there is nothing to undo.")
         entries = history.read_log(client, name)
-        champions = past_champions(entries)
+        existing = {int(version.version) for version in iter_versions(client, name)}
+        # A version that somebody has deleted cannot come back.
+        champions = [number for number in past_champions(entries) if number in existing]
         current = get_version(client, name, aliases[CHAMPION])
-        if champions and champions[-1] == current.version:
+        while champions and champions[-1] == current.version:
             champions.pop()
         if not champions:
             raise UserError(f"Version {current.version} of {name} was the first champion: there is no earlier one.")
@@ -237,26 +244,36 @@ def past_champions(entries: list[Entry]) -> list[int]:
     return champions
 
 
-def count_attempt(champion: Version, challenger: Version, dataset: str, scheme: str) -> int:
-    """Return which challenger of a champion this is, from 1, and remember it on the champion.
+def is_undone(version: Version) -> bool:
+    """Return whether a person has undone the promotion of a version."""
+    return _UNDONE in version.tags
+
+
+def count_attempt(champion: Version, challenger: Version, dataset: str, scheme: str, *, remember: bool = True) -> int:
+    """Return which challenger of a champion this is, from 1, and ``remember`` it on the champion.
 
     The same challenger on the same gate split by the same scores is counted once.
     """
-    key = hashlib.sha256(f"{challenger.tags.get(IDENTITY)} {dataset} {scheme}".encode()).hexdigest()[:16]
-    attempts = {tag: int(value) for tag, value in champion.tags.items() if tag.startswith(_TRIED)}
-    if f"{_TRIED}{key}" in attempts:
-        return attempts[f"{_TRIED}{key}"]
-    attempt = len(attempts) + 1
-    with translate_mlflow_errors():
-        connect().set_model_version_tag(champion.name, str(champion.version), f"{_TRIED}{key}", str(attempt))
+    identity = challenger.tags.get(IDENTITY) or challenger.uri
+    key = hashlib.sha256(f"{identity} {dataset} {scheme}".encode()).hexdigest()[:16]
+    client, number = connect(), str(champion.version)
+    with store_lock(), translate_mlflow_errors():
+        # Another challenger may have been counted while this one was evaluated.
+        tags = get_version(client, champion.name, number).tags
+        attempts = {tag: int(value) for tag, value in tags.items() if tag.startswith(_TRIED)}
+        if f"{_TRIED}{key}" in attempts:
+            return attempts[f"{_TRIED}{key}"]
+        attempt = len(attempts) + 1
+        if remember:
+            client.set_model_version_tag(champion.name, number, f"{_TRIED}{key}", str(attempt))
     return attempt
 
 
-def _make_first(client: MlflowClient, version: Version) -> Version:
+def _make_first(client: MlflowClient, version: Version, reason: str = "") -> Version:
     """Make a version champion where there is none; challenger, if another process was faster."""
     aliases = get_aliases(client, version.name)
     tag_move(client, version.name, CHAMPION, None, version.version, None)
-    if not history.set_first_champion(client, version.name, version.version):
+    if not history.set_first_champion(client, version.name, version.version, reason):
         return move_aliases(client, version, {**aliases, CHALLENGER: version.version}, None)
     others = {alias: number for alias, number in aliases.items() if number != version.version}
     return move_aliases(client, version, others, None)
