@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from mlflow_helpers import DIALOGUE, free_port, git, tracking_server
 from yoyak.errors import UserError
 from yoyak.registration.packaging import log_member
 from yoyak.registry import history, promotion
-from yoyak.registry.gate import Outcome, Verdict
+from yoyak.registry.gate import Check, Outcome, Verdict
 from yoyak.registry.versions import Version
 from yoyak.tracking import lineage, runs
 
@@ -89,6 +90,16 @@ def test_the_first_is_champion_and_a_later_one_is_challenger_until_it_passes(sto
     assert tags["alias.champion.who"] == lineage.current_user()
     assert tags["alias.champion.commit"] == git("rev-parse", "HEAD")
     assert (tags["alias.champion.gate.gain"], tags["alias.champion.gate.outcome"]) == ("0.02", "passed")
+
+
+def test_slices_may_have_any_name(store: Any, register: Register) -> None:
+    settle(store, register())
+    names = ("slice.업무 (회의)", "slice.a//b/", "slice." + "가" * 300)
+    checks = tuple(Check(name=name, passed=True, sentence="") for name in names)
+    promoted = settle(store, register(), replace(verdict(1), checks=checks))
+    assert promoted.aliases == ("champion",)
+    assert promoted.tags["alias.champion.gate.check.slice.업무 _회의_"] == "true"
+    assert promoted.tags["alias.champion.gate.check.slice.a__b_"] == "true"
 
 
 def test_an_experiment_is_challenger_at_most(store: Any, register: Register) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from yoyak.errors import UserError, nearest
 from yoyak.tracking import lineage
-from yoyak.tracking.stage_run import flatten
+from yoyak.tracking.stage_run import flatten, mlflow_key
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -190,7 +190,7 @@ def tag_move(
         "commit": lineage.git().commit or "none",
     }
     if figures is not None:
-        tags |= {f"gate.{key}": value for key, value in flatten(figures).items()}
+        tags |= {f"gate.{_tag_key(key)}": value for key, value in flatten(figures).items()}
     for key, value in tags.items():
         client.set_model_version_tag(name, str(target), f"alias.{alias}.{key}", value)
 
@@ -218,6 +218,11 @@ def check_model(name: str, names: Iterable[str]) -> None:
     known = list(names)
     if name not in known:
         raise UserError(f"No registered model is named '{name}'{nearest(name, known)}.")
+
+
+def _tag_key(name: str) -> str:
+    """Return the name of a figure as MLflow accepts it in a tag's key: names of slices come from the data."""
+    return mlflow_key(name).replace("/", "_")[:200]
 
 
 def _link_to_model(client: MlflowClient, model_id: str, name: str, version: str) -> None:
