@@ -261,6 +261,22 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(
     assert [(entry.source, entry.target) for entry in log] == [(1, int(winner))]
 
 
+def test_an_alias_that_another_host_moves_meanwhile_stays_there(
+    store: Any, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle(store, register())
+    store.set_registered_model_alias("yoyak", "serving", "1")
+    second, move_champion = register(), history.move_champion
+
+    def move(*arguments: Any, **options: Any) -> history.Entry:
+        store.set_registered_model_alias("yoyak", "serving", "2")
+        return move_champion(*arguments, **options)
+
+    monkeypatch.setattr(history, "move_champion", move)
+    settle(store, second, verdict(1))
+    assert aliases(store) == {"champion": 2, "previous": 1, "serving": 2}
+
+
 def test_the_log_has_those_that_lost(store: Any, register: Register) -> None:
     settle(store, register())
     register(), register()

@@ -96,7 +96,7 @@ def settle_candidate(version: Version, verdict: Verdict | None, *, experiment: s
                 client, version, after=seen, action="promote", source=verdict.champion, verdict=verdict
             )
         figures = verdict.figures if verdict else None
-        return move_aliases(client, version, {**aliases, CHALLENGER: version.version}, figures)
+        return move_aliases(client, version, {**_rivals(aliases), CHALLENGER: version.version}, figures)
 
 
 def register_ensemble(
@@ -217,7 +217,7 @@ def rollback(name: str, *, reason: str = "") -> Version:
         )
         tag_move(client, name, CHAMPION, current.version, earlier.version, None)
         client.set_model_version_tag(name, str(current.version), _UNDONE, timestamp())
-        after = {alias: number for alias, number in get_aliases(client, name).items() if alias != PREVIOUS}
+        after = {alias: number for alias, number in _rivals(get_aliases(client, name)).items() if alias != PREVIOUS}
         after.setdefault(CHALLENGER, current.version)
         if after[CHALLENGER] == earlier.version:
             after[CHALLENGER] = current.version
@@ -269,13 +269,18 @@ def count_attempt(champion: Version, challenger: Version, dataset: str, scheme: 
     return attempt
 
 
+def _rivals(aliases: Mapping[str, int]) -> dict[str, int]:
+    """Return the aliases that a decision about the champion changes; others may move on another host meanwhile."""
+    return {alias: number for alias, number in aliases.items() if alias in (CHALLENGER, PREVIOUS)}
+
+
 def _make_first(client: MlflowClient, version: Version, reason: str = "") -> Version:
     """Make a version champion where there is none; challenger, if another process was faster."""
     aliases = get_aliases(client, version.name)
     tag_move(client, version.name, CHAMPION, None, version.version, None)
     if not history.set_first_champion(client, version.name, version.version, reason):
-        return move_aliases(client, version, {**aliases, CHALLENGER: version.version}, None)
-    others = {alias: number for alias, number in aliases.items() if number != version.version}
+        return move_aliases(client, version, {**_rivals(aliases), CHALLENGER: version.version}, None)
+    others = {alias: number for alias, number in _rivals(aliases).items() if number != version.version}
     return move_aliases(client, version, others, None)
 
 
@@ -290,7 +295,7 @@ def _make_champion(
     reason: str = "",
 ) -> Version:
     figures = verdict.figures if verdict else None
-    before = get_aliases(client, version.name)
+    before = _rivals(get_aliases(client, version.name))
     history.move_champion(
         client,
         version.name,
@@ -304,11 +309,7 @@ def _make_champion(
     tag_move(client, version.name, CHAMPION, source, version.version, figures)
     if _UNDONE in version.tags:
         client.delete_model_version_tag(version.name, str(version.version), _UNDONE)
-    others = {
-        alias: number
-        for alias, number in before.items()
-        if alias != CHAMPION and not (alias in (CHALLENGER, PREVIOUS) and number == version.version)
-    }
+    others = {alias: number for alias, number in before.items() if number != version.version}
     if source:
         others[PREVIOUS] = source
     return move_aliases(client, version, others, figures)
