@@ -12,7 +12,16 @@ import pytest
 
 from mlflow_helpers import DIALOGUE
 from yoyak.registration.packaging import log_member
-from yoyak.registry.check import FINGERPRINT, RELEASE, is_registered, is_released, remember, was_registered_last
+from yoyak.registry.check import (
+    FINGERPRINT,
+    RELEASE,
+    is_registered,
+    is_released,
+    registration_fingerprint,
+    release_fingerprint,
+    remember,
+    was_registered_last,
+)
 from yoyak.tracking import runs
 from yoyak.tracking.registered import Registered, write_registered
 
@@ -133,6 +142,14 @@ def test_another_result_that_was_registered_since_is_noticed(project):
     for text in ("[", "[]", '{"fingerprint": "f1"}'):
         (project / "registry/registered.json").write_text(text, encoding="utf-8")
         assert not was_registered_last("f1")
+
+
+def test_an_overridden_param_is_another_result(project, monkeypatch):
+    before = registration_fingerprint(), release_fingerprint()
+    assert before == (registration_fingerprint(), release_fingerprint())
+    monkeypatch.setenv("YOYAK__REGISTRY__MIN_GAIN", "0")
+    after = registration_fingerprint(), release_fingerprint()
+    assert not set(before) & set(after)
 
 
 def test_the_quick_check_imports_nothing_heavy():

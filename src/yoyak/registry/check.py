@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -48,12 +49,13 @@ def registration_fingerprint() -> str:
     written = (path for folder in (project.RECEIPTS, project.BEHAVIOUR) for path in sorted(folder.glob("*.json")))
     results = _md5((*fixed, *written, *sorted(ensembles)))
     code = _md5(sorted(Path(yoyak.__file__).parent.rglob("*.py")))
-    return hashlib.md5(f"{results} {code} {lineage.experiment_name()}".encode()).hexdigest()
+    return hashlib.md5(f"{results} {code} {lineage.experiment_name()} {_overrides()}".encode()).hexdigest()
 
 
 def release_fingerprint() -> str:
     """Return the md5 of everything that decides what is released: params, the bench, the versions in fp32."""
-    return _md5([Path("params.yaml"), project.BENCH / "serving.json", project.REGISTERED])
+    results = _md5([Path("params.yaml"), project.BENCH / "serving.json", project.REGISTERED])
+    return hashlib.md5(f"{results} {_overrides()}".encode()).hexdigest()
 
 
 def was_registered_last(fingerprint: str) -> bool:
@@ -197,6 +199,13 @@ def _model_ids(versions: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         source = str(version.get("source", ""))
         if source.startswith("models:/m-"):
             yield source.removeprefix("models:/")
+
+
+def _overrides() -> list[tuple[str, str]]:
+    """Return the variables that override params.yaml."""
+    from yoyak.params.overrides import MEMBER_VARIABLES, PREFIX
+
+    return sorted(item for item in os.environ.items() if item[0].startswith(PREFIX) or item[0] in MEMBER_VARIABLES)
 
 
 def _md5(paths: Iterable[Path]) -> str:
