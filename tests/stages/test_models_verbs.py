@@ -134,6 +134,14 @@ def test_force_takes_a_reason_and_a_rollback_undoes_it(registry: Any, capsys: Pr
     assert (code, error.count("\n")) == (1, 1)
 
 
+def test_a_member_is_rolled_back_by_its_name(registry: Any, capsys: Printed) -> None:
+    promotion.promote("yoyak-bart", register("yoyak-bart").version)
+    promotion.promote("yoyak-bart", register("yoyak-bart").version, reason="a test")
+    assert yoyak(capsys, "rollback", "yoyak-bart")[1] == "yoyak-bart version 1 is champion again\n"
+    code, _, error = yoyak(capsys, "rollback", "yoyak-bort")
+    assert (code, "yoyak-bart" in error) == (1, True)
+
+
 def test_without_a_gate_split_nothing_is_promoted(registry: Any, capsys: Printed) -> None:
     split_file(GATE).unlink()
     code, _, error = yoyak(capsys, "promote", "2")

@@ -179,7 +179,7 @@ VERBS = (
         name="models rollback",
         group=MODELS,
         help="Undo the last move of the champion or serving alias.",
-        examples=("yoyak models rollback", "yoyak models rollback --alias serving"),
+        examples=("yoyak models rollback", "yoyak models rollback yoyak-bart", "yoyak models rollback --alias serving"),
     ),
     Verb(
         name="models history",

@@ -113,6 +113,8 @@ def get_version(client: MlflowClient, name: str, version: int | str) -> Version:
     try:
         return to_version(client.get_model_version(name, str(version)))
     except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
         check_model(name, list_models(client))
         existing = [str(match.version) for match in client.search_model_versions(f"name = '{name}'")]
         hint = nearest(str(version), existing)

@@ -10,6 +10,10 @@ from yoyak.stages.models.output import registry_name
 
 
 def run(
+    name: Annotated[
+        str | None, Parameter(help="A registered model such as yoyak-bart; without it, registry.name.")
+    ] = None,
+    /,
     *,
     alias: Annotated[
         Literal["champion", "serving"], Parameter(help="The alias of the registered model to move back.")
@@ -17,7 +21,7 @@ def run(
     reason: Annotated[str, Parameter(help="Why, for the history.")] = "",
 ) -> None:
     """Let an alias point to the version that it pointed to before."""
-    name = registry_name()
+    name = name or registry_name()
     from yoyak.registry import deployment, promotion
 
     if alias == "champion":
