@@ -100,6 +100,9 @@ def test_slices_may_have_any_name(store: Any, register: Register) -> None:
     assert promoted.aliases == ("champion",)
     assert promoted.tags["alias.champion.gate.check.slice.업무 _회의_"] == "true"
     assert promoted.tags["alias.champion.gate.check.slice.a__b_"] == "true"
+    checks = tuple(Check(name=f"slice.{number}", passed=True, sentence="") for number in range(300))
+    settle(store, register(), replace(verdict(2), checks=checks))
+    assert history.read_log(store, "yoyak")[-1].verdict["gain"] == 0.02
 
 
 def test_an_experiment_is_challenger_at_most(store: Any, register: Register) -> None:

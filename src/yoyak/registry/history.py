@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SUFFIX = f"-{HISTORY}"
 Action = Literal["first", "promote", "force", "rollback"]
 _ATTEMPTS = 20
+_MAX_VERDICT = 4900
 _FIRST = "champion.first"
 """Tag of a version that became champion where there was none: who did that, when, and at which commit."""
 
@@ -120,7 +121,7 @@ def move_champion(
             "when": timestamp(),
             "commit": lineage.git().commit or "none",
             "reason": reason,
-            **({"verdict": json.dumps(dict(verdict), ensure_ascii=False)[:4900]} if verdict else {}),
+            **({"verdict": _dump_verdict(verdict)} if verdict else {}),
         },
     )
     entries = read_log(client, name)
@@ -195,6 +196,14 @@ def _append(client: MlflowClient, name: str, target: int, tags: Mapping[str, str
             if attempt == _ATTEMPTS - 1:
                 raise
     raise AssertionError("unreachable")
+
+
+def _dump_verdict(verdict: Mapping[str, Any]) -> str:
+    """Return the figures of the gate as JSON; without the single checks where those are too many for a tag."""
+    text = json.dumps(dict(verdict), ensure_ascii=False)
+    if len(text) <= _MAX_VERDICT:
+        return text
+    return json.dumps({key: value for key, value in verdict.items() if not key.startswith("check.")})
 
 
 def _validate(entries: Iterable[Entry]) -> Iterable[Entry]:
