@@ -154,6 +154,7 @@ def test_an_equal_model_of_other_weights_stays_challenger(store: Any, produce: P
     equal = produce(2, 6)
     assert equal.aliases == ("challenger",)
     assert float(equal.tags["alias.challenger.gate.gain"]) == 0
+    assert produce(3, 7).tags["alias.champion.gate.attempt"] == "1", "what scores the same spends nothing"
 
 
 def test_dialogues_that_the_champion_was_trained_on_do_not_count(store: Any, produce: Produce) -> None:

@@ -70,17 +70,19 @@ def challenge(
     rows = [row for row in evaluation.rows if row.key not in excluded]
     kept = evaluate_on_gate(champion, dialogues, evaluation.dataset, evaluation.scheme)
     opponent = {row.fname: row.combined for row in kept.rows}
+    own = np.array([row.combined for row in rows])
+    other = np.array([opponent[row.fname] for row in rows])
     attempt = promotion.count_attempt(
         champion,
         version,
         evaluation.dataset,
         json.dumps(asdict(evaluation.scheme), sort_keys=True),
-        # Without a decision, no significance is spent.
-        remember=len(rows) >= rules.min_dialogues,
+        # Where nothing can be decided, or nothing differs, such as after a change of code, no significance is spent.
+        remember=len(rows) >= rules.min_dialogues and not np.array_equal(own, other),
     )
     return decide(
-        np.array([row.combined for row in rows]),
-        np.array([opponent[row.fname] for row in rows]),
+        own,
+        other,
         slices=[row.slice for row in rows],
         rules=rules,
         seed=seed,
