@@ -99,6 +99,9 @@ def test_it_is_registered_alone_and_in_the_ensemble(reproduced: Project) -> None
     assert (run.info.status, run.data.params["members.opening.turns"]) == ("FINISHED", "2")
     ensemble = store.get_model_version_by_alias("yoyak", "ensemble")
     assert {ensemble.tags["member.bart"], ensemble.tags["member.opening"]} == {"yoyak-bart/1", "yoyak-opening/1"}
+    kept = f"evaluations/{str(ensemble.source).removeprefix('models:/')}"
+    files = [file.path for file in store.list_artifacts(str(ensemble.run_id), kept)]
+    assert f"{kept}/trained_on.txt" in files, "the gate can judge it"
     code = (
         "import json, mlflow, pandas;"
         "rows = pandas.DataFrame({'dialogue': ['a: b\\nc: d\\ne: f']});"
