@@ -27,10 +27,10 @@ Register = Callable[..., Version]
 def register(store: Any, tiny_bart: Path) -> Register:
     """A function that logs a model and adds a version of it, as yet without an alias."""
 
-    def add(name: str = "yoyak", **tags: str) -> Version:
+    def add(name: str = "yoyak", experiment: str = "", **tags: str) -> Version:
         with runs.stage_run("train", member="bart", params={"seed": 1}, inputs={}) as run:
             model_id = log_member(run, tiny_bart, example=DIALOGUE)
-        return promotion.register_version(name, model_id=model_id, run_id=run.run_id, tags=tags)
+        return promotion.register_version(name, model_id=model_id, run_id=run.run_id, tags=tags, experiment=experiment)
 
     return add
 
@@ -106,16 +106,16 @@ def test_slices_may_have_any_name(store: Any, register: Register) -> None:
 
 
 def test_an_experiment_is_challenger_at_most(store: Any, register: Register) -> None:
-    tags = {promotion.EXPERIMENT: "the experiment wide"}
-    first = settle(store, register(**tags), experiment="the experiment wide")
+    wide = "the experiment wide"
+    first = settle(store, register(experiment=wide), experiment=wide)
     assert first.aliases == ("challenger",)
     settle(store, register())
-    settle(store, register(**tags), verdict(2), experiment="the experiment wide")
+    settle(store, register(experiment=wide), verdict(2), experiment=wide)
     assert aliases(store) == {"champion": 2, "challenger": 3}
-    with pytest.raises(UserError, match="the experiment wide"):
+    with pytest.raises(UserError, match=wide):
         promotion.promote("yoyak", 3, verdict=verdict(2))
     promotion.promote("yoyak", 3, verdict=verdict(2), allow_experiment=True)
-    assert "the experiment wide" in history.read_history(store, "yoyak")[-1].reason
+    assert wide in history.read_history(store, "yoyak")[-1].reason
 
 
 def test_where_a_model_comes_from(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,8 +178,8 @@ def test_a_deleted_champion_is_passed_over(store: Any, register: Register) -> No
 
 
 def test_the_history_says_why_an_experiment_is_the_first_champion(store: Any, register: Register) -> None:
-    tags = {promotion.EXPERIMENT: "the experiment wide"}
-    promotion.promote("yoyak", register(**tags).version, reason="a demo", allow_experiment=True)
+    version = register(experiment="the experiment wide").version
+    promotion.promote("yoyak", version, reason="a demo", allow_experiment=True)
     [entry] = history.read_history(store, "yoyak")
     assert (entry.action, entry.reason) == ("first", "a demo; the experiment wide was allowed")
 

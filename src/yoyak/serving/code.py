@@ -1,4 +1,4 @@
-"""The part of this package that runs a served model: its files, their digest, and a copy for the model's folder."""
+"""The code of a served model: the files that run it, their digest, and the copy in the model's folder."""
 
 from __future__ import annotations
 
@@ -45,11 +45,12 @@ def code_digest() -> str:
 
 
 def copy_code(folder: Path) -> Path:
-    """Copy `serving_files` below ``folder`` as the package ``yoyak`` and return its folder."""
+    """Copy the package without compiled files below ``folder`` and return its folder.
+
+    All of it: MLflow puts the copy in front of what is installed, so a part of it would hide the rest.
+    """
     root, copy = Path(yoyak.__file__).parent, folder / "yoyak"
-    for path in serving_files():
-        (copy / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(root / path, copy / path)
+    shutil.copytree(root, copy, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     return copy
 
 
