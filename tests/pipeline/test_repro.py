@@ -94,7 +94,9 @@ def test_the_row_of_the_pipeline_shows_scores_data_and_the_best_model(finished: 
     assert {"dev", "test", "gate"} <= set(digests)
     assert parent.data.tags["yoyak.best_model"] == "yoyak/1"
     champion = store.get_model_version_by_alias("yoyak", "champion")
-    assert [output.model_id for output in parent.outputs.model_outputs] == [champion.source.removeprefix("models:/")]
+    assert [output.model_id for output in parent.outputs.model_outputs] == [
+        str(champion.source).removeprefix("models:/")
+    ]
     assert parent.data.tags["mlflow.note.content"].startswith(f"{best}, the best member")
 
 
