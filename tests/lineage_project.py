@@ -15,7 +15,7 @@ import pytest
 from mlflow import MlflowClient
 
 from mlflow_helpers import git
-from yoyak.registry.lineage import version_tags
+from yoyak.registry.lineage_record import version_tags
 from yoyak.tracking import client, runs
 
 MAKE = """

@@ -77,9 +77,13 @@ def stop(process: subprocess.Popen[bytes], *, grace: float) -> None:
         with suppress(psutil.NoSuchProcess):
             everyone = [psutil.Process(process.pid)]
             everyone += everyone[0].children(recursive=True)
-            process.terminate()
-            _, alive = psutil.wait_procs(everyone, timeout=grace)
-            for child in alive:
+            # Each of them, since one that ends does not pass the signal on to its children.
+            for member in everyone:
                 with suppress(psutil.NoSuchProcess):
-                    child.kill()
+                    member.terminate()
+            _, alive = psutil.wait_procs(everyone, timeout=grace)
+            for member in alive:
+                with suppress(psutil.NoSuchProcess):
+                    member.kill()
+            psutil.wait_procs(alive, timeout=1.0)
         process.wait()

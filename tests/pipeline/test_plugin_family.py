@@ -61,6 +61,7 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
     path = os.pathsep.join(filter(None, [str(packages), os.environ.get("PYTHONPATH")]))
     project = Project(make_project(folder), {"PYTHONPATH": path})
     edit(folder, use_two_members)
+    project.succeed("git", "commit", "-aqm", "two members")
     project.succeed("dvc", "repro")
     return project
 

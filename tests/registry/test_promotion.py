@@ -16,9 +16,9 @@ from mlflow_helpers import DIALOGUE, free_port, git, tracking_server
 from yoyak.errors import UserError
 from yoyak.registration.packaging import log_member
 from yoyak.registry import history, promotion
-from yoyak.registry.gate import Check, Outcome, Verdict
 from yoyak.registry.versions import Version
 from yoyak.tracking import lineage, runs
+from yoyak.tracking.decisions import Check, Outcome, Verdict
 
 Register = Callable[..., Version]
 
@@ -118,11 +118,29 @@ def test_an_experiment_is_challenger_at_most(store: Any, register: Register) -> 
     assert wide in history.read_history(store, "yoyak")[-1].reason
 
 
+def test_the_newest_ensemble_of_a_commit_has_its_alias(store: Any, register: Register) -> None:
+    first = register("yoyak-bart")
+    values: dict[str, Any] = {"model_id": first.model_id, "run_id": first.run_id, "tags": {}}
+    assert promotion.register_ensemble("yoyak", **values, experiment="the experiment wide").aliases == ()
+    assert promotion.register_ensemble("yoyak", **values).aliases == ("ensemble",)
+    other = register("yoyak-bart")
+    promotion.register_ensemble("yoyak", model_id=other.model_id, run_id=other.run_id, tags={}, experiment="a try")
+    assert aliases(store) == {"ensemble": 1}
+
+
 def test_where_a_model_comes_from(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert lineage.experiment_name() == ""
     (project / "params.yaml").write_text("seed: 21\n")
     assert git("rev-parse", "HEAD")[:7] in lineage.experiment_name()
     git("commit", "-qam", "another seed")
+    assert lineage.experiment_name() == ""
+    (project / "notes.txt").touch()
+    assert lineage.experiment_name() == ""
+    (project / "src").mkdir()
+    (project / "src/new_metric.py").touch()
+    assert lineage.experiment_name() != "", "the commit does not have that code"
+    git("add", "src")
+    git("commit", "-qm", "a metric")
     assert lineage.experiment_name() == ""
     monkeypatch.setenv("DVC_EXP_NAME", "wide")
     assert "wide" in lineage.experiment_name()

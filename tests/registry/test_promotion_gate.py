@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import permutation_test
 
 from yoyak.params import Registry
-from yoyak.registry.gate import Verdict, check_behaviour, decide, sign_flip_test, spend
+from yoyak.registry.gate import check_behaviour, decide, sign_flip_test, spend
+from yoyak.tracking.decisions import Verdict
 
 
 def judge(

@@ -6,7 +6,8 @@ import pytest
 from lineage_project import edit_params, register
 from mlflow_helpers import git
 from yoyak.errors import UserError
-from yoyak.registry.lineage import MAX_TAG_CHARS, is_recorded, read_lineage, to_dict
+from yoyak.registry.lineage import read_lineage, to_dict
+from yoyak.registry.lineage_record import MAX_TAG_CHARS, is_recorded
 from yoyak.registry.lineage_text import format_differences, format_lineage
 from yoyak.registry.verify import verify
 from yoyak.registry.versions import to_version

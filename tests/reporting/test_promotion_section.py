@@ -11,19 +11,13 @@ import pytest
 from reporting.reporting_project import Page, Project, build
 from yoyak.params import Registry
 from yoyak.reporting.promotion import make_section
-from yoyak.tracking.registered import (
-    ChampionMove,
-    GateCheck,
-    GateVerdict,
-    Promotion,
-    Registered,
-    read_registered,
-    write_registered,
-)
+from yoyak.tracking.decisions import Check, Entry, Verdict
+from yoyak.tracking.registered import Promotion, Registered, read_registered, write_registered
 
 RULES = Registry(min_gain=0.005, min_dialogues=50)
-FIRST = ChampionMove(
+FIRST = Entry(
     number=0,
+    after=0,
     action="first",
     source=0,
     target=1,
@@ -35,11 +29,12 @@ FIRST = ChampionMove(
 )
 
 
-def verdict(outcome: Literal["passed", "failed"], gain: float = 0.02) -> GateVerdict:
-    return GateVerdict(
+def verdict(outcome: Literal["passed", "failed"], gain: float = 0.02) -> Verdict:
+    return Verdict(
         outcome=outcome,
         sentence=f"gain {gain:+.4f}",
         champion=1,
+        dataset="d" * 32,
         dialogues=120,
         attempt=2,
         significance=0.0076,
@@ -48,24 +43,25 @@ def verdict(outcome: Literal["passed", "failed"], gain: float = 0.02) -> GateVer
         high=gain + 0.01,
         p_value=0.0004,
         checks=(
-            GateCheck(name="significance", passed=True, sentence="p = 0.0004"),
-            GateCheck(name="gain", passed=gain >= 0.005, sentence=f"gain {gain:+.4f}"),
-            GateCheck(name="slice.unseen", passed=True, sentence="+0.0100 on 30 dialogues"),
+            Check(name="significance", passed=True, sentence="p = 0.0004"),
+            Check(name="gain", passed=gain >= 0.005, sentence=f"gain {gain:+.4f}"),
+            Check(name="slice.unseen", passed=True, sentence="+0.0100 on 30 dialogues"),
         ),
     )
 
 
-UNDECIDED = GateVerdict(
+UNDECIDED = Verdict(
     outcome="undecided",
     sentence="only 8 gate dialogues can be compared",
     champion=1,
+    dataset="d" * 32,
     dialogues=8,
     attempt=1,
     significance=0.03,
 )
 
 
-def promotion(ruling: GateVerdict | None = None, **values: int | str) -> Promotion:
+def promotion(ruling: Verdict | None = None, **values: int | str) -> Promotion:
     defaults: dict[str, object] = {"name": "yoyak", "version": 2, "member": "bart", "before": 1, "after": 1}
     return Promotion(**{**defaults, **values}, verdict=ruling, history=(FIRST,))  # type: ignore[arg-type]
 

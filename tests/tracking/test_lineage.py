@@ -129,3 +129,14 @@ def test_lineage_and_the_uri_import_nothing_heavy():
     modules = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert not {"mlflow", "torch", "transformers", "pandas", "sqlalchemy"} & set(modules)
     assert Path(os.__file__).stem in modules
+
+
+def test_code_is_what_it_does(tmp_path: Path) -> None:
+    def digest(text: str) -> str:
+        (tmp_path / "a.py").write_text(text)
+        return lineage.source_digest(tmp_path, [Path("a.py")])
+
+    code = digest('"""About."""\ndef add(a, b):\n    """Add."""\n    return a + b\n')
+    assert digest("# Better words.\ndef add(a, b):\n    '''Add two numbers.'''\n\n    return (a + b)\n") == code
+    assert digest("def add(a, b):\n    return a - b\n") != code
+    assert digest("def add(a, c):\n    return a + c\n") != code

@@ -13,7 +13,7 @@ from yoyak.errors import UserError
 from yoyak.models.spec import read_architecture
 from yoyak.registration.packaging import log_member
 from yoyak.registry import promotion
-from yoyak.registry.lineage import file_tags
+from yoyak.registry.lineage_record import file_tags
 from yoyak.registry.versions import Version
 from yoyak.tracking import runs
 

@@ -23,10 +23,11 @@ from yoyak.registry.evaluations import (
     read_trained_on,
     score_summaries,
 )
-from yoyak.registry.gate import Check, Verdict, check_behaviour, decide
+from yoyak.registry.gate import check_behaviour, decide
 from yoyak.registry.resolve import resolve_model
 from yoyak.registry.versions import Version
 from yoyak.tracking import restore
+from yoyak.tracking.decisions import Check, Verdict
 
 TIMED_DIALOGUES = 8
 
@@ -63,9 +64,11 @@ def challenge(
     trained_on = [read_trained_on(version), read_trained_on(champion)]
     for model, keys in zip((version, champion), trained_on, strict=True):
         if keys is None:
-            return _undecided(
-                version, champion, f"it is not known which dialogues version {model.version} was trained on", evaluation
+            reason = (
+                f"it is not known which dialogues version {model.version} was trained on, as of any model that was not "
+                f"trained here: promote by force, with a reason"
             )
+            return _undecided(version, champion, reason, evaluation)
     excluded = frozenset().union(*(keys for keys in trained_on if keys is not None))
     rows = [row for row in evaluation.rows if row.key not in excluded]
     kept = evaluate_on_gate(champion, dialogues, evaluation.dataset, evaluation.scheme)

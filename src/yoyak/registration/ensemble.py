@@ -16,7 +16,7 @@ from yoyak.params.ensemble import OfCandidates, OfModels, Soft, Soup
 from yoyak.registration.packaging import log_member, log_model, model_identity, with_generation
 from yoyak.registry import promotion
 from yoyak.registry.evaluations import attach_evaluations
-from yoyak.registry.lineage import is_recorded, version_tags
+from yoyak.registry.lineage_record import is_recorded, version_tags
 from yoyak.registry.versions import Version
 from yoyak.tracking import lineage, restore, runs
 from yoyak.tracking.stage_run import StageRun, flatten

@@ -11,11 +11,11 @@ from yoyak.project import GATE
 from yoyak.registration.challenge import challenge, evaluate_on_gate
 from yoyak.registry import promotion
 from yoyak.registry.evaluations import Scheme
-from yoyak.registry.gate import Verdict
 from yoyak.registry.resolve import resolve_model
 from yoyak.registry.versions import get_version
 from yoyak.tracking import lineage
 from yoyak.tracking.client import connect, translate_mlflow_errors
+from yoyak.tracking.decisions import Verdict
 
 BEHAVIOUR = "behaviour."
 """Of the tags of a version with the failure rate of each behaviour check."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
-
 from yoyak import project
 from yoyak.registry import history, promotion
-from yoyak.registry.gate import Verdict
-from yoyak.registry.history import Entry
 from yoyak.registry.versions import CHAMPION, Version
 from yoyak.tracking import lineage
 from yoyak.tracking.client import connect, translate_mlflow_errors
-from yoyak.tracking.registered import ChampionMove, GateCheck, GateVerdict, Promotion, RegisteredModel
+from yoyak.tracking.decisions import Verdict
+from yoyak.tracking.registered import Promotion, RegisteredModel
 
 PACKAGES = ("python", "torch", "transformers", "tokenizers", "kiwipiepy", "yoyak")
 
@@ -46,8 +43,8 @@ def record_promotion(
         before=before,
         after=version.version if CHAMPION in version.aliases else before,
         experiment=experiment,
-        verdict=_copy_verdict(verdict) if verdict else None,
-        history=tuple(_copy_entry(entry) for entry in entries),
+        verdict=verdict,
+        history=tuple(entries),
     )
 
 
@@ -74,12 +71,3 @@ def record_versions() -> dict[str, str]:
     """Return the versions of Python and the most important packages."""
     versions = lineage.versions()
     return {name: versions[name] for name in PACKAGES if name in versions}
-
-
-def _copy_verdict(verdict: Verdict) -> GateVerdict:
-    values = {field.name: getattr(verdict, field.name) for field in fields(GateVerdict) if field.name != "checks"}
-    return GateVerdict(**values, checks=tuple(GateCheck(**asdict(check)) for check in verdict.checks))
-
-
-def _copy_entry(entry: Entry) -> ChampionMove:
-    return ChampionMove(**{field.name: getattr(entry, field.name) for field in fields(ChampionMove)})

@@ -22,11 +22,11 @@ from yoyak.registration.packaging import with_generation
 from yoyak.registration.record import record_origins, record_promotion, record_version, record_versions
 from yoyak.registration.trainings import RegisteredTraining, register_training
 from yoyak.registry import history, promotion
-from yoyak.registry.gate import Verdict
 from yoyak.registry.versions import CHAMPION, Version
 from yoyak.scoring.results import EvaluationSummary, read_evaluation
 from yoyak.tracking import lineage
 from yoyak.tracking.client import connect, redact_credentials
+from yoyak.tracking.decisions import Verdict
 from yoyak.tracking.registered import Registered, write_registered
 from yoyak.tracking.uri import tracking_uri
 

@@ -18,7 +18,7 @@ from yoyak.params.stages import ReleaseParams
 from yoyak.registration.descriptions import describe_export
 from yoyak.registration.packaging import log_exported, log_member, model_identity, with_generation
 from yoyak.registry import deployment, promotion
-from yoyak.registry.lineage import is_recorded, version_tags
+from yoyak.registry.lineage_record import is_recorded, version_tags
 from yoyak.registry.versions import Version
 from yoyak.serving.saving import with_serving
 from yoyak.tracking import lineage, runs

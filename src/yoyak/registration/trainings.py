@@ -15,7 +15,7 @@ from yoyak.registration.evaluations import PipelineEvaluation
 from yoyak.registration.packaging import log_member, model_identity, with_generation
 from yoyak.registry import promotion
 from yoyak.registry.evaluations import ModelEvaluation, attach_evaluations
-from yoyak.registry.lineage import is_recorded, version_tags
+from yoyak.registry.lineage_record import is_recorded, version_tags
 from yoyak.registry.versions import Version
 from yoyak.tracking import lineage, restore, runs
 from yoyak.tracking.stage_run import flatten

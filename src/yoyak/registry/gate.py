@@ -10,67 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from yoyak.params import Registry
 from yoyak.scoring.bootstrap import paired_bootstrap
+from yoyak.tracking.decisions import Check, Outcome, Verdict
 
 MAX_CELLS = 20_000_000
 """Maximum number of signs in memory at once."""
-INTERVAL_SAMPLES = 2_000
-
-Outcome = Literal["passed", "failed", "undecided"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One condition of the gate."""
-
-    name: str
-    passed: bool
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What the gate said of a challenger, and against which champion."""
-
-    outcome: Outcome
-    """``undecided`` if the gate could not decide; ``sentence`` says why."""
-    sentence: str
-    champion: int
-    """Version that the challenger was compared with. The verdict holds only while that one is champion."""
-    dataset: str
-    """DVC's md5 of the gate split."""
-    dialogues: int
-    """Number of dialogues that were compared."""
-    attempt: int
-    """How many challengers this champion has met, including this one."""
-    significance: float
-    """What ``p_value`` had to be below, given the attempt."""
-    gain: float | None = None
-    """Mean difference in combined ROUGE."""
-    low: float | None = None
-    high: float | None = None
-    """Bootstrap interval of the gain, at the confidence of ``1 - registry.significance``."""
-    p_value: float | None = None
-    checks: tuple[Check, ...] = ()
-
-    @property
-    def passed(self) -> bool:
-        return self.outcome == "passed"
-
-    @property
-    def figures(self) -> dict[str, str | int | float]:
-        """The verdict as flat values, for tags."""
-        names = ("outcome", "sentence", "champion", "dataset", "dialogues", "attempt", "significance")
-        values = {name: getattr(self, name) for name in names}
-        numbers = {name: getattr(self, name) for name in ("gain", "low", "high", "p_value")}
-        checks = {f"check.{check.name}": str(check.passed).lower() for check in self.checks}
-        return {**values, **{name: round(value, 6) for name, value in numbers.items() if value is not None}, **checks}
 
 
 def spend(significance: float, attempt: int) -> float:
@@ -148,7 +96,7 @@ def decide(
         sign_flip_test(differences[None], resamples=rules.resamples, seed=seed, noise=math.sqrt(2) * rules.seed_std)[0]
     )
     interval = paired_bootstrap(
-        challenger, champion, samples=INTERVAL_SAMPLES, confidence=1 - rules.significance, seed=seed
+        challenger, champion, samples=rules.resamples, confidence=1 - rules.significance, seed=seed
     )
     gain = interval.difference
     checks = (

@@ -11,47 +11,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from yoyak.errors import UserError
 from yoyak.params.schema import HISTORY
 from yoyak.registry.versions import CHAMPION, get_aliases, iter_versions, list_models, timestamp
 from yoyak.tracking import lineage
+from yoyak.tracking.decisions import Action, Entry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 SUFFIX = f"-{HISTORY}"
-Action = Literal["first", "promote", "force", "rollback"]
 _ATTEMPTS = 20
 _MAX_VERDICT = 4900
 _FIRST = "champion.first"
 """Tag of a version that became champion where there was none: who did that, when, and at which commit."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One decision about a champion."""
-
-    number: int
-    after: int
-    """Number of the last valid entry that its author knew; 0 for none."""
-    action: Action
-    source: int
-    """The champion before; 0 for none."""
-    target: int
-    """The champion that this entry makes."""
-    who: str
-    when: str
-    """ISO 8601, UTC."""
-    commit: str
-    reason: str
-    verdict: Mapping[str, Any] = field(default_factory=dict)
-    """Figures of the gate, if it was asked."""
-    valid: bool = True
-    """Whether it took effect: False if another decision was faster."""
 
 
 def history_name(name: str) -> str:

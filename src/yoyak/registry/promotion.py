@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING
 from yoyak.errors import UserError, nearest
 from yoyak.registry import history, lineage
 from yoyak.registry.check import FINGERPRINT
-from yoyak.registry.gate import Verdict
-from yoyak.registry.history import Entry
 from yoyak.registry.versions import (
     CHALLENGER,
     CHAMPION,
@@ -36,6 +34,7 @@ from yoyak.registry.versions import (
     to_version,
 )
 from yoyak.tracking.client import connect, store_lock, translate_mlflow_errors
+from yoyak.tracking.decisions import Action, Entry, Verdict
 from yoyak.tracking.restore import has_files
 
 if TYPE_CHECKING:
@@ -102,10 +101,12 @@ def settle_candidate(version: Version, verdict: Verdict | None, *, experiment: s
 def register_ensemble(
     name: str, *, model_id: str, run_id: str, tags: Mapping[str, str], experiment: str = ""
 ) -> Version:
-    """Return the version of ``name`` that is this ensemble or soup, with the alias ``ensemble``."""
+    """Return the version of ``name`` that is this ensemble or soup, with the alias ``ensemble`` if it is a commit's."""
     client = connect()
     with store_lock(), translate_mlflow_errors():
         version = register_version(name, model_id=model_id, run_id=run_id, tags=tags, experiment=experiment)
+        if experiment:
+            return get_version(client, name, version.version)
         return move_aliases(client, version, {**get_aliases(client, name), ENSEMBLE: version.version}, None)
 
 
@@ -289,7 +290,7 @@ def _make_champion(
     version: Version,
     *,
     after: int,
-    action: history.Action,
+    action: Action,
     source: int,
     verdict: Verdict | None = None,
     reason: str = "",

@@ -19,9 +19,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from yoyak.errors import UserError, nearest
-from yoyak.registry.history import SUFFIX, Entry, read_history
+from yoyak.registry.history import SUFFIX, read_history
 from yoyak.registry.versions import check_model, get_version, iter_models, iter_versions, resolve_alias, to_version
 from yoyak.tracking.client import connect, translate_mlflow_errors
+from yoyak.tracking.decisions import Entry
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

@@ -9,10 +9,9 @@ from collections.abc import Iterator, Sequence
 
 from yoyak.project import GATE
 from yoyak.registry.comparing import Comparison, Difference, Example
-from yoyak.registry.gate import Verdict
-from yoyak.registry.history import Entry
 from yoyak.registry.queries import METRIC, SPLIT, VersionInfo
 from yoyak.scoring.metrics import METRICS
+from yoyak.tracking.decisions import Entry, Verdict
 
 WIDTH = 100
 PER_TABLE = 4
@@ -59,8 +58,8 @@ def format_version(info: VersionInfo) -> str:
         "model id": info.model_id,
         "identity": info.identity,
         **{
-            f"{alias} since": f"{when}, by {info.tags.get(f'alias.{alias}.who', 'somebody')}, "
-            f"before it version {info.tags.get(f'alias.{alias}.from', 'none')}"
+            f"{alias} since": f"{when}, by {info.tags.get(f'alias.{alias}.who', 'somebody')}"
+            + (f", after version {before}" if (before := info.tags.get(f"alias.{alias}.from")) else "")
             for alias in info.aliases
             if (when := info.tags.get(f"alias.{alias}.when"))
         },

@@ -17,7 +17,8 @@ from typing import Any
 from yoyak.errors import UserError
 from yoyak.params.load import PARAMS_FILE
 from yoyak.params.overrides import read_yaml
-from yoyak.registry.lineage import Lineage, cached_hub_commit, file_md5s
+from yoyak.registry.lineage import Lineage
+from yoyak.registry.lineage_record import cached_hub_commit, file_md5s
 from yoyak.registry.resolve import fetch_model, locate
 from yoyak.tracking import lineage as tracked
 from yoyak.tracking.stage_run import flatten

@@ -14,7 +14,7 @@ from yoyak.reporting.origin import draw_picture
 from yoyak.reporting.palette import Palette, series_marker
 from yoyak.reporting.svg import Chart, render_chart
 from yoyak.reporting.view import Curve, Group, Grouping, Interval, System, View
-from yoyak.tracking.registered import GateVerdict
+from yoyak.tracking.decisions import Verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -187,7 +187,7 @@ def _draw_topics(view: View, grouping: Grouping) -> Chart:
     return render_chart("topic", "Score by topic", text, draw)
 
 
-def _draw_gain(verdict: GateVerdict, min_gain: float) -> Chart:
+def _draw_gain(verdict: Verdict, min_gain: float) -> Chart:
     """Draw the challenger's gain over the champion as a dot with a whisker, and the gain that is required."""
     gain, low, high = verdict.gain or 0.0, verdict.low or 0.0, verdict.high or 0.0
 

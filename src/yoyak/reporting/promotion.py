@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from yoyak.params import Registry
 from yoyak.reporting.formats import format_gain
 from yoyak.reporting.view import Promotion, Table
-from yoyak.tracking.registered import ChampionMove, GateCheck, GateVerdict, Registered
+from yoyak.tracking.decisions import Check, Entry, Verdict
 from yoyak.tracking.registered import Promotion as Decision
+from yoyak.tracking.registered import Registered
 
 MAX_HISTORY = 20
 ACTIONS = {"first": "first champion", "promote": "promoted", "force": "forced", "rollback": "rolled back"}
@@ -65,7 +66,7 @@ def _describe(decision: Decision) -> str:
     return f"{title} passed the gate, but its promotion has been undone: version {verdict.champion} stays champion."
 
 
-def _make_tables(decision: Decision, verdict: GateVerdict, rules: Registry) -> tuple[Table, ...]:
+def _make_tables(decision: Decision, verdict: Verdict, rules: Registry) -> tuple[Table, ...]:
     passed = {check.name: "yes" if check.passed else "no" for check in verdict.checks}
     enough = "yes" if verdict.dialogues >= rules.min_dialogues else "no"
     rows = [("gate dialogues", f"{verdict.dialogues:,}", f"at least {rules.min_dialogues:,}", enough)]
@@ -87,12 +88,12 @@ def _make_tables(decision: Decision, verdict: GateVerdict, rules: Registry) -> t
     return tuple(tables)
 
 
-def _describe_check(check: GateCheck) -> str:
+def _describe_check(check: Check) -> str:
     # A slice's sentence begins with its gain, which a table would align as a number.
     return f"gain {check.sentence}" if check.name.startswith("slice.") else check.sentence
 
 
-def _make_history(entries: Sequence[ChampionMove]) -> Table:
+def _make_history(entries: Sequence[Entry]) -> Table:
     rows = [
         (
             entry.when[:16].replace("T", " "),

@@ -11,7 +11,7 @@ from yoyak.reporting.differences import Segment
 from yoyak.scoring.bootstrap import Interval
 from yoyak.scoring.ensembles import EnsembleAnalysis
 from yoyak.scoring.results import Part, PrimaryScore, SystemComparison
-from yoyak.tracking.registered import GateVerdict
+from yoyak.tracking.decisions import Verdict
 
 ScoreKey = tuple[str, str, str, str, str, str]
 """System, split, slice, granularity, multi-reference protocol, metric."""
@@ -154,7 +154,7 @@ class Promotion:
     """What the gate measured and what it checked; empty if nothing was compared."""
     history: Table | None
     """Decisions about the champion, the newest first."""
-    verdict: GateVerdict | None
+    verdict: Verdict | None
     min_gain: float
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import re
 import shutil
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import yoyak
+from yoyak.tracking.lineage import source_digest
 
 ENTRY = "yoyak.serving.model"
 """The module that MLflow loads."""
@@ -36,12 +36,8 @@ def serving_files() -> tuple[Path, ...]:
 
 @cache
 def code_digest() -> str:
-    """Return the sha256 of `serving_files`: it changes if and only if the code that runs a model changes."""
-    root, digest = Path(yoyak.__file__).parent, hashlib.sha256()
-    for path in serving_files():
-        content = (root / path).read_bytes()
-        digest.update(f"{path.as_posix()} {len(content)}\n".encode() + content)
-    return digest.hexdigest()
+    """Return the sha256 of what `serving_files` do: comments, docstrings and layout do not count."""
+    return source_digest(Path(yoyak.__file__).parent, serving_files())
 
 
 def copy_code(folder: Path) -> Path:

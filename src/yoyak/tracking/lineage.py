@@ -5,6 +5,7 @@ Neither MLflow nor anything heavy is imported: torch reports the device only if 
 
 from __future__ import annotations
 
+import ast
 import getpass
 import hashlib
 import json
@@ -69,7 +70,7 @@ class Git:
 
     commit: str
     dirty: bool
-    """Whether tracked files differ from the commit, except those that the pipeline itself writes."""
+    """Whether tracked files differ from the commit, except those that the pipeline writes, or code has been added."""
 
 
 def write_receipt(path: str | os.PathLike[str], receipt: Receipt) -> None:
@@ -109,6 +110,22 @@ def digests(paths: Iterable[str | os.PathLike[str]]) -> dict[str, str]:
     return {Path(path).as_posix(): digest(path) for path in paths}
 
 
+def source_digest(root: Path, paths: Iterable[Path]) -> str:
+    """Return the sha256 of what Python files below ``root`` do: comments, docstrings and layout do not count."""
+    digest = hashlib.sha256()
+    for path in paths:
+        tree = ast.parse((root / path).read_bytes())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                node.body = [line for line in node.body if not _is_docstring(line)]
+        digest.update(f"{path.as_posix()}\n{ast.dump(tree)}\n".encode())
+    return digest.hexdigest()
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
 def git(root: Path | None = None) -> Git:
     """Return the state of the git repository that the project is in."""
     root = root or project_root()
@@ -117,7 +134,9 @@ def git(root: Path | None = None) -> Git:
         return Git(commit="", dirty=False)
     outputs = (f":(exclude,top,literal){path}" for path in _outputs(root))
     changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ":/", *outputs)
-    return Git(commit=commit, dirty=bool(changed))
+    # A new module is code that the commit does not have; other new files are not part of the project.
+    added = _git(root, "ls-files", "--others", "--exclude-standard", "--", "src", "cases")
+    return Git(commit=commit, dirty=bool(changed or added))
 
 
 def read_lock(root: Path | None = None) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from yoyak import project
 from yoyak.files import read_result, write_result
+from yoyak.tracking.decisions import Entry, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,47 +31,6 @@ class RegisteredModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GateCheck:
-    """One condition of the gate."""
-
-    name: str
-    passed: bool
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GateVerdict:
-    """What the gate said of the best model; see `registry.gate.Verdict`."""
-
-    outcome: Literal["passed", "failed", "undecided"]
-    sentence: str
-    champion: int
-    dialogues: int
-    attempt: int
-    significance: float
-    gain: float | None = None
-    low: float | None = None
-    high: float | None = None
-    p_value: float | None = None
-    checks: tuple[GateCheck, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChampionMove:
-    """An entry in the history of a registered model's champion; see `registry.history.Entry`."""
-
-    number: int
-    action: str
-    source: int
-    target: int
-    who: str
-    when: str
-    commit: str
-    reason: str
-    valid: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Promotion:
     """What became of the best model, and of the champion."""
 
@@ -83,9 +42,9 @@ class Promotion:
     after: int
     experiment: str = ""
     """Where the model comes from, if not from a commit."""
-    verdict: GateVerdict | None = None
+    verdict: Verdict | None = None
     """None if there was no other champion to compare it with."""
-    history: tuple[ChampionMove, ...] = ()
+    history: tuple[Entry, ...] = ()
     """Oldest first."""
 
 

@@ -123,11 +123,8 @@ def remove_checkpoints(folder: Path) -> None:
 def code_digest(package: Path | None = None) -> str:
     """Return a digest of the code in `CODE_PACKAGES`; ``package`` is the folder of yoyak, by default this one."""
     package = package or Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    for name in CODE_PACKAGES:
-        for path in sorted((package / name).rglob("*.py")):
-            digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
+    paths = (path.relative_to(package) for name in CODE_PACKAGES for path in sorted((package / name).rglob("*.py")))
+    return lineage.source_digest(package, paths)
 
 
 def _step_number(checkpoint: Path) -> int:
