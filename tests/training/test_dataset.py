@@ -1,14 +1,29 @@
-"""The order of batches, and the sample of dev rows that chooses a checkpoint."""
+"""The order of batches, what their loss is, and the sample of dev rows that chooses a checkpoint."""
 
 from __future__ import annotations
 
-from training.tiny_training import ROWS
-from yoyak.training.dataset import EpochLengthGroupedSampler, sample_rows
+import inspect
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from training.tiny_training import MASKS, ROWS, TEXTS, member
+from yoyak.models.families import get_family
+from yoyak.models.families.base import TrainedFamily
+from yoyak.models.text import IGNORED
+from yoyak.models.tokenizers import train_tokenizer
+from yoyak.params import Tokenizer
+from yoyak.training.dataset import EpochLengthGroupedSampler, encode_rows, make_collator, sample_rows
+
+CAUSAL = {
+    "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 512},
+    "llama": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2},
+}
+COLUMNS = ("input_ids", "labels")
 
 
 def test_batches_depend_on_seed_and_epoch_alone() -> None:
-    import torch
-
     def order(epoch: int, seed: int = 1) -> list[int]:
         sampler = EpochLengthGroupedSampler(4, list(range(40)), seed)
         sampler.set_epoch(epoch)
@@ -27,3 +42,35 @@ def test_the_sample_depends_on_the_seed_and_not_on_the_order_of_the_rows() -> No
     assert {row.fname for row in sample} != {row.fname for row in ROWS[:8]}
     assert sample != sample_rows(ROWS, 8, seed=8)
     assert len(sample_rows(ROWS, 1000, seed=7)) == len(ROWS)
+
+
+@pytest.mark.parametrize("model_type", CAUSAL)
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_a_decoder_only_models_loss_and_gradients_are_those_of_each_row_alone(model_type: str, attention: str) -> None:
+    family = get_family("causal")
+    assert isinstance(family, TrainedFamily)
+    tokenizer = train_tokenizer(TEXTS, MASKS, Tokenizer(type="bpe", vocab_size=600))
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(model_type, vocab_size=len(tokenizer), **CAUSAL[model_type])
+    model = AutoModelForCausalLM.from_config(config, attn_implementation=attention).eval()
+    settings = member("gpt2")
+    rows = encode_rows(ROWS[:4], tokenizer, family.make_spec("m", settings), 32, model.generation_config).dataset
+    assert len({len(row["input_ids"]) for row in rows}) > 1
+
+    losses, targets = [], 0
+    for row in rows:
+        ids, labels = torch.tensor([row["input_ids"]]), torch.tensor([row["labels"]])
+        logits = model(input_ids=ids).logits[0, :-1]
+        losses.append(torch.nn.functional.cross_entropy(logits, labels[0, 1:], ignore_index=IGNORED, reduction="sum"))
+        targets += int((labels[0, 1:] != IGNORED).sum())
+    alone = torch.stack(losses).sum() / targets
+    expected = torch.autograd.grad(alone, list(model.parameters()))
+
+    batch = make_collator(tokenizer, model, family)([{name: row[name] for name in COLUMNS} for row in rows])
+    inputs = family.loss_inputs(batch, inspect.signature(model.forward).parameters)
+    output = model(**inputs)
+    assert output.logits.shape[1] < batch["input_ids"].shape[1] / 2
+    torch.testing.assert_close(output.loss, alone, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        torch.autograd.grad(output.loss, list(model.parameters())), expected, rtol=1e-3, atol=1e-6
+    )

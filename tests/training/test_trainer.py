@@ -20,7 +20,7 @@ from yoyak.scoring.rouge import rouge
 from yoyak.training.dataset import encode_rows, sample_rows
 from yoyak.training.trainer import CheckpointScoring
 
-GOLDEN = {"bart": 6.0543, "t5": 6.6573, "gpt2": 6.0582}
+GOLDEN = {"bart": 6.0543, "t5": 6.6573, "gpt2": 6.0488}
 """Loss of the last logged update: with the seed, the data and the sizes above, the arithmetic leaves no choice."""
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from datasets import Dataset
+from transformers import DataCollatorForSeq2Seq
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from yoyak.data.records import Dialogue
@@ -17,7 +19,9 @@ from yoyak.models.families import family_of
 from yoyak.models.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from transformers import GenerationConfig, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+    from yoyak.models.families.base import TrainedFamily
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +62,13 @@ def encode_rows(
         cut_dialogues=sum(encoded.cut),
         cut_summaries=cut_summaries,
     )
+
+
+def make_collator(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, family: TrainedFamily) -> Any:
+    """Return what makes a padded batch of rows, padded on the side that the family decodes with."""
+    padding = copy.copy(tokenizer)
+    padding.padding_side = "left" if family.pads_left else "right"
+    return DataCollatorForSeq2Seq(padding, model=model)
 
 
 def sample_rows(rows: Sequence[Dialogue], size: int, seed: int) -> list[Dialogue]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import sys
 import time
@@ -13,7 +14,6 @@ from typing import Any
 
 import torch
 from transformers import (
-    DataCollatorForSeq2Seq,
     EarlyStoppingCallback,
     PreTrainedTokenizerBase,
     Trainer,
@@ -34,7 +34,7 @@ from yoyak.params import TrainedMember
 from yoyak.scoring.rouge import Protocol, rouge
 from yoyak.tracking import lineage
 from yoyak.training.arguments import build_arguments, uses_bf16
-from yoyak.training.dataset import EncodedRows, EpochLengthGroupedSampler, encode_rows, sample_rows
+from yoyak.training.dataset import EncodedRows, EpochLengthGroupedSampler, encode_rows, make_collator, sample_rows
 from yoyak.training.launch import check_launch
 from yoyak.training.progress import MetricLogger, Progress
 from yoyak.training.recovery import STATE_FILE, Checkpoint, find_checkpoint, fingerprint
@@ -101,7 +101,7 @@ def train_member(
         args=build_arguments(member, seed, checkpoints, len(train)),
         train_dataset=rows.dataset,
         eval_dataset=encode_rows(dev, tokenizer, spec, member.max_target_tokens, model.generation_config).dataset,
-        data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
+        data_collator=make_collator(tokenizer, model, family),
         callbacks=[EarlyStoppingCallback(member.early_stopping_patience), progress],
     )
     trainer.remove_callback(PrinterCallback)
@@ -127,6 +127,8 @@ class SummaryTrainer(Trainer):
         self.summarizer = summarizer
         self.sample = sample
         self.scoring = scoring
+        self.family = family_of(summarizer.spec)
+        self.parameters = frozenset(inspect.signature(summarizer.model.forward).parameters)
 
     def load_finished(self, checkpoint: Checkpoint) -> None:
         """Load the state and the best model of a run that ended with a checkpoint."""
@@ -137,6 +139,10 @@ class SummaryTrainer(Trainer):
         rows: Any = self.train_dataset if train_dataset is None else train_dataset
         lengths = [len(ids) for ids in rows["input_ids"]]
         return EpochLengthGroupedSampler(self.args.train_batch_size, lengths, self.args.seed)
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Compute the loss from what the family calls the model with."""
+        return super().compute_loss(model, self.family.loss_inputs(inputs, self.parameters), *args, **kwargs)
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """Add the combined ROUGE of greedy summaries to the Trainer's metrics."""

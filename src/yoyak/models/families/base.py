@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -111,6 +111,15 @@ class TrainedFamily(Family):
     @abstractmethod
     def make_example(self, input_ids: list[int], target: list[int]) -> tuple[list[int], list[int]]:
         """Return ``input_ids`` and ``labels`` of a training example."""
+
+    def loss_inputs(self, batch: Mapping[str, Any], parameters: Collection[str]) -> dict[str, Any]:
+        """Return what the model is called with to compute the loss of a padded batch.
+
+        Args:
+            batch: ``input_ids``, ``attention_mask`` and ``labels`` [rows, tokens], padded where `pads_left` says.
+            parameters: The names of the parameters of the model's ``forward``.
+        """
+        return dict(batch)
 
     # The window
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -65,6 +65,23 @@ class Causal(TrainedFamily):
         """Return the prompt and summary as one sequence; the prompt does not contribute to the loss."""
         return input_ids + target, [IGNORED] * len(input_ids) + target
 
+    def loss_inputs(self, batch: Mapping[str, Any], parameters: Collection[str]) -> dict[str, Any]:
+        """Return a batch with positions that do not count padding, and logits for the end of the rows alone.
+
+        The summaries stand at the end of the rows. The logits of what precedes them would be most of the memory, and
+        in a small model most of the time, but contribute nothing to the loss.
+        """
+        inputs = dict(batch)
+        if "position_ids" in parameters:
+            inputs["position_ids"] = position_ids(batch["attention_mask"])
+        if "logits_to_keep" in parameters:
+            labels = batch["labels"]
+            # The first target is predicted one position before it.
+            first = int((labels != IGNORED).any(0).int().argmax()) - 1
+            inputs["labels"] = labels[:, max(first, 0) :]
+            inputs["logits_to_keep"] = inputs["labels"].shape[1]
+        return inputs
+
     def prompt_length(self, input_tokens: int) -> int:
         """The summary follows the dialogue."""
         return input_tokens
@@ -78,6 +95,11 @@ class Causal(TrainedFamily):
         return CausalReader(model, ids, mask)
 
 
+def position_ids(mask: torch.Tensor) -> torch.Tensor:
+    """Return the positions of tokens [rows, tokens] that are padded on the left, which does not count."""
+    return (mask.cumsum(1) - 1).masked_fill(mask == 0, 1)
+
+
 class CausalReader(Reader):
     """A decoder that has the dialogue in its own context."""
 
@@ -85,8 +107,7 @@ class CausalReader(Reader):
         """Return the tokens, with positions that do not count padding."""
         inputs: dict[str, Any] = {"input_ids": tokens}
         if "position_ids" in self.parameters:
-            positions = (self.mask.cumsum(1) - 1).masked_fill(self.mask == 0, 1)
-            inputs["position_ids"] = positions[:, -tokens.shape[1] :]
+            inputs["position_ids"] = position_ids(self.mask)[:, -tokens.shape[1] :]
         return inputs
 
     def extend_mask(self, tokens: torch.Tensor) -> None:
