@@ -13,16 +13,17 @@ class UserError(Exception):
     """
 
 
-def nearest(name: str, choices: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` for the choice most like ``name``, or else the list of choices.
+def nearest(name: str, choices: Iterable[str], count: int = 1) -> str:
+    """Return `` (did you mean 'x'?)`` for the ``count`` choices most like ``name``, or else the list of choices.
 
     The result is meant to be put before the full stop of a sentence. It is empty when there are no choices.
     """
     known = sorted(set(choices))
     folded = {choice.casefold(): choice for choice in known}
-    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
-    if close:
-        return f" (did you mean '{folded[close[0]]}'?)"
+    if difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6):
+        close = difflib.get_close_matches(name.casefold(), folded, n=count, cutoff=0.0)
+        *others, last = (f"'{folded[choice]}'" for choice in close)
+        return f" (did you mean {', '.join(others)}{' or ' if others else ''}{last}?)"
     if known:
         listed = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
         return f" (known: {listed})"

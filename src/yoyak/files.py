@@ -41,6 +41,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
                 replaced.replace(final)
 
 
+def cache_folder() -> Path:
+    """Return the user's cache folder, for what can be downloaded, unpacked or converted again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "yoyak"
+
+
 def cached_folder(path: str | os.PathLike[str], create: Callable[[Path], object]) -> Path:
     """Return the folder at ``path``, which ``create`` writes if it does not exist yet.
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from trained_members import parse_trained
 from yoyak.errors import UserError
 from yoyak.models import catalog
+from yoyak.models.families import get_family
+
+MEMBER = {"family": "seq2seq", "learning_rate": 1e-4}
 
 
 @pytest.mark.parametrize("name", ["solar-10.7b", "solar_10.7b", "SOLAR 10.7B", "solar-10-7b"])
@@ -23,9 +28,47 @@ def test_names_do_not_clash() -> None:
 
 def test_entries_are_complete() -> None:
     for entry in catalog.entries().values():
-        assert set(entry) == {"checkpoint", "family"}
-        assert entry["family"] in ("seq2seq", "causal")
-        assert entry["checkpoint"].count("/") == 1
+        assert entry.family in ("seq2seq", "causal")
+        assert entry.checkpoint.count("/") == 1
+        if entry.training:
+            values = {"family": entry.family, "checkpoint": entry.checkpoint, **entry.training.model_dump()}
+            assert parse_trained(values).batch_size == entry.training.batch_size
+
+
+@pytest.mark.parametrize("name", ["upstage/SOLAR-10.7B-v1.0", "SOLAR-10.7B-v1.0", "solar_10_7B"])
+def test_the_hubs_name_is_found_too(name: str) -> None:
+    assert catalog.find(name) == "solar-10.7b"
+    assert catalog.find("digit82/kobart-summarization") == "kobart-digit82"
+    assert catalog.find("kobart-summarization") == "kobart-summarization"
+
+
+def test_the_batch_follows_the_memory_and_the_rows_of_an_update_stay() -> None:
+    for entry in catalog.entries().values():
+        assert catalog.recommend(entry, 16) == entry.training
+        previous = 0
+        for memory in (1, 4, 8, 12, 16, 24, 40, 80):
+            training = catalog.recommend(entry, memory)
+            if training is None:
+                assert not previous
+                continue
+            assert entry.training is not None
+            assert training.batch_size >= previous
+            rows = training.batch_size * training.gradient_accumulation_steps
+            assert rows == entry.training.batch_size * entry.training.gradient_accumulation_steps
+            previous = training.batch_size
+    assert catalog.recommend(catalog.entries()["kobart"], 1) is None
+
+
+def test_the_catalogs_prefix_is_used_unless_params_have_one() -> None:
+    family = get_family("seq2seq")
+
+    def prefix(**values: Any) -> str:
+        return family.make_spec("m", parse_trained({**MEMBER, **values})).prefix
+
+    assert prefix(checkpoint="T5 base") == prefix(checkpoint="google-t5/t5-base") == "summarize: "
+    assert prefix(checkpoint="T5 base", prefix="") == ""
+    assert prefix(checkpoint="t5-base", prefix="요약: ") == "요약: "
+    assert prefix(checkpoint="kobart") == prefix(checkpoint="someone/t5-base-of-theirs") == ""
 
 
 def test_hub_names_and_folders_pass(tmp_path: Path) -> None:
@@ -37,10 +80,10 @@ def test_hub_names_and_folders_pass(tmp_path: Path) -> None:
 def test_a_folder_without_a_model_is_not_guessed_at(tmp_path: Path) -> None:
     # transformers would take the name for a hint: 'empty' holds 'mpt'.
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"it has no config\.json"):
+    with pytest.raises(UserError, match=r"config\.json"):
         catalog.checkpoint(str(tmp_path / "empty"))
 
 
 def test_an_unknown_name_is_reported_with_the_nearest() -> None:
-    with pytest.raises(UserError, match=r"did you mean 'kobart'\?"):
+    with pytest.raises(UserError, match=r"'kobart', '[^']+' or '[^']+'\?"):
         catalog.checkpoint("kobert")

@@ -27,10 +27,10 @@ from yoyak.bundles.model_spec import read_spec
 from yoyak.bundles.training_params import MAX_BYTES, read_params, unflatten
 from yoyak.bundles.zip_reading import Archive, open_archive
 from yoyak.errors import UserError
-from yoyak.files import atomic_path, cached_folder
+from yoyak.files import atomic_path, cache_folder, cached_folder
 from yoyak.models.families import family_of
 from yoyak.models.spec import ENSEMBLE_FILE, SPEC_FILE, ModelSpec, load_spec, save_spec
-from yoyak.registry.resolve import LocatedModel, cache_folder, fetch_model, locate
+from yoyak.registry.resolve import LocatedModel, fetch_model, locate
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

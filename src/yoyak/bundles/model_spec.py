@@ -98,5 +98,5 @@ def _detect_family(config: Mapping[str, Any]) -> str | None:
         if family.matches(config):
             return family.name
     source = str(config.get("_name_or_path") or "")
-    entries = (entry for name, entry in catalog.entries().items() if source and source in (name, entry["checkpoint"]))
-    return next((entry["family"] for entry in entries), None)
+    entries = (entry for name, entry in catalog.entries().items() if source and source in (name, entry.checkpoint))
+    return next((entry.family for entry in entries), None)

@@ -230,6 +230,12 @@ VERBS = (
         examples=("yoyak preset smoke", "yoyak preset kobart --force"),
     ),
     Verb(
+        name="catalog",
+        group=PROJECT,
+        help="List the checkpoints with short names, and print a member for one.",
+        examples=("yoyak catalog", "yoyak catalog kobart --memory 24"),
+    ),
+    Verb(
         name="samples",
         group=PROJECT,
         help="Write generated Korean sample dialogues as CSV.",

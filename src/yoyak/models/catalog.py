@@ -3,45 +3,133 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
+
+from pydantic import BaseModel, ConfigDict
 
 from yoyak.errors import UserError, nearest
 
+MEMORY_GB = 16
+"""GPU memory that the catalog's batch sizes are meant for."""
+
+
+class Recommendation(BaseModel):
+    """Training params that suit a checkpoint; the names are those of `TrainedMember`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batch_size: int
+    gradient_accumulation_steps: int
+    learning_rate: float
+    lr_scheduler_type: str
+
+
+class Entry(BaseModel):
+    """What is known about a checkpoint."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    checkpoint: str
+    """Its name on the Hub."""
+    family: str
+    language: str
+    parameters: int
+    window: int
+    """Tokens that it was pretrained to read; a decoder-only model's include the summary."""
+    licence: str
+    prefix: str = ""
+    """Text before the dialogue that it was pretrained with."""
+    training: Recommendation | None = None
+    """For a GPU of `MEMORY_GB`; None if it does not fit there."""
+
+    @property
+    def fp32_training_gb(self) -> float:
+        """Memory of weights, gradients and AdamW's two moments when all of the weights are trained in fp32."""
+        return self.parameters * 16 / 2**30
+
 
 @cache
-def entries() -> dict[str, dict[str, str]]:
-    """Return the catalog: name -> checkpoint on the Hub and family."""
+def entries() -> Mapping[str, Entry]:
+    """Return the catalog by name."""
     from ruamel.yaml import YAML
 
     text = files("yoyak.models").joinpath("catalog.yaml").read_text(encoding="utf-8")
-    return dict(YAML(typ="safe").load(text))
+    return MappingProxyType({name: Entry(**values) for name, values in YAML(typ="safe").load(text).items()})
 
 
 def find(name: str) -> str | None:
-    """Return the catalog's spelling of ``name``, or None: ``SOLAR_10.7B`` and ``solar 10.7b`` are the same."""
-    normalized = _normalize(name)
-    return next((entry for entry in entries() if _normalize(entry) == normalized), None)
+    """Return the catalog's spelling of ``name``, or None: ``SOLAR_10.7B`` and ``upstage/SOLAR-10.7B-v1.0`` are one."""
+    return _spellings().get(_normalize(name))
 
 
 def checkpoint(name: str) -> str:
     """Return the argument for `from_pretrained`: a local folder or Hub name unchanged, or a catalog name's checkpoint.
 
-    Raises UserError for any other name, with the nearest name in the catalog.
+    Raises UserError for any other name, with the nearest names in the catalog.
     """
-    if Path(name, "config.json").is_file():
+    if is_checkpoint_folder(name):
         return name
     entry = find(name)
     if entry is not None:
-        return entries()[entry]["checkpoint"]
+        return entries()[entry].checkpoint
     if Path(name).is_dir():
-        raise UserError(f"The folder '{name}' is not a model: it has no config.json.")
+        raise UserError(f"The folder '{name}' is not a model: it has neither a config.json nor a .gguf file.")
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith("."):
         return name
     raise UserError(
-        f"'{name}' is not a local folder, a name in the catalog or a name on the Hub{nearest(name, entries())}."
+        f"'{name}' is not a local folder, a name in the catalog or a name on the Hub{nearest(name, entries(), 3)}."
     )
+
+
+def is_checkpoint_folder(name: str) -> bool:
+    """Return whether ``name`` is a folder with a model in it."""
+    return Path(name, "config.json").is_file() or any(Path(name).glob("*.gguf"))
+
+
+def default_prefix(name: str | None) -> str:
+    """Return the prefix of a checkpoint in the catalog; empty for any other."""
+    entry = find(name) if name and not is_checkpoint_folder(name) else None
+    return entries()[entry].prefix if entry else ""
+
+
+def recommend(entry: Entry, memory_gb: float) -> Recommendation | None:
+    """Return training params for a GPU's memory: the batch grows or shrinks with it, the rows of an update stay.
+
+    None if not even one row is expected to fit, or nothing is known.
+    """
+    if entry.training is None:
+        return None
+    rows = entry.training.batch_size * entry.training.gradient_accumulation_steps
+    # A divisor of the rows, so that every update has as many as the catalog says.
+    fitting = [size for size in range(1, rows + 1) if rows % size == 0 and size <= _largest_batch(entry, memory_gb)]
+    if not fitting:
+        return None
+    batch = max(fitting)
+    return entry.training.model_copy(update={"batch_size": batch, "gradient_accumulation_steps": rows // batch})
+
+
+def _largest_batch(entry: Entry, memory_gb: float) -> float:
+    """Return the batch that fits, given that the one of `MEMORY_GB` fills what weights and AdamW leave there."""
+    assert entry.training is not None
+    fixed = entry.fp32_training_gb
+    return entry.training.batch_size * max(memory_gb - fixed, 0.0) / (MEMORY_GB - fixed)
+
+
+@cache
+def _spellings() -> Mapping[str, str]:
+    """Return the entry of each normalized spelling: the name, the name on the Hub, and that without its owner."""
+    catalog = entries()
+    pairs = [
+        *((name, name) for name in catalog),
+        *((entry.checkpoint, name) for name, entry in catalog.items()),
+        *((entry.checkpoint.split("/")[1], name) for name, entry in catalog.items()),
+    ]
+    # Of two with the same spelling, the first counts.
+    return {_normalize(spelling): name for spelling, name in reversed(pairs)}
 
 
 def _normalize(name: str) -> str:

@@ -11,7 +11,7 @@ import torch
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig, PreTrainedTokenizerBase
 
 from yoyak.errors import UserError, first_line, nearest
-from yoyak.models import catalog
+from yoyak.models.checkpoints import open_source
 from yoyak.models.families import all_families, family_of
 from yoyak.models.families.base import TrainedFamily
 from yoyak.params.members import TrainedMember
@@ -103,24 +103,28 @@ def _check_keys(name: str, config: PretrainedConfig, keys: Iterable[str]) -> Non
 
 
 def _from_checkpoint(name: str, member: TrainedMember) -> Any:
-    source = catalog.checkpoint(str(member.checkpoint))
+    source = open_source(str(member.checkpoint), member.revision)
     where = f"members.{name}.checkpoint '{member.checkpoint}'"
     try:
-        config = AutoConfig.from_pretrained(source, revision=member.revision, trust_remote_code=False, **member.config)
+        config = AutoConfig.from_pretrained(
+            source.weights, revision=source.revision, trust_remote_code=False, **member.config
+        )
     except (OSError, ValueError) as error:
-        local = Path(source).is_dir()
+        local = Path(source.weights).is_dir()
         problem = "has no usable config.json" if local else "is not a local folder and was not found on the Hub"
         raise UserError(f"{where} {problem}: {first_line(error)}") from error
     _check_family(name, member, config)
     _check_keys(name, config, member.config)
+    if source.commit:
+        config._commit_hash = source.commit
     try:
         model, loading = (
             family_of(member)
             .auto_class()
             .from_pretrained(
-                source,
+                source.weights,
                 config=config,
-                revision=member.revision,
+                revision=source.revision,
                 use_safetensors=True,
                 dtype=torch.float32,
                 trust_remote_code=False,
@@ -128,9 +132,7 @@ def _from_checkpoint(name: str, member: TrainedMember) -> Any:
             )
         )
     except Exception as error:
-        raise UserError(
-            f"{where} has no matching safetensors weights; pickled weights are never loaded: {first_line(error)}"
-        ) from error
+        raise UserError(f"{where} has no weights that match its config: {first_line(error)}") from error
     missing = sorted(loading["missing_keys"])
     if missing:
         _LOG.warning("%s lacks %d weights, which are initialized randomly: %s …", where, len(missing), missing[0])

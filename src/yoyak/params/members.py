@@ -39,8 +39,8 @@ class TrainedMember(Member):
     With a checkpoint: overrides of its config."""
     tokenizer: Name | None = None
     """Name in ``tokenizers``; null for the checkpoint's own."""
-    prefix: str = ""
-    """Text put before the dialogue, such as T5's ``summarize: ``."""
+    prefix: str | None = None
+    """Text put before the dialogue; null is what the catalog says, such as ``summarize: `` for T5, else none."""
     max_input_tokens: Annotated[int, Field(gt=0)] = 512
     max_target_tokens: Annotated[int, Field(gt=1)] = 96
     """Tokens of a summary, including EOS."""

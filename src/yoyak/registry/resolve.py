@@ -11,7 +11,7 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from yoyak.errors import UserError, nearest
-from yoyak.files import cached_folder
+from yoyak.files import cache_folder, cached_folder
 from yoyak.models.spec import ENSEMBLE_FILE, ONNX_FILE, SPEC_FILE
 from yoyak.registry.versions import Version, get_version, list_models, resolve_alias
 
@@ -74,11 +74,6 @@ def fetch_mlflow_folder(model: LocatedModel) -> Path:
 def fetch_model(model: LocatedModel) -> Path:
     """Return the Hugging Face folder of a model in MLflow, downloaded if it is not on this disk."""
     return _model_folder(fetch_mlflow_folder(model), model.uri)
-
-
-def cache_folder() -> Path:
-    """Return the cache folder for what can be downloaded or unpacked again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "yoyak"
 
 
 def _locate_in_registry(client: MlflowClient, path: str, uri: str) -> LocatedModel:

@@ -28,14 +28,17 @@ def run(member: MemberName, /) -> None:
 
 
 def _collect(member: str, settings: params.TrainedMember, out: Path) -> None:
+    from yoyak.models import catalog
     from yoyak.tracking import lineage
 
     name = settings.checkpoint
-    folder = Path(name) if name and Path(name, "config.json").is_file() else None
+    folder = Path(name) if name and catalog.is_checkpoint_folder(name) else None
     if name and folder is None and Path(name).parts[0] == project.PRETRAINED.name:
         # It looks like a name on the Hub, which would only be known to be wrong once training has begun.
-        folders = [path.parent.as_posix() for path in project.PRETRAINED.glob("*/config.json")]
-        raise UserError(f"members.{member}.checkpoint: {name} has no config.json{nearest(name, folders)}.")
+        folders = [path.as_posix() for path in project.PRETRAINED.glob("*") if catalog.is_checkpoint_folder(str(path))]
+        raise UserError(
+            f"members.{member}.checkpoint: {name} has neither a config.json nor a .gguf file{nearest(name, folders)}."
+        )
     if folder is not None and not folder.resolve().is_relative_to(project.PRETRAINED.resolve()):
         raise UserError(
             f"members.{member}.checkpoint is the folder '{name}', and DVC would not notice when it changes: "

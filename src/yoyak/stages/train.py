@@ -34,14 +34,18 @@ def _train(member: str, settings: params.TrainedMember, p: TrainParams) -> None:
     base = project.base_folder(member)
     inputs = lineage.digests([project.TRAIN_SPLIT, project.DEV_SPLIT, project.MASKS, base])
     from yoyak.data.records import read_jsonl
-    from yoyak.models import catalog
+    from yoyak.models.checkpoints import open_source
     from yoyak.models.tokenizers import load_tokenizer
     from yoyak.training.recovery import lock_checkpoints, remove_checkpoints
     from yoyak.training.trainer import CheckpointScoring, train_member
 
     masks = project.MASKS.read_text(encoding="utf-8").split()
     own_tokenizer = base / project.BASE_TOKENIZER if settings.tokenizer else None
-    source = own_tokenizer or catalog.checkpoint(str(settings.checkpoint))
+    if own_tokenizer:
+        tokenizer = load_tokenizer(own_tokenizer, masks)
+    else:
+        source = open_source(str(settings.checkpoint), settings.revision)
+        tokenizer = load_tokenizer(source.tokenizer, masks, source.revision)
     train, dev = read_jsonl(project.TRAIN_SPLIT), read_jsonl(project.DEV_SPLIT)
     checkpoints = project.checkpoints_folder(member)
     with (
@@ -53,7 +57,7 @@ def _train(member: str, settings: params.TrainedMember, p: TrainParams) -> None:
         result = train_member(
             member,
             settings,
-            load_tokenizer(source, masks, None if own_tokenizer else settings.revision),
+            tokenizer,
             train,
             dev,
             scoring=CheckpointScoring(

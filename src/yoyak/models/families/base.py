@@ -47,13 +47,14 @@ class TrainedFamily(Family):
 
     def make_spec(self, name: str, member: Any) -> ModelSpec:
         """Return the spec of a trained member."""
+        from yoyak.models.catalog import default_prefix
         from yoyak.models.spec import ModelSpec
         from yoyak.params.generation import Generation
 
         return ModelSpec(
             member=name,
             family=self.name,
-            prefix=member.prefix,
+            prefix=default_prefix(member.checkpoint) if member.prefix is None else member.prefix,
             max_input_tokens=member.max_input_tokens,
             generation=Generation(max_new_tokens=member.max_target_tokens, num_beams=1, num_return_sequences=1),
         )
