@@ -68,6 +68,28 @@ def test_dirty_means_the_code_and_not_what_the_pipeline_writes(project):
     assert lineage.git().dirty
 
 
+def test_what_a_pipeline_in_a_subfolder_writes_is_not_dirty_either(project):
+    """Its paths are relative to the working directory of the stage, as in export/dvc.yaml."""
+    (project / "export").mkdir()
+    (project / "export/dvc.yaml").write_text(
+        "stages:\n  bench:\n    cmd: a\n    wdir: ..\n  own:\n    foreach: ${members}\n    do:\n      cmd: b\n"
+    )
+    (project / "export/dvc.lock").write_text(
+        "stages:\n  bench:\n    outs:\n    - path: metrics/bench.json\n  own@x:\n    outs:\n    - path: own.json\n"
+    )
+    outputs = [project / "metrics/bench.json", project / "export/own.json", project / "export/dvc.lock"]
+    (project / "metrics").mkdir()
+    for path in outputs[:2]:
+        path.write_text("{}")
+    git("add", ".")
+    git("commit", "-q", "-m", "second")
+    for path in outputs:
+        path.write_text(path.read_text() + "\n")
+    assert not lineage.git().dirty
+    (project / "export/dvc.yaml").write_text("stages: {}\n")
+    assert lineage.git().dirty
+
+
 def test_outside_of_a_repository_there_is_no_commit(tmp_path):
     assert lineage.git(tmp_path) == lineage.Git(commit="", dirty=False)
 

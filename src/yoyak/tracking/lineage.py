@@ -145,14 +145,17 @@ def read_lock(root: Path | None = None) -> dict[str, Any]:
     return parse_lock(lock.read_text(encoding="utf-8")) if lock.is_file() else {}
 
 
-@lru_cache(maxsize=4)
 def parse_lock(text: str) -> dict[str, Any]:
     """Return the stages in the text of a dvc.lock. The result is shared: do not change it."""
+    return dict(_parse(text).get("stages", {}))
+
+
+@lru_cache(maxsize=8)
+def _parse(text: str) -> dict[str, Any]:
     import yaml
 
-    # Every stage reads the file; libyaml takes a tenth of the time.
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return dict((yaml.load(text, loader) or {}).get("stages", {}))
+    # Every stage reads these files; libyaml takes a tenth of the time.
+    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
 
 
 def experiment_name() -> str:
@@ -224,8 +227,21 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def _outputs(root: Path) -> list[str]:
-    """Return the files that the pipeline writes (dvc.lock and the outputs in it), relative to the repository's root."""
-    top = _git(root, "rev-parse", "--show-toplevel")
-    names = [output["path"] for stage in read_lock(root).values() for output in stage.get("outs", ())]
-    prefix = Path(os.path.relpath(root.resolve(), Path(top).resolve()))
-    return [(prefix / name).as_posix() for name in (DVC_LOCK.name, *names)]
+    """Return what the pipelines write (their dvc.lock and the outputs in it), relative to the repository's root."""
+    top, root = Path(_git(root, "rev-parse", "--show-toplevel")).resolve(), root.resolve()
+    paths = [path for lock in (root / DVC_LOCK, *root.glob(f"*/{DVC_LOCK}")) for path in (lock, *_locked_outputs(lock))]
+    # Links stay as they are: DVC may link an output into its cache.
+    names = [Path(os.path.relpath(path, top)) for path in paths]
+    return [name.as_posix() for name in names if name.parts[0] != os.pardir]
+
+
+def _locked_outputs(lock: Path) -> list[Path]:
+    """Return the outputs of the stages in a dvc.lock; their paths are relative to the ``wdir`` of the stage."""
+    stages, pipeline = read_lock(lock.parent), lock.with_suffix(".yaml")
+    declared = _parse(pipeline.read_text(encoding="utf-8")).get("stages", {}) if pipeline.is_file() else {}
+    outputs = []
+    for name, stage in stages.items():
+        entry = declared.get(name.partition("@")[0]) or {}
+        folder = lock.parent / entry.get("do", entry).get("wdir", ".")
+        outputs += [folder / output["path"] for output in stage.get("outs", ())]
+    return outputs
