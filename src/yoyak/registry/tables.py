@@ -5,7 +5,7 @@ Scores on gate are left out: nobody should select by them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from yoyak.project import GATE
 from yoyak.registry.comparing import Comparison, Difference, Example
@@ -58,8 +58,7 @@ def format_version(info: VersionInfo) -> str:
         "model id": info.model_id,
         "identity": info.identity,
         **{
-            f"{alias} since": f"{when}, by {info.tags.get(f'alias.{alias}.who', 'somebody')}"
-            + (f", after version {before}" if (before := info.tags.get(f"alias.{alias}.from")) else "")
+            f"{alias} since": _describe_move(info.tags, alias, when)
             for alias in info.aliases
             if (when := info.tags.get(f"alias.{alias}.when"))
         },
@@ -152,6 +151,13 @@ def _format_example(example: Example) -> str:
         _wrap(f"{label} ({example.scores[label]:.4f}): {summary}", "  ") for label, summary in example.summaries.items()
     ]
     return "\n".join(lines)
+
+
+def _describe_move(tags: Mapping[str, str], alias: str, when: str) -> str:
+    """Return when and by whom a version got an alias, and which version had it before."""
+    before = tags.get(f"alias.{alias}.from", "none")
+    after = "" if before == "none" else f", after version {before}"
+    return f"{when}, by {tags.get(f'alias.{alias}.who', 'somebody')}{after}"
 
 
 def _describe_commit(info: VersionInfo, characters: int) -> str:
