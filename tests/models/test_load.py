@@ -85,7 +85,7 @@ def test_a_wrong_config_gives_one_sentence(tokenizer, config: dict[str, object],
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("kobrt", "did you mean 'kobart'?"),
+        ("kobrt", "did you mean 'kobart',"),
         ("./nowhere", "nowhere"),
         ("someone/no-such-model", "no-such-model"),
     ],
@@ -117,11 +117,11 @@ def change_config(folder: Path, **values: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-def test_pickled_weights_are_not_read(bart: Path, tokenizer) -> None:
+def test_pickled_weights_of_a_trained_model_are_not_read(bart: Path) -> None:
     torch.save(load_trained(bart, Seq2Seq()).state_dict(), bart / "pytorch_model.bin")
     (bart / "model.safetensors").unlink()
     with pytest.raises(UserError, match="safetensors"):
-        build_model("m", member(checkpoint=str(bart)), tokenizer)
+        load_trained(bart, Seq2Seq())
 
 
 def test_weights_that_a_checkpoint_lacks_are_reported(bart: Path, tokenizer, caplog: pytest.LogCaptureFixture) -> None:
@@ -145,7 +145,7 @@ def test_a_checkpoint_of_other_sizes_or_keys_gives_one_sentence(bart: Path, toke
     with pytest.raises(UserError, match=r"'drpout' \(did you mean 'dropout'\?\)"):
         build_model("m", member(checkpoint=str(bart), config={"drpout": 0.3}), tokenizer)
     change_config(bart, d_model=32)
-    with pytest.raises(UserError, match="safetensors"):
+    with pytest.raises(UserError, match="config"):
         build_model("m", member(checkpoint=str(bart)), tokenizer)
     (bart / "config.json").write_text("{")
     with pytest.raises(UserError, match=r"config\.json"):
