@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
 import shutil
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -134,34 +137,82 @@ def test_a_missing_shard_is_named(tokenizer: Any, tmp_path: Path) -> None:
         open_source(str(folder))
 
 
-@pytest.mark.slow
-def test_a_name_in_the_catalog_whose_weights_are_pickled_loads_from_the_hubs_cache(
-    tokenizer: Any, tmp_path: Path
-) -> None:
-    repository = tmp_path / "hub/hub/models--digit82--kobart-summarization"
-    save_pickled(make_bart(tokenizer), tokenizer, repository / "snapshots" / COMMIT)
-    (repository / "refs").mkdir()
-    (repository / "refs/main").write_text(COMMIT)
-    code = (
-        "from trained_members import parse_trained\n"
-        "from yoyak.models.checkpoints import open_source\n"
-        "from yoyak.models.load import build_model\n"
-        "from yoyak.models.tokenizers import load_tokenizer\n"
-        "source = open_source('kobart_digit82')\n"
-        "tokenizer = load_tokenizer(source.tokenizer, (), source.revision)\n"
-        "values = {'family': 'seq2seq', 'checkpoint': 'kobart_digit82', 'learning_rate': 1e-4}\n"
-        "model = build_model('m', parse_trained(values), tokenizer)\n"
-        "print(model.config._commit_hash, len(tokenizer), float(model.state_dict()['model.shared.weight'].sum()))\n"
-    )
-    variables = {"HF_HOME": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, **variables}, capture_output=True, text=True, check=False
-    )
+CODE = """
+from trained_members import parse_trained
+from yoyak.models.checkpoints import open_source
+from yoyak.models.load import build_model
+from yoyak.models.tokenizers import load_tokenizer
+source = open_source('kobart_digit82')
+tokenizer = load_tokenizer(source.tokenizer, (), source.revision)
+values = {'family': 'seq2seq', 'checkpoint': 'kobart_digit82', 'learning_rate': 1e-4}
+model = build_model('m', parse_trained(values), tokenizer)
+print(model.config._commit_hash, len(tokenizer), float(model.state_dict()['model.shared.weight'].sum()))
+"""
+
+
+def load_from_hub(tokenizer: Any, **variables: str) -> None:
+    """Load a name in the catalog whose weights are pickled, in a process of its own, and compare the weights."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **variables}
+    done = subprocess.run([sys.executable, "-c", CODE], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     commit, size, total = done.stdout.split()
     assert (commit, int(size)) == (COMMIT, len(tokenizer))
     expected = float(make_bart(tokenizer).state_dict()["model.shared.weight"].sum())
     assert float(total) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_pickled_weights_load_from_the_hubs_cache(tokenizer: Any, tmp_path: Path) -> None:
+    repository = tmp_path / "hub/hub/models--digit82--kobart-summarization"
+    save_pickled(make_bart(tokenizer), tokenizer, repository / "snapshots" / COMMIT)
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text(COMMIT)
+    load_from_hub(tokenizer, HF_HOME=str(tmp_path / "hub"), HF_HUB_OFFLINE="1")
+
+
+@pytest.mark.slow
+def test_pickled_weights_are_downloaded_from_the_hub(tokenizer: Any, tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    save_pickled(make_bart(tokenizer), tokenizer, files, shards=2)
+    requested: list[str] = []
+
+    class Hub(BaseHTTPRequestHandler):
+        """Answers as the Hub does: a list of files, and each with its ETag and commit."""
+
+        def do_GET(self) -> None:
+            requested.append(self.path)
+            file = files / self.path.rpartition("/")[2]
+            if self.path.startswith("/api/models/"):
+                rows = [{"type": "file", "path": path.name, "size": 1, "oid": "0" * 40} for path in files.iterdir()]
+                self.answer(json.dumps(rows).encode())
+            elif file.is_file():
+                self.answer(file.read_bytes())
+            else:
+                self.send_response(404)
+                self.send_header("X-Error-Code", "EntryNotFound")
+                self.end_headers()
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def answer(self, body: bytes) -> None:
+            self.send_response(200)
+            self.send_header("ETag", f'"{hashlib.sha1(body).hexdigest()}"')
+            self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        load_from_hub(tokenizer, HF_HOME=str(tmp_path / "hub"), HF_ENDPOINT=endpoint, HF_HUB_OFFLINE="0")
+        server.shutdown()
+    assert not [path for path in requested if path.endswith("safetensors")]
 
 
 def write_gguf(model: LlamaForCausalLM, path: Path) -> list[str]:

@@ -11,8 +11,9 @@ import json
 import pickle
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,41 +55,55 @@ def open_source(checkpoint: str, revision: str | None = None) -> Source:
         converted = str(_convert_gguf(folder))
         return Source(weights=converted, tokenizer=converted, revision=None)
     revision = None if folder is not None else revision or "main"
-    if not any(_find_file(name, file, revision) for file in SAFETENSORS):
-        pickles = _find_pickles(name, revision)
+    find_file = partial(_find_file, name, revision, None if folder is not None else _list_hub_files(name, revision))
+    if not any(find_file(file) for file in SAFETENSORS):
+        pickles = _find_pickles(name, find_file)
         if pickles:
-            configs = [path for file in CONFIGS if (path := _find_file(name, file, revision))]
+            configs = [path for file in CONFIGS if (path := find_file(file))]
             weights = _convert_pickles(name, pickles, configs)
             commit = None if folder is not None else configs[0].parent.name
             return Source(weights=str(weights), tokenizer=name, revision=revision, commit=commit)
     return Source(weights=name, tokenizer=name, revision=revision)
 
 
-def _find_file(name: str, file: str, revision: str | None) -> Path | None:
-    """Return a file of a folder, or of a name on the Hub, from where it is downloaded; None if there is none."""
-    if Path(name).is_dir():
-        path = Path(name, file)
-        return path if path.is_file() else None
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+def _list_hub_files(name: str, revision: str | None) -> frozenset[str] | None:
+    """Return the files of a name on the Hub; None if it cannot be asked, and only this machine's cache counts."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        return Path(hf_hub_download(name, file, revision=revision))
-    except (EntryNotFoundError, HfHubHTTPError, OSError, ValueError):
+        return frozenset(HfApi().list_repo_files(name, revision=revision))
+    except (HfHubHTTPError, OSError, ValueError):
         # Whatever is wrong with the name or the connection, loading says so in one place.
         return None
 
 
-def _find_pickles(name: str, revision: str | None) -> list[Path]:
+def _find_file(name: str, revision: str | None, hub_files: frozenset[str] | None, file: str) -> Path | None:
+    """Return a file of a folder, or of a name on the Hub, from where it is downloaded; None if there is none."""
+    if Path(name).is_dir():
+        path = Path(name, file)
+        return path if path.is_file() else None
+    if hub_files is not None and file not in hub_files:
+        return None
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+
+    try:
+        return Path(hf_hub_download(name, file, revision=revision, local_files_only=hub_files is None))
+    except (EntryNotFoundError, HfHubHTTPError, OSError, ValueError):
+        return None
+
+
+def _find_pickles(name: str, find_file: Callable[[str], Path | None]) -> list[Path]:
     """Return the pickled weights of a checkpoint, in shards or in one file."""
-    single = _find_file(name, PICKLE, revision)
+    single = find_file(PICKLE)
     if single:
         return [single]
-    index = _find_file(name, PICKLE_INDEX, revision)
+    index = find_file(PICKLE_INDEX)
     if index is None:
         return []
     shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    paths = [(shard, _find_file(name, shard, revision)) for shard in shards]
+    paths = [(shard, find_file(shard)) for shard in shards]
     for shard, path in paths:
         if path is None:
             raise UserError(f"The checkpoint '{name}' is not complete: {shard} is missing.")
