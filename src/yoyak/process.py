@@ -1,10 +1,11 @@
-"""Signals of this process, and whether another one is still alive."""
+"""Signals and imports of this process, and whether another one is still alive."""
 
 from __future__ import annotations
 
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -35,6 +36,23 @@ def is_gone(name: str) -> bool:
     except OSError:
         return False
     return False
+
+
+@contextmanager
+def without_packages(*names: str) -> Iterator[None]:
+    """Let libraries that are imported in the block believe that these optional packages are not installed.
+
+    Libraries import an optional package that is installed even if what needs it is never used, which can take longer
+    than everything else that they import. Packages that are already imported are left alone.
+    """
+    hidden = [name for name in names if name not in sys.modules]
+    # Python's documented way to make an import fail, and `find_spec` return None.
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 @contextmanager

@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from mlflow_helpers import DIALOGUE
+from onnx_models import save_model
+from yoyak.decoding.torch import TorchSummarizer
+from yoyak.models.text import decode
 
 CODE = """
 import json, resource, sys
@@ -67,3 +71,20 @@ def test_memory_does_not_hold_the_scores_of_every_step(tiny_bart: Path) -> None:
     # 96 dialogues x 4 beams x 20,000 tokens x 36 more steps are 1,100 MB in fp32.
     short, long = (summarize(tiny_bart, 0, tokens)["peak_mb"] for tokens in (12, 48))
     assert long - short < 400
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "qwen2"])
+def test_prompts_that_are_read_once_give_the_summaries_of_prompts_read_per_beam(name: str, tmp_path: Path) -> None:
+    summarizer = TorchSummarizer.load(save_model(name, tmp_path), "cpu")
+    rows = [list(range(3, 3 + length)) for length in (1, 4, 17)]
+    options = {"num_beams": 4, "num_return_sequences": 4, "max_new_tokens": 10, "length_penalty": 0.7}
+    config = summarizer.generation_config(summarizer.generation.model_copy(update=options))
+    cached = summarizer.generate(rows, config)
+    ids, mask = summarizer.pad(rows)
+    with torch.inference_mode():
+        written = summarizer.model.generate(
+            input_ids=ids, attention_mask=mask, generation_config=config, use_model_defaults=False
+        )
+    texts = decode(summarizer.tokenizer, written[:, ids.shape[1] :].tolist())
+    assert [candidate.text for each in cached for candidate in each.candidates] == texts
+    assert len(set(texts)) > 4

@@ -12,8 +12,11 @@ from transformers import TrainingArguments
 
 from training.tiny_training import member
 from yoyak.errors import UserError
+from yoyak.models.precision import Decision
 from yoyak.training.arguments import build_arguments
 from yoyak.training.launch import check_launch
+
+FP32 = Decision(precision="fp32", reason="")
 
 
 @settings(max_examples=40)
@@ -28,7 +31,7 @@ def test_every_training_run_is_evaluated_at_least_once(
     rows: int, batch_size: int, accumulation: int, epochs: float, evaluations: int
 ) -> None:
     values = {"batch_size": batch_size, "gradient_accumulation_steps": accumulation, "num_epochs": epochs}
-    arguments = build_arguments(member("bart", evaluations=evaluations, **values), 1, Path("checkpoints"), rows)
+    arguments = build_arguments(member("bart", evaluations=evaluations, **values), 1, Path("checkpoints"), rows, FP32)
     steps = math.ceil(epochs * math.ceil(math.ceil(rows / batch_size) / accumulation))
     assert arguments.eval_steps
     assert 1 <= arguments.eval_steps <= steps
@@ -38,7 +41,7 @@ def test_every_training_run_is_evaluated_at_least_once(
 
 def test_a_training_uses_one_of_several_gpus(tmp_path: Path) -> None:
     plain = TrainingArguments(output_dir=str(tmp_path), per_device_train_batch_size=8, report_to=[])
-    own = build_arguments(member("bart", batch_size=8), 1, tmp_path, 32)
+    own = build_arguments(member("bart", batch_size=8), 1, tmp_path, 32, FP32)
     sizes = []
     for arguments in (plain, own):
         assert arguments.device

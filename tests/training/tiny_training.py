@@ -35,7 +35,7 @@ MASKS = ["#Person1#", "#Person2#", "#Person3#"]
 
 
 def member(kind: str, **values: Any) -> TrainedMember:
-    family, config = SIZES[kind]
+    family, config = SIZES.get(kind, ("", {}))
     settings = {
         "family": family, "config": config, "tokenizer": "bpe", "learning_rate": 0.01, "batch_size": 8, "num_epochs": 2,
         "max_input_tokens": 256, "max_target_tokens": 32, "evaluations": 2, "evaluation_dialogues": 4,

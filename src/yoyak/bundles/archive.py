@@ -29,7 +29,7 @@ from yoyak.bundles.zip_reading import Archive, open_archive
 from yoyak.errors import UserError
 from yoyak.files import atomic_path, cache_folder, cached_folder
 from yoyak.models.families import family_of
-from yoyak.models.spec import ENSEMBLE_FILE, SPEC_FILE, ModelSpec, load_spec, save_spec
+from yoyak.models.spec import ADAPTER_FILE, ENSEMBLE_FILE, SPEC_FILE, ModelSpec, load_spec, save_spec
 from yoyak.registry.resolve import LocatedModel, fetch_model, locate
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ def write_bundle(uri: str, out: Path) -> Metadata:
     folder = fetch_model(model)
     if (folder / ENSEMBLE_FILE).is_file():
         raise UserError(f"{uri} is an ensemble, and a bundle holds one model: bundle each of its members.")
+    if (folder / ADAPTER_FILE).is_file():
+        raise UserError(f"{uri} is an adapter without its checkpoint: train it with adapter.merge: true to bundle it.")
     spec = load_spec(folder)
     family_of(spec, f"{uri} ({spec.member})")
     params, metadata = _describe_model(model, spec.member)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from yoyak.bundles.json_files import describe_error, read_json_object
-from yoyak.errors import UserError
+from yoyak.errors import UserError, nearest
 from yoyak.models import catalog
 from yoyak.models.families import all_families
 from yoyak.models.families.base import TrainedFamily
@@ -28,7 +28,16 @@ class _Spec(Section):
     prefix: str
     separator: str
     max_input_tokens: int = Field(gt=0)
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     generation: Generation
+    options: dict[str, str | bool] = Field(default={})
+
+    @model_validator(mode="after")
+    def _has_options_of_its_family(self) -> _Spec:
+        for name in self.options:
+            if name not in (known := _families()[self.family].option_names):
+                raise ValueError(f"options: {self.family} has no '{name}'{nearest(name, known)}")
+        return self
 
     @field_validator("family")
     @classmethod
@@ -80,7 +89,7 @@ def _derive_spec(folder: Path, params: Mapping[str, Any], where: str) -> dict[st
     overrides = {key: own[key] for key in Generation.model_fields if key in own} if isinstance(own, dict) else {}
     generation = Generation.model_validate({**spec.generation.model_dump(), **overrides})
     value = {**asdict(spec), "generation": generation}
-    del value["options"]  # No family with weights has any.
+    del value["options"]  # What makes them, an adapter or a chat template, is not known.
     positions = find_positions(config)
     if "max_input_tokens" not in given and isinstance(positions, int):
         longest = family.longest_input(positions, generation.max_new_tokens)

@@ -7,6 +7,8 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from yoyak.models.families import get_family
+from yoyak.models.families.base import TrainedFamily
+from yoyak.models.libraries import import_transformers
 from yoyak.models.spec import ONNX_FILE, load_spec
 
 if TYPE_CHECKING:
@@ -20,9 +22,13 @@ def load_member(folder: Path, device: str | None = None, threads: int = 0) -> Su
     folder does not hold such a model.
     """
     if (folder / ONNX_FILE).is_file():
+        import_transformers()
         from yoyak.decoding.onnx.runtime import OnnxSummarizer
 
         return OnnxSummarizer.load(folder, device, threads or None)
-    summarizer_class = resolve_name(get_family(load_spec(folder).family).summarizer)
+    family = get_family(load_spec(folder).family)
+    if isinstance(family, TrainedFamily):
+        import_transformers()
+    summarizer_class = resolve_name(family.summarizer)
     summarizer: Summarizer = summarizer_class.load(folder, device)
     return summarizer

@@ -15,7 +15,8 @@ from yoyak.decoding.scores import SequenceScores
 from yoyak.decoding.summarizer import Summaries
 from yoyak.models.families import family_of
 from yoyak.models.families.reader import Reader
-from yoyak.models.load import find_device, load_trained
+from yoyak.models.load import load_trained
+from yoyak.models.precision import find_device
 from yoyak.models.spec import ModelSpec, load_spec
 from yoyak.models.text import Encoded, decode
 from yoyak.models.tokenizers import load_tokenizer
@@ -43,9 +44,11 @@ class TorchSummarizer:
         """
         folder = Path(folder)
         spec = load_spec(folder)
-        model = load_trained(folder, family_of(spec))
+        family, tokenizer = family_of(spec), load_tokenizer(folder)
+        family.check_tokenizer(spec, tokenizer)
+        model = load_trained(folder, family)
         model.to(torch.device(device) if device else find_device())
-        return cls(model.eval(), load_tokenizer(folder), spec)
+        return cls(model.eval(), tokenizer, spec)
 
     @property
     def generation(self) -> Generation:
@@ -96,6 +99,7 @@ class TorchSummarizer:
             # Otherwise the checkpoint's own settings would override every value that equals the library's default.
             use_model_defaults=False,
             return_dict_in_generate=True,
+            **self.family.read_prompts(self.model, ids, mask, config),
         )
         written = output.sequences[:, self.family.prompt_length(ids.shape[1]) :]
         texts = decode(self.tokenizer, written.tolist())

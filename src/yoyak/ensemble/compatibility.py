@@ -9,6 +9,7 @@ from pathlib import Path
 from yoyak.decoding.summarizer import check_new_tokens
 from yoyak.decoding.torch import TorchSummarizer
 from yoyak.errors import UserError
+from yoyak.models.adapters import OPTION
 
 ALTERNATIVE = "vote, weighted, mbr and stack do not need that"
 IRRELEVANT_CONFIG = {"_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "use_cache"}
@@ -45,6 +46,11 @@ def check_same_tokenizer(members: Mapping[str, TorchSummarizer], where: str) -> 
 
 def check_same_architecture(members: Mapping[str, TorchSummarizer], where: str) -> None:
     """Raise UserError if the weights of two members cannot be averaged, with the first difference."""
+    for name, member in members.items():
+        if OPTION in member.spec.options:
+            raise UserError(
+                f"{where}: {name} is an adapter apart from its checkpoint: train it with adapter.merge: true."
+            )
     for (first, model), (second, other) in pairwise(members.items()):
         difference = _find_difference(model, other)
         if difference:

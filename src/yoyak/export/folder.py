@@ -46,13 +46,13 @@ def export_model(source: Path, out: Path, settings: Export) -> ExportResult:
     Raises UserError if the model cannot be exported.
     """
     from yoyak.models.families import family_of
-    from yoyak.models.load import load_trained
+    from yoyak.models.load import load_plain
     from yoyak.models.spec import ONNX_FILE, load_spec, save_spec
     from yoyak.models.tokenizers import load_tokenizer
     from yoyak.models.window import find_positions
 
     spec = load_spec(source)
-    model, tokenizer = load_trained(source, family_of(spec, str(source))).eval(), load_tokenizer(source)
+    model, tokenizer = load_plain(source, family_of(spec, str(source))).eval(), load_tokenizer(source)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise UserError(f"The tokenizer of {source} has no tokenizer.json, which an export needs.")

@@ -8,6 +8,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -26,6 +27,7 @@ class Recommendation(BaseModel):
     gradient_accumulation_steps: int
     learning_rate: float
     lr_scheduler_type: str
+    adapter: dict[str, Any] | None = None
 
 
 class Entry(BaseModel):
@@ -43,13 +45,18 @@ class Entry(BaseModel):
     licence: str
     prefix: str = ""
     """Text before the dialogue that it was pretrained with."""
-    training: Recommendation | None = None
-    """For a GPU of `MEMORY_GB`; None if it does not fit there."""
+    separator: str | None = None
+    """Text after the dialogue that a decoder-only model was tuned with; None where there is no such text."""
+    chat: bool = False
+    """Whether it was tuned with the chat template of its tokenizer."""
+    training: Recommendation
+    """For a GPU of `MEMORY_GB`."""
 
     @property
-    def fp32_training_gb(self) -> float:
-        """Memory of weights, gradients and AdamW's two moments when all of the weights are trained in fp32."""
-        return self.parameters * 16 / 2**30
+    def fixed_gb(self) -> float:
+        """Memory that does not depend on the batch: all weights with gradients and AdamW's two moments in fp32, or in 4
+        bits those that an adapter leaves as they are, with a tenth for embeddings, which stay in 16."""
+        return self.parameters * (0.6 if self.training.adapter else 16) / 2**30
 
 
 @cache
@@ -90,19 +97,17 @@ def is_checkpoint_folder(name: str) -> bool:
     return Path(name, "config.json").is_file() or any(Path(name).glob("*.gguf"))
 
 
-def default_prefix(name: str | None) -> str:
-    """Return the prefix of a checkpoint in the catalog; empty for any other."""
+def find_entry(name: str | None) -> Entry | None:
+    """Return the entry of a checkpoint; None for folders and other names on the Hub."""
     entry = find(name) if name and not is_checkpoint_folder(name) else None
-    return entries()[entry].prefix if entry else ""
+    return entries()[entry] if entry else None
 
 
 def recommend(entry: Entry, memory_gb: float) -> Recommendation | None:
     """Return training params for a GPU's memory: the batch grows or shrinks with it, the rows of an update stay.
 
-    None if not even one row is expected to fit, or nothing is known.
+    None if not even one row is expected to fit.
     """
-    if entry.training is None:
-        return None
     rows = entry.training.batch_size * entry.training.gradient_accumulation_steps
     # A divisor of the rows, so that every update has as many as the catalog says.
     fitting = [size for size in range(1, rows + 1) if rows % size == 0 and size <= _largest_batch(entry, memory_gb)]
@@ -114,8 +119,7 @@ def recommend(entry: Entry, memory_gb: float) -> Recommendation | None:
 
 def _largest_batch(entry: Entry, memory_gb: float) -> float:
     """Return the batch that fits, given that the one of `MEMORY_GB` fills what weights and AdamW leave there."""
-    assert entry.training is not None
-    fixed = entry.fp32_training_gb
+    fixed = entry.fixed_gb
     return entry.training.batch_size * max(memory_gb - fixed, 0.0) / (MEMORY_GB - fixed)
 
 

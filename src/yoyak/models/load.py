@@ -1,35 +1,39 @@
-"""Building and loading models of any family, always in fp32."""
+"""Building and loading models of any family."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import CONFIG_MAPPING, AutoConfig, GenerationConfig, PretrainedConfig, PreTrainedTokenizerBase
 
 from yoyak.errors import UserError, first_line, nearest
-from yoyak.models.checkpoints import open_source
+from yoyak.models import adapters
+from yoyak.models.checkpoints import Source, open_source
 from yoyak.models.families import all_families, family_of
 from yoyak.models.families.base import TrainedFamily
+from yoyak.models.precision import find_device, find_hardware, loading_dtype
+from yoyak.models.spec import load_spec
+from yoyak.params.adapters import Lora, Quantization
 from yoyak.params.members import TrainedMember
 
 _LOG = logging.getLogger(__name__)
 
 
-def find_device() -> torch.device:
-    """Return CUDA, else Apple's MPS, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
+def read_model_type(name: str, member: TrainedMember) -> str:
+    """Return the ``model_type`` of a member's config, without loading any weight."""
+    if member.checkpoint is None:
+        return str(member.config["model_type"])
+    return str(_read_config(name, member, open_source(str(member.checkpoint), member.revision)).model_type)
 
 
-def build_model(name: str, member: TrainedMember, tokenizer: PreTrainedTokenizerBase) -> Any:
+def build_model(name: str, member: TrainedMember, tokenizer: PreTrainedTokenizerBase, dtype: str = "float32") -> Any:
     """Return the member's model, from its checkpoint or a new one from its config, with an embedding for every token.
+
+    Weights that are to be trained are fp32. Under an adapter they have ``dtype``, or 4 bits for computing in ``dtype``.
 
     Raises UserError if the checkpoint cannot be found or belongs to another family, or the config is invalid.
     """
@@ -40,21 +44,27 @@ def build_model(name: str, member: TrainedMember, tokenizer: PreTrainedTokenizer
         except Exception as error:  # Each architecture rejects invalid sizes in its own way.
             raise _config_error(name, config.model_type, error) from error
     else:
-        model = _from_checkpoint(name, member)
+        model = _from_checkpoint(name, member, _loading_options(member.adapter, dtype))
         if len(tokenizer) > model.get_input_embeddings().num_embeddings:
             model.resize_token_embeddings(len(tokenizer))
     _set_special_tokens(model, tokenizer)
-    return model.float()
+    return model if member.adapter else model.float()
 
 
-def load_trained(folder: Path, family: TrainedFamily) -> Any:
-    """Load a model saved by `yoyak train`, in fp32 whatever the dtype of its files.
+def load_trained(folder: Path, family: TrainedFamily, dtype: torch.dtype | None = None) -> Any:
+    """Load a model saved by `yoyak train`, in what it was trained to compute with unless a dtype is given.
+
+    An adapter that was saved apart is attached to its checkpoint.
 
     Raises UserError if it cannot be loaded or lacks weights, which transformers would initialize randomly.
     """
+    spec = load_spec(folder)
+    dtype = dtype or loading_dtype(spec.dtype, find_hardware())
+    if adapters.OPTION in spec.options:
+        return _load_apart(folder, family, adapters.Base(**spec.options[adapters.OPTION]), dtype).get_base_model()
     try:
         model, loading = family.auto_class().from_pretrained(
-            folder, use_safetensors=True, dtype=torch.float32, local_files_only=True, output_loading_info=True
+            folder, use_safetensors=True, dtype=dtype, local_files_only=True, output_loading_info=True
         )
     except Exception as error:  # Each kind of damage raises a different class, without a common base.
         raise UserError(f"{folder} cannot be loaded as a {family.name} model: {first_line(error)}") from error
@@ -62,6 +72,54 @@ def load_trained(folder: Path, family: TrainedFamily) -> Any:
     if missing:
         raise UserError(f"{folder} lacks {len(missing)} of the model's weights, such as {missing[0]}: train it again.")
     return model
+
+
+def load_plain(folder: Path, family: TrainedFamily) -> Any:
+    """Load a model saved by `yoyak train` in fp32, with an adapter that was saved apart merged into its weights."""
+    options = load_spec(folder).options
+    if adapters.OPTION not in options:
+        return load_trained(folder, family, torch.float32)
+    base = adapters.Base(**options[adapters.OPTION])
+    return adapters.merge(_load_apart(folder, family, base, torch.float32), "float32").float()
+
+
+def _load_apart(folder: Path, family: TrainedFamily, base: adapters.Base, dtype: torch.dtype) -> Any:
+    """Return a PeftModel of the adapter in a folder."""
+    quantization = None if base.quantization is None else Quantization(**base.quantization)
+    lora = Lora(quantization=quantization)
+    try:
+        source = open_source(base.checkpoint, base.revision)
+        model = family.auto_class().from_pretrained(
+            source.weights,
+            revision=source.revision,
+            use_safetensors=True,
+            trust_remote_code=False,
+            **_loading_options(lora, str(dtype).removeprefix("torch.")),
+        )
+    except Exception as error:
+        raise UserError(
+            f"{folder} is an adapter of {base.identity}, and that could not be loaded ({first_line(error)}): make it "
+            f"available, or train with adapter.merge: true."
+        ) from error
+    if base.embeddings > model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(base.embeddings)
+    generation = GenerationConfig.from_pretrained(folder)
+    model.generation_config = generation
+    model.config.pad_token_id, model.config.eos_token_id = generation.pad_token_id, generation.eos_token_id
+    return adapters.load_adapter(model, folder)
+
+
+def _loading_options(adapter: Lora | None, dtype: str) -> dict[str, Any]:
+    """Return the arguments of ``from_pretrained`` that decide how the weights are held."""
+    if adapter is None:
+        return {"dtype": torch.float32}
+    if adapter.quantization is None:
+        return {"dtype": getattr(torch, dtype)}
+    return {
+        "dtype": getattr(torch, dtype),
+        "quantization_config": adapters.quantization_config(adapter.quantization, dtype),
+        "device_map": {"": find_device()},
+    }
 
 
 def _new_config(name: str, member: TrainedMember, tokenizer: PreTrainedTokenizerBase) -> PretrainedConfig:
@@ -102,8 +160,7 @@ def _check_keys(name: str, config: PretrainedConfig, keys: Iterable[str]) -> Non
             raise UserError(f"members.{name}.config: {config.model_type} has no '{key}'{nearest(key, valid_keys)}.")
 
 
-def _from_checkpoint(name: str, member: TrainedMember) -> Any:
-    source = open_source(str(member.checkpoint), member.revision)
+def _read_config(name: str, member: TrainedMember, source: Source) -> PretrainedConfig:
     where = f"members.{name}.checkpoint '{member.checkpoint}'"
     try:
         config = AutoConfig.from_pretrained(
@@ -117,6 +174,13 @@ def _from_checkpoint(name: str, member: TrainedMember) -> Any:
     _check_keys(name, config, member.config)
     if source.commit:
         config._commit_hash = source.commit
+    return config
+
+
+def _from_checkpoint(name: str, member: TrainedMember, options: Mapping[str, Any]) -> Any:
+    source = open_source(str(member.checkpoint), member.revision)
+    config = _read_config(name, member, source)
+    where = f"members.{name}.checkpoint '{member.checkpoint}'"
     try:
         model, loading = (
             family_of(member)
@@ -126,9 +190,9 @@ def _from_checkpoint(name: str, member: TrainedMember) -> Any:
                 config=config,
                 revision=source.revision,
                 use_safetensors=True,
-                dtype=torch.float32,
                 trust_remote_code=False,
                 output_loading_info=True,
+                **options,
             )
         )
     except Exception as error:

@@ -15,6 +15,8 @@ from yoyak.params.generation import Generation
 SPEC_FILE = "yoyak.json"
 ENSEMBLE_FILE = "ensemble.json"
 """Present in the folder of an ensemble, never in that of a single model."""
+ADAPTER_FILE = "adapter_config.json"
+"""Present in the folder of an adapter that is saved apart from its checkpoint."""
 ONNX_FILE = "onnx.json"
 """Present in the folder of an exported model, which runs without torch."""
 
@@ -31,6 +33,8 @@ class ModelSpec:
     """Text put after the dialogue."""
     max_input_tokens: int = 0
     """Where a dialogue is truncated; 0 where the family does not count tokens."""
+    dtype: str = "float32"
+    """What it was trained to compute with; it is loaded so where the hardware computes in it."""
     generation: Generation = field(default_factory=Generation)
     """Default generation settings; a call may override them."""
     options: Mapping[str, Any] = field(default_factory=dict)

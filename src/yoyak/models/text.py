@@ -30,26 +30,27 @@ def encode_texts(
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
     *,
+    head: Sequence[int] = (),
     tail: list[int],
     spec: ModelSpec,
     add_special_tokens: bool,
 ) -> Encoded:
-    """Return the input ids of texts, each followed by ``tail``; only the text is truncated, never the tail.
+    """Return the input ids of texts, each between ``head`` and ``tail``; only the text is truncated, at its end.
 
     Raises UserError if the tail leaves no room for the text.
     """
-    room = spec.max_input_tokens - len(tail)
+    room = spec.max_input_tokens - len(head) - len(tail)
     if room < 1:
         raise UserError(
-            f"{spec.member}: max_input_tokens is {spec.max_input_tokens}, and what follows the dialogue takes "
-            f"{len(tail)} of them: raise it."
+            f"{spec.member}: max_input_tokens is {spec.max_input_tokens}, and what surrounds the dialogue takes "
+            f"{len(head) + len(tail)} of them: raise it."
         )
     if not texts:
         return Encoded(input_ids=[], cut=[])  # Some tokenizers fail on an empty batch.
     rows = tokenizer(list(texts), add_special_tokens=add_special_tokens, truncation=False, verbose=False)["input_ids"]
     bodies = [ids[: -len(tail)] if tail and ids[-len(tail) :] == tail else ids for ids in rows]
     return Encoded(
-        input_ids=[[*body[:room], *tail] for body in bodies],
+        input_ids=[[*head, *body[:room], *tail] for body in bodies],
         cut=[len(body) > room for body in bodies],
     )
 

@@ -11,9 +11,11 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE, Unigram
 from tokenizers.trainers import BpeTrainer
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from yoyak.errors import UserError, first_line
+from yoyak.korean.masks import MASK
+from yoyak.models.libraries import import_transformers
 from yoyak.params import Tokenizer as TokenizerParams
 
 PAD, BOS, EOS, UNK = "<pad>", "<s>", "</s>", "<unk>"
@@ -122,6 +124,11 @@ def add_masks(tokenizer: PreTrainedTokenizerBase, masks: Sequence[str]) -> int:
     return tokenizer.add_tokens([AddedToken(mask, normalized=False) for mask in masks])
 
 
+def new_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return the ids of the masks that were added to a tokenizer: no checkpoint has trained their embeddings."""
+    return [index for index, token in tokenizer.added_tokens_decoder.items() if MASK.fullmatch(token.content)]
+
+
 def _preserve_spacing(backend: Tokenizer) -> None:
     """Make a tokenizer mark spaces only where the text has one, and at its beginning.
 
@@ -158,6 +165,9 @@ def load_tokenizer(
     """
     if isinstance(source, Path) and not source.is_dir():
         raise UserError(f"{source} is missing: `dvc repro` creates it, or `dvc pull` fetches it.")
+    import_transformers()
+    from transformers import AutoTokenizer
+
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(source), revision=revision, trust_remote_code=False)
     except Exception as error:  # Missing or damaged files raise anything, including bare Exceptions from Rust.
@@ -169,5 +179,8 @@ def load_tokenizer(
     if tokenizer.eos_token_id is None:
         raise UserError(f"The tokenizer of '{source}' has no end-of-sequence token, so a summary could never end.")
     if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+        # The EOS token would do for attention, which ignores padding, but some code takes padding for the end.
+        added = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+        padding = next((token for token in added if "pad" in token.lower()), PAD)
+        tokenizer.add_special_tokens({"pad_token": padding})
     return tokenizer

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from yoyak.params.adapters import Lora
 from yoyak.params.base import Name, Section
 
 FAMILIES = {
@@ -53,8 +54,20 @@ class TrainedMember(Member):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     lr_scheduler_type: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Training precision: auto is bf16 if the GPU supports it, else fp32. Weights are kept and saved in fp32."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Training precision: auto is bf16 where the hardware computes in it, else fp16 on a GPU, else fp32. What cannot
+    work is refused, or corrected and said. Weights that are trained are fp32; those that an adapter leaves as they
+    are have this precision."""
+    adapter: Lora | None = None
+    """Train an adapter in place of all weights."""
+    optim: Literal["adamw_torch", "adamw_bnb_8bit", "paged_adamw_32bit", "paged_adamw_8bit", "adafactor"] = (
+        "adamw_torch"
+    )
+    """The optimizer; 8 bits take a quarter of AdamW's memory, and paged ones move to the CPU if a GPU's is full."""
+    gradient_checkpointing: bool = False
+    """Compute activations twice in place of storing them: far less memory, and a third more time."""
+    torch_compile: bool = False
+    """Compile the model before training."""
     evaluations: Annotated[int, Field(gt=0)] = 8
     """Number of evaluations during training; each scores the dev set and saves a checkpoint."""
     evaluation_dialogues: Annotated[int, Field(gt=0)] = 100
@@ -69,6 +82,8 @@ class TrainedMember(Member):
     def _has_a_source(self) -> TrainedMember:
         if self.checkpoint is None and "model_type" not in self.config:
             raise ValueError("a member needs a checkpoint, or a config with model_type")
+        if self.checkpoint is None and self.adapter is not None:
+            raise ValueError("an adapter needs a checkpoint: new weights have to be trained themselves")
         if self.checkpoint is None and self.tokenizer is None:
             raise ValueError("a member built from config needs a tokenizer")
         return self

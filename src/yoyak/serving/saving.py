@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yoyak.errors import UserError
-from yoyak.models.spec import ENSEMBLE_FILE, ONNX_FILE, load_spec
+from yoyak.models.spec import ADAPTER_FILE, ENSEMBLE_FILE, ONNX_FILE, load_spec
 from yoyak.params import Generation, Serving
 from yoyak.serving.code import copy_code
 from yoyak.serving.requests import COLUMN, PARAMS
@@ -41,6 +41,8 @@ REQUIREMENTS = (
 """What answering a request imports; pinned to the versions installed here."""
 COMBINING = ("kiwipiepy", "rouge-score")
 """What an ensemble imports as well."""
+ADAPTERS = ("peft", "accelerate", "bitsandbytes")
+"""What a model imports as well whose adapter is apart from its checkpoint."""
 WITHOUT_TORCH = ("mlflow", "onnxruntime", "tokenizers", "numpy")
 """What an exported model needs; pandas and pydantic come with MLflow."""
 
@@ -151,6 +153,8 @@ def requirements(folder: Path) -> list[str]:
     names: tuple[str, ...] = WITHOUT_TORCH if (folder / ONNX_FILE).is_file() else REQUIREMENTS
     if (folder / ENSEMBLE_FILE).is_file():
         names += COMBINING
+    if any(folder.rglob(ADAPTER_FILE)):
+        names += ADAPTERS
     return [f"{name}=={version(name).partition('+')[0]}" for name in names]
 
 

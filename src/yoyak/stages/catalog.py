@@ -67,16 +67,29 @@ def _format_entry(name: str, entry: Entry, training: Recommendation | None, memo
         "parameters": _format_size(entry.parameters),
         "window": f"{entry.window} tokens",
         "licence": entry.licence,
-        "prefix": json_format.dumps(entry.prefix) if entry.prefix else "",
+        "prefix": json_format.dumps(entry.prefix, ensure_ascii=False) if entry.prefix else "",
+        "prompt": "its chat template" if entry.chat else "",
     }
     lines = [f"{key:<12}{value}" for key, value in facts.items() if value]
     if training is None:
-        needed = f"{entry.fp32_training_gb:.0f} GB for weights, gradients and AdamW"
-        return "\n".join([*lines, "", f"Training all of its weights in fp32 takes {needed}, and more for activations."])
-    member = {"family": entry.family, "checkpoint": name, **training.model_dump()}
+        needed = "its weights in 4 bits" if entry.training.adapter else "weights, gradients and AdamW in fp32"
+        return "\n".join([*lines, "", f"{entry.fixed_gb:.0f} GB hold {needed}; {memory:g} GB leave no room for a row."])
+    member = {"family": entry.family, "checkpoint": name, **training.model_dump(exclude_none=True)}
     lines += ["", f"# For a GPU with {memory:g} GB", "members:", f"  {name.replace('.', '_')}:"]
-    return "\n".join([*lines, *(f"    {key}: {value}" for key, value in member.items())])
+    return "\n".join(
+        [
+            *lines,
+            *(
+                f"    {key}: {json_format.dumps(value) if isinstance(value, dict) else value}"
+                for key, value in member.items()
+            ),
+        ]
+    )
 
 
 def _format_size(parameters: int) -> str:
     return f"{parameters / 1e9:.1f}B" if parameters >= 1e9 else f"{parameters / 1e6:.0f}M"
+
+
+def _format_value(value: object) -> str:
+    return json_format.dumps(value) if isinstance(value, dict) else str(value)

@@ -34,6 +34,9 @@ def _train(member: str, settings: params.TrainedMember, p: TrainParams) -> None:
     base = project.base_folder(member)
     inputs = lineage.digests([project.TRAIN_SPLIT, project.DEV_SPLIT, project.MASKS, base])
     from yoyak.data.records import read_jsonl
+    from yoyak.models.libraries import import_transformers
+
+    import_transformers()
     from yoyak.models.checkpoints import open_source
     from yoyak.models.tokenizers import load_tokenizer
     from yoyak.training.recovery import lock_checkpoints, remove_checkpoints

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+from yoyak.errors import UserError
+from yoyak.models.precision import Decision
 from yoyak.params import TrainedMember
 from yoyak.training.launch import SingleDeviceArguments
 
@@ -14,7 +16,21 @@ LOGS_PER_EVALUATION = 5
 """Losses logged for each evaluation."""
 
 
-def build_arguments(member: TrainedMember, seed: int, checkpoints: Path, rows: int) -> SingleDeviceArguments:
+NEEDS_GPU = ("adamw_bnb_8bit", "paged_adamw_32bit", "paged_adamw_8bit")
+"""Optimizers of bitsandbytes, which run on GPUs only."""
+
+
+def check_optimizer(name: str, member: TrainedMember, device: str) -> None:
+    """Raise UserError if the member's optimizer does not run on a device of this type."""
+    if member.optim in NEEDS_GPU and device != "cuda":
+        raise UserError(
+            f"members.{name}.optim: {member.optim} needs a CUDA GPU, and this is {device}: use adamw_torch."
+        )
+
+
+def build_arguments(
+    member: TrainedMember, seed: int, checkpoints: Path, rows: int, precision: Decision
+) -> SingleDeviceArguments:
     """Return the Trainer's arguments for training on ``rows`` rows, with at least one evaluation on the way."""
     updates_per_epoch = math.ceil(math.ceil(rows / member.batch_size) / member.gradient_accumulation_steps)
     updates = int(updates_per_epoch * member.num_epochs)
@@ -36,7 +52,14 @@ def build_arguments(member: TrainedMember, seed: int, checkpoints: Path, rows: i
         label_smoothing_factor=member.label_smoothing,
         lr_scheduler_type=member.lr_scheduler_type,
         max_grad_norm=member.max_grad_norm,
-        bf16=uses_bf16(member),
+        bf16=precision.precision == "bf16",
+        fp16=precision.scaler,
+        optim=member.optim,
+        gradient_checkpointing=member.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if member.gradient_checkpointing else None,
+        torch_compile=member.torch_compile,
+        # The Trainer cannot read them from the signature of a model with an adapter.
+        label_names=["labels"],
         group_by_length=True,
         prediction_loss_only=True,
         eval_strategy="steps",
@@ -53,11 +76,4 @@ def build_arguments(member: TrainedMember, seed: int, checkpoints: Path, rows: i
         greater_is_better=True,
         disable_tqdm=True,
         report_to=[],
-    )
-
-
-def uses_bf16(member: TrainedMember) -> bool:
-    """Return whether a member trains in bf16 on this machine."""
-    return member.precision == "bf16" or (
-        member.precision == "auto" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     )

@@ -26,6 +26,8 @@ class TrainingMetrics:
     steps: int
     epochs: float
     parameters: int
+    trained_parameters: int
+    """All of them, or those of the adapter."""
     seconds: float
     """In this process; time spent before an interruption is not included."""
     samples_per_second: float
@@ -36,6 +38,10 @@ class TrainingMetrics:
     truncated_summaries: int
     """Training rows whose summary was cut at ``max_target_tokens``."""
     device: str
+    precision: str
+    """The dtype that the model computes with."""
+    merge_agreement: float = 1.0
+    """Share of dev tokens that the merged model predicts as with its adapter attached; 1 where nothing is merged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +28,24 @@ from yoyak.decoding.torch import TorchSummarizer
 from yoyak.errors import UserError
 from yoyak.files import atomic_path
 from yoyak.models import catalog, preflight
+from yoyak.models.adapters import Base, attach
 from yoyak.models.families import family_of
-from yoyak.models.load import build_model
+from yoyak.models.load import build_model, read_model_type
+from yoyak.models.precision import check_trainable, decide, find_hardware
+from yoyak.models.tokenizers import new_tokens
 from yoyak.params import TrainedMember
 from yoyak.scoring.rouge import Protocol, rouge
 from yoyak.tracking import lineage
-from yoyak.training.arguments import build_arguments, uses_bf16
+from yoyak.training.arguments import build_arguments, check_optimizer
 from yoyak.training.dataset import EncodedRows, EpochLengthGroupedSampler, encode_rows, make_collator, sample_rows
 from yoyak.training.launch import check_launch
 from yoyak.training.progress import MetricLogger, Progress
 from yoyak.training.recovery import STATE_FILE, Checkpoint, find_checkpoint, fingerprint
 from yoyak.training.results import TrainingMetrics, TrainingResult, training_curves
+from yoyak.training.saving import Adapted, save_adapted
+
+COMPARED_ROWS = 32
+"""Dev rows on which a merged model is compared with its adapter attached."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,14 +89,21 @@ def train_member(
     logging.set_verbosity_error()
     check_launch()
     family = family_of(member)
-    spec = family.make_spec(name, member)
+    spec = family.apply_tokenizer(family.make_spec(name, member), member, tokenizer)
     set_seed(seed)
-    model = build_model(name, member, tokenizer)
+    hardware = find_hardware()
+    check_optimizer(name, member, hardware.device)
+    precision = decide(f"members.{name}.precision", member.precision, read_model_type(name, member), hardware)
+    spec = replace(spec, dtype=precision.dtype)
+    model = build_model(name, member, tokenizer, precision.dtype)
     preflight.check(spec, member, model, tokenizer, [(row.dialogue, row.summaries[0]) for row in train[:8]], out)
     rows = encode_rows(train, tokenizer, spec, member.max_target_tokens, model.generation_config)
     _report_truncation(name, rows, member.max_truncated_share)
     base_checkpoint = _identify_base_checkpoint(member, model)
-    settings = {"members": {name: member}, "scoring": asdict(scoring), "seed": seed, "bf16": uses_bf16(member)}
+    base = _describe_base(member, model, base_checkpoint)
+    trained = attach(f"members.{name}", model, member.adapter, new_tokens(tokenizer)) if member.adapter else model
+    check_trainable(f"members.{name}", trained, precision)
+    settings = {"members": {name: member}, "scoring": asdict(scoring), "seed": seed, "precision": precision.precision}
     expected = fingerprint(settings, tokenizer=tokenizer, checkpoint=base_checkpoint, train=train, dev=dev)
     checkpoint = find_checkpoint(checkpoints, expected)
     progress = Progress(log)
@@ -97,8 +111,8 @@ def train_member(
         summarizer=TorchSummarizer(model, tokenizer, spec),
         sample=sample_rows(dev, member.evaluation_dialogues, seed),
         scoring=scoring,
-        model=model,
-        args=build_arguments(member, seed, checkpoints, len(train)),
+        model=trained,
+        args=build_arguments(member, seed, checkpoints, len(train), precision),
         train_dataset=rows.dataset,
         eval_dataset=encode_rows(dev, tokenizer, spec, member.max_target_tokens, model.generation_config).dataset,
         data_collator=make_collator(tokenizer, model, family),
@@ -108,10 +122,20 @@ def train_member(
     trainer.remove_callback(ProgressCallback)
     steps_before = _fit(trainer, checkpoint, progress)
 
+    metrics = _collect_metrics(trainer, rows, steps_before, time.perf_counter() - started)
     with atomic_path(out) as work:
-        family.save(model, tokenizer, spec, work)
+        if member.adapter is None:
+            family.save(model, tokenizer, spec, work)
+        else:
+            adapted = Adapted(
+                model=trained,
+                lora=member.adapter,
+                base=base,
+                batches=trainer.sample_batches(),
+            )
+            metrics = replace(metrics, merge_agreement=save_adapted(adapted, tokenizer, spec, work))
     return TrainingResult(
-        metrics=_collect_metrics(trainer, rows, steps_before, time.perf_counter() - started),
+        metrics=metrics,
         curves=training_curves(trainer.state.log_history),
         checkpoint=base_checkpoint,
     )
@@ -134,6 +158,13 @@ class SummaryTrainer(Trainer):
         """Load the state and the best model of a run that ended with a checkpoint."""
         self.state = TrainerState.load_from_json(str(checkpoint.path / STATE_FILE))
         self._load_best_model()
+
+    def sample_batches(self) -> list[dict[str, Any]]:
+        """Return what the model is called with on the first `COMPARED_ROWS` rows of dev."""
+        dev: Any = self.eval_dataset
+        rows = dev.select(range(min(COMPARED_ROWS, len(dev))))
+        batches = (self._prepare_inputs(batch) for batch in self.get_eval_dataloader(rows))
+        return [self.family.loss_inputs(batch, self.parameters) for batch in batches]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochLengthGroupedSampler:
         rows: Any = self.train_dataset if train_dataset is None else train_dataset
@@ -192,6 +223,18 @@ def _identify_base_checkpoint(member: TrainedMember, model: Any) -> str:
     return f"{source}@{getattr(model.config, '_commit_hash', None) or member.revision or 'main'}"
 
 
+def _describe_base(member: TrainedMember, model: Any, identity: str) -> Base:
+    """Return what an adapter that is saved apart has to be attached to."""
+    quantization = member.adapter.quantization if member.adapter else None
+    return Base(
+        checkpoint=str(member.checkpoint),
+        revision=getattr(model.config, "_commit_hash", None) or member.revision,
+        identity=identity,
+        embeddings=model.get_input_embeddings().num_embeddings,
+        quantization=quantization.model_dump() if quantization else None,
+    )
+
+
 def _report_truncation(name: str, rows: EncodedRows, max_share: float) -> None:
     """Print how many training rows were truncated, as a warning above a share of ``max_share``."""
     total = len(rows.dataset)
@@ -213,6 +256,7 @@ def _collect_metrics(trainer: SummaryTrainer, rows: EncodedRows, steps_before: i
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if torch.cuda.is_available():
         memory = torch.cuda.max_memory_allocated() / 2**20
+    model = trainer.summarizer.model
     runtime = next((row for row in reversed(history) if "train_runtime" in row), None)
     samples_per_second = 0.0
     if runtime is not None:
@@ -225,11 +269,13 @@ def _collect_metrics(trainer: SummaryTrainer, rows: EncodedRows, steps_before: i
         best_step=int(best["step"]),
         steps=steps,
         epochs=round(float(trainer.state.epoch or 0.0), 3),
-        parameters=sum(parameter.numel() for parameter in trainer.summarizer.model.parameters()),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        trained_parameters=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
         seconds=round(seconds, 1),
         samples_per_second=round(samples_per_second, 1),
         peak_memory_mb=round(memory),
         truncated_dialogues=rows.cut_dialogues,
         truncated_summaries=rows.cut_summaries,
         device=str(trainer.args.device),
+        precision=trainer.summarizer.spec.dtype,
     )

@@ -68,6 +68,7 @@ class RuntimeTokenizer:
         self.backend.no_padding()
         self.backend.no_truncation()
         self.eos_token_id = end
+        self.added_tokens_decoder = self.backend.get_added_tokens_decoder()
 
     def __call__(self, texts: str | list[str], add_special_tokens: bool = True, **_: Any) -> dict[str, Any]:
         if isinstance(texts, str):

@@ -41,23 +41,37 @@ class TrainedFamily(Family):
 
     summarizer = "yoyak.decoding.torch:TorchSummarizer"
     saved_files = ("*.safetensors",)
+    option_names: ClassVar[tuple[str, ...]] = ()
+    """The `ModelSpec.options` that a bundle from elsewhere may have."""
     member_class: ClassVar[type[TrainedMember]]
     pads_left: ClassVar[bool]
     """Whether batched inputs are padded on the left."""
 
     def make_spec(self, name: str, member: Any) -> ModelSpec:
         """Return the spec of a trained member."""
-        from yoyak.models.catalog import default_prefix
+        from yoyak.models.catalog import find_entry
         from yoyak.models.spec import ModelSpec
         from yoyak.params.generation import Generation
 
+        entry = find_entry(member.checkpoint)
+        prefix = entry.prefix if entry else ""
         return ModelSpec(
             member=name,
             family=self.name,
-            prefix=default_prefix(member.checkpoint) if member.prefix is None else member.prefix,
+            prefix=prefix if member.prefix is None else member.prefix,
             max_input_tokens=member.max_input_tokens,
             generation=Generation(max_new_tokens=member.max_target_tokens, num_beams=1, num_return_sequences=1),
         )
+
+    def apply_tokenizer(self, spec: ModelSpec, member: Any, tokenizer: PreTrainedTokenizerBase) -> ModelSpec:
+        """Return the spec with what depends on the tokenizer, and set the EOS token that the member needs.
+
+        Raises UserError if the member asks for something that the tokenizer does not have.
+        """
+        return spec
+
+    def check_tokenizer(self, spec: ModelSpec, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Raise UserError if the tokenizer of a saved model is no longer the one that it was trained with."""
 
     # The model
 
@@ -136,7 +150,16 @@ class TrainedFamily(Family):
     def longest_input(self, positions: int, new_tokens: int) -> int:
         """Return the longest input, in tokens, that leaves room to generate ``new_tokens``."""
 
-    # Generation, step by step
+    # Generation
+
+    def read_prompts(
+        self, model: Any, ids: torch.Tensor, mask: torch.Tensor, config: GenerationConfig
+    ) -> dict[str, Any]:
+        """Return keyword arguments for the model's ``generate`` that save it from reading each prompt once per beam.
+
+        ``ids`` and ``mask`` [dialogues, tokens] and ``config`` are those that ``generate`` is called with.
+        """
+        return {}
 
     @abstractmethod
     def open_reader(self, model: Any, ids: torch.Tensor, mask: torch.Tensor) -> Reader:

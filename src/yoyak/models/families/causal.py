@@ -6,6 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import Field, model_validator
+
+from yoyak.errors import UserError
+from yoyak.models import chat
+from yoyak.models.catalog import find_entry
 from yoyak.models.families.base import TrainedFamily, has_architecture
 from yoyak.models.families.reader import Reader
 from yoyak.models.text import IGNORED, Encoded, encode_texts
@@ -13,17 +18,40 @@ from yoyak.params.members import TrainedMember
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedTokenizerBase
 
     from yoyak.models.spec import ModelSpec
+
+
+SEPARATOR = "\n요약: "
+"""After the dialogue, unless params.yaml says otherwise."""
+INSTRUCTION = "다음 대화를 요약하세요.\n\n"
+"""Before the dialogue in the user's message, unless params.yaml says otherwise."""
+CHAT_TEMPLATE = "chat_template_sha256"
+"""The option of a spec whose prefix and separator were rendered from a chat template."""
+BOS = "bos"
+"""The option of a spec whose tokenizer puts a BOS token before every text."""
 
 
 class CausalMember(TrainedMember):
     """A decoder-only model."""
 
     family: Literal["causal"]
-    separator: str = "\n요약: "
-    """Text between the dialogue and its summary."""
+    separator: str | None = None
+    """Text after the dialogue; null is what the catalog says, else ``\\n요약: ``, or nothing with ``chat``."""
+    chat: bool | None = None
+    """Prompt with the tokenizer's chat template: prefix, dialogue and separator are the user's message. The default
+    prefix is then ``다음 대화를 요약하세요.``; null is what the catalog says, else false."""
+    system: str | None = None
+    """The system message, with ``chat``; null is the template's own, if it has one."""
+    chat_template_variables: dict[str, Any] = Field(default={"enable_thinking": False})
+    """Passed to the chat template. Without ``enable_thinking: false`` Qwen3 would think aloud before each summary."""
+
+    @model_validator(mode="after")
+    def _has_a_chat(self) -> CausalMember:
+        if self.system is not None and self.chat is False:
+            raise ValueError("system is a message of a chat: leave out chat: false")
+        return self
 
 
 class Causal(TrainedFamily):
@@ -31,12 +59,47 @@ class Causal(TrainedFamily):
 
     name = "causal"
     member_class = CausalMember
+    option_names = (BOS, CHAT_TEMPLATE)
     # Generated tokens follow the last token of the input.
     pads_left = True
 
     def make_spec(self, name: str, member: Any) -> ModelSpec:
         """Return the spec of a member, with its separator."""
-        return replace(super().make_spec(name, member), separator=member.separator)
+        spec, entry = super().make_spec(name, member), find_entry(member.checkpoint)
+        prefix, separator = (INSTRUCTION, "") if uses_chat(member) else (spec.prefix, SEPARATOR)
+        if entry and entry.separator is not None:
+            separator = entry.separator
+        return replace(
+            spec,
+            prefix=prefix if member.prefix is None else member.prefix,
+            separator=separator if member.separator is None else member.separator,
+        )
+
+    def apply_tokenizer(self, spec: ModelSpec, member: Any, tokenizer: PreTrainedTokenizerBase) -> ModelSpec:
+        """Return the spec with the rendered chat template around the dialogue; what ends a reply becomes the EOS token.
+
+        The tokenizer's own can be another one: that of some instruction-tuned models, or of their GGUF files, ends a
+        document, and a reply would never end with it.
+        """
+        if not uses_chat(member):
+            return replace(spec, options={BOS: True}) if starting_tokens(tokenizer) else spec
+        message = (tokenizer, spec.prefix, spec.separator, member.system, member.chat_template_variables)
+        try:
+            prefix, separator = chat.render_prompt(*message)
+            end = chat.end_of_reply(*message)
+        except UserError as error:
+            raise UserError(f"members.{spec.member}: {error}") from error
+        if end is not None:
+            tokenizer.eos_token = end
+        digest = chat.template_digest(tokenizer)
+        return replace(spec, prefix=prefix, separator=separator, options={CHAT_TEMPLATE: digest})
+
+    def check_tokenizer(self, spec: ModelSpec, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Raise UserError if the chat template has changed."""
+        if spec.options.get(CHAT_TEMPLATE, digest := chat.template_digest(tokenizer)) != digest:
+            raise UserError(
+                f"{spec.member}: its chat template is not the one that it was trained with: restore the model's files."
+            )
 
     def auto_class(self) -> Any:
         """Return AutoModelForCausalLM."""
@@ -52,10 +115,13 @@ class Causal(TrainedFamily):
     def encode_dialogues(
         self, tokenizer: PreTrainedTokenizerBase, dialogues: Sequence[str], spec: ModelSpec
     ) -> Encoded:
-        """Return prefix, dialogue and separator of each row."""
+        """Return prefix, dialogue and separator of each row, after the BOS token if it was trained with one."""
+        if CHAT_TEMPLATE in spec.options:
+            dialogues = [chat.escape_special_tokens(tokenizer, dialogue) for dialogue in dialogues]
         return encode_texts(
             tokenizer,
             [spec.prefix + dialogue for dialogue in dialogues],
+            head=starting_tokens(tokenizer) if BOS in spec.options else (),
             tail=tokenizer(spec.separator, add_special_tokens=False)["input_ids"],
             spec=spec,
             add_special_tokens=False,
@@ -90,9 +156,35 @@ class Causal(TrainedFamily):
         """Return the positions that the summary leaves."""
         return positions - new_tokens
 
+    def read_prompts(
+        self, model: Any, ids: torch.Tensor, mask: torch.Tensor, config: GenerationConfig
+    ) -> dict[str, Any]:
+        """Return the cache of all tokens but the last, from which ``generate`` gets its first logits."""
+        from yoyak.models.families.prompt_cache import share_prompts
+
+        if ids.shape[1] == 1:
+            return {}
+        reader = CausalReader(model, ids[:, :-1], mask[:, :-1])
+        reader.read()
+        cache = share_prompts(reader.cache, config.num_beams, config.max_new_tokens)
+        return {} if cache is None else {"past_key_values": cache}
+
     def open_reader(self, model: Any, ids: torch.Tensor, mask: torch.Tensor) -> Reader:
         """Start decoding a batch padded on the left."""
         return CausalReader(model, ids, mask)
+
+
+def uses_chat(member: CausalMember) -> bool:
+    """Return whether a member is prompted with a chat template."""
+    entry = find_entry(member.checkpoint)
+    return bool(entry and entry.chat) if member.chat is None else member.chat
+
+
+def starting_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return what the tokenizer puts before a text: the BOS token for that of Llama, nothing for that of GPT-2."""
+    ids, text = tokenizer("a")["input_ids"], tokenizer("a", add_special_tokens=False)["input_ids"]
+    before = next((index for index in range(len(ids)) if ids[index : index + len(text)] == text), 0)
+    return list(ids[:before])
 
 
 def position_ids(mask: torch.Tensor) -> torch.Tensor:

@@ -25,10 +25,14 @@ class Reader(ABC):
 
     def begin(self, rows: torch.Tensor) -> torch.Tensor:
         """Return the first token's logits; ``rows`` is the dialogue index of each row to be generated."""
-        logits = self._forward(self.prompt, logits_to_keep=1)[:, -1]
+        logits = self.read()
         self._reorder_cache(rows)
         self.select_dialogues(rows)
         return logits[rows]
+
+    def read(self) -> torch.Tensor:
+        """Process the prompts and return the logits [dialogues, vocabulary] that follow them."""
+        return self._forward(self.prompt, logits_to_keep=1)[:, -1]
 
     def follow(self, parents: torch.Tensor | None, tokens: torch.Tensor) -> torch.Tensor:
         """Return the logits after each of ``tokens`` [rows, tokens].

@@ -9,6 +9,7 @@ from cyclopts.validators import Number
 
 from yoyak.stages.arguments import AsJson, VersionName
 from yoyak.stages.models.output import print_json, version_uri
+from yoyak.tracking.client import import_for_reading
 
 
 def run(
@@ -22,6 +23,7 @@ def run(
     json: AsJson = False,
 ) -> None:
     """Compare versions with the first one: scores, significance, params, and summaries that differ most."""
+    import_for_reading()
     from yoyak.registry.comparing import compare
 
     comparison = compare([version_uri(name) for name in (model, other, *more)], examples=examples)

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from yoyak.stages.arguments import AsJson
 from yoyak.stages.models.output import print_json, registry_name
+from yoyak.tracking.client import import_for_reading
 
 
 def run(
@@ -19,6 +20,7 @@ def run(
     json: AsJson = False,
 ) -> None:
     """Print every decision about the champion of a registered model, oldest first."""
+    import_for_reading()
     name = name or registry_name()
     from yoyak.registry.queries import history
 

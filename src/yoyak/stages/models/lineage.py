@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from yoyak.stages.arguments import AsJson, VersionName
 from yoyak.stages.models.output import print_json, version_uri
+from yoyak.tracking.client import import_for_reading
 
 
 def run(
@@ -20,6 +21,7 @@ def run(
     json: AsJson = False,
 ) -> None:
     """Print a version's run, commit, data, params, libraries and checkpoint, down to rows and md5s."""
+    import_for_reading()
     uri = version_uri(model)
     from yoyak.registry import lineage_text
     from yoyak.registry.lineage import read_lineage

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from yoyak.stages.arguments import AsJson, Count
 from yoyak.stages.models.output import print_json
+from yoyak.tracking.client import import_for_reading
 
 
 def run(
@@ -23,6 +24,7 @@ def run(
     json: AsJson = False,
 ) -> None:
     """List registered versions, best first; those without the score come last."""
+    import_for_reading()
     from yoyak.registry.queries import find_versions
 
     versions = find_versions(

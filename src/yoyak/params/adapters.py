@@ -1,0 +1,39 @@
+"""The key ``adapter`` of a member: training few weights beside the checkpoint's own, which stay as they are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from yoyak.params.base import Fraction, Section
+
+Initialization = Literal["default", "gaussian", "pissa", "olora", "orthogonal"]
+"""How the matrices of LoRA start; the names are peft's, but for its True, which is ``default``."""
+
+
+class Quantization(Section):
+    """The checkpoint in 4 bits (QLoRA). The names are those of transformers' BitsAndBytesConfig."""
+
+    bnb_4bit_quant_type: Literal["nf4", "fp4"] = "nf4"
+    bnb_4bit_use_double_quant: bool = True
+
+
+class Lora(Section):
+    """Low-rank matrices beside linear layers. The names are those of peft's LoraConfig."""
+
+    r: Annotated[int, Field(gt=0)] = 16
+    lora_alpha: Annotated[float, Field(gt=0)] = 32
+    lora_dropout: Fraction = 0.05
+    target_modules: Annotated[list[str], Field(min_length=1)] | Literal["all-linear"] = "all-linear"
+    """Names of layers, or all linear ones but the output layer."""
+    use_rslora: bool = False
+    """Scale by ``lora_alpha / sqrt(r)`` in place of ``lora_alpha / r``, for large ``r``."""
+    use_dora: bool = False
+    """Train each layer's magnitude apart from its direction."""
+    init_lora_weights: Initialization = "default"
+    quantization: Quantization | None = None
+    """Keep the checkpoint in 4 bits while training; null keeps the training precision."""
+    merge: bool = True
+    """Save one model with the adapter merged into its weights; false saves the adapter alone, which then needs the
+    checkpoint wherever it is loaded."""

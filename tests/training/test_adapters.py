@@ -1,0 +1,148 @@
+"""Adapters: few weights are trained, over 4 bits too, and the model that is saved is the one that was trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedTokenizerBase
+
+from training.tiny_training import MASKS, ROWS, TEXTS, member, train
+from yoyak.decoding.torch import TorchSummarizer
+from yoyak.errors import UserError
+from yoyak.models.load import load_plain
+from yoyak.models.tokenizers import load_tokenizer, train_tokenizer
+from yoyak.params import Generation, Tokenizer
+
+SIZES: dict[str, tuple[str, dict[str, Any]]] = {
+    "bart": ("seq2seq", {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 64,
+                         "decoder_ffn_dim": 64, "encoder_attention_heads": 2, "decoder_attention_heads": 2,
+                         "max_position_embeddings": 512, "decoder_start_token_id": 2, "forced_eos_token_id": None}),
+    "llama": ("causal", {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+                         "num_key_value_heads": 1, "max_position_embeddings": 512, "tie_word_embeddings": True}),
+    "gpt2": ("causal", {"n_embd": 64, "n_layer": 1, "n_head": 2, "n_positions": 512}),
+}  # fmt: skip
+FAST = {"num_epochs": 4, "learning_rate": 0.01, "evaluations": 2}
+
+
+def save_checkpoint(kind: str, folder: Path) -> dict[str, Any]:
+    """Save a checkpoint whose tokenizer knows no masks, and return the values of a member that starts from it."""
+    family, sizes = SIZES[kind]
+    tokenizer = train_tokenizer(TEXTS, [], Tokenizer(type="bpe", vocab_size=500))
+    tokens = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    config = AutoConfig.for_model(kind, vocab_size=len(tokenizer), **tokens, **sizes)
+    torch.manual_seed(0)
+    model = (AutoModelForSeq2SeqLM if family == "seq2seq" else AutoModelForCausalLM).from_config(config)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return {"family": family, "checkpoint": str(folder), "config": {}, **FAST}
+
+
+def summaries(folder: Path) -> list[str]:
+    beams = Generation(num_beams=2, num_return_sequences=2, max_new_tokens=16)
+    found = TorchSummarizer.load(folder, "cpu").summarize([row.dialogue for row in ROWS[:6]], generation=beams)
+    return [candidate.text for each in found.candidates for candidate in each]
+
+
+@pytest.mark.parametrize("kind", SIZES)
+@pytest.mark.parametrize(
+    "adapter",
+    [{}, {"use_dora": True, "use_rslora": True}, {"init_lora_weights": "pissa"}, {"quantization": {}}],
+    ids=["lora", "dora", "pissa", "qlora"],
+)
+def test_a_merged_model_needs_neither_adapter_nor_checkpoint(
+    kind: str, adapter: dict[str, Any], tmp_path: Path
+) -> None:
+    values = save_checkpoint(kind, tmp_path / "checkpoint")
+    tokenizer = load_tokenizer(tmp_path / "checkpoint", MASKS)
+    result = train(kind, tokenizer, tmp_path, adapter={"r": 4, **adapter}, **values)
+    metrics = result.metrics
+    assert 0 < metrics.trained_parameters < metrics.parameters / 2
+    assert metrics.merge_agreement >= 0.98
+    losses = [row["eval_loss"] for row in result.curves if "eval_loss" in row]
+    assert losses[-1] < losses[0]
+    assert not (tmp_path / "model/adapter_config.json").exists()
+    assert "quantization_config" not in json.loads((tmp_path / "model/config.json").read_text())
+    (tmp_path / "checkpoint").rename(tmp_path / "elsewhere")
+    assert len(set(summaries(tmp_path / "model"))) > 0
+
+
+@pytest.mark.parametrize("kind", ["bart", "llama"])
+@pytest.mark.parametrize("adapter", [{}, {"quantization": {}}], ids=["lora", "qlora"])
+def test_an_adapter_saved_apart_writes_what_the_merged_model_writes(
+    kind: str, adapter: dict[str, Any], tmp_path: Path
+) -> None:
+    values = save_checkpoint(kind, tmp_path / "checkpoint")
+    for name, merge in (("merged", True), ("apart", False)):
+        tokenizer = load_tokenizer(tmp_path / "checkpoint", MASKS)
+        train(kind, tokenizer, tmp_path / name, adapter={"r": 4, "merge": merge, **adapter}, **values)
+    apart = tmp_path / "apart/model"
+    size = sum(path.stat().st_size for path in apart.glob("*.safetensors"))
+    assert size < sum(path.stat().st_size for path in (tmp_path / "merged/model").glob("*.safetensors"))
+    base = json.loads((apart / "yoyak.json").read_text())["options"]["base"]
+    assert base["checkpoint"] == str(tmp_path / "checkpoint")
+    assert len(base["identity"]) > 30
+    assert summaries(apart) == summaries(tmp_path / "merged/model")
+    plain = load_plain(apart, TorchSummarizer.load(apart, "cpu").family)
+    assert not [name for name, _ in plain.named_parameters() if "lora" in name]
+    (tmp_path / "checkpoint").rename(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=r"adapter of .*merge: true"):
+        summaries(apart)
+
+
+def test_the_embeddings_of_masks_are_trained_and_no_others(tmp_path: Path) -> None:
+    values = save_checkpoint("llama", tmp_path / "checkpoint")
+    tokenizer = load_tokenizer(tmp_path / "checkpoint", MASKS)
+    train("llama", tokenizer, tmp_path, adapter={"r": 4}, **values)
+    before, after = (
+        load_file(tmp_path / name / "model.safetensors")["model.embed_tokens.weight"]
+        for name in ("checkpoint", "model")
+    )
+    assert torch.equal(before, after[: len(before)])
+    masks = tokenizer.convert_tokens_to_ids(MASKS[:2])
+    assert not torch.allclose(after[masks[0]], after[masks[1]], atol=1e-3)
+
+
+def test_a_killed_training_of_an_adapter_goes_on_with_the_same_result(tmp_path: Path) -> None:
+    values = {**save_checkpoint("llama", tmp_path / "checkpoint"), "adapter": {"r": 4}, "evaluations": 4}
+
+    class KilledError(Exception):
+        pass
+
+    def kill(step: int, _: Any) -> None:
+        if step >= 10:
+            raise KilledError
+
+    def load() -> PreTrainedTokenizerBase:
+        return load_tokenizer(tmp_path / "checkpoint", MASKS)
+
+    train("llama", load(), tmp_path / "whole", **values)
+    with pytest.raises(KilledError):
+        train("llama", load(), tmp_path / "killed", log=kill, **values)
+    assert list((tmp_path / "killed/checkpoints").glob("checkpoint-*"))
+    train("llama", load(), tmp_path / "killed", **values)
+    first, second = ((tmp_path / name / "model/model.safetensors").read_bytes() for name in ("whole", "killed"))
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [({"adapter": {"target_modules": ["no_such_layer"]}}, "adapter"), ({"precision": "fp16"}, "fp16"),
+     ({"optim": "paged_adamw_8bit"}, "paged_adamw_8bit")],
+)  # fmt: skip
+def test_what_does_not_fit_is_one_sentence_and_leaves_nothing(
+    values: dict[str, Any], problem: str, tmp_path: Path
+) -> None:
+    settings = {**save_checkpoint("llama", tmp_path / "checkpoint"), **values}
+    with pytest.raises(UserError, match=rf"members\.llama.*{problem}"):
+        train("llama", load_tokenizer(tmp_path / "checkpoint", MASKS), tmp_path, **settings)
+    assert not (tmp_path / "model").exists()
+
+
+def test_an_adapter_needs_a_checkpoint() -> None:
+    with pytest.raises(ValueError, match="adapter needs a checkpoint"):
+        member("bart", adapter={})
