@@ -25,6 +25,8 @@ PRETRAINED = Path("pretrained")
 BASES = Path("bases")
 BASE_TOKENIZER = "tokenizer"
 """Folder of a member's own tokenizer, in that of its base."""
+CHECKED = BASES / "checked.txt"
+"""Written when all members have passed `yoyak check`; every training waits for it."""
 MODELS = Path("models")
 PREDICTIONS = Path("predictions")
 ENSEMBLES = Path("ensembles")

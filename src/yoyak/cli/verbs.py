@@ -45,6 +45,12 @@ VERBS = (
         examples=("yoyak base bart",),
     ),
     Verb(
+        name="check",
+        group=PIPELINE,
+        help="Say whether members can be trained here, before any weight is loaded.",
+        examples=("yoyak check", "yoyak check bart gpt2", "yoyak check --json"),
+    ),
+    Verb(
         name="train",
         group=PIPELINE,
         help="Train one member of params.yaml.",

@@ -23,11 +23,14 @@ from yoyak.params.members import TrainedMember
 _LOG = logging.getLogger(__name__)
 
 
-def read_model_type(name: str, member: TrainedMember) -> str:
-    """Return the ``model_type`` of a member's config, without loading any weight."""
+def read_config(name: str, member: TrainedMember, tokenizer: PreTrainedTokenizerBase) -> PretrainedConfig:
+    """Return the config of a member's model, without loading any weight.
+
+    Raises UserError as `build_model` does.
+    """
     if member.checkpoint is None:
-        return str(member.config["model_type"])
-    return str(_read_config(name, member, open_source(str(member.checkpoint), member.revision)).model_type)
+        return _new_config(name, member, tokenizer)
+    return _read_config(name, member, open_source(str(member.checkpoint), member.revision))
 
 
 def build_model(name: str, member: TrainedMember, tokenizer: PreTrainedTokenizerBase, dtype: str = "float32") -> Any:

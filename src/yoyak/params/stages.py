@@ -50,6 +50,12 @@ class BaseParams(Section):
     member: Annotated[AnyMember, At("members.{key}")]
 
 
+class CheckParams(Section):
+    """Params of `yoyak check`."""
+
+    members: dict[Name, AnyMember]
+
+
 class TrainParams(Section):
     """Params of `yoyak train <member>`."""
 

@@ -44,6 +44,8 @@ def _collect(member: str, settings: params.TrainedMember, out: Path) -> None:
             f"members.{member}.checkpoint is the folder '{name}', and DVC would not notice when it changes: "
             f"copy it below {project.PRETRAINED}/."
         )
+    if name:
+        catalog.checkpoint(name)
     if settings.tokenizer:
         shutil.copytree(project.TOKENIZERS / settings.tokenizer, out / project.BASE_TOKENIZER)
     digest = lineage.digest(folder) if folder is not None else None

@@ -16,6 +16,8 @@ ENSEMBLES_README = """\
 One folder for each strategy of params.yaml. This file keeps the folder where there is none.
 """
 
+TOKENIZERS_README = "A folder for each tokenizer that params.yaml has under `tokenizers`.\n"
+
 
 def run() -> None:
     """Write prepared/ (splits, tokenizers, masks, report) and plots/lengths.csv from the files that params name."""
@@ -38,6 +40,9 @@ def run() -> None:
         for name, rows in prepared.splits.items():
             write_jsonl(work / project.split_file(name).relative_to(project.PREPARED), rows)
         write_text(work / project.MASKS.name, "".join(f"{mask}\n" for mask in masks))
+        (work / project.TOKENIZERS.name).mkdir()
+        # DVC needs the folder even if every member has the tokenizer of its checkpoint, and keeps no empty ones.
+        write_text(work / project.TOKENIZERS.name / "README.md", TOKENIZERS_README)
         for name, settings in tqdm(p.tokenizers.items(), desc="training tokenizers"):
             try:
                 tokenizer = train_tokenizer(texts, masks, settings)

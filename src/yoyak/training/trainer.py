@@ -30,7 +30,7 @@ from yoyak.files import atomic_path
 from yoyak.models import catalog, preflight
 from yoyak.models.adapters import Base, attach
 from yoyak.models.families import family_of
-from yoyak.models.load import build_model, read_model_type
+from yoyak.models.load import build_model, read_config
 from yoyak.models.precision import check_trainable, decide, find_hardware
 from yoyak.models.tokenizers import new_tokens
 from yoyak.params import TrainedMember
@@ -93,7 +93,9 @@ def train_member(
     set_seed(seed)
     hardware = find_hardware()
     check_optimizer(name, member, hardware.device)
-    precision = decide(f"members.{name}.precision", member.precision, read_model_type(name, member), hardware)
+    precision = decide(
+        f"members.{name}.precision", member.precision, read_config(name, member, tokenizer).model_type, hardware
+    )
     spec = replace(spec, dtype=precision.dtype)
     model = build_model(name, member, tokenizer, precision.dtype)
     preflight.check(spec, member, model, tokenizer, [(row.dialogue, row.summaries[0]) for row in train[:8]], out)

@@ -1,0 +1,269 @@
+"""What can be known about members before any of their weights is loaded: whether they will train here, or why not."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import psutil
+import torch
+from transformers import GenerationConfig
+
+from yoyak.data.records import Dialogue
+from yoyak.errors import UserError
+from yoyak.models import catalog
+from yoyak.models.checkpoints import open_source
+from yoyak.models.families import family_of
+from yoyak.models.load import read_config
+from yoyak.models.memory import Memory, estimate_memory
+from yoyak.models.precision import Decision, decide, find_hardware
+from yoyak.models.spec import ModelSpec
+from yoyak.models.text import IGNORED
+from yoyak.models.tokenizers import load_tokenizer
+from yoyak.models.window import find_positions, window_problem
+from yoyak.params import TrainedMember
+from yoyak.training.arguments import check_optimizer
+from yoyak.training.dataset import sample_rows
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+CHECKS = ("checkpoint", "tokenizer", "example", "window", "precision", "memory", "disk")
+"""In order. One that cannot be completed ends the checks of its member."""
+SAMPLE = 300
+"""Rows that are encoded to learn their lengths: the longest ones, and as many at random."""
+SHOWN = 50
+"""Characters of an example that are shown from each end of its prompt."""
+Level = Literal["ok", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """The result of one check."""
+
+    check: str
+    level: Level
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What was found about one member."""
+
+    member: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def fails(self) -> bool:
+        """Whether the member cannot be trained here."""
+        return any(finding.level == "error" for finding in self.findings)
+
+
+def check_member(
+    name: str,
+    member: TrainedMember,
+    rows: Sequence[Dialogue],
+    masks: Sequence[str],
+    own_tokenizer: Path | None,
+    out: Path,
+) -> Report:
+    """Check a member as far as possible.
+
+    Args:
+        rows: Of the training split.
+        own_tokenizer: Folder of the tokenizer that was trained for it; None if it has that of its checkpoint.
+        out: Folder that the model will be saved to.
+    """
+    findings: list[Finding] = []
+    try:
+        for level, note in _check(name, member, rows, masks, own_tokenizer, out):
+            findings.append(Finding(check=CHECKS[len(findings)], level=level, note=note))
+    except UserError as error:
+        findings.append(Finding(check=CHECKS[len(findings)], level="error", note=str(error)))
+    return Report(member=name, findings=tuple(findings))
+
+
+def _check(
+    name: str,
+    member: TrainedMember,
+    rows: Sequence[Dialogue],
+    masks: Sequence[str],
+    own_tokenizer: Path | None,
+    out: Path,
+) -> Iterator[tuple[Level, str]]:
+    """Yield the level and note of each of `CHECKS`."""
+    family = family_of(member)
+    tokenizer: PreTrainedTokenizerBase
+    if own_tokenizer is None:
+        source = open_source(str(member.checkpoint), member.revision)
+        tokenizer = load_tokenizer(source.tokenizer, (), source.revision)
+    else:
+        tokenizer = load_tokenizer(own_tokenizer)
+    config = read_config(name, member, tokenizer)
+    yield "ok", _describe_checkpoint(member, config)
+
+    known = len(tokenizer)
+    eos = tokenizer.eos_token
+    tokenizer.add_tokens([mask for mask in masks if mask not in tokenizer.get_vocab()])
+    spec = family.apply_tokenizer(family.make_spec(name, member), member, tokenizer)
+    yield _describe_tokenizer(tokenizer, known, str(eos), member, config)
+
+    yield _check_example(member, tokenizer, spec, rows[0])
+
+    problem = window_problem(spec, find_positions(config.to_dict()), member.max_target_tokens)
+    if problem:
+        raise UserError(f"max_input_tokens and max_target_tokens need {problem}: lower them.")
+    lengths = _measure_lengths(member, tokenizer, spec, rows)
+    yield lengths.judge(member)
+
+    hardware = find_hardware()
+    check_optimizer(name, member, hardware.device)
+    decision = decide(f"members.{name}.precision", member.precision, config.model_type, hardware)
+    yield "ok", f"{decision.precision}, {decision.reason}"
+
+    memory = _estimate(member, config, decision, len(tokenizer), lengths)
+    yield _judge_memory(member, memory, hardware.device)
+    yield _check_disk(memory, out)
+
+
+def _describe_checkpoint(member: TrainedMember, config: PretrainedConfig) -> str:
+    if member.checkpoint is None:
+        return f"a new {config.model_type}"
+    entry = catalog.find_entry(member.checkpoint)
+    licence = f", licence {entry.licence}" if entry else ", licence not known: see its card"
+    return f"{catalog.checkpoint(member.checkpoint)}, {config.model_type}{licence}"
+
+
+def _describe_tokenizer(
+    tokenizer: PreTrainedTokenizerBase, known: int, eos: str, member: TrainedMember, config: PretrainedConfig
+) -> tuple[Level, str]:
+    notes = [f"{known:,} tokens"]
+    if len(tokenizer) > known:
+        notes.append(f"{len(tokenizer) - known} masks are added")
+    if member.checkpoint is not None and len(tokenizer) > config.vocab_size:
+        notes.append(f"the model gets {len(tokenizer) - config.vocab_size} more embeddings")
+    warnings = []
+    if tokenizer.eos_token != eos:
+        warnings.append(
+            f"its EOS token is {eos}, but its template ends a reply with {tokenizer.eos_token}, which is used"
+        )
+    if tokenizer.pad_token_id == tokenizer.eos_token_id:
+        warnings.append(f"padding and end are both {tokenizer.eos_token}; padding is masked")
+    return ("warning" if warnings else "ok"), "; ".join([", ".join(notes), *warnings])
+
+
+def _check_example(
+    member: TrainedMember, tokenizer: PreTrainedTokenizerBase, spec: ModelSpec, row: Dialogue
+) -> tuple[Level, str]:
+    """Encode one row as training does, and show what the model reads and what it is to write."""
+    family = family_of(spec)
+    [ids] = family.encode_dialogues(tokenizer, [row.dialogue], spec).input_ids
+    [target] = family.encode_summaries(
+        tokenizer, [row.summaries[0]], member.max_target_tokens, GenerationConfig(eos_token_id=tokenizer.eos_token_id)
+    )
+    _, labels = family.make_example(ids, target)
+    learned = [label for label in labels if label != IGNORED]
+    if len(learned) < 2:
+        raise UserError(
+            f"of its first row nothing but {tokenizer.eos_token} is left to learn: raise max_target_tokens."
+        )
+    prompt, written = tokenizer.decode(ids), tokenizer.decode(learned)
+    if len(prompt) > 2 * SHOWN:
+        prompt = f"{prompt[:SHOWN]} … {prompt[-SHOWN:]}"
+    return "ok", f"reads {prompt!r} and learns {written!r} ({len(learned)} of {len(labels)} labels)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lengths:
+    """Lengths of the training rows in tokens."""
+
+    input_tokens: int
+    """Mean of the longest rows, as many as a batch has: batches are of similar lengths."""
+    target_tokens: int
+    cut: float
+    """Share of the dialogues that would be cut."""
+
+    def judge(self, member: TrainedMember) -> tuple[Level, str]:
+        """Return whether too many would be cut."""
+        note = f"{self.cut:.1%} of the dialogues are cut at max_input_tokens, {member.max_input_tokens}"
+        if self.cut > member.max_truncated_share:
+            return "warning", f"{note}, more than max_truncated_share, {member.max_truncated_share:.0%}: raise it"
+        return "ok", note
+
+
+def _measure_lengths(
+    member: TrainedMember, tokenizer: PreTrainedTokenizerBase, spec: ModelSpec, rows: Sequence[Dialogue]
+) -> Lengths:
+    family = family_of(spec)
+    at_random = family.encode_dialogues(tokenizer, [row.dialogue for row in sample_rows(rows, SAMPLE, 0)], spec)
+    longest = sorted(rows, key=lambda row: -len(row.dialogue))[: max(member.batch_size, 8)]
+    inputs = sorted(map(len, family.encode_dialogues(tokenizer, [row.dialogue for row in longest], spec).input_ids))
+    texts = sorted((row.summaries[0] for row in rows), key=len)[-member.batch_size :]
+    targets = family.encode_summaries(tokenizer, texts, member.max_target_tokens, GenerationConfig())
+    batch = inputs[-member.batch_size :]
+    return Lengths(
+        input_tokens=round(sum(batch) / len(batch)),
+        target_tokens=max(map(len, targets)),
+        cut=sum(at_random.cut) / len(at_random.cut),
+    )
+
+
+def _estimate(
+    member: TrainedMember, config: PretrainedConfig, decision: Decision, vocabulary: int, lengths: Lengths
+) -> Memory:
+    return estimate_memory(
+        member,
+        family_of(member),
+        config,
+        decision,
+        vocabulary=vocabulary,
+        input_tokens=lengths.input_tokens,
+        target_tokens=lengths.target_tokens,
+        batch_size=member.batch_size,
+    )
+
+
+def free_memory(device: str) -> int:
+    """Return the bytes that a training may still take on a device of this type."""
+    return int(torch.cuda.mem_get_info()[0]) if device == "cuda" else int(psutil.virtual_memory().available)
+
+
+def _judge_memory(member: TrainedMember, memory: Memory, device: str) -> tuple[Level, str]:
+    free = free_memory(device)
+    per_row = memory.activations / member.batch_size
+    largest = int((free - memory.fixed) / per_row)
+    note = f"{_size(memory.total)} of {_size(free)}, of which {_size(memory.fixed)} whatever the batch"
+    if largest >= member.batch_size:
+        return "ok", f"{note}; a batch of {largest} would fit"
+    if largest > 0:
+        return (
+            "error",
+            f"{note}; a batch of {largest} would fit: lower batch_size and raise gradient_accumulation_steps",
+        )
+    return "error", f"{note}; not one row fits: {_advise(member)}"
+
+
+def _advise(member: TrainedMember) -> str:
+    """Return what to turn on so that a member takes less memory, what helps most first."""
+    if member.adapter is None and member.checkpoint is not None:
+        return "train an adapter (adapter: {})"
+    if member.adapter is not None and member.adapter.quantization is None:
+        return "keep the checkpoint in 4 bits (adapter: {quantization: {}})"
+    if not member.gradient_checkpointing:
+        return "set gradient_checkpointing: true"
+    return "lower max_input_tokens, or choose a smaller model"
+
+
+def _check_disk(memory: Memory, out: Path) -> tuple[Level, str]:
+    # The saved model, and two checkpoints with what is trained and AdamW's two moments of it.
+    needed = memory.parameters * 4 + 2 * memory.trained * 12
+    parent = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    free = shutil.disk_usage(parent).free
+    return ("ok" if free >= needed else "error"), f"{_size(needed)} of {_size(free)}"
+
+
+def _size(size: float) -> str:
+    return f"{size / 2**30:.1f} GB" if size >= 2**30 else f"{size / 2**20:.0f} MB"
