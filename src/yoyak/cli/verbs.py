@@ -206,6 +206,12 @@ VERBS = (
         examples=("yoyak models reproduce champion",),
     ),
     Verb(
+        name="collect",
+        group=MODELS,
+        help="Write a table of all training runs: params, metrics, time and memory.",
+        examples=("yoyak collect --output results.csv", "yoyak collect bart --output results.md"),
+    ),
+    Verb(
         name="sync",
         group=MODELS,
         help="Send what stages logged while their tracking server was unreachable.",

@@ -177,7 +177,7 @@ def _measure(
         if hasattr(module, "layerdrop"):
             # BART's stacks ask whether a random number is below it, and would leave out every layer. Not recursive.
             module.training = False
-    inputs = _make_batch(family, model, *rows)
+    inputs = make_batch(family, model, *rows)
     with (
         mode,
         _AnswerYes(),
@@ -187,7 +187,7 @@ def _measure(
     return _Counts(parameters=parameters, trained=trained, weights=weights, saved=saved, largest=largest)
 
 
-def _make_batch(
+def make_batch(
     family: TrainedFamily, model: Any, batch_size: int, input_tokens: int, target_tokens: int
 ) -> dict[str, Any]:
     """Return what the model is called with for a batch of equal rows."""

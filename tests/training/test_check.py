@@ -1,0 +1,134 @@
+"""`yoyak check`: failures that cost minutes of training are known in seconds, for all members at once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+from transformers import AutoConfig, BartConfig, BartForConditionalGeneration
+
+from pipeline.checkpoints import CHECKPOINTS
+from pipeline.conftest import make_project, shell, succeed
+from training.tiny_training import MASKS, ROWS, TEXTS, member
+from yoyak.models.families import get_family
+from yoyak.models.memory import Memory, estimate_memory
+from yoyak.models.precision import Decision
+from yoyak.models.tokenizers import train_tokenizer
+from yoyak.params import Tokenizer
+from yoyak.training.check import CHECKS, Report, check_member
+
+
+@pytest.fixture(scope="module")
+def own_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    train_tokenizer(TEXTS, MASKS, Tokenizer(type="bpe", vocab_size=600)).save_pretrained(folder)
+    return folder
+
+
+def check(kind: str, own_tokenizer: Path | None, out: Path, **values: Any) -> Report:
+    if own_tokenizer is None:
+        values = {"tokenizer": None, **values}
+    return check_member("m", member(kind, **values), ROWS[:32], MASKS, own_tokenizer, out / "model")
+
+
+def note(report: Report, name: str) -> str:
+    return next(finding.note for finding in report.findings if finding.check == name)
+
+
+def failed(report: Report) -> str:
+    """The check that failed."""
+    return next(finding.check for finding in report.findings if finding.level == "error")
+
+
+@pytest.mark.parametrize("kind", ["bart", "t5", "gpt2"])
+def test_a_member_that_can_be_trained_passes_every_check(kind: str, own_tokenizer: Path, tmp_path: Path) -> None:
+    report = check(kind, own_tokenizer, tmp_path)
+    assert [finding.check for finding in report.findings] == list(CHECKS)
+    assert not report.fails
+    assert ROWS[0].summaries[0][:20] in note(report, "example")
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "words"),
+    [
+        ({"checkpoint": "solar-11b", "config": {}}, "checkpoint", "solar-10.7b"),
+        ({"config": {"model_type": "bert-base"}}, "checkpoint", "bert"),
+        ({"max_input_tokens": 600}, "window", "512"),
+        ({"precision": "fp16"}, "precision", "fp16"),
+        ({"optim": "paged_adamw_8bit"}, "precision", "adamw_torch"),
+    ],
+)
+def test_what_fails_is_named_with_what_would_be_right(
+    values: dict[str, Any], name: str, words: str, own_tokenizer: Path, tmp_path: Path
+) -> None:
+    report = check("bart", own_tokenizer, tmp_path, **values)
+    assert failed(report) == name
+    assert words in note(report, name)
+
+
+def test_a_checkpoint_that_does_not_fit_is_known_from_its_config(tmp_path: Path) -> None:
+    folder = tmp_path / "solar"
+    CHECKPOINTS["solar-10.7b"](TEXTS, folder)
+    huge = {"hidden_size": 16384, "intermediate_size": 65536, "num_hidden_layers": 80, "num_attention_heads": 128}
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | huge))
+    values = {"family": "causal", "checkpoint": str(folder), "config": {}}
+    assert "adapter: {}" in note(report := check("", None, tmp_path, **values), "memory")
+    assert failed(report) == "memory"
+    assert "quantization" in note(check("", None, tmp_path, **values, adapter={}), "memory")
+    quantized = check("", None, tmp_path, **values, adapter={"quantization": {}})
+    assert "gradient_checkpointing" in note(quantized, "memory")
+
+
+def test_a_batch_that_does_not_fit_is_answered_with_one_that_does(own_tokenizer: Path, tmp_path: Path) -> None:
+    report = check("bart", own_tokenizer, tmp_path, batch_size=3_000_000)
+    assert failed(report) == "memory"
+    assert "lower batch_size" in note(report, "memory")
+
+
+def test_the_template_decides_how_a_summary_ends(tmp_path: Path) -> None:
+    CHECKPOINTS["smollm2-135m"](TEXTS, tmp_path / "smollm2")
+    values = {"family": "causal", "checkpoint": str(tmp_path / "smollm2"), "config": {}, "chat": True}
+    report = check("", None, tmp_path, **values)
+    assert not report.fails
+    assert "<|im_start|>, but" in note(report, "tokenizer")
+    assert "<|im_end|>' (" in note(report, "example")
+
+
+def test_the_memory_of_many_layers_is_that_of_each() -> None:
+    sizes = {"d_model": 32, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "encoder_attention_heads": 2,
+             "decoder_attention_heads": 2, "vocab_size": 300}  # fmt: skip
+
+    def estimate(**layers: int) -> Memory:
+        return estimate_memory(
+            member("bart"), get_family("seq2seq"), AutoConfig.for_model("bart", **sizes, **layers),  # type: ignore[arg-type]
+            Decision(precision="fp32", reason=""), vocabulary=300, input_tokens=50, target_tokens=10, batch_size=4,
+        )  # fmt: skip
+
+    deep = estimate(encoder_layers=5, decoder_layers=3)
+    model = BartForConditionalGeneration(BartConfig(**sizes, encoder_layers=5, decoder_layers=3))
+    assert deep.parameters == sum(parameter.numel() for parameter in model.parameters())
+    one, two = estimate(encoder_layers=1, decoder_layers=1), estimate(encoder_layers=2, decoder_layers=2)
+    assert one.activations < two.activations < deep.activations
+    assert deep.weights == deep.gradients == deep.optimizer / 2 == deep.parameters * 4
+
+
+@pytest.mark.slow
+def test_no_member_is_trained_if_one_of_them_cannot_be(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    params = YAML(typ="safe").load(project / "params.yaml")
+    params["members"]["zebra"] = {"family": "causal", "checkpoint": "solar-11b", "learning_rate": 1e-4}
+    with (project / "params.yaml").open("w") as out:
+        YAML().dump(params, out)
+    done = shell(project, "dvc", "repro")
+    assert done.returncode != 0
+    assert "zebra" in done.stdout + done.stderr
+    assert not list((project / "models").glob("*"))
+    found = json.loads(shell(project, "yoyak", "check", "--json").stdout)
+    assert [report["member"] for report in found] == list(params["members"])
+    assert found[-1]["findings"][0]["level"] == "error"
+    assert "solar-10.7b" in found[-1]["findings"][0]["note"]
+    assert "bart" in succeed(project, "yoyak", "check", "bart")
