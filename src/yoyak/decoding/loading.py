@@ -22,7 +22,6 @@ def load_member(folder: Path, device: str | None = None, threads: int = 0) -> Su
     folder does not hold such a model.
     """
     if (folder / ONNX_FILE).is_file():
-        import_transformers()
         from yoyak.decoding.onnx.runtime import OnnxSummarizer
 
         return OnnxSummarizer.load(folder, device, threads or None)

@@ -28,6 +28,17 @@ def check_optimizer(name: str, member: TrainedMember, device: str) -> None:
         )
 
 
+def advise_less_memory(member: TrainedMember) -> str:
+    """Return what to turn on so that a member takes less memory, what helps most first."""
+    if member.adapter is None and member.checkpoint is not None:
+        return "train an adapter (adapter: {})"
+    if member.adapter is not None and member.adapter.quantization is None:
+        return "keep the checkpoint in 4 bits (adapter: {quantization: {}})"
+    if not member.gradient_checkpointing:
+        return "set gradient_checkpointing: true"
+    return "lower max_input_tokens, or choose a smaller model"
+
+
 def build_arguments(
     member: TrainedMember, seed: int, checkpoints: Path, rows: int, precision: Decision
 ) -> SingleDeviceArguments:

@@ -25,7 +25,7 @@ from yoyak.models.text import IGNORED
 from yoyak.models.tokenizers import load_tokenizer
 from yoyak.models.window import find_positions, window_problem
 from yoyak.params import TrainedMember
-from yoyak.training.arguments import check_optimizer
+from yoyak.training.arguments import advise_less_memory, check_optimizer
 from yoyak.training.dataset import sample_rows
 
 if TYPE_CHECKING:
@@ -243,18 +243,7 @@ def _judge_memory(member: TrainedMember, memory: Memory, device: str) -> tuple[L
             "error",
             f"{note}; a batch of {largest} would fit: lower batch_size and raise gradient_accumulation_steps",
         )
-    return "error", f"{note}; not one row fits: {_advise(member)}"
-
-
-def _advise(member: TrainedMember) -> str:
-    """Return what to turn on so that a member takes less memory, what helps most first."""
-    if member.adapter is None and member.checkpoint is not None:
-        return "train an adapter (adapter: {})"
-    if member.adapter is not None and member.adapter.quantization is None:
-        return "keep the checkpoint in 4 bits (adapter: {quantization: {}})"
-    if not member.gradient_checkpointing:
-        return "set gradient_checkpointing: true"
-    return "lower max_input_tokens, or choose a smaller model"
+    return "error", f"{note}; not one row fits: {advise_less_memory(member)}"
 
 
 def _check_disk(memory: Memory, out: Path) -> tuple[Level, str]:

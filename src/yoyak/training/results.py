@@ -33,6 +33,8 @@ class TrainingMetrics:
     samples_per_second: float
     """In this process; 0 if there was nothing left to train."""
     peak_memory_mb: int
+    batch_size: int
+    """Smaller than in params.yaml if memory ran out."""
     truncated_dialogues: int
     """Training rows whose dialogue was cut at ``max_input_tokens``."""
     truncated_summaries: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import math
 import sys
@@ -24,7 +25,7 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from yoyak.data.records import Dialogue
-from yoyak.decoding.torch import TorchSummarizer
+from yoyak.decoding.torch import TorchSummarizer, ran_out_of_memory
 from yoyak.errors import UserError
 from yoyak.files import atomic_path
 from yoyak.models import catalog, preflight
@@ -36,7 +37,7 @@ from yoyak.models.tokenizers import new_tokens
 from yoyak.params import TrainedMember
 from yoyak.scoring.rouge import Protocol, rouge
 from yoyak.tracking import lineage
-from yoyak.training.arguments import build_arguments, check_optimizer
+from yoyak.training.arguments import advise_less_memory, build_arguments, check_optimizer
 from yoyak.training.dataset import EncodedRows, EpochLengthGroupedSampler, encode_rows, make_collator, sample_rows
 from yoyak.training.launch import check_launch
 from yoyak.training.progress import MetricLogger, Progress
@@ -82,8 +83,64 @@ def train_member(
             everything else is written.
         log: Called with a step and its metrics as they are measured.
 
-    Raises UserError if a preflight check fails.
+    If memory runs out, training starts over with half the batch and twice the gradient accumulation: an update has as
+    many rows as before.
+
+    Raises UserError if a preflight check fails, or if one row does not fit into memory.
     """
+    while True:
+        try:
+            return _train_member(
+                name,
+                member,
+                tokenizer,
+                train,
+                dev,
+                scoring=scoring,
+                seed=seed,
+                out=out,
+                checkpoints=checkpoints,
+                log=log,
+            )
+        except Exception as error:
+            if not ran_out_of_memory(error):
+                raise
+            smaller = halve_batch(member)
+            if smaller is None:
+                raise UserError(
+                    f"members.{name}: not even one row fits into memory: {advise_less_memory(member)}."
+                ) from error
+        # Not in the block above, in which the error still holds what had been computed.
+        gc.collect()
+        print(
+            f"members.{name}: memory ran out with a batch of {member.batch_size}; training starts over with "
+            f"{smaller.batch_size}, and {smaller.gradient_accumulation_steps} batches to an update",
+            file=sys.stderr,
+        )
+        member = smaller
+
+
+def halve_batch(member: TrainedMember) -> TrainedMember | None:
+    """Return the member with half the batch and as many rows to an update; None if a batch is one row."""
+    if member.batch_size == 1:
+        return None
+    batch_size = member.batch_size // 2
+    steps = math.ceil(member.batch_size * member.gradient_accumulation_steps / batch_size)
+    return member.model_copy(update={"batch_size": batch_size, "gradient_accumulation_steps": steps})
+
+
+def _train_member(
+    name: str,
+    member: TrainedMember,
+    tokenizer: PreTrainedTokenizerBase,
+    train: Sequence[Dialogue],
+    dev: Sequence[Dialogue],
+    scoring: CheckpointScoring,
+    seed: int,
+    out: Path,
+    checkpoints: Path,
+    log: MetricLogger | None,
+) -> TrainingResult:
     started = time.perf_counter()
     # transformers warns about things that are intended here: tied weights, a missing loss type, our own spec file.
     logging.set_verbosity_error()
@@ -276,6 +333,7 @@ def _collect_metrics(trainer: SummaryTrainer, rows: EncodedRows, steps_before: i
         seconds=round(seconds, 1),
         samples_per_second=round(samples_per_second, 1),
         peak_memory_mb=round(memory),
+        batch_size=trainer.args.per_device_train_batch_size,
         truncated_dialogues=rows.cut_dialogues,
         truncated_summaries=rows.cut_summaries,
         device=str(trainer.args.device),
