@@ -78,6 +78,11 @@ class TrainedMember(Member):
     """`yoyak train` warns if a larger share of the training dialogues or summaries is cut at ``max_input_tokens`` or
     ``max_target_tokens``."""
 
+    callbacks: list[Name] = []
+    """Names of entry points in the group ``yoyak.callbacks``: subclasses of transformers' TrainerCallback."""
+    metrics: list[Name] = []
+    """Names of entry points in the group ``yoyak.metrics``: functions that score the summaries of each evaluation."""
+
     @model_validator(mode="after")
     def _has_a_source(self) -> TrainedMember:
         if self.checkpoint is None and "model_type" not in self.config:

@@ -13,6 +13,9 @@ from yoyak.training.results import LOGGED_METRICS
 MetricLogger = Callable[[int, Mapping[str, float]], None]
 """Receives a step and the metrics measured there."""
 
+TIMINGS = ("_runtime", "_per_second")
+"""Ends of the Trainer's metrics that differ from run to run."""
+
 
 class Progress(TrainerCallback):
     """A progress bar over the steps, a line per evaluation, and a call of the caller's logger."""
@@ -46,6 +49,7 @@ class Progress(TrainerCallback):
 
     def log_row(self, row: Mapping[str, float]) -> None:
         """Pass the metrics in a row of the Trainer's log to the caller's logger."""
-        metrics = {key: row[key] for key in LOGGED_METRICS if key in row}
+        own = [key for key in row if key.startswith("eval_") and not key.endswith(TIMINGS)]
+        metrics = {key: row[key] for key in dict.fromkeys((*LOGGED_METRICS, *own)) if key in row}
         if self.log is not None and metrics:
             self.log(int(row["step"]), metrics)

@@ -8,7 +8,7 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from yoyak.tracking import lineage
 from yoyak.training.arguments import advise_less_memory, build_arguments, check_optimizer
 from yoyak.training.dataset import EncodedRows, EpochLengthGroupedSampler, encode_rows, make_collator, sample_rows
 from yoyak.training.launch import check_launch
+from yoyak.training.plugins import Metric, load_callbacks, load_metrics
 from yoyak.training.progress import MetricLogger, Progress
 from yoyak.training.recovery import STATE_FILE, Checkpoint, find_checkpoint, fingerprint
 from yoyak.training.results import TrainingMetrics, TrainingResult, training_curves
@@ -170,12 +171,17 @@ def _train_member(
         summarizer=TorchSummarizer(model, tokenizer, spec),
         sample=sample_rows(dev, member.evaluation_dialogues, seed),
         scoring=scoring,
+        metrics=load_metrics(f"members.{name}", member.metrics),
         model=trained,
         args=build_arguments(member, seed, checkpoints, len(train), precision),
         train_dataset=rows.dataset,
         eval_dataset=encode_rows(dev, tokenizer, spec, member.max_target_tokens, model.generation_config).dataset,
         data_collator=make_collator(tokenizer, model, family),
-        callbacks=[EarlyStoppingCallback(member.early_stopping_patience), progress],
+        callbacks=[
+            EarlyStoppingCallback(member.early_stopping_patience),
+            *load_callbacks(f"members.{name}", member.callbacks),
+            progress,
+        ],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
@@ -204,9 +210,16 @@ class SummaryTrainer(Trainer):
     """Trainer whose evaluation also summarizes a sample of dev and scores the summaries."""
 
     def __init__(
-        self, *, summarizer: TorchSummarizer, sample: Sequence[Dialogue], scoring: CheckpointScoring, **arguments: Any
+        self,
+        *,
+        summarizer: TorchSummarizer,
+        sample: Sequence[Dialogue],
+        scoring: CheckpointScoring,
+        metrics: Mapping[str, Metric],
+        **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
+        self.metrics = metrics
         self.summarizer = summarizer
         self.sample = sample
         self.scoring = scoring
@@ -252,6 +265,9 @@ class SummaryTrainer(Trainer):
             weights=self.scoring.weights,
         )
         output.metrics["eval_combined"] = float(scores["combined"].mean())
+        references = [row.summaries for row in self.sample]
+        for name, metric in self.metrics.items():
+            output.metrics[f"eval_{name}"] = float(metric(summaries.texts, references))
         return output
 
 
