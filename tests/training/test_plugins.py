@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,7 @@ def test_they_see_every_evaluation(tmp_path: Path, capsys: pytest.CaptureFixture
         ({"metrics": ["nothing"]}, "yoyak.metrics"),
     ],
 )
-def test_what_is_not_installed_is_named(values: dict[str, list[str]], words: str, tmp_path: Path) -> None:
+def test_what_is_not_installed_is_named(values: dict[str, Any], words: str, tmp_path: Path) -> None:
     tokenizer = train_tokenizer(TEXTS, MASKS, Tokenizer(type="bpe", vocab_size=600))
     with pytest.raises(UserError, match=rf"members\.bart.*{words}"):
         train("bart", tokenizer, tmp_path, **values)
