@@ -105,7 +105,8 @@ def test_the_memory_of_many_layers_is_that_of_each() -> None:
     def estimate(**layers: int) -> Memory:
         return estimate_memory(
             member("bart"), get_family("seq2seq"), AutoConfig.for_model("bart", **sizes, **layers),  # type: ignore[arg-type]
-            Decision(precision="fp32", reason=""), vocabulary=300, input_tokens=50, target_tokens=10, batch_size=4,
+            Decision(precision="fp32", reason=""), device="cuda", vocabulary=300, input_tokens=50, target_tokens=10,
+            batch_size=4,
         )  # fmt: skip
 
     deep = estimate(encoder_layers=5, decoder_layers=3)

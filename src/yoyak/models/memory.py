@@ -32,6 +32,9 @@ OPTIMIZER_BYTES = {
     "adafactor": 0.1,
 }
 """Bytes of the optimizer's state for each weight that is trained."""
+CPU_OVERHEAD = 1.7
+"""How much more than what is alive activations take on a CPU, whose allocator keeps much of what was freed in between:
+1.2 to 2.0 times as much in benchmarks/memory.py."""
 FOUR_BITS = 0.53
 """Bytes of a weight in 4 bits, with the constants of its block."""
 
@@ -67,6 +70,7 @@ def estimate_memory(
     config: PretrainedConfig,
     precision: Decision,
     *,
+    device: str,
     vocabulary: int,
     input_tokens: int,
     target_tokens: int,
@@ -76,6 +80,7 @@ def estimate_memory(
 
     Args:
         config: Of the checkpoint or of a new model.
+        device: ``cpu``, ``cuda`` or ``mps``.
         vocabulary: Tokens of the tokenizer, of which the model gets more embeddings if it has fewer.
 
     Raises UserError if the model cannot be built from its config.
@@ -113,7 +118,7 @@ def estimate_memory(
         weights=counted.weights,
         gradients=counted.trained * 4,
         optimizer=int(counted.trained * OPTIMIZER_BYTES[member.optim]),
-        activations=counted.saved + counted.largest + recomputed,
+        activations=int((counted.saved + counted.largest + recomputed) * (CPU_OVERHEAD if device == "cpu" else 1)),
     )
 
 

@@ -124,7 +124,7 @@ def _check(
     decision = decide(f"members.{name}.precision", member.precision, config.model_type, hardware)
     yield "ok", f"{decision.precision}, {decision.reason}"
 
-    memory = _estimate(member, config, decision, len(tokenizer), lengths)
+    memory = _estimate(member, config, decision, hardware.device, len(tokenizer), lengths)
     yield _judge_memory(member, memory, hardware.device)
     yield _check_disk(memory, out)
 
@@ -212,13 +212,19 @@ def _measure_lengths(
 
 
 def _estimate(
-    member: TrainedMember, config: PretrainedConfig, decision: Decision, vocabulary: int, lengths: Lengths
+    member: TrainedMember,
+    config: PretrainedConfig,
+    decision: Decision,
+    device: str,
+    vocabulary: int,
+    lengths: Lengths,
 ) -> Memory:
     return estimate_memory(
         member,
         family_of(member),
         config,
         decision,
+        device=device,
         vocabulary=vocabulary,
         input_tokens=lengths.input_tokens,
         target_tokens=lengths.target_tokens,
