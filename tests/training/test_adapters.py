@@ -25,6 +25,8 @@ SIZES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("causal", {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
                          "num_key_value_heads": 1, "max_position_embeddings": 512, "tie_word_embeddings": True}),
     "gpt2": ("causal", {"n_embd": 64, "n_layer": 1, "n_head": 2, "n_positions": 512}),
+    "t5": ("seq2seq", {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 1, "num_heads": 2,
+                       "feed_forward_proj": "gated-gelu", "decoder_start_token_id": 0, "tie_word_embeddings": False}),
 }  # fmt: skip
 FAST = {"num_epochs": 4, "learning_rate": 0.01, "evaluations": 2}
 
@@ -94,17 +96,30 @@ def test_an_adapter_saved_apart_writes_what_the_merged_model_writes(
         summaries(apart)
 
 
-def test_the_embeddings_of_masks_are_trained_and_no_others(tmp_path: Path) -> None:
-    values = save_checkpoint("llama", tmp_path / "checkpoint")
-    tokenizer = load_tokenizer(tmp_path / "checkpoint", MASKS)
-    train("llama", tokenizer, tmp_path, adapter={"r": 4}, **values)
-    before, after = (
-        load_file(tmp_path / name / "model.safetensors")["model.embed_tokens.weight"]
-        for name in ("checkpoint", "model")
-    )
-    assert torch.equal(before, after[: len(before)])
+@pytest.mark.parametrize(
+    ("kind", "tied", "tensors"),
+    [
+        ("llama", True, ["model.embed_tokens.weight"]),
+        ("llama", False, ["model.embed_tokens.weight", "lm_head.weight"]),
+        ("t5", True, ["shared.weight"]),
+        ("t5", False, ["shared.weight", "lm_head.weight"]),
+    ],
+)
+def test_the_embeddings_of_masks_are_trained_and_no_others(
+    kind: str, tied: bool, tensors: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SIZES, kind, (SIZES[kind][0], {**SIZES[kind][1], "tie_word_embeddings": tied}))
+    values = save_checkpoint(kind, tmp_path / "checkpoint")
+    for name, rate in (("still", 1e-12), ("moved", 0.01)):
+        tokenizer = load_tokenizer(tmp_path / "checkpoint", MASKS)
+        result = train(kind, tokenizer, tmp_path / name, adapter={"r": 4}, **{**values, "learning_rate": rate})
+        assert result.metrics.merge_agreement == 1
     masks = tokenizer.convert_tokens_to_ids(MASKS[:2])
-    assert not torch.allclose(after[masks[0]], after[masks[1]], atol=1e-3)
+    files = [tmp_path / name / "model.safetensors" for name in ("checkpoint", "still/model", "moved/model")]
+    for name in tensors:
+        checkpoint, still, moved = (load_file(file)[name] for file in files)
+        assert torch.equal(checkpoint, moved[: len(checkpoint)])
+        assert not torch.allclose(still[masks], moved[masks], atol=1e-3)
 
 
 def test_a_killed_training_of_an_adapter_goes_on_with_the_same_result(tmp_path: Path) -> None:

@@ -65,9 +65,10 @@ def attach(where: str, model: Any, lora: Lora, new_tokens: Sequence[int]) -> Any
         **settings,
         task_type=TaskType.SEQ_2_SEQ_LM if model.config.is_encoder_decoder else TaskType.CAUSAL_LM,
         init_lora_weights=True if initialization == "default" else initialization,
-        trainable_token_indices=list(new_tokens) or None,
+        trainable_token_indices=_trainable_tokens(model, new_tokens),
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
     )
+    shared = _shares_embeddings(model)
     try:
         adapted = get_peft_model(model, config)
     except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
@@ -75,7 +76,27 @@ def attach(where: str, model: Any, lora: Lora, new_tokens: Sequence[int]) -> Any
     for parameter in adapted.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+    if shared:
+        # peft replaces the first of them only.
+        model.set_input_embeddings(model.get_input_embeddings())
     return adapted
+
+
+def _shares_embeddings(model: Any) -> bool:
+    """Return whether several modules have the same embeddings as a part, as T5's encoder and decoder do."""
+    embedding = model.get_input_embeddings()
+    return sum(part is embedding for module in model.modules() for part in module._modules.values()) > 1
+
+
+def _trainable_tokens(model: Any, tokens: Sequence[int]) -> list[int] | dict[str, list[int]] | None:
+    """Return the rows of the embeddings that are trained; of the output layer too, unless it is tied to the input's."""
+    if not tokens:
+        return None
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    if head is None or head.weight is embedding.weight:
+        return list(tokens)
+    names = {id(module): name.rpartition(".")[2] for name, module in model.named_modules()}
+    return {names[id(embedding)]: list(tokens), names[id(head)]: list(tokens)}
 
 
 def save_adapter(adapted: Any, folder: Path) -> None:
@@ -93,15 +114,23 @@ def merge(adapted: Any, dtype: str) -> Any:
     A model in 4 bits is expanded first: merging into 4 bits would round the adapter away. What it was trained with are
     the rounded weights, so they are what the adapter is added to, not those of the checkpoint.
     """
-    from peft import PeftModel
-
     model = adapted.get_base_model()
-    if not getattr(model, "is_quantized", False):
-        return adapted.merge_and_unload()
+    shared = _shares_embeddings(model)
+    merged = _merge_quantized(adapted, dtype) if getattr(model, "is_quantized", False) else adapted.merge_and_unload()
+    if shared:
+        merged.set_input_embeddings(merged.get_input_embeddings())
+    return merged
+
+
+def _merge_quantized(adapted: Any, dtype: str) -> Any:
+    shared = _shares_embeddings(adapted.get_base_model())
     with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
         save_adapter(adapted, Path(temporary))
-        expanded = adapted.unload().dequantize().to(getattr(torch, dtype))
-        merged = PeftModel.from_pretrained(expanded, temporary).merge_and_unload()
+        plain = adapted.unload()
+        if shared:
+            plain.set_input_embeddings(plain.get_input_embeddings())
+        expanded = plain.dequantize().to(getattr(torch, dtype))
+        merged = load_adapter(expanded, Path(temporary)).merge_and_unload()
     return _restore_conv1d(merged)
 
 
@@ -122,7 +151,11 @@ def load_adapter(model: Any, folder: Path) -> Any:
     """Return a PeftModel around ``model`` with the adapter of a folder attached to its layers."""
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(model, str(folder))
+    shared = _shares_embeddings(model)
+    adapted = PeftModel.from_pretrained(model, str(folder))
+    if shared:
+        model.set_input_embeddings(model.get_input_embeddings())
+    return adapted
 
 
 def base_options(base: Base) -> dict[str, Any]:
