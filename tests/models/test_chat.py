@@ -97,6 +97,13 @@ def test_a_dialogue_cannot_end_the_users_message() -> None:
     assert len({tuple(row.count(mark) for mark in marks) for row in ids}) == 1
 
 
+def test_a_template_with_other_line_ends_is_the_same_when_it_is_loaded(tmp_path: Path) -> None:
+    tokenizer = make_tokenizer(SOLAR.replace("{% for m", "{# a\r\nb #}{% for m"))
+    spec = make_spec(tokenizer)
+    tokenizer.save_pretrained(tmp_path)
+    Causal().check_tokenizer(spec, load_tokenizer(tmp_path))
+
+
 def test_another_template_is_noticed_when_the_model_is_loaded(tmp_path: Path) -> None:
     tokenizer = make_tokenizer(CHATML, "<|im_start|>", "<|im_end|>")
     spec = make_spec(tokenizer)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedTokenizerBase
 
 from training.tiny_training import MASKS, ROWS, TEXTS, member, train
@@ -91,6 +91,12 @@ def test_an_adapter_saved_apart_writes_what_the_merged_model_writes(
     assert summaries(apart) == summaries(tmp_path / "merged/model")
     plain = load_plain(apart, TorchSummarizer.load(apart, "cpu").family)
     assert not [name for name, _ in plain.named_parameters() if "lora" in name]
+    weights = tmp_path / "checkpoint/model.safetensors"
+    tensors = load_file(weights)
+    weights.unlink()
+    save_file({name: tensor * 1.5 for name, tensor in tensors.items()}, weights, metadata={"format": "pt"})
+    with pytest.raises(UserError, match="other weights"):
+        summaries(apart)
     (tmp_path / "checkpoint").rename(tmp_path / "elsewhere")
     with pytest.raises(UserError, match=r"adapter of .*merge: true"):
         summaries(apart)
@@ -158,6 +164,15 @@ def test_what_does_not_fit_is_one_sentence_and_leaves_nothing(
     assert not (tmp_path / "model").exists()
 
 
-def test_an_adapter_needs_a_checkpoint() -> None:
+def test_an_adapter_needs_a_checkpoint_that_stays_as_it_is() -> None:
     with pytest.raises(ValueError, match="adapter needs a checkpoint"):
         member("bart", adapter={})
+    with pytest.raises(ValueError, match="pissa changes the checkpoint"):
+        member("bart", checkpoint="kobart", adapter={"init_lora_weights": "pissa", "merge": False})
+
+
+def test_overrides_of_the_config_go_with_an_adapter(tmp_path: Path) -> None:
+    values = save_checkpoint("llama", tmp_path / "checkpoint")
+    tokenizer = load_tokenizer(tmp_path / "checkpoint", MASKS)
+    train("llama", tokenizer, tmp_path, adapter={"r": 4, "merge": False}, **{**values, "config": {"rope_theta": 17.0}})
+    assert TorchSummarizer.load(tmp_path / "model", "cpu").model.config.rope_theta == 17.0

@@ -34,6 +34,10 @@ class Base:
     """The commit of a name on the Hub."""
     identity: str
     """The folder's md5, or ``name@commit``."""
+    weights: str | None
+    """Digest of a folder's weights; None for a name on the Hub, which ``revision`` fixes."""
+    config: dict[str, Any]
+    """Overrides of its config."""
     embeddings: int
     """Rows of the embedding, with those of tokens that the checkpoint does not have."""
     quantization: dict[str, Any] | None

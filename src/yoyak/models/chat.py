@@ -49,8 +49,9 @@ def end_of_reply(
 
 
 def template_digest(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return a digest of the tokenizer's chat template."""
-    return hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest()
+    """Return a digest of the template that is rendered; line ends do not count, since saving changes them."""
+    template = tokenizer.get_chat_template() if tokenizer.chat_template else ""
+    return hashlib.sha256("\n".join(template.splitlines()).encode()).hexdigest()
 
 
 def escape_special_tokens(tokenizer: PreTrainedTokenizerBase, dialogue: str) -> str:

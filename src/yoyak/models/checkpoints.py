@@ -173,6 +173,12 @@ def _convert_gguf(source: Path) -> Path:
     return cached_folder(folder, convert)
 
 
+def weights_digest(source: Source) -> str | None:
+    """Return a digest of a folder's weights; None for a name on the Hub."""
+    folder = Path(source.weights)
+    return _digest(sorted(folder.glob("*.safetensors"))) if folder.is_dir() else None
+
+
 def _digest(paths: Sequence[Path]) -> str:
     """Return the sha256 of the files' names and contents."""
     digest = hashlib.sha256()

@@ -12,7 +12,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, GenerationConfig, Pretraine
 
 from yoyak.errors import UserError, first_line, nearest
 from yoyak.models import adapters
-from yoyak.models.checkpoints import Source, open_source
+from yoyak.models.checkpoints import Source, open_source, weights_digest
 from yoyak.models.families import all_families, family_of
 from yoyak.models.families.base import TrainedFamily
 from yoyak.models.precision import find_device, find_hardware, loading_dtype
@@ -92,8 +92,14 @@ def _load_apart(folder: Path, family: TrainedFamily, base: adapters.Base, dtype:
     lora = Lora(quantization=quantization)
     try:
         source = open_source(base.checkpoint, base.revision)
+        if base.weights not in (None, weights_digest(source)):
+            raise UserError(f"{base.checkpoint} holds other weights now")
+        config = AutoConfig.from_pretrained(
+            source.weights, revision=source.revision, trust_remote_code=False, **base.config
+        )
         model = family.auto_class().from_pretrained(
             source.weights,
+            config=config,
             revision=source.revision,
             use_safetensors=True,
             trust_remote_code=False,

@@ -83,7 +83,8 @@ def estimate_memory(
         device: ``cpu``, ``cuda`` or ``mps``.
         vocabulary: Tokens of the tokenizer, of which the model gets more embeddings if it has fewer.
 
-    Raises UserError if the model cannot be built from its config.
+    Raises UserError if the model cannot be built from its config, and NotImplementedError if it can, but does something
+    that depends on values, as mixtures of experts do.
     """
     values = config.to_dict()
     values.pop("layer_types", None)
@@ -92,11 +93,7 @@ def estimate_memory(
     rows = (batch_size, input_tokens, target_tokens)
 
     def measure(layers: Mapping[str, int]) -> _Counts:
-        small = AutoConfig.for_model(**{**values, **layers})
-        try:
-            return _measure(member, family, small, precision, rows)
-        except Exception as error:  # Each architecture rejects invalid sizes in its own way.
-            raise UserError(f"no {config.model_type} can be built from its config: {first_line(error)}") from error
+        return _measure(member, family, AutoConfig.for_model(**{**values, **layers}), precision, rows)
 
     if max(counts.values(), default=1) <= 2:
         counted = measure({})
@@ -170,7 +167,10 @@ def _measure(
     dtype = getattr(torch, precision.dtype) if member.adapter else torch.float32
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with mode:
-        model = family.auto_class().from_config(config, dtype=dtype)
+        try:
+            model = family.auto_class().from_config(config, dtype=dtype)
+        except Exception as error:  # Each architecture rejects invalid sizes in its own way.
+            raise UserError(f"no {config.model_type} can be built from its config: {first_line(error)}") from error
         parameters = sum(parameter.numel() for parameter in model.parameters())
         weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
         if member.adapter:

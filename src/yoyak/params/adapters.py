@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from yoyak.params.base import Fraction, Section
 
@@ -37,3 +37,16 @@ class Lora(Section):
     merge: bool = True
     """Save one model with the adapter merged into its weights; false saves the adapter alone, which then needs the
     checkpoint wherever it is loaded."""
+
+    @property
+    def changes_checkpoint(self) -> bool:
+        """Whether it starts by taking something out of the checkpoint's weights, to which it alone does not belong."""
+        return self.init_lora_weights in ("pissa", "olora")
+
+    @model_validator(mode="after")
+    def _can_be_apart(self) -> Lora:
+        if self.changes_checkpoint and not self.merge:
+            raise ValueError(
+                f"init_lora_weights: {self.init_lora_weights} changes the checkpoint, and needs merge: true"
+            )
+        return self

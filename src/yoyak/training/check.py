@@ -124,9 +124,15 @@ def _check(
     decision = decide(f"members.{name}.precision", member.precision, config.model_type, hardware)
     yield "ok", f"{decision.precision}, {decision.reason}"
 
-    memory = _estimate(member, config, decision, hardware.device, len(tokenizer), lengths)
+    try:
+        memory = _estimate(member, config, decision, hardware.device, len(tokenizer), lengths)
+    except NotImplementedError as error:
+        yield "warning", f"it could not be estimated: {error}"
+        yield _check_disk(0, out)
+        return
     yield _judge_memory(member, memory, hardware.device)
-    yield _check_disk(memory, out)
+    # The saved model, and two checkpoints with what is trained and AdamW's two moments of it.
+    yield _check_disk(memory.parameters * 4 + 2 * memory.trained * 12, out)
 
 
 def _describe_checkpoint(member: TrainedMember, config: PretrainedConfig) -> str:
@@ -245,16 +251,11 @@ def _judge_memory(member: TrainedMember, memory: Memory, device: str) -> tuple[L
     if largest >= member.batch_size:
         return "ok", f"{note}; a batch of {largest} would fit"
     if largest > 0:
-        return (
-            "error",
-            f"{note}; a batch of {largest} would fit: lower batch_size and raise gradient_accumulation_steps",
-        )
+        return "warning", f"{note}; a batch of {largest} fits, and training starts over with less if memory runs out"
     return "error", f"{note}; not one row fits: {advise_less_memory(member)}"
 
 
-def _check_disk(memory: Memory, out: Path) -> tuple[Level, str]:
-    # The saved model, and two checkpoints with what is trained and AdamW's two moments of it.
-    needed = memory.parameters * 4 + 2 * memory.trained * 12
+def _check_disk(needed: int, out: Path) -> tuple[Level, str]:
     parent = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
     free = shutil.disk_usage(parent).free
     return ("ok" if free >= needed else "error"), f"{_size(needed)} of {_size(free)}"

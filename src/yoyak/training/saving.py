@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from yoyak.decoding.torch import ran_out_of_memory
+from yoyak.errors import UserError
 from yoyak.models import adapters
 from yoyak.models.families import family_of
 from yoyak.models.spec import ModelSpec, save_spec
@@ -47,17 +49,22 @@ def save_adapted(adapted: Adapted, tokenizer: PreTrainedTokenizerBase, spec: Mod
     config, generation = adapted.model.get_base_model().config, adapted.model.get_base_model().generation_config
     agreement = 1.0
     if adapted.lora.merge:
-        before = predict_tokens(adapted.model, adapted.batches)
-        merged = adapters.merge(adapted.model, spec.dtype)
-        agreement = float((predict_tokens(merged, adapted.batches) == before).float().mean())
-        if agreement >= MIN_AGREEMENT:
+        merged, agreement, problem = _merge(adapted, spec)
+        if merged is not None and problem and adapted.lora.changes_checkpoint:
+            # Apart it would belong to weights that are nowhere saved.
+            print(f"warning: members.{spec.member}: {problem}", file=sys.stderr)
+            problem = ""
+        if merged is not None and not problem:
             for path in list(out.iterdir()):
                 path.unlink()
             family_of(spec).save(merged, tokenizer, spec, out)
             return agreement
+        if adapted.lora.changes_checkpoint:
+            raise UserError(
+                f"members.{spec.member}: {problem}; {adapted.lora.init_lora_weights} cannot be saved apart."
+            )
         print(
-            f"warning: merged, members.{spec.member} predicts {1 - agreement:.1%} of the tokens of dev otherwise than "
-            f"with its adapter attached: it is saved apart, as with adapter.merge: false",
+            f"warning: members.{spec.member}: {problem}: it is saved apart, as with adapter.merge: false",
             file=sys.stderr,
         )
     config.save_pretrained(out)
@@ -65,6 +72,24 @@ def save_adapted(adapted: Adapted, tokenizer: PreTrainedTokenizerBase, spec: Mod
     tokenizer.save_pretrained(out)
     save_spec(out, replace(spec, options={**spec.options, **adapters.base_options(adapted.base)}))
     return agreement
+
+
+def _merge(adapted: Adapted, spec: ModelSpec) -> tuple[Any, float, str]:
+    """Return the merged model, the share of tokens that it predicts alike, and what is wrong with it, if anything.
+
+    The model is None if memory runs out.
+    """
+    before = predict_tokens(adapted.model, adapted.batches)
+    try:
+        merged = adapters.merge(adapted.model, spec.dtype)
+        agreement = float((predict_tokens(merged, adapted.batches) == before).float().mean())
+    except Exception as error:
+        if not ran_out_of_memory(error):
+            raise
+        return None, 1.0, "memory ran out while its adapter was merged"
+    if agreement >= MIN_AGREEMENT:
+        return merged, agreement, ""
+    return merged, agreement, f"merged, it predicts {1 - agreement:.1%} of the tokens of dev otherwise than before"
 
 
 @torch.inference_mode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import json
 import math
 import sys
 import time
@@ -27,14 +28,16 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from yoyak.data.records import Dialogue
 from yoyak.decoding.torch import TorchSummarizer, ran_out_of_memory
 from yoyak.errors import UserError
-from yoyak.files import atomic_path
+from yoyak.files import atomic_path, write_json
 from yoyak.models import catalog, preflight
 from yoyak.models.adapters import Base, attach
+from yoyak.models.checkpoints import open_source, weights_digest
 from yoyak.models.families import family_of
 from yoyak.models.load import build_model, read_config
 from yoyak.models.precision import check_trainable, decide, find_hardware
 from yoyak.models.tokenizers import new_tokens
 from yoyak.params import TrainedMember
+from yoyak.params.adapters import Lora
 from yoyak.scoring.rouge import Protocol, rouge
 from yoyak.tracking import lineage
 from yoyak.training.arguments import advise_less_memory, build_arguments, check_optimizer
@@ -42,7 +45,7 @@ from yoyak.training.dataset import EncodedRows, EpochLengthGroupedSampler, encod
 from yoyak.training.launch import check_launch
 from yoyak.training.plugins import Metric, load_callbacks, load_metrics
 from yoyak.training.progress import MetricLogger, Progress
-from yoyak.training.recovery import STATE_FILE, Checkpoint, find_checkpoint, fingerprint
+from yoyak.training.recovery import STATE_FILE, Checkpoint, find_checkpoint, fingerprint, remove_checkpoints
 from yoyak.training.results import TrainingMetrics, TrainingResult, training_curves
 from yoyak.training.saving import Adapted, save_adapted
 
@@ -89,20 +92,10 @@ def train_member(
 
     Raises UserError if a preflight check fails, or if one row does not fit into memory.
     """
+    requested = member
     while True:
         try:
-            return _train_member(
-                name,
-                member,
-                tokenizer,
-                train,
-                dev,
-                scoring=scoring,
-                seed=seed,
-                out=out,
-                checkpoints=checkpoints,
-                log=log,
-            )
+            return _train_member(name, member, requested, tokenizer, train, dev, scoring, seed, out, checkpoints, log)
         except Exception as error:
             if not ran_out_of_memory(error):
                 raise
@@ -113,6 +106,7 @@ def train_member(
                 ) from error
         # Not in the block above, in which the error still holds what had been computed.
         gc.collect()
+        remove_checkpoints(checkpoints)
         print(
             f"members.{name}: memory ran out with a batch of {member.batch_size}; training starts over with "
             f"{smaller.batch_size}, and {smaller.gradient_accumulation_steps} batches to an update",
@@ -130,9 +124,20 @@ def halve_batch(member: TrainedMember) -> TrainedMember | None:
     return member.model_copy(update={"batch_size": batch_size, "gradient_accumulation_steps": steps})
 
 
+def _keep_batch(member: TrainedMember, requested: TrainedMember, checkpoints: Path) -> TrainedMember:
+    """Return the member with the batch that an interrupted run was reduced to; remember one that is reduced now."""
+    path, keys = checkpoints / "batch.json", ("batch_size", "gradient_accumulation_steps")
+    if member is not requested:
+        write_json(path, {key: getattr(member, key) for key in keys})
+    elif path.is_file():
+        return member.model_copy(update=json.loads(path.read_text(encoding="utf-8")))
+    return member
+
+
 def _train_member(
     name: str,
     member: TrainedMember,
+    requested: TrainedMember,
     tokenizer: PreTrainedTokenizerBase,
     train: Sequence[Dialogue],
     dev: Sequence[Dialogue],
@@ -160,12 +165,18 @@ def _train_member(
     rows = encode_rows(train, tokenizer, spec, member.max_target_tokens, model.generation_config)
     _report_truncation(name, rows, member.max_truncated_share)
     base_checkpoint = _identify_base_checkpoint(member, model)
-    base = _describe_base(member, model, base_checkpoint)
+    base = _describe_base(member, member.adapter, model, base_checkpoint) if member.adapter else None
     trained = attach(f"members.{name}", model, member.adapter, new_tokens(tokenizer)) if member.adapter else model
     check_trainable(f"members.{name}", trained, precision)
-    settings = {"members": {name: member}, "scoring": asdict(scoring), "seed": seed, "precision": precision.precision}
+    settings = {
+        "members": {name: requested},
+        "scoring": asdict(scoring),
+        "seed": seed,
+        "precision": precision.precision,
+    }
     expected = fingerprint(settings, tokenizer=tokenizer, checkpoint=base_checkpoint, train=train, dev=dev)
     checkpoint = find_checkpoint(checkpoints, expected)
+    member = _keep_batch(member, requested, checkpoints)
     progress = Progress(log)
     trainer = SummaryTrainer(
         summarizer=TorchSummarizer(model, tokenizer, spec),
@@ -189,9 +200,11 @@ def _train_member(
 
     metrics = _collect_metrics(trainer, rows, steps_before, time.perf_counter() - started)
     with atomic_path(out) as work:
-        if member.adapter is None:
+        if member.adapter is None or base is None:
             family.save(model, tokenizer, spec, work)
         else:
+            # Merging may need the room of the optimizer's state.
+            trainer.optimizer = trainer.lr_scheduler = None
             adapted = Adapted(
                 model=trained,
                 lora=member.adapter,
@@ -298,15 +311,17 @@ def _identify_base_checkpoint(member: TrainedMember, model: Any) -> str:
     return f"{source}@{getattr(model.config, '_commit_hash', None) or member.revision or 'main'}"
 
 
-def _describe_base(member: TrainedMember, model: Any, identity: str) -> Base:
+def _describe_base(member: TrainedMember, lora: Lora, model: Any, identity: str) -> Base:
     """Return what an adapter that is saved apart has to be attached to."""
-    quantization = member.adapter.quantization if member.adapter else None
+    source = open_source(str(member.checkpoint), member.revision)
     return Base(
         checkpoint=str(member.checkpoint),
         revision=getattr(model.config, "_commit_hash", None) or member.revision,
         identity=identity,
+        weights=weights_digest(source),
+        config=member.config,
         embeddings=model.get_input_embeddings().num_embeddings,
-        quantization=quantization.model_dump() if quantization else None,
+        quantization=lora.quantization.model_dump() if lora.quantization else None,
     )
 
 
