@@ -183,12 +183,12 @@ def _measure(
             # BART's stacks ask whether a random number is below it, and would leave out every layer. Not recursive.
             module.training = False
     inputs = make_batch(family, model, *rows)
-    with (
-        mode,
-        _AnswerYes(),
-        torch.autocast("cpu", getattr(torch, precision.dtype), enabled=precision.precision != "fp32"),
-    ):
-        saved, largest = _count_saved(model, inputs)
+    autocast = torch.autocast("cpu", getattr(torch, precision.dtype), enabled=precision.precision != "fp32")
+    try:
+        with mode, _AnswerYes(), autocast:
+            saved, largest = _count_saved(model, inputs)
+    except Exception as error:  # Whatever a model's code does with tensors that have no values.
+        raise NotImplementedError(f"{type(error).__name__} in {config.model_type}") from error
     return _Counts(parameters=parameters, trained=trained, weights=weights, saved=saved, largest=largest)
 
 
