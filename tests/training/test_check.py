@@ -93,7 +93,8 @@ def test_a_model_that_cannot_be_measured_is_not_refused(tmp_path: Path) -> None:
     folder = tmp_path / "experts"
     CHECKPOINTS["qwen3-4b"](TEXTS, folder)
     sizes = {"vocab_size": 1300, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
-             "num_key_value_heads": 2, "head_dim": 16, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}  # fmt: skip
+             "num_key_value_heads": 2, "head_dim": 16, "num_experts": 4, "num_experts_per_tok": 2,
+             "moe_intermediate_size": 16}  # fmt: skip
     AutoConfig.for_model("qwen3_moe", **sizes).save_pretrained(folder)
     report = check("", None, tmp_path, family="causal", checkpoint=str(folder), config={})
     assert [finding.check for finding in report.findings] == list(CHECKS)
