@@ -31,7 +31,7 @@ from yoyak.tracking import lineage as tracked
 Verdict = Literal["identical", "within tolerance", "different"]
 TOLERANCE = 0.005
 """The difference in combined ROUGE that is tolerated if weights differ."""
-EVALUATE = "evaluate"
+CHECK, EVALUATE = "check", "evaluate"
 VARYING = (project.RECEIPTS, project.TRAINING)
 """Outputs that differ from run to run: ids and timings."""
 
@@ -251,6 +251,9 @@ def _stages_to_run(tree: WorkTree, members: Sequence[str], strategy: str) -> lis
     """Return the stages to run, in order, by the commit's own dvc.yaml."""
     definitions = read_yaml(tree.project / "dvc.yaml").get("stages", {})
     of_members = dict.fromkeys(name for member in members for name in stage_names(member=member))
+    if CHECK in definitions:
+        # Every training waits for it; commits from before it was added do not have it.
+        of_members[CHECK] = None
     wanted = [name for kind in definitions for name in of_members if name.partition("@")[0] == kind]
     if strategy:
         ensemble = read_yaml(tree.project / PARAMS_FILE)["ensemble"]
