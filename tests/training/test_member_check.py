@@ -18,7 +18,7 @@ from yoyak.models.memory import Memory, estimate_memory
 from yoyak.models.precision import Decision
 from yoyak.models.tokenizers import train_tokenizer
 from yoyak.params import Tokenizer
-from yoyak.training.check import CHECKS, Report, check_member
+from yoyak.training.check import CHECKS, Report, check_member, make_report
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def own_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def check(kind: str, own_tokenizer: Path | None, out: Path, **values: Any) -> Report:
     if own_tokenizer is None:
         values = {"tokenizer": None, **values}
-    return check_member("m", member(kind, **values), ROWS[:32], MASKS, own_tokenizer, out / "model")
+    return make_report("m", check_member("m", member(kind, **values), ROWS[:32], MASKS, own_tokenizer, out / "model"))
 
 
 def note(report: Report, name: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from training.tiny_training import member
-from yoyak.training.trainer import halve_batch
+from yoyak.training.out_of_memory import halve_batch, keep_batch
 
 CODE = """
 import json, resource, sys
@@ -64,6 +64,15 @@ def test_a_row_that_does_not_fit_is_one_sentence(tmp_path: Path) -> None:
     done = run(tmp_path, 5, 2)
     assert done.returncode != 0
     assert "not even one row fits into memory" in done.stderr
+
+
+def test_a_run_that_is_resumed_begins_with_the_batch_that_fitted(tmp_path: Path) -> None:
+    requested = member("bart", batch_size=16)
+    smaller = halve_batch(requested)
+    assert smaller
+    assert keep_batch(requested, tmp_path, reduced=False) == requested
+    keep_batch(smaller, tmp_path, reduced=True)
+    assert keep_batch(requested, tmp_path, reduced=False) == smaller
 
 
 @pytest.mark.parametrize(("batch", "steps", "halved"), [(16, 1, (8, 2)), (8, 4, (4, 8)), (3, 1, (1, 3))])

@@ -18,7 +18,7 @@ from yoyak.models.tokenizers import train_tokenizer
 from yoyak.params import Generation, Tokenizer
 from yoyak.scoring.rouge import rouge
 from yoyak.training.dataset import encode_rows, sample_rows
-from yoyak.training.trainer import CheckpointScoring
+from yoyak.training.summary_trainer import CheckpointScoring
 
 GOLDEN = {"bart": 6.0543, "t5": 6.6573, "gpt2": 6.0488}
 """Loss of the last logged update: with the seed, the data and the sizes above, the arithmetic leaves no choice."""

@@ -12,9 +12,11 @@ from trained_members import parse_trained
 from yoyak.data.records import Dialogue
 from yoyak.data.samples import generate
 from yoyak.params import TrainedMember
+from yoyak.training.out_of_memory import retry_with_smaller_batches
 from yoyak.training.progress import MetricLogger
 from yoyak.training.results import TrainingResult
-from yoyak.training.trainer import CheckpointScoring, train_member
+from yoyak.training.summary_trainer import CheckpointScoring
+from yoyak.training.trainer import train_member
 
 SIZES = {
     "bart": ("seq2seq", {"model_type": "bart", "d_model": 16, "encoder_layers": 1, "decoder_layers": 1,
@@ -53,7 +55,13 @@ def train(
     log: MetricLogger | None = None,
     **values: Any,
 ) -> TrainingResult:
-    return train_member(
-        kind, member(kind, **values), tokenizer, rows[:32], rows[32:], scoring=scoring,
-        seed=7, out=folder / "model", checkpoints=folder / "checkpoints", log=log,
+    requested, checkpoints = member(kind, **values), folder / "checkpoints"
+    return retry_with_smaller_batches(
+        kind,
+        requested,
+        checkpoints,
+        lambda current: train_member(
+            kind, current, tokenizer, rows[:32], rows[32:], scoring=scoring, seed=7, out=folder / "model",
+            checkpoints=checkpoints, log=log, requested=requested,
+        ),
     )  # fmt: skip

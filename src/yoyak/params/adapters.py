@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from yoyak.params.base import Fraction, Section
+from yoyak.params.base import Fraction, Section, Share
 
 Initialization = Literal["default", "gaussian", "pissa", "olora", "orthogonal"]
 """How the matrices of LoRA start; the names are peft's, but for its True, which is ``default``."""
@@ -37,6 +37,9 @@ class Lora(Section):
     merge: bool = True
     """Save one model with the adapter merged into its weights; false saves the adapter alone, which then needs the
     checkpoint wherever it is loaded."""
+    min_merge_agreement: Share = 0.98
+    """Merging rounds the adapter to the precision of the weights. A merged model that predicts a smaller share of the
+    tokens of dev as with its adapter attached is not saved: the adapter is saved apart."""
 
     @property
     def changes_checkpoint(self) -> bool:

@@ -62,19 +62,22 @@ def _check(members: dict[str, params.TrainedMember]) -> list[Report]:
     import_transformers()
     from transformers import logging
 
-    from yoyak.training.check import check_member
+    from yoyak.training.check import check_member, make_report
 
     logging.set_verbosity_error()
     rows = read_jsonl(project.TRAIN_SPLIT)
     masks = project.MASKS.read_text(encoding="utf-8").split()
     return [
-        check_member(
+        make_report(
             name,
-            member,
-            rows,
-            masks,
-            project.TOKENIZERS / member.tokenizer if member.tokenizer else None,
-            project.model_folder(name),
+            check_member(
+                name,
+                member,
+                rows,
+                masks,
+                project.TOKENIZERS / member.tokenizer if member.tokenizer else None,
+                project.model_folder(name),
+            ),
         )
         for name, member in tqdm(members.items(), desc="checking members", unit="member")
     ]

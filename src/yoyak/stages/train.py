@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from yoyak import params, project
@@ -39,8 +40,10 @@ def _train(member: str, settings: params.TrainedMember, p: TrainParams) -> None:
     import_transformers()
     from yoyak.models.checkpoints import open_source
     from yoyak.models.tokenizers import load_tokenizer
+    from yoyak.training.out_of_memory import retry_with_smaller_batches
     from yoyak.training.recovery import lock_checkpoints, remove_checkpoints
-    from yoyak.training.trainer import CheckpointScoring, train_member
+    from yoyak.training.summary_trainer import CheckpointScoring
+    from yoyak.training.trainer import train_member
 
     masks = project.MASKS.read_text(encoding="utf-8").split()
     own_tokenizer = base / project.BASE_TOKENIZER if settings.tokenizer else None
@@ -57,12 +60,12 @@ def _train(member: str, settings: params.TrainedMember, p: TrainParams) -> None:
     ):
         for name, rows in (("train", train), ("dev", dev)):
             run.log_dataset(project.split_file(name), context=name, rows=len(rows))
-        result = train_member(
+        train_with_batch = partial(
+            train_member,
             member,
-            settings,
-            tokenizer,
-            train,
-            dev,
+            tokenizer=tokenizer,
+            train=train,
+            dev=dev,
             scoring=CheckpointScoring(
                 granularity=p.granularities[0], multi_reference=p.multi_reference, weights=p.weights
             ),
@@ -70,7 +73,9 @@ def _train(member: str, settings: params.TrainedMember, p: TrainParams) -> None:
             out=project.model_folder(member),
             checkpoints=checkpoints,
             log=lambda step, values: run.log_metrics(values, step),
+            requested=settings,
         )
+        result = retry_with_smaller_batches(member, settings, checkpoints, train_with_batch)
         metrics = asdict(result.metrics)
         _write_results(member, run, inputs, metrics, result.curves)
         remove_checkpoints(checkpoints)

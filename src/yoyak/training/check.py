@@ -62,6 +62,17 @@ class Report:
         return any(finding.level == "error" for finding in self.findings)
 
 
+def make_report(member: str, found: Iterator[tuple[Level, str]]) -> Report:
+    """Return the findings of `check_member`; an error that ends it is the last one."""
+    findings: list[Finding] = []
+    try:
+        for level, note in found:
+            findings.append(Finding(check=CHECKS[len(findings)], level=level, note=note))
+    except UserError as error:
+        findings.append(Finding(check=CHECKS[len(findings)], level="error", note=str(error)))
+    return Report(member=member, findings=tuple(findings))
+
+
 def check_member(
     name: str,
     member: TrainedMember,
@@ -69,32 +80,16 @@ def check_member(
     masks: Sequence[str],
     own_tokenizer: Path | None,
     out: Path,
-) -> Report:
-    """Check a member as far as possible.
+) -> Iterator[tuple[Level, str]]:
+    """Yield the level and note of each of `CHECKS`.
 
     Args:
         rows: Of the training split.
         own_tokenizer: Folder of the tokenizer that was trained for it; None if it has that of its checkpoint.
         out: Folder that the model will be saved to.
+
+    Raises UserError at a check without which those after it make no sense.
     """
-    findings: list[Finding] = []
-    try:
-        for level, note in _check(name, member, rows, masks, own_tokenizer, out):
-            findings.append(Finding(check=CHECKS[len(findings)], level=level, note=note))
-    except UserError as error:
-        findings.append(Finding(check=CHECKS[len(findings)], level="error", note=str(error)))
-    return Report(member=name, findings=tuple(findings))
-
-
-def _check(
-    name: str,
-    member: TrainedMember,
-    rows: Sequence[Dialogue],
-    masks: Sequence[str],
-    own_tokenizer: Path | None,
-    out: Path,
-) -> Iterator[tuple[Level, str]]:
-    """Yield the level and note of each of `CHECKS`."""
     family = family_of(member)
     tokenizer: PreTrainedTokenizerBase
     if own_tokenizer is None:

@@ -21,10 +21,6 @@ from yoyak.params.adapters import Lora
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-MIN_AGREEMENT = 0.98
-"""Merging rounds the adapter to the precision of the weights. A merged model that predicts a larger share of tokens
-otherwise than the attached adapter is not saved."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adapted:
@@ -87,7 +83,7 @@ def _merge(adapted: Adapted, spec: ModelSpec) -> tuple[Any, float, str]:
         if not ran_out_of_memory(error):
             raise
         return None, 1.0, "memory ran out while its adapter was merged"
-    if agreement >= MIN_AGREEMENT:
+    if agreement >= adapted.lora.min_merge_agreement:
         return merged, agreement, ""
     return merged, agreement, f"merged, it predicts {1 - agreement:.1%} of the tokens of dev otherwise than before"
 

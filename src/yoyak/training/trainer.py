@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import gc
-import inspect
-import json
-import math
 import sys
 import time
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +14,14 @@ import torch
 from transformers import (
     EarlyStoppingCallback,
     PreTrainedTokenizerBase,
-    Trainer,
-    TrainerState,
     logging,
     set_seed,
 )
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from yoyak.data.records import Dialogue
-from yoyak.decoding.torch import TorchSummarizer, ran_out_of_memory
-from yoyak.errors import UserError
-from yoyak.files import atomic_path, write_json
+from yoyak.decoding.torch import TorchSummarizer
+from yoyak.files import atomic_path
 from yoyak.models import catalog, preflight
 from yoyak.models.adapters import Base, attach
 from yoyak.models.checkpoints import open_source, weights_digest
@@ -38,29 +31,17 @@ from yoyak.models.precision import check_trainable, decide, find_hardware
 from yoyak.models.tokenizers import new_tokens
 from yoyak.params import TrainedMember
 from yoyak.params.adapters import Lora
-from yoyak.scoring.rouge import Protocol, rouge
 from yoyak.tracking import lineage
-from yoyak.training.arguments import advise_less_memory, build_arguments, check_optimizer
-from yoyak.training.dataset import EncodedRows, EpochLengthGroupedSampler, encode_rows, make_collator, sample_rows
+from yoyak.training.arguments import build_arguments, check_optimizer
+from yoyak.training.dataset import EncodedRows, encode_rows, make_collator, sample_rows
 from yoyak.training.launch import check_launch
-from yoyak.training.plugins import Metric, load_callbacks, load_metrics
+from yoyak.training.out_of_memory import keep_batch
+from yoyak.training.plugins import load_callbacks, load_metrics
 from yoyak.training.progress import MetricLogger, Progress
-from yoyak.training.recovery import STATE_FILE, Checkpoint, find_checkpoint, fingerprint, remove_checkpoints
+from yoyak.training.recovery import Checkpoint, find_checkpoint, fingerprint
 from yoyak.training.results import TrainingMetrics, TrainingResult, training_curves
 from yoyak.training.saving import Adapted, save_adapted
-
-COMPARED_ROWS = 32
-"""Dev rows on which a merged model is compared with its adapter attached."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckpointScoring:
-    """The ROUGE variant that selects the best checkpoint; models are compared with the same one."""
-
-    granularity: str
-    multi_reference: Protocol
-    weights: tuple[float, float, float]
-    """Weights of ROUGE-1, ROUGE-2 and ROUGE-L."""
+from yoyak.training.summary_trainer import CheckpointScoring, SummaryTrainer
 
 
 def train_member(
@@ -75,6 +56,7 @@ def train_member(
     out: Path,
     checkpoints: Path,
     log: MetricLogger | None = None,
+    requested: TrainedMember | None = None,
 ) -> TrainingResult:
     """Train a member and save its best checkpoint to ``out`` as safetensors, with its tokenizer.
 
@@ -86,67 +68,10 @@ def train_member(
             the same result as an uninterrupted one. The caller removes them with `recovery.remove_checkpoints` once
             everything else is written.
         log: Called with a step and its metrics as they are measured.
+        requested: The member as params.yaml has it, of which ``member`` may have a smaller batch.
 
-    If memory runs out, training starts over with half the batch and twice the gradient accumulation: an update has as
-    many rows as before.
-
-    Raises UserError if a preflight check fails, or if one row does not fit into memory.
+    Raises UserError if a preflight check fails.
     """
-    requested = member
-    while True:
-        try:
-            return _train_member(name, member, requested, tokenizer, train, dev, scoring, seed, out, checkpoints, log)
-        except Exception as error:
-            if not ran_out_of_memory(error):
-                raise
-            smaller = halve_batch(member)
-            if smaller is None:
-                raise UserError(
-                    f"members.{name}: not even one row fits into memory: {advise_less_memory(member)}."
-                ) from error
-        # Not in the block above, in which the error still holds what had been computed.
-        gc.collect()
-        remove_checkpoints(checkpoints)
-        print(
-            f"members.{name}: memory ran out with a batch of {member.batch_size}; training starts over with "
-            f"{smaller.batch_size}, and {smaller.gradient_accumulation_steps} batches to an update",
-            file=sys.stderr,
-        )
-        member = smaller
-
-
-def halve_batch(member: TrainedMember) -> TrainedMember | None:
-    """Return the member with half the batch and as many rows to an update; None if a batch is one row."""
-    if member.batch_size == 1:
-        return None
-    batch_size = member.batch_size // 2
-    steps = math.ceil(member.batch_size * member.gradient_accumulation_steps / batch_size)
-    return member.model_copy(update={"batch_size": batch_size, "gradient_accumulation_steps": steps})
-
-
-def _keep_batch(member: TrainedMember, requested: TrainedMember, checkpoints: Path) -> TrainedMember:
-    """Return the member with the batch that an interrupted run was reduced to; remember one that is reduced now."""
-    path, keys = checkpoints / "batch.json", ("batch_size", "gradient_accumulation_steps")
-    if member is not requested:
-        write_json(path, {key: getattr(member, key) for key in keys})
-    elif path.is_file():
-        return member.model_copy(update=json.loads(path.read_text(encoding="utf-8")))
-    return member
-
-
-def _train_member(
-    name: str,
-    member: TrainedMember,
-    requested: TrainedMember,
-    tokenizer: PreTrainedTokenizerBase,
-    train: Sequence[Dialogue],
-    dev: Sequence[Dialogue],
-    scoring: CheckpointScoring,
-    seed: int,
-    out: Path,
-    checkpoints: Path,
-    log: MetricLogger | None,
-) -> TrainingResult:
     started = time.perf_counter()
     # transformers warns about things that are intended here: tied weights, a missing loss type, our own spec file.
     logging.set_verbosity_error()
@@ -169,14 +94,14 @@ def _train_member(
     trained = attach(f"members.{name}", model, member.adapter, new_tokens(tokenizer)) if member.adapter else model
     check_trainable(f"members.{name}", trained, precision)
     settings = {
-        "members": {name: requested},
+        "members": {name: requested or member},
         "scoring": asdict(scoring),
         "seed": seed,
         "precision": precision.precision,
     }
     expected = fingerprint(settings, tokenizer=tokenizer, checkpoint=base_checkpoint, train=train, dev=dev)
     checkpoint = find_checkpoint(checkpoints, expected)
-    member = _keep_batch(member, requested, checkpoints)
+    member = keep_batch(member, checkpoints, reduced=requested not in (None, member))
     progress = Progress(log)
     trainer = SummaryTrainer(
         summarizer=TorchSummarizer(model, tokenizer, spec),
@@ -217,71 +142,6 @@ def _train_member(
         curves=training_curves(trainer.state.log_history),
         checkpoint=base_checkpoint,
     )
-
-
-class SummaryTrainer(Trainer):
-    """Trainer whose evaluation also summarizes a sample of dev and scores the summaries."""
-
-    def __init__(
-        self,
-        *,
-        summarizer: TorchSummarizer,
-        sample: Sequence[Dialogue],
-        scoring: CheckpointScoring,
-        metrics: Mapping[str, Metric],
-        **arguments: Any,
-    ) -> None:
-        super().__init__(**arguments)
-        self.metrics = metrics
-        self.summarizer = summarizer
-        self.sample = sample
-        self.scoring = scoring
-        self.family = family_of(summarizer.spec)
-        self.parameters = frozenset(inspect.signature(summarizer.model.forward).parameters)
-
-    def load_finished(self, checkpoint: Checkpoint) -> None:
-        """Load the state and the best model of a run that ended with a checkpoint."""
-        self.state = TrainerState.load_from_json(str(checkpoint.path / STATE_FILE))
-        self._load_best_model()
-
-    def sample_batches(self) -> list[dict[str, Any]]:
-        """Return what the model is called with on the first `COMPARED_ROWS` rows of dev."""
-        dev: Any = self.eval_dataset
-        rows = dev.select(range(min(COMPARED_ROWS, len(dev))))
-        batches = (self._prepare_inputs(batch) for batch in self.get_eval_dataloader(rows))
-        return [self.family.loss_inputs(batch, self.parameters) for batch in batches]
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> EpochLengthGroupedSampler:
-        rows: Any = self.train_dataset if train_dataset is None else train_dataset
-        lengths = [len(ids) for ids in rows["input_ids"]]
-        return EpochLengthGroupedSampler(self.args.train_batch_size, lengths, self.args.seed)
-
-    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Compute the loss from what the family calls the model with."""
-        return super().compute_loss(model, self.family.loss_inputs(inputs, self.parameters), *args, **kwargs)
-
-    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """Add the combined ROUGE of greedy summaries to the Trainer's metrics."""
-        output: Any = super().evaluation_loop(*args, **kwargs)
-        if not math.isfinite(output.metrics["eval_loss"]):
-            raise UserError(
-                f"members.{self.summarizer.spec.member}: after {self.state.global_step} steps the dev loss is "
-                f"{output.metrics['eval_loss']}: lower its learning_rate, {self.args.learning_rate:g}."
-            )
-        self.summarizer.model.eval()
-        summaries = self.summarizer.summarize([row.dialogue for row in self.sample])
-        scores = rouge(
-            summaries.texts,
-            [row.summaries for row in self.sample],
-            granularity=self.scoring.granularity,
-            multi_reference=self.scoring.multi_reference,
-            weights=self.scoring.weights,
-        )
-        output.metrics["eval_combined"] = float(scores["combined"].mean())
-        references = [row.summaries for row in self.sample]
-        for name, metric in self.metrics.items():
-            output.metrics[f"eval_{name}"] = float(metric(summaries.texts, references))
-        return output
 
 
 def _fit(trainer: SummaryTrainer, checkpoint: Checkpoint | None, progress: Progress) -> int:

@@ -1,0 +1,71 @@
+"""Training with a smaller batch where memory does not hold the one of params.yaml."""
+
+from __future__ import annotations
+
+import gc
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from yoyak.decoding.torch import ran_out_of_memory
+from yoyak.errors import UserError
+from yoyak.files import write_json
+from yoyak.params import TrainedMember
+from yoyak.training.arguments import advise_less_memory
+from yoyak.training.recovery import remove_checkpoints
+from yoyak.training.results import TrainingResult
+
+BATCH_FILE, BATCH = "batch.json", ("batch_size", "gradient_accumulation_steps")
+
+
+def retry_with_smaller_batches(
+    name: str, member: TrainedMember, checkpoints: Path, train: Callable[[TrainedMember], TrainingResult]
+) -> TrainingResult:
+    """Train a member; if memory runs out, start over with half the batch and as many rows to an update.
+
+    Raises UserError if not even one row fits.
+    """
+    while True:
+        try:
+            return train(member)
+        except Exception as error:
+            if not ran_out_of_memory(error):
+                raise
+            smaller = halve_batch(member)
+            if smaller is None:
+                raise UserError(
+                    f"members.{name}: not even one row fits into memory: {advise_less_memory(member)}."
+                ) from error
+        # Not in the block above, in which the error still holds what had been computed.
+        gc.collect()
+        remove_checkpoints(checkpoints)
+        print(
+            f"members.{name}: memory ran out with a batch of {member.batch_size}; training starts over with "
+            f"{smaller.batch_size}, and {smaller.gradient_accumulation_steps} batches to an update",
+            file=sys.stderr,
+        )
+        member = smaller
+
+
+def halve_batch(member: TrainedMember) -> TrainedMember | None:
+    """Return the member with half the batch and as many rows to an update; None if a batch is one row."""
+    if member.batch_size == 1:
+        return None
+    batch_size = member.batch_size // 2
+    steps = math.ceil(member.batch_size * member.gradient_accumulation_steps / batch_size)
+    return member.model_copy(update={"batch_size": batch_size, "gradient_accumulation_steps": steps})
+
+
+def keep_batch(member: TrainedMember, checkpoints: Path, *, reduced: bool) -> TrainedMember:
+    """Return the member with the batch that the interrupted run was reduced to; store that of one that is reduced now.
+
+    A run that is resumed would otherwise begin with a batch that is known not to fit.
+    """
+    path = checkpoints / BATCH_FILE
+    if reduced:
+        write_json(path, {key: getattr(member, key) for key in BATCH})
+    elif path.is_file():
+        return member.model_copy(update=json.loads(path.read_text(encoding="utf-8")))
+    return member
