@@ -13,8 +13,9 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,8 @@ def tracking_server(port: int) -> Iterator[str]:
     command = [sys.executable, "-m", "mlflow", "ui", "--port", str(port), "--workers", "1"]
     environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
     environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    # Eight processes for jobs that nothing here has, each of which imports MLflow.
+    environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     with Path("ui.log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
     try:
@@ -169,9 +172,30 @@ def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
             time.sleep(0.3)
 
 
+@dataclass(frozen=True)
+class Served:
+    """A model that MLflow serves. Calling it posts a body and returns status and answer."""
+
+    url: str
+
+    def __call__(self, body: Any, kind: str = "application/json") -> tuple[int, Any]:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}/invocations", data, {"Content-Type": kind})
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            text = error.read().decode()
+            return error.code, json.loads(text)["message"] if text.startswith("{") else text
+
+    def headers(self) -> dict[str, str]:
+        with urllib.request.urlopen(f"{self.url}/ping", timeout=60) as answer:
+            return dict(answer.headers)
+
+
 @contextmanager
-def serve(model: str, **environment: str) -> Iterator[Callable[..., tuple[int, Any]]]:
-    """Run a real `mlflow models serve` and yield a function that posts a body and returns status and answer."""
+def serve(model: str, **environment: str) -> Iterator[Served]:
+    """Run a real `mlflow models serve`."""
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", model, "--env-manager", "local"]
     # MLflow starts uvicorn by its name, as in an environment that is activated; both end with their group.
@@ -185,19 +209,9 @@ def serve(model: str, **environment: str) -> Iterator[Callable[..., tuple[int, A
             start_new_session=True,
         )
 
-    def post(body: Any, kind: str = "application/json") -> tuple[int, Any]:
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", data, {"Content-Type": kind})
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            text = error.read().decode()
-            return error.code, json.loads(text)["message"] if text.startswith("{") else text
-
     try:
         _wait_for(f"http://127.0.0.1:{port}/ping", process, Path("serve.log"))
-        yield post
+        yield Served(f"http://127.0.0.1:{port}")
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(20)

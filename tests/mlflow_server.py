@@ -91,6 +91,8 @@ class MlflowServer:
     folder: Path
     database: str
     port: int
+    artifacts: str = ""
+    """Where the server keeps artifacts, if not in its folder."""
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -129,7 +131,8 @@ class MlflowServer:
         }
         command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--workers", "1"]
         command += ["--host", "127.0.0.1", "--port", str(self.port), "--allowed-hosts", f"127.0.0.1:{self.port}"]
-        command += ["--backend-store-uri", self.database, "--artifacts-destination", str(self.folder / "artifacts")]
+        artifacts = self.artifacts or str(self.folder / "artifacts")
+        command += ["--backend-store-uri", self.database, "--artifacts-destination", artifacts]
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 command, cwd=self.folder, stdout=log, stderr=log, env=environment, start_new_session=True

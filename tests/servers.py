@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,8 +40,8 @@ class Started:
         """Send a signal; return the exit code once it and all its children are gone."""
         everyone = self.children()
         self.process.send_signal(number)
-        code = self.process.wait(20)
-        _, surviving = psutil.wait_procs(everyone, timeout=1)
+        code = self.process.wait(120)
+        _, surviving = psutil.wait_procs(everyone, timeout=30)
         assert not surviving
         return code
 
@@ -63,5 +63,6 @@ def yoyak(*arguments: str, ready: str) -> Iterator[Started]:
         if process.poll() is None:
             children = psutil.Process(process.pid).children(recursive=True)
             for started in (process, *children):
-                os.kill(started.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.kill(started.pid, signal.SIGKILL)
             process.wait()

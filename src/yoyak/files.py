@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import glob
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +19,13 @@ from typing import Any, TypeVar
 from yoyak.errors import UserError, first_line
 
 Result = TypeVar("Result")
+
+WRITING = ".writing-"
+"""In the names of hidden folders in which files are written. DVC leaves them out (.dvcignore)."""
+_DISK_FULL = re.compile(
+    r"No space left on device|Disk quota exceeded|disk is full|inline_container\.cc.*(unexpected pos|file write failed)"
+)
+"""What Rust, SQLite and torch, which compares the bytes that it has written, say of a full disk."""
 
 
 @contextmanager
@@ -72,23 +82,58 @@ def cached_folder(path: str | os.PathLike[str], create: Callable[[Path], object]
 def _work_folder(final: Path) -> Iterator[Path]:
     """Yield a new hidden folder beside ``final``. It is removed unless what cleans up inside the block fails."""
     final.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+    _clean_up(final)
+    # The lock comes before the name by which `_clean_up` finds the folder; the system takes it back from who is killed.
+    unnamed = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+    folder = unnamed.with_name(f".{final.name}{WRITING}{unnamed.name[-8:]}")
+    lock = os.open(unnamed, os.O_RDONLY)
     try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        unnamed.rename(folder)
         yield folder
     finally:
         # A folder that could not be moved back is still in there, and is the only copy.
         if not (folder / f"{final.name}.replaced").exists() or os.path.lexists(final):
             shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            unnamed.rmdir()
+        os.close(lock)
+
+
+def _clean_up(final: Path) -> None:
+    """Remove what processes that were killed have left of ``final``; a folder that they had moved away is put back."""
+    for folder in final.parent.glob(f".{glob.escape(final.name)}{WRITING}*"):
+        with suppress(OSError):
+            lock = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                replaced = folder / f"{final.name}.replaced"
+                if replaced.exists() and not os.path.lexists(final):
+                    replaced.rename(final)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Return whether an error came from a full disk; libraries in C++ and Rust have no class of their own for it."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if _DISK_FULL.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def read_json_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Read one JSON object per line; raises UserError that names the first line that is not valid JSON."""
     rows = []
-    with Path(path).open(encoding="utf-8") as lines:
+    with Path(path).open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                rows.append(json.loads(line))
-            except ValueError as error:
+                rows.append(json.loads(line.decode("utf-8")))
+            except (ValueError, RecursionError) as error:
                 raise UserError(f"{path}, line {number} is damaged ({error}): recreate it with `dvc repro`.") from error
     return rows
 

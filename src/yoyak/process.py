@@ -1,7 +1,8 @@
-"""Signals and imports of this process, and whether another one is still alive."""
+"""Signals, imports and memory of this process, and whether another one is still alive."""
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -17,6 +18,23 @@ if TYPE_CHECKING:
 
 TERMINATED = 128 + signal.SIGTERM
 """Exit code of a process that was asked to end by SIGTERM, as shells report it."""
+
+
+M_MMAP_THRESHOLD = -3
+"""The number of a parameter of glibc's ``mallopt``: blocks of so many bytes get pages of their own."""
+LARGE_BLOCK = 2**24
+"""With 1 MiB, the kernel clears pages for a fifth of the time of a training of the sample's BART."""
+
+
+class Terminated(SystemExit):
+    """Ends a process that was asked to by SIGTERM, with a sentence that says what it has saved."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(TERMINATED)
+        self.sentence = sentence
+
+    def __str__(self) -> str:
+        return self.sentence
 
 
 def process_name() -> str:
@@ -36,6 +54,36 @@ def is_gone(name: str) -> bool:
     except OSError:
         return False
     return False
+
+
+@contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """Do not look for garbage in the block.
+
+    Imports and models make objects that stay, all of which Python looks at again and again: it takes a fifth of the
+    time of importing torch and transformers.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def return_freed_memory() -> None:
+    """Let the C library return large blocks to the system as soon as they are freed, where it is glibc.
+
+    By default, glibc raises the size from which it does so up to 32 MB as such blocks are freed. Smaller ones then stay
+    in its heap, where blocks of other sizes do not fit: a training holds up to twice what is alive. The environment
+    variable MALLOC_MMAP_THRESHOLD_ overrides this.
+    """
+    import ctypes
+    import platform
+
+    if platform.libc_ver()[0] == "glibc" and "MALLOC_MMAP_THRESHOLD_" not in os.environ:
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
 @contextmanager

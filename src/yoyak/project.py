@@ -22,6 +22,8 @@ PREPARE_REPORT = PREPARED / "report.json"
 
 PRETRAINED = Path("pretrained")
 """Local checkpoints that members start from."""
+PROMPTS = Path("prompts")
+"""Templates of what chat endpoints are asked."""
 BASES = Path("bases")
 BASE_TOKENIZER = "tokenizer"
 """Folder of a member's own tokenizer, in that of its base."""
@@ -34,6 +36,8 @@ ENSEMBLES_README = ENSEMBLES / "README.md"
 EVALUATION = Path("evaluation")
 CASES = Path("cases")
 """The project's own behaviour tests."""
+CASE_DIALOGUES = PREPARED / "cases.jsonl"
+"""The dialogues of the behaviour tests that members summarize."""
 BEHAVIOUR = Path("behaviour")
 RECEIPTS = Path("receipts")
 TRAINING = Path("training")
@@ -41,6 +45,8 @@ METRICS = Path("metrics")
 SCORES = METRICS / "scores"
 """A file for each system: its headline scores."""
 PLOTS = Path("plots")
+STUDIES = Path("studies")
+"""A file and a folder for each study."""
 REGISTERED = Path("registry", "registered.json")
 REPORT = Path("report")
 EXPORTS = Path("exports")
@@ -48,6 +54,8 @@ BENCH = Path("bench")
 BENCH_METRICS = METRICS / "bench.json"
 CHECKPOINTS = Path("checkpoints")
 """Checkpoints that an interrupted training resumes from."""
+ANSWERS = Path(".yoyak", "answers.db")
+"""Every answer of a chat endpoint that was paid for, and what it cost."""
 UNSENT = Path(".yoyak", "unsent")
 """A folder for each MLflow run that has unsent data."""
 STORE_LOCK = Path(".yoyak", "store.lock")
@@ -55,6 +63,12 @@ STORE_LOCK = Path(".yoyak", "store.lock")
 REGISTRY_MEMORY = Path(".yoyak", "registry.json")
 """How MLflow's SQLite file looked when the registry was last known to have everything."""
 LOGS = Path("logs")
+ERRORS = Path("errors")
+"""The traceback of each member's training that failed last."""
+LOG = LOGS / "yoyak.log"
+"""Tracebacks of errors."""
+TENSORBOARD = LOGS / "tensorboard"
+"""A folder for each member whose curves TensorBoard shows, with one for each training."""
 DVC_LOCK = Path("dvc.lock")
 REQUIREMENTS = Path("requirements.lock")
 
@@ -82,6 +96,11 @@ def model_folder(member: str) -> Path:
 def predictions_folder(member: str) -> Path:
     """Return the folder of a member's candidates, a file for each split."""
     return PREDICTIONS / member
+
+
+def case_predictions_file(member: str) -> Path:
+    """Return a member's summaries of `CASE_DIALOGUES`; in a folder, since a split may have any name."""
+    return predictions_folder(member) / "behaviour" / CASE_DIALOGUES.name
 
 
 def ensemble_folder(strategy: str) -> Path:
@@ -122,6 +141,11 @@ def training_metrics_file(member: str) -> Path:
 def training_curves_file(member: str) -> Path:
     """Return the curves of a member's training."""
     return PLOTS / f"curves_{member}.csv"
+
+
+def error_file(member: str) -> Path:
+    """Return the log of a member's training if it failed."""
+    return ERRORS / f"{member}.log"
 
 
 def checkpoints_folder(member: str) -> Path:

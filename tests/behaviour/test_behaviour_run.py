@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
 
 from yoyak.behaviour.cases import CaseFile
+from yoyak.behaviour.changes import texts_of
 from yoyak.behaviour.results import Behaviour, make_rate, read_behaviour, write_behaviour
 from yoyak.behaviour.run import run_behaviour
 from yoyak.data.records import Dialogue
-from yoyak.decoding.candidates import Candidate
-from yoyak.decoding.summarizer import Summaries, TokenUsage
 from yoyak.errors import UserError
-from yoyak.params import Generation
 
 FILE = CaseFile.model_validate({
     "language": "ko",
@@ -37,27 +35,6 @@ TEST = [
 ]
 
 
-class Writer:
-    """A summarizer that writes what a function says."""
-
-    generation = Generation()
-    new_token_limit = None
-
-    def __init__(self, write: Callable[[str], str]) -> None:
-        self.write = write
-
-    def summarize(
-        self, dialogues: Sequence[str], *, generation: Generation | None = None, progress: bool = False
-    ) -> Summaries:
-        assert generation is not None
-        assert generation.num_beams == 1
-        return Summaries(
-            candidates=[[Candidate(self.write(dialogue), 0.0)] for dialogue in dialogues],
-            cut=[False] * len(dialogues),
-            tokens=TokenUsage(),
-        )
-
-
 def good(dialogue: str) -> str:
     """Summarize as one should: the facts, sorted, and the speaker of the time."""
     speaker = "#Person1#은" if "#Person1#: 3시" in dialogue else "#Person2#는"
@@ -67,12 +44,11 @@ def good(dialogue: str) -> str:
 def run(write: Callable[[str], str], predictions: dict[str, str] | None = None, examples: int = 5) -> Behaviour:
     return run_behaviour(
         "m",
-        Writer(write),
         {"mine": FILE},
+        {text: write(text) for text in texts_of([FILE])},
         TEST,
         predictions or {"a": "5만 원이다.", "b": "가기로 한다."},
         refuses=lambda dialogue: not dialogue,
-        generation=Generation(num_beams=4, num_return_sequences=4),
         confidence=0.95,
         examples=examples,
     )

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from yoyak.behaviour.cases import load_cases
+from yoyak.behaviour.changes import texts_of
 from yoyak.behaviour.facts import find_made_up
-from yoyak.behaviour.run import texts_of
 from yoyak.errors import UserError
 
 OWN = """\
@@ -36,7 +36,7 @@ def test_the_shipped_cases_try_every_check_within_a_hundred_summaries(language: 
     file = load_cases([language])[language]
     assert file.language == language
     assert len(file.dialogues) >= {"ko": 24, "en": 12}[language]
-    assert len(texts_of(file)) <= 80
+    assert len(texts_of([file])) <= 80
     assert sum(case.reorder is not None for case in file.dialogues) >= 5
     assert sum(len(case.turns) == 1 for case in file.dialogues) >= 4
     assert file.fillers

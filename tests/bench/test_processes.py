@@ -75,13 +75,15 @@ def test_the_same_model_writes_the_same_texts(workers: dict[str, Worker]) -> Non
     assert len(written["exported"]) == len(TEXTS)
 
 
-def test_an_idle_process_uses_no_cpu_time(workers: dict[str, Worker]) -> None:
+def test_an_idle_process_leaves_the_cores_to_others(workers: dict[str, Worker]) -> None:
     for worker in workers.values():
         take_turn(worker)
     time.sleep(0.1)
     before = {name: ticks(worker) for name, worker in workers.items()}
     time.sleep(0.5)
-    assert {name: ticks(worker) - before[name] for name, worker in workers.items()} == dict.fromkeys(workers, 0)
+    used = {name: ticks(worker) - before[name] for name, worker in workers.items()}
+    # A thread that waits by spinning would take up to 50 ticks; what Python does in the background takes one or two.
+    assert max(used.values()) < 10, used
 
 
 class Recorded:

@@ -24,6 +24,7 @@ from yoyak.bundles.archive import open_bundle, write_bundle
 from yoyak.bundles.resolve import resolve_model
 from yoyak.bundles.training_params import unflatten
 from yoyak.errors import UserError
+from yoyak.models.manifest import TAG, write_manifest
 from yoyak.models.spec import load_spec
 from yoyak.params import parse_member
 from yoyak.registration.packaging import log_member
@@ -166,7 +167,7 @@ print(open_bundle(Path(sys.argv[1])).folder.stat().st_ino)
         subprocess.Popen([sys.executable, "-c", code, str(path), f"ready{number}"], stdout=subprocess.PIPE, text=True)
         for number in range(3)
     ]
-    seen = {int(process.communicate(timeout=120)[0]) for process in processes}
+    seen = {int(process.communicate(timeout=600)[0]) for process in processes}
     assert seen == {open_bundle(path).folder.stat().st_ino}
     assert len(list((cache / "yoyak/bundles").iterdir())) == 1
 
@@ -196,6 +197,7 @@ def test_wrong_arguments_give_one_sentence(trained, capsys, arguments, message):
 def test_an_ensemble_has_to_be_bundled_member_by_member(store, trained, tmp_path):
     [inside] = Path(store.get_logged_model(trained.model_id).artifact_location).glob("artifacts/*")
     (inside / "config.json").rename(inside / "ensemble.json")
+    store.set_logged_model_tags(trained.model_id, {TAG: write_manifest(inside.parents[1])})
     with pytest.raises(UserError, match="is an ensemble"):
         write_bundle("models:/yoyak/1", tmp_path / "out.zip")
 

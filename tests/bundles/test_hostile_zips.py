@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import struct
 import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,6 +23,8 @@ from yoyak import cli
 from yoyak.bundles import zip_reading
 from yoyak.bundles.archive import open_bundle
 from yoyak.errors import UserError
+
+CONFIG = b'{"is_encoder_decoder": true, "model_type": "bart"}'
 
 
 @pytest.mark.parametrize(
@@ -185,7 +190,7 @@ def test_a_flipped_bit_in_the_weights_is_reported(tmp_path, parts, cache):
 def test_any_damage_gives_one_sentence_or_none(tmp_path, cache, changes):
     """Bytes changed anywhere: it is read, or refused in a sentence; nothing appears outside of the cache."""
     weights = b"weights" * 20
-    files = {"config.json": b'{"is_encoder_decoder": true}', "model.safetensors": weights, "tokenizer.json": b"{}"}
+    files = {"config.json": CONFIG, "model.safetensors": weights, "tokenizer.json": b"{}"}
     path = zipped(tmp_path / "fuzz.zip", files)
     data = bytearray(path.read_bytes())
     for position, value in changes:
@@ -247,17 +252,18 @@ def test_what_is_missing_is_told(parts, tmp_path, cache, missing, message):
 def test_code_is_neither_unpacked_nor_looked_for(parts, tmp_path):
     """What transformers would run, had it been asked: Python files, the keys that name some, and adapters."""
     code = b"open('pwned', 'w').write('x')"
-    config = {
-        **json.loads(parts["config.json"]),
+    hostile: dict[str, Any] = {
         "auto_map": {"AutoConfig": "modeling_evil.Config", "AutoModelForSeq2SeqLM": "modeling_evil.Model"},
         "attn_implementation": "someone/kernel",
-        "extra": {"auto_map": {"AutoModel": "modeling_evil.Model"}, "kept": 1},
+        "_attn_implementation": "someone/kernel",
+        "_attn_implementation_internal": "someone/kernel",
+        "quantization_config": {"quant_method": "mxfp4"},
+        "invented_by_the_next_version": "someone/kernel",
+        "extra": {"auto_map": {"AutoModel": "modeling_evil.Model"}},
     }
-    tokenizer = {
-        **json.loads(parts["tokenizer/tokenizer_config.json"]),
-        "auto_map": {"AutoTokenizer": ["tokenization_evil.Slow", "tokenization_evil.Fast"]},
-        "vocab_file": "/etc/passwd",
-    }
+    nested = {"task_specific_params": {"auto_map": {"AutoModel": "modeling_evil.Model"}, "summarization": {"k": 1}}}
+    elsewhere = {"vocab_file": "/etc/passwd", "spm_file": "/etc/passwd", "tokenizer_file": "/etc/passwd"}
+    tokenizer = {"auto_map": {"AutoTokenizer": ["tokenization_evil.Slow", "tokenization_evil.Fast"]}, **elsewhere}
     evil = {
         "modeling_evil.py": code,
         "tokenizer/tokenization_evil.py": code,
@@ -266,28 +272,60 @@ def test_code_is_neither_unpacked_nor_looked_for(parts, tmp_path):
         "adapter_model.safetensors": parts["model.safetensors"],
         "tokenizer/config.json": b"{}",
     }
-    path = zipped(
-        tmp_path / "m.zip",
-        {
-            **parts,
-            **evil,
-            "config.json": json.dumps(config).encode(),
-            "tokenizer/tokenizer_config.json": json.dumps(tokenizer).encode(),
-        },
-    )
+    added: dict[str, dict[str, Any]] = {
+        "config.json": {**hostile, **nested},
+        "generation_config.json": {"custom_generate": "someone/evil", "trust_remote_code": True},
+        "tokenizer/tokenizer_config.json": tokenizer,
+        "tokenizer/special_tokens_map.json": elsewhere,
+    }
+    changed = {name: json.dumps({**json.loads(parts[name]), **keys}).encode() for name, keys in added.items()}
+    path = zipped(tmp_path / "m.zip", {**parts, **evil, **changed})
     folder = open_bundle(path).folder
     assert not {file.suffix for file in folder.rglob("*")} & {".py"}
     assert not (folder / "adapter_config.json").exists()
-    read = json.loads((folder / "config.json").read_text())
-    assert not {"auto_map", "attn_implementation"} & set(read)
-    assert read["extra"] == {"kept": 1}
-    read = json.loads((folder / "tokenizer_config.json").read_text())
-    assert not {"auto_map", "vocab_file"} & set(read)
+    for name in added:
+        expected = json.loads(parts[name])
+        if name == "config.json":
+            expected["task_specific_params"] = {"summarization": {"k": 1}}
+        assert json.loads((folder / Path(name).name).read_text()) == expected
     assert summaries(path)
     assert not Path("pwned").exists()
 
 
-def test_a_model_that_needs_its_own_code_is_refused_without_a_prompt(store, parts, tmp_path, capsys):
+@pytest.mark.parametrize("model_type", ["bart", "t5", "mbart", "gpt2", "gpt_neox", "llama", "gemma2", "qwen3"])
+def test_what_transformers_saves_of_an_architecture_is_kept(tmp_path, model_type):
+    """With any value changed: what is left out must be what no model has, not what one needs."""
+    from transformers import CONFIG_MAPPING, GenerationConfig
+
+    from yoyak.bundles.config_keys import keep_known_keys
+
+    config = CONFIG_MAPPING[model_type]()
+    own = [key for key, value in config.to_dict().items() if type(value) is int and not key.startswith("_")]
+    own = [key for key in own if key not in GenerationConfig().to_dict()]
+    for key in own:
+        setattr(config, key, getattr(config, key) + 1)
+    config.save_pretrained(tmp_path)
+    GenerationConfig(num_beams=3, forced_bos_token_id=2, no_repeat_ngram_size=3).save_pretrained(tmp_path)
+    for name in ("config.json", "generation_config.json"):
+        before = json.loads((tmp_path / name).read_text())
+        keep_known_keys(tmp_path / name, name)
+        kept = json.loads((tmp_path / name).read_text())
+        assert {**kept, **{key: value for key, value in before.items() if key.startswith("_")}} == before
+
+
+def test_configurations_inside_of_a_configuration_are_checked_too(parts, tmp_path, cache):
+    inside = {"model_type": "gpt2", "n_embd": 8, "_attn_implementation_internal": "someone/kernel"}
+    config = {"model_type": "encoder-decoder", "is_encoder_decoder": True, "encoder": inside, "decoder": inside}
+    path = zipped(tmp_path / "m.zip", {**parts, "config.json": json.dumps(config).encode()})
+    read = json.loads((open_bundle(path).folder / "config.json").read_text())
+    assert read["encoder"] == read["decoder"] == {"model_type": "gpt2", "n_embd": 8}
+    config["decoder"] = {**inside, "model_type": "evil"}
+    path = zipped(tmp_path / "n.zip", {**parts, "config.json": json.dumps(config).encode()})
+    with pytest.raises(UserError, match=r"n\.zip: config\.json: decoder: model_type is 'evil'"):
+        open_bundle(path)
+
+
+def test_a_model_that_needs_its_own_code_is_refused_without_a_prompt(store, parts, tmp_path, cache, capsys):
     """transformers would ask whether to run the code, and wait for an answer."""
     config = {"model_type": "evil", "auto_map": {"AutoConfig": "someone/evil--x.Config"}, "vocab_size": 300}
     path = zipped(tmp_path / "m.zip", {**parts, "config.json": json.dumps(config).encode()})
@@ -295,3 +333,39 @@ def test_a_model_that_needs_its_own_code_is_refused_without_a_prompt(store, part
     output = capsys.readouterr()
     assert "m.zip" in output.err and "seq2seq" in output.err
     assert "[y/N]" not in output.out + output.err
+    refused(path, "model_type is 'evil', but must be an architecture of transformers", cache)
+    bert = json.dumps({"model_type": "vit", "is_encoder_decoder": True}).encode()
+    refused(zipped(tmp_path / "n.zip", {**parts, "config.json": bert}), "model_type is 'vit'", cache)
+
+
+def test_what_is_cached_under_a_digest_are_the_bytes_of_that_digest(parts, tmp_path, cache, monkeypatch):
+    """A ZIP that is exchanged while it is read: its content must not be taken for that of the one before."""
+    path = zipped(tmp_path / "m.zip", parts)
+    good, evil = (
+        path.read_bytes(),
+        zipped(tmp_path / "evil.zip", {**parts, "tokenizer/vocab.txt": b"evil"}).read_bytes(),
+    )
+    original = shutil.disk_usage
+
+    def exchange(folder):
+        # Called between hashing and unpacking.
+        path.write_bytes(evil)
+        return original(folder)
+
+    monkeypatch.setattr(shutil, "disk_usage", exchange)
+    bundle = open_bundle(path)
+    assert bundle.sha256 == hashlib.sha256(evil).hexdigest()
+    assert (bundle.folder / "vocab.txt").read_bytes() == b"evil"
+    monkeypatch.setattr(shutil, "disk_usage", original)
+    path.write_bytes(good)
+    assert not (open_bundle(path).folder / "vocab.txt").exists()
+
+
+def test_a_bundle_is_known_by_its_sha256(parts, tmp_path):
+    """Two files of one md5 can be made by anyone: one must not be taken for the other."""
+    folders = {
+        open_bundle(zipped(tmp_path / f"{name}.zip", {**parts, "tokenizer/vocab.txt": name.encode()})).folder
+        for name in ("one", "two")
+    }
+    assert len(folders) == 2
+    assert all(re.fullmatch("[0-9a-f]{64}", folder.parent.name) for folder in folders)

@@ -162,7 +162,7 @@ def test_an_interrupted_run_resumes_after_the_finished_models(folder: Path, mode
     while not [path for path in partial.glob("*.jsonl") if path.name != ROWS] and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=300)
     assert process.returncode == 130, stderr
     assert not list((folder / "ensemble_results").glob("*.csv"))
 

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yoyak.data.augmenting import make_views
+from yoyak.data.augmenting import augment, make_views
+from yoyak.data.records import Dialogue
 from yoyak.korean.masks import find_masks
 
 CHAT = """#Person1#: 안녕하세요.
@@ -144,6 +145,15 @@ def test_dialogues_with_little_to_change_have_few_views() -> None:
     assert make_views("#Person1#: 3", 3, 1) == []
     assert make_views("#Person1#: 갈게요.", 3, 1) == ["#Person1#: 갈게요"]
     assert make_views(CHAT, 0, 1) == []
+
+
+def test_augmented_rows_have_the_summary_of_their_dialogue() -> None:
+    rows = [Dialogue(fname=name, dialogue=text, summaries=(name,)) for name, text in (("a", CHAT), ("b", ENGLISH))]
+    augmented = augment(rows, 2, 1)
+    assert [row.fname for row in augmented] == ["a", "a~1", "a~2", "b", "b~1", "b~2"]
+    assert [row.dialogue for row in augmented] == [CHAT, *make_views(CHAT, 2, 1), ENGLISH, *make_views(ENGLISH, 2, 1)]
+    assert [row.summaries for row in augmented] == [("a",)] * 3 + [("b",)] * 3
+    assert augment(rows, 0, 1) == rows
 
 
 def test_the_seed_and_the_dialogue_alone_decide() -> None:

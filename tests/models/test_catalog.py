@@ -42,6 +42,25 @@ def test_the_hubs_name_is_found_too(name: str) -> None:
     assert catalog.find("kobart-summarization") == "kobart-summarization"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "BART base", "BART large", "gogamza/kobart-base-v2", "gogamza/kobart-summarization", "T5 small", "T5 base",
+        "T5 large", "mT5 small", "mT5 base", "Flan-T5 base", "Flan-T5 large", "pko-T5 base", "pko-T5 large", "KE-T5",
+        "GPT-2", "GPT-2 small", "GPT-2 medium", "GPT-2 large", "KoGPT2", "Llama-3.2-Korean-Bllossom-3B", "Qwen3-4B",
+        "Polyglot-Ko-1.3B", "Polyglot-Ko-12.8B", "KuLLM-v2", "KuLLM", "SmolLM2-135M-Instruct",
+    ],
+)  # fmt: skip
+def test_names_are_found_as_people_write_them(name: str) -> None:
+    assert catalog.find(name) is not None
+
+
+def test_an_alias_is_of_the_model_that_it_names() -> None:
+    expected = {"KE-T5": "KETI-AIR/ke-t5-base", "GPT-2 small": "openai-community/gpt2"}
+    assert {name: catalog.checkpoint(name) for name in expected} == expected
+    assert catalog.find("kullm") == catalog.find("KuLLM-v2")
+
+
 def test_the_batch_follows_the_memory_and_the_rows_of_an_update_stay() -> None:
     for entry in catalog.entries().values():
         assert catalog.recommend(entry, 16) == entry.training

@@ -65,9 +65,15 @@ def test_numbers_are_read_as_dvc_reads_them(file: Path) -> None:
             "ensemble.strategies.vote has no key 'utility' where its type is vote",
         ),
         ("seed: 1", "ensemble: {strategies: {a b: {type: vote}}}", "the name 'a b': use letters"),
+        (
+            "seed: 1",
+            "ensemble: {members: {study: hyperparameter, top_k: 4}}",
+            "which study combines the models: kept: {study: hyperparameter, top_k: 4}",
+        ),
         ("seed: 1", "data: {columns: {summary: 3}}", "data.columns.summary: input"),
         ("seed: 1", "scoring: null", "scoring: must hold keys and values, not null"),
         ("seed: 1", f"seed: {'[' * 3000}", "nested too deeply"),
+        ("seed: 1", f"seed: {'[' * 200_000}{']' * 200_000}", "nested too deeply"),
         ("seed: 1", "sed: 1", "'sed' (did you mean 'seed'?)"),
         ("seed: 1", "seed: no", "seed: "),
         (

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
+from preloaded import preloaded
 from yoyak.data.samples import write_corpus
 
 ROOT = Path(__file__).parents[2]
@@ -82,22 +86,37 @@ def shrink(tree: dict[str, Any]) -> None:
     tree["report"] |= {"dialogues": 4}
 
 
+def score_syllables(tree: dict[str, Any]) -> None:
+    """Do without Kiwi, which takes three seconds to load in each stage. Presets are run with it."""
+    tree["scoring"]["granularities"] = ["syllable"]
+    tree["ensemble"]["granularity"] = "syllable"
+
+
 def make_project(folder: Path) -> Path:
     """Fill a folder with what a clone has, the default params shrunk, and 32 dialogues for data."""
+    shutil.copytree(_template(), folder, symlinks=True, dirs_exist_ok=True)
+    return folder
+
+
+@cache
+def _template() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="yoyak-project-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for name in ("dvc.yaml", "params.yaml", "requirements.lock", "MLproject", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, folder / name)
     (folder / "export").mkdir()
     shutil.copy(ROOT / "export/dvc.yaml", folder / "export/dvc.yaml")
     shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    for name in ("cases", "pretrained"):
+    for name in ("cases", "pretrained", "prompts"):
         (folder / name).mkdir()
         (folder / name / ".gitkeep").touch()
     write_corpus(folder / "data", train=32, dev=8, test=10, gate=8, seed=1)
     shutil.copy(folder / "data/dev.csv", folder / "data/handwritten.csv")
     edit(folder, shrink)
+    edit(folder, score_syllables)
     for command in (("git", "init", "-q", "-b", "main"), ("dvc", "init", "-q"), ("dvc", "add", "-q", "data")):
         succeed(folder, *command)
-    succeed(folder, "dvc", "config", "core.analytics", "false")
+    (folder / ".dvc/config").write_text("[core]\n    analytics = false\n")
     succeed(folder, "git", "add", "-A")
     succeed(folder, "git", "commit", "-q", "-m", "start")
     return folder
@@ -110,10 +129,17 @@ def small_project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fast_path() -> Iterator[str]:
+    """A PATH with a `yoyak` that starts at once, for pipelines of many stages."""
+    with preloaded(environment()) as path:
+        yield path
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, fast_path: str) -> Path:
     """A project in which `dvc repro` has run; tests that change it work on a copy."""
     folder = make_project(tmp_path_factory.mktemp("finished"))
-    succeed(folder, "dvc", "repro")
+    succeed(folder, "dvc", "repro", PATH=fast_path)
     succeed(folder, "git", "add", "-A")
     succeed(folder, "git", "commit", "-q", "-m", "results")
     return folder

@@ -26,11 +26,11 @@ def checkpoint_steps(folder: Path) -> list[int]:
     return sorted(int(state.parent.name.split("-")[1]) for state in states)
 
 
-def test_same_weights_after_sigkill(small_project: Path) -> None:
+def test_same_weights_after_sigkill(small_project: Path, fast_path: str) -> None:
     edit(small_project, lengthen)
-    succeed(small_project, "yoyak", "prepare")
-    succeed(small_project, "yoyak", "base", "bart")
-    succeed(small_project, "yoyak", "train", "bart")
+    succeed(small_project, "yoyak", "prepare", PATH=fast_path)
+    succeed(small_project, "yoyak", "base", "bart", PATH=fast_path)
+    succeed(small_project, "yoyak", "train", "bart", PATH=fast_path)
     expected = (small_project / "models/bart/model.safetensors").read_bytes()
     curves = (small_project / "plots/curves_bart.csv").read_text()
     shutil.rmtree(small_project / "models")
@@ -49,7 +49,7 @@ def test_same_weights_after_sigkill(small_project: Path) -> None:
     assert state["epoch"] % 1 != 0, "the checkpoint must lie within an epoch for this test to mean something"
     assert not (small_project / "models/bart").exists()
 
-    succeed(small_project, "yoyak", "train", "bart")
+    succeed(small_project, "yoyak", "train", "bart", PATH=fast_path)
     assert (small_project / "models/bart/model.safetensors").read_bytes() == expected
     assert (small_project / "plots/curves_bart.csv").read_text() == curves
     assert not (small_project / "checkpoints/bart").exists()

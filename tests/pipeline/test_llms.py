@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from mlflow import MlflowClient
 from ruamel.yaml import YAML
 
 from pipeline.checkpoints import save_in_hub_cache
-from pipeline.conftest import ROOT, make_project, shell, shrink, succeed
+from pipeline.conftest import ROOT, environment, make_project, score_syllables, shell, shrink, succeed
+from preloaded import preloaded
 from yoyak.models.catalog import find
 from yoyak.models.spec import load_spec
 
@@ -31,13 +33,14 @@ def read_texts(data: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def llms(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+def llms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, str]]]:
     """A project with the preset, and the variables with which the Hub's names are found in a folder."""
     folder = make_project(tmp_path_factory.mktemp("llms"))
     tree: dict[str, Any] = YAML(typ="safe").load(ROOT / "presets/llm.yaml")
     # The sample corpus has its own gate split.
     tree["data"] = YAML(typ="safe").load(folder / "params.yaml")["data"]
     shrink(tree)
+    score_syllables(tree)
     cache = folder.parent / "hub"
     texts = read_texts(folder / "data")
     for member in tree["members"].values():
@@ -52,7 +55,9 @@ def llms(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]
     with (folder / "params.yaml").open("w") as out:
         YAML().dump(tree, out)
     succeed(folder, "git", "commit", "-qam", "the preset llm")
-    return folder, {"HF_HUB_CACHE": str(cache), "XDG_CACHE_HOME": str(folder.parent / "cache")}
+    variables = {"HF_HUB_CACHE": str(cache), "XDG_CACHE_HOME": str(folder.parent / "cache")}
+    with preloaded({**environment(), **variables}) as path:
+        yield folder, {**variables, "PATH": path}
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,8 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline import lead_family
-from pipeline.conftest import edit, make_project, shell, succeed
+from pipeline.conftest import edit, environment, make_project, shell, succeed
+from preloaded import preloaded
 from yoyak.data.records import read_jsonl
 from yoyak.decoding.candidates import read_candidates
 from yoyak.ensemble.splits import read_choices
@@ -55,15 +57,17 @@ def use_two_members(tree: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="module")
-def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     folder, packages = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("packages")
     install_package(packages)
     path = os.pathsep.join(filter(None, [str(packages), os.environ.get("PYTHONPATH")]))
-    project = Project(make_project(folder), {"PYTHONPATH": path})
+    make_project(folder)
     edit(folder, use_two_members)
-    project.succeed("git", "commit", "-aqm", "two members")
-    project.succeed("dvc", "repro")
-    return project
+    succeed(folder, "git", "commit", "-aqm", "two members")
+    with preloaded({**environment(), "PYTHONPATH": path}) as fast_path:
+        project = Project(folder, {"PYTHONPATH": path, "PATH": fast_path})
+        project.succeed("dvc", "repro")
+        yield project
 
 
 def lead(dialogue: str) -> str:

@@ -22,6 +22,7 @@ from yoyak.decoding.candidates import read_candidates
 from yoyak.ensemble.splits import read_choices
 from yoyak.models.catalog import entries
 from yoyak.models.text import decode, encode_targets
+from yoyak.project import EVAL_SPLITS, TRAIN_SPLIT
 from yoyak.stages import base, behaviour, blend, ensemble, evaluate, predict, prepare, register, report, train
 
 PRESETS = sorted(path.stem for path in (ROOT / "presets").glob("*.yaml"))
@@ -83,7 +84,7 @@ def shrink_preset(tree: dict[str, Any], texts: list[str], folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("store")
-@pytest.mark.parametrize("preset", [name for name in PRESETS if name != "llm"])  # See test_llms.py.
+@pytest.mark.parametrize("preset", [name for name in PRESETS if name not in ("llm", "api")])  # test_llms.py has llm.
 def test_a_preset_runs(preset: str, project: Path) -> None:
     tree = read(preset)
     shrink_preset(tree, make_data(preset, project / "data"), project)
@@ -101,12 +102,11 @@ def test_a_preset_runs(preset: str, project: Path) -> None:
     for name in models:
         blend.run(name)
     evaluate.run()
-    for member in tree["members"]:
-        behaviour.run(member)
+    behaviour.run()
     register.run()
     report.run()
 
-    splits = {path.stem: read_jsonl(path) for path in Path("prepared").rglob("*.jsonl")}
+    splits = {path.stem: read_jsonl(path) for path in (TRAIN_SPLIT, *EVAL_SPLITS.glob("*.jsonl"))}
     references = [text for rows in splits.values() for row in rows for text in row.summaries]
     for member in tree["members"]:
         tokenizer = AutoTokenizer.from_pretrained(Path("models", member))
@@ -136,9 +136,12 @@ def test_a_preset_is_complete(preset: str) -> None:
     """DVC takes a value that is missing for an error, where Yoyak would take its default."""
     params.load(params.Params, ROOT / "presets" / f"{preset}.yaml", env={})
     tree = read(preset)
-    pipelines = [YAML(typ="safe").load(ROOT / name)["stages"] for name in ("dvc.yaml", "export/dvc.yaml")]
+    pipelines = [
+        YAML(typ="safe").load(ROOT / name)["stages"] for name in ("dvc.yaml", "export/dvc.yaml", "studies/dvc.yaml")
+    ]
     for stage in [stage for stages in pipelines for stage in stages.values()]:
-        entries = find(tree, stage["foreach"].strip("${}")) if "foreach" in stage else [""]
+        over = stage.get("foreach", [""])
+        entries = find(tree, over.strip("${}")) if isinstance(over, str) else over
         for key in entries:
             for name in stage.get("do", stage).get("params", []):
                 find(tree, name.replace("${key}", key))

@@ -5,9 +5,11 @@ import pytest
 
 from mlflow_helpers import DIALOGUE
 from yoyak.errors import UserError
+from yoyak.models.manifest import MANIFEST, write_manifest
 from yoyak.registration.packaging import log_member
 from yoyak.registry import promotion
 from yoyak.registry.resolve import resolve_model
+from yoyak.serving.target import open_target
 from yoyak.tracking import client, lineage, restore, runs
 
 
@@ -70,6 +72,33 @@ def test_a_run_without_that_model_and_missing_files_are_errors(store, train):
     shutil.rmtree("mlruns")
     with pytest.raises(UserError, match="mlruns"):
         resolve_model(f"models:/{model_id}")
+
+
+def test_a_model_whose_files_have_changed_is_not_used(store, train):
+    run_id, model_id = train()
+    best((run_id, model_id))
+    root = Path(store.get_logged_model(model_id).artifact_location)
+    weights = root / "artifacts/bart/model.safetensors"
+    good = weights.read_bytes()
+    weights.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    problem = r"the file artifacts/bart/model\.safetensors is not the one that was logged: .*\."
+    for name in ("yoyak@champion", "yoyak/1", model_id):
+        with pytest.raises(UserError, match=f"^models:/{name}: {problem}$"):
+            resolve_model(f"models:/{name}")
+    with pytest.raises(UserError, match=problem):
+        resolve_model(str(root))
+    with pytest.raises(UserError, match=problem), open_target("models:/yoyak@champion"):
+        pass
+    # Who changes the files changes the list of them too; what MLflow's database has of it is elsewhere.
+    write_manifest(root)
+    with pytest.raises(UserError, match=r"models:/yoyak/1: files\.sha256, .* is not what was logged: "):
+        resolve_model("models:/yoyak/1")
+    (root / MANIFEST).unlink()
+    with pytest.raises(UserError, match=r"has no files\.sha256"):
+        resolve_model("models:/yoyak/1")
+    weights.write_bytes(good)
+    write_manifest(root)
+    assert resolve_model("models:/yoyak/1") == weights.parent
 
 
 def test_a_deleted_store_is_rebuilt_from_the_receipt(store, project, empty_store, tiny_bart, train, monkeypatch):

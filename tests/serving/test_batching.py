@@ -13,17 +13,12 @@ from concurrent.futures import Future
 
 import pytest
 
+from yoyak.decoding.deadline import check_deadline
 from yoyak.errors import UserError
 from yoyak.params import Generation
 from yoyak.serving import batching
-from yoyak.serving.batching import (
-    Answer,
-    Batcher,
-    DialogueFailedError,
-    QueueFullError,
-    QueueTimeoutError,
-    WorkerDiedError,
-)
+from yoyak.serving.batching import Batcher
+from yoyak.serving.queued import Answer, DialogueFailedError, QueueFullError, QueueTimeoutError, WorkerDiedError
 
 PLAIN = Generation(max_new_tokens=8)
 OTHER = Generation(max_new_tokens=16)
@@ -295,3 +290,80 @@ print("end")
     # The work takes an hour: if the interpreter waited for it, this would time out.
     completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert (completed.stdout, completed.stderr) == ("end\n", "")
+
+
+def test_a_batch_that_nobody_waits_for_any_more_is_ended():
+    steps = []
+
+    def search(texts: list[str], settings: Generation) -> list[Answer]:
+        while True:
+            check_deadline()
+            steps.append(texts)
+            time.sleep(0.001)
+
+    batcher = Batcher(search, batch_size=2, timeout=0.2)
+    both = ask_behind(batcher, (["a"], PLAIN)), begin(batcher.ask, ["b"], PLAIN)
+    for future in (both[0][0], both[1]):
+        with pytest.raises(QueueTimeoutError, match=r"0\.2 s"):
+            future.result(20)
+    batcher.work, batcher.timeout = Echo(), 20
+    assert batcher.ask(["next"], PLAIN)
+    assert steps[-1] in (["a"], ["b"], ["a", "b"])
+
+
+def test_a_request_that_is_withdrawn_leaves_the_queue_and_ends_only_its_own_search():
+    begun, ended = threading.Event(), threading.Event()
+
+    def search(texts: list[str], settings: Generation) -> list[Answer]:
+        begun.set()
+        try:
+            while "patient" not in texts:
+                check_deadline()
+                time.sleep(0.001)
+        finally:
+            ended.set()
+        return [Answer(text, False) for text in texts]
+
+    batcher = Batcher(search, batch_size=1)
+    leaving = batcher.submit(["leaving"], PLAIN)
+    assert begun.wait(20)
+    behind = batcher.submit(["behind", "behind too"], PLAIN)
+    patient = batcher.submit(["patient"], PLAIN)
+    assert batcher.waiting == 3
+    batcher.withdraw(behind)
+    assert batcher.waiting == 1
+    assert not ended.is_set()
+    batcher.withdraw(leaving)
+    assert patient.future.result(20) == [Answer("patient", False)]
+
+
+def test_a_batch_has_as_many_rows_as_fit():
+    echo = Echo()
+    batcher = Batcher(echo, batch_size=8, rows_at_once=lambda settings: 16 // settings.max_new_tokens)
+    held = echo.hold(batcher)
+    small, large = ask_behind(batcher, ([str(number) for number in range(5)], PLAIN), (["x", "y", "z"], OTHER))
+    echo.gate.set()
+    assert (len(small.result(20)), len(large.result(20)), len(held.result(20))) == (5, 3, 1)
+    assert {len(batch) for batch in echo.batches[1:] if batch[0] in "xyz"} == {1}
+    assert max(len(batch) for batch in echo.batches) == 2
+
+
+def test_a_long_search_is_ended_once_others_have_waited_for_it_and_not_before():
+    def search(texts: list[str], settings: Generation) -> list[Answer]:
+        steps = 0
+        while settings == OTHER and (steps < 300 or "endless" in texts):
+            check_deadline()
+            time.sleep(0.001)
+            steps += 1
+        return [Answer(text, False) for text in texts]
+
+    limits = {PLAIN.max_new_tokens: float("inf"), OTHER.max_new_tokens: 0.1}
+    batcher = Batcher(search, batch_size=2, patience=lambda settings: limits[settings.max_new_tokens])
+    # Nobody waits but itself: it may take three times as long.
+    assert len(batcher.ask(["a", "b", "c"], OTHER)) == 3
+    long = batcher.submit(["endless"] * 5, OTHER)
+    until(lambda: batcher.waiting == 3)
+    assert batcher.ask(["normal"], PLAIN) == [Answer("normal", False)]
+    with pytest.raises(QueueTimeoutError, match=r"ended after 0\.1 s, since others were waiting"):
+        long.future.result(20)
+    until(lambda: batcher.waiting == 0)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,12 @@ from onnx_models import save_model
 from servers import yoyak
 from yoyak import cli
 from yoyak.cpu import cores
+from yoyak.errors import UserError
 from yoyak.export.folder import export_model
 from yoyak.params.deploy import Export
 from yoyak.registration.packaging import log_member
 from yoyak.serving import launch
-from yoyak.serving.target import default_model_uri
+from yoyak.serving.target import default_model_uri, open_target
 from yoyak.tracking import runs
 
 ROOT = Path(__file__).parents[2]
@@ -94,6 +96,9 @@ def test_an_exported_folder_is_served_by_processes_that_share_the_cores(project,
         headers = answer_headers(f"{started.url}/ping")
         assert headers["X-Yoyak-Model"] == exported.name
         assert "X-Yoyak-Version" not in headers
+        # Whichever process answers, its figures are those of all: one summary was asked for by curl, one by the page.
+        figures = urllib.request.urlopen(f"{started.url}/metrics", timeout=10).read().decode()
+        assert "yoyak_dialogues_total 2.0" in figures
         for child in serving:
             assert child.environ()["YOYAK_SERVING_THREADS"] == str(threads)
             assert child.environ()["OMP_NUM_THREADS"] == "1"
@@ -109,7 +114,7 @@ def test_the_champion_is_served_by_default_and_to_other_machines_on_request(cham
         assert started.out.startswith(f"yoyak version 1 (champion) answers at {started.url} (bart, in torch; 1 process")
         assert "there is no password" in started.out
         try_line(started.out)
-        # MLflow's tracking server refuses host names that it does not know; that of models does not.
+        # To whoever can reach it by an address of the network, its name may be anything.
         request = urllib.request.Request(f"{started.url}/ping", headers={"Host": "summaries.example"})
         assert urllib.request.urlopen(request, timeout=10).status == 200
         (server,) = started.children()
@@ -127,6 +132,31 @@ def test_every_answer_says_which_version_was_resolved_when_the_server_started(ch
         for path, body in (("invocations", good), ("invocations", bad), ("ping", None), ("nowhere", None)):
             headers = answer_headers(f"{started.url}/{path}", body)
             assert (headers["X-Yoyak-Model"], headers["X-Yoyak-Version"], headers["X-Mine"]) == ("yoyak", "1", "1")
+
+
+@pytest.mark.slow
+def test_a_server_that_is_stopped_answers_what_it_has_and_takes_no_more(project, exported):
+    slow = {"num_beams": 32, "max_new_tokens": 100, "min_new_tokens": 100}
+    with yoyak("serve", str(exported), "--port", "0", "--allowed-hosts", "summaries.example", ready=READY) as started:
+        request = urllib.request.Request(f"{started.url}/ping", headers={"Host": "evil.example"})
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            urllib.request.urlopen(request, timeout=10)
+        body = json.dumps({"inputs": [DIALOGUE] * 6, "params": slow}).encode()
+        request = urllib.request.Request(
+            f"{started.url}/invocations", body, {"Content-Type": "application/json", "Host": "summaries.example"}
+        )
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(urllib.request.urlopen, request, timeout=120)
+            while "yoyak_requests_active 2.0" not in urllib.request.urlopen(f"{started.url}/metrics").read().decode():
+                assert not answer.done()
+            started.process.send_signal(signal.SIGTERM)
+            assert len(json.load(answer.result(120))["predictions"]) == 6
+        assert started.process.wait(60) == 143
+        with pytest.raises(urllib.error.URLError):
+            urllib.request.urlopen(f"{started.url}/ping", timeout=10)
+    [log] = Path("logs").glob("serve-*.log")
+    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    assert [line["dialogues"] for line in lines if line.get("path") == "/invocations"] == [6]
 
 
 @pytest.mark.slow
@@ -179,3 +209,24 @@ def test_the_serving_alias_takes_precedence_over_champion(champion, store):
     assert default_model_uri() == "models:/yoyak@champion"
     store.set_registered_model_alias("yoyak", "serving", 1)
     assert default_model_uri() == "models:/yoyak@serving"
+
+
+def test_the_log_of_a_container_is_its_output(project, exported):
+    with yoyak("serve", str(exported), "--port", "0", "--log-to-stdout", ready=READY) as server:
+        assert "Log:" not in server.out
+        assert try_line(server.out)
+        server.end()
+    lines = Path("serve.out").read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines if line.startswith("{")]
+    assert any(record.get("path") == "/invocations" and record["status"] == 200 for record in records)
+    assert not Path("logs").exists()
+
+
+def test_a_model_in_torch_says_so_where_torch_is_not_installed(project, tiny_bart, monkeypatch):
+    with open_target(str(tiny_bart)) as target:
+        monkeypatch.setitem(sys.modules, "torch", None)
+        with (
+            pytest.raises(UserError, match="runs in torch, which is not installed here"),
+            launch.running_server(target, host="127.0.0.1", port=0),
+        ):
+            pass

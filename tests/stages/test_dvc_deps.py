@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 
 import grimp
 import pytest
+from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from pipeline.conftest import ROOT
@@ -14,7 +15,7 @@ PIPELINES = [YAML(typ="safe").load(ROOT / name)["stages"] for name in ("dvc.yaml
 STAGES = {name: node.get("do", node) for pipeline in PIPELINES for name, node in pipeline.items()}
 EXEMPT = {
     "errors": "only words",
-    "process": "how a process ends",
+    "process": "how a process ends, and what memory it takes",
     "project": "where files are; a path that changes is in dvc.yaml too",
     "tracking": "what is told to MLflow",
     "reporting": "pages and charts; the report stage depends on it",
@@ -78,3 +79,11 @@ def test_data_is_named_narrowly(stage: str) -> None:
     if stage in {"register", "report"}:  # They show or register all of it, and take seconds.
         return
     assert "prepared" not in STAGES[stage]["deps"]
+
+
+@pytest.mark.parametrize("file", ["dvc.yaml", "export/dvc.yaml"])
+def test_the_reference_result_has_each_stage(file: str) -> None:
+    with Repo(ROOT) as repo:
+        stages = {stage.name for stage in repo.stage.collect() if stage.path_in_repo == file}
+    locked = YAML(typ="safe").load((ROOT / file).with_suffix(".lock"))["stages"]
+    assert locked.keys() == stages

@@ -35,13 +35,14 @@ def member(store, project: Path, tiny_bart: Path) -> Path:
     shutil.copytree(tiny_bart, project / "models/bart")
     for split, rows in {"dev": ROWS, "test": ROWS[::-1]}.items():
         write_jsonl(project / f"prepared/eval/{split}.jsonl", rows)
+    write_jsonl(project / "prepared/cases.jsonl", ROWS[:1])
     return project
 
 
 def predicted(project: Path, tta: int) -> dict[str, dict]:
     (project / "params.yaml").write_text(PARAMS % tta, encoding="utf-8")
     predict.run("bart")
-    return {path.stem: read_candidates(path) for path in sorted((project / "predictions/bart").iterdir())}
+    return {path.stem: read_candidates(path) for path in sorted((project / "predictions/bart").glob("*.jsonl"))}
 
 
 def metrics(store) -> dict[str, float]:

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from mlflow.entities import Run
 from ruamel.yaml import YAML
 
 from mlflow_helpers import free_port, tracking_server
-from training.tiny_training import MASKS, ROWS, TEXTS, TWICE_SUMMARIZED, member
+from stages.training_project import prepare_training
+from training.tiny_training import ROWS
 from yoyak import project as paths
-from yoyak.data.records import read_jsonl, write_jsonl
+from yoyak.cli.app import main
+from yoyak.data.folding import hold_out
+from yoyak.data.records import read_jsonl
 from yoyak.decoding.torch import TorchSummarizer
-from yoyak.models.tokenizers import train_tokenizer
-from yoyak.params import Tokenizer
+from yoyak.errors import UserError
+from yoyak.failures import write_failure
 from yoyak.scoring.rouge import rouge
 from yoyak.stages import train
 from yoyak.tracking import client, lineage
+from yoyak.tracking.runs import ERROR, EXPERIMENT, STAGE
 from yoyak.tracking.sync import sync_runs
 from yoyak.training.dataset import sample_rows
 
@@ -29,16 +38,7 @@ from yoyak.training.dataset import sample_rows
 @pytest.fixture
 def prepared(store, project: Path) -> Path:
     """A project that is ready for `yoyak train bart`, which evaluates after each of 16 updates."""
-    values = member("bart", num_epochs=4, evaluations=16, early_stopping_patience=16).model_dump()
-    tree = {"seed": 7, "tokenizers": {"bpe": {"type": "bpe", "vocab_size": 600}}, "members": {"bart": values}}
-    tree["scoring"] = {"granularities": ["syllable", "eojeol"], "multi_reference": "max", "weights": [0.0, 0.0, 1.0]}
-    with (project / "params.yaml").open("w", encoding="utf-8") as out:
-        YAML().dump(tree, out)
-    tokenizer = train_tokenizer(TEXTS, MASKS, Tokenizer(type="bpe", vocab_size=600))
-    tokenizer.save_pretrained(paths.base_folder("bart") / paths.BASE_TOKENIZER)
-    write_jsonl(paths.TRAIN_SPLIT, ROWS[:32])
-    write_jsonl(paths.DEV_SPLIT, TWICE_SUMMARIZED)
-    paths.MASKS.write_text("\n".join(MASKS), encoding="utf-8")
+    prepare_training("bart", num_epochs=4, evaluations=16, early_stopping_patience=16)
     return project
 
 
@@ -112,3 +112,100 @@ def test_the_checkpoint_is_chosen_by_the_scoring_of_params(prepared: Path) -> No
     chosen = json.loads((prepared / "training/bart.json").read_text())["eval_combined"]
     assert chosen > 0
     assert chosen == pytest.approx(scores["combined"].mean())
+
+
+def training_runs() -> list[Run]:
+    experiment = client.get_or_create_experiment(client.connect(), EXPERIMENT)
+    return list(client.connect().search_runs([experiment.experiment_id], f"tags.`{STAGE}` = 'train'"))
+
+
+def test_sigterm_leaves_a_killed_run_and_a_checkpoint_to_go_on_from(prepared: Path, capsys) -> None:
+    def terminate_after_a_checkpoint() -> None:
+        while not list(prepared.glob("checkpoints/bart/checkpoint-*")):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    terminating = threading.Thread(target=terminate_after_a_checkpoint)
+    terminating.start()
+    assert main(["train", "bart"]) == 143
+    terminating.join()
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("yoyak train: ")]
+    assert "the next run goes on from checkpoints/bart/checkpoint-" in line
+    saved = Path(line.split()[-1].rstrip("."))
+    assert (saved / "trainer_state.json").is_file()
+    assert not (prepared / "models/bart").exists()
+    [run] = training_runs()
+    assert run.info.status == "KILLED"
+    assert str(saved) in run.data.tags[ERROR]
+
+
+def test_a_base_that_failed_while_failures_were_isolated_ends_a_training_that_is_not(prepared: Path) -> None:
+    write_failure(paths.base_folder("bart"), "the folder of its checkpoint is missing.")
+    with pytest.raises(UserError, match=r"^the folder of its checkpoint is missing\.$"):
+        train.run("bart")
+
+
+def test_a_fold_is_held_out_of_the_training_set_and_chooses_the_checkpoint(prepared: Path) -> None:
+    text = Path("params.yaml").read_text(encoding="utf-8")
+    params = YAML(typ="safe").load(text)
+    params["members"]["bart"] |= {"fold": {"index": 2, "of": 4}, "num_epochs": 1, "evaluations": 1}
+    with Path("params.yaml").open("w", encoding="utf-8") as out:
+        YAML().dump(params, out)
+    paths.DEV_SPLIT.write_text("dev is not read\n")
+    train.run("bart")
+    kept, held_out = hold_out(ROWS[:32], 2, 4)
+    sample = sample_rows(held_out, 4, seed=7)
+    summaries = TorchSummarizer.load(prepared / "models/bart", "cpu").summarize([row.dialogue for row in sample])
+    scores = rouge(
+        summaries.texts,
+        [row.summaries for row in sample],
+        granularity="syllable",
+        multi_reference="max",
+        weights=(0.0, 0.0, 1.0),
+    )
+    metrics = json.loads((prepared / "training/bart.json").read_text())
+    assert metrics["eval_combined"] == pytest.approx(scores["combined"].mean())
+    [run] = training_runs()
+    assert run.inputs is not None
+    rows = {
+        entry.dataset.name: json.loads(str(entry.dataset.profile))["num_rows"] for entry in run.inputs.dataset_inputs
+    }
+    assert rows == {"train without fold 2 of 4": len(kept), "train fold 2 of 4": len(held_out)}
+
+
+HANGING = """
+import functools, sys, time, torch
+from yoyak.models.libraries import import_transformers
+
+import_transformers()
+from transformers import BartForConditionalGeneration
+from yoyak.cli.app import main
+
+forward = BartForConditionalGeneration.forward
+
+@functools.wraps(forward)
+def hang(self, *args, **kwargs):
+    if not torch.is_grad_enabled():
+        return forward(self, *args, **kwargs)
+    time.sleep(600)
+
+BartForConditionalGeneration.forward = hang
+sys.exit(main(["train", "bart"]))
+"""
+
+
+@pytest.mark.slow
+def test_a_hung_first_step_ends_the_process_and_fails_the_run(prepared: Path) -> None:
+    environment = os.environ | {
+        "YOYAK__MEMBERS__BART__MAX_FIRST_STEP_SECONDS": "0.5",
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    done = subprocess.run([sys.executable, "-c", HANGING], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 1
+    assert "members.bart.max_first_step_seconds: it took longer than 0.5 seconds" in done.stderr
+    assert "most recent call first" in (prepared / "logs/yoyak.log").read_text()
+    [run] = training_runs()
+    assert run.info.status == "FAILED"
+    assert "max_first_step_seconds" in run.data.tags[ERROR]
+    assert not (prepared / "models/bart").exists()
+    assert not (prepared / "training").exists()

@@ -58,6 +58,18 @@ def test_the_ui_shows_local_runs_and_takes_new_ones(server, local_run, tiny_bart
         folder = resolve_model(uri)
         assert folder.is_relative_to(tmp_path / "cache" / "yoyak" / "models")
         assert (folder / "model.safetensors").read_bytes() == (tiny_bart / "model.safetensors").read_bytes()
+    [stored] = [path for path in tmp_path.rglob("model.safetensors") if model_id in str(path.parent)]
+    good = stored.read_bytes()
+    stored.write_bytes(good[:-1])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other cache"))
+    with pytest.raises(UserError, match=r"model\.safetensors is not the one that was logged: the artifact store was"):
+        resolve_model("models:/yoyak@champion")
+    assert not [path for path in (tmp_path / "other cache").rglob("*") if path.is_file()]
+    stored.write_bytes(good)
+    kept = resolve_model("models:/yoyak@champion") / "model.safetensors"
+    kept.write_bytes(good[:-1])
+    with pytest.raises(UserError, match=f"delete {tmp_path}/other cache/.*, and it is downloaded again"):
+        resolve_model("models:/yoyak@champion")
     with pytest.raises(UserError, match=r"has no alias 'champoin' \(did you mean 'champion'\?\)"):
         resolve_model("models:/yoyak@champoin")
     assert client.connect().get_metric_history(run.run_id, "loss")[-1].step == 199

@@ -50,8 +50,8 @@ def test_a_training_uses_one_of_several_gpus(tmp_path: Path) -> None:
     assert sizes == [(4, 32), (1, 8)]
 
 
-def test_several_processes_are_refused() -> None:
-    with pytest.raises(UserError, match="WORLD_SIZE is 2"):
-        check_launch({"WORLD_SIZE": "2"})
-    check_launch({"WORLD_SIZE": "1"})
-    check_launch({})
+def test_processes_that_something_else_has_started_are_refused() -> None:
+    with pytest.raises(UserError, match=r"WORLD_SIZE is 2.*members\.bart\.launcher\.processes"):
+        check_launch("bart", {"WORLD_SIZE": "2"})
+    check_launch("bart", {"WORLD_SIZE": "1"})
+    check_launch("bart", {})

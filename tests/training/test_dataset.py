@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from itertools import combinations
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from yoyak.models.families.base import TrainedFamily
 from yoyak.models.text import IGNORED
 from yoyak.models.tokenizers import train_tokenizer
 from yoyak.params import Tokenizer
-from yoyak.training.dataset import EpochLengthGroupedSampler, encode_rows, make_collator, sample_rows
+from yoyak.training.dataset import LengthSampler, ShuffledSampler, encode_rows, make_collator, sample_rows
 
 CAUSAL = {
     "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 512},
@@ -23,9 +24,10 @@ CAUSAL = {
 COLUMNS = ("input_ids", "labels")
 
 
-def test_batches_depend_on_seed_and_epoch_alone() -> None:
+@pytest.mark.parametrize("grouped", [True, False])
+def test_batches_depend_on_seed_and_epoch_alone(grouped: bool) -> None:
     def order(epoch: int, seed: int = 1) -> list[int]:
-        sampler = EpochLengthGroupedSampler(4, list(range(40)), seed)
+        sampler = LengthSampler(4, [(row, row) for row in range(40)], seed) if grouped else ShuffledSampler(40, seed)
         sampler.set_epoch(epoch)
         torch.rand(epoch + 3)
         return list(sampler)
@@ -34,6 +36,41 @@ def test_batches_depend_on_seed_and_epoch_alone() -> None:
     assert order(2) != order(3)
     assert order(2) != order(2, seed=2)
     assert sorted(order(2)) == list(range(40))
+
+
+def test_batches_have_rows_of_similar_lengths_and_others_in_each_epoch() -> None:
+    generator = torch.Generator().manual_seed(3)
+    inputs = torch.randint(20, 400, (203,), generator=generator)
+    lengths = [(int(row), int(row) // 5 + 1) for row in inputs]
+    sampler = LengthSampler(8, lengths, seed=1)
+    shared = []
+    for epoch in range(2):
+        sampler.set_epoch(epoch)
+        order = list(sampler)
+        assert sorted(order) == list(range(203))
+        batches = [order[first : first + 8] for first in range(0, 203, 8)]
+        assert len(batches[-1]) == 3
+        assert int(inputs.argmax()) in batches[0] + batches[-1]
+        padded = sum(len(batch) * max(lengths[row][column] for row in batch) for batch in batches for column in (0, 1))
+        assert padded < 1.15 * sum(map(sum, lengths))
+        shared.append({frozenset(pair) for batch in batches for pair in combinations(batch, 2)})
+    assert len(shared[0] & shared[1]) < 0.5 * len(shared[0])
+
+
+def test_random_batches_begin_with_the_longest_row() -> None:
+    sampler = ShuffledSampler(40, seed=1, first=7)
+    orders = []
+    for epoch in range(2):
+        sampler.set_epoch(epoch)
+        orders.append(list(sampler))
+        assert orders[-1][0] == 7
+        assert sorted(orders[-1]) == list(range(40))
+    assert orders[0] != orders[1]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 5, 8])
+def test_few_rows_are_one_batch(rows: int) -> None:
+    assert sorted(LengthSampler(8, [(3, 3)] * rows, seed=1)) == list(range(rows))
 
 
 def test_the_sample_depends_on_the_seed_and_not_on_the_order_of_the_rows() -> None:

@@ -13,7 +13,7 @@ from transformers import AutoConfig, BartConfig, BartForConditionalGeneration
 from pipeline.checkpoints import CHECKPOINTS
 from pipeline.conftest import make_project, shell, succeed
 from training.tiny_training import MASKS, ROWS, TEXTS, member
-from yoyak.models.families import get_family
+from yoyak.models.families import family_of, get_family
 from yoyak.models.memory import Memory, estimate_memory
 from yoyak.models.precision import Decision
 from yoyak.models.tokenizers import train_tokenizer
@@ -51,11 +51,36 @@ def test_a_member_that_can_be_trained_passes_every_check(kind: str, own_tokenize
     assert ROWS[0].summaries[0][:20] in note(report, "example")
 
 
+def test_summaries_that_are_cut_are_a_warning_too(own_tokenizer: Path, tmp_path: Path) -> None:
+    for tokens, level in ((8, "warning"), (96, "ok")):
+        report = check("bart", own_tokenizer, tmp_path, max_input_tokens=500, max_target_tokens=tokens)
+        [window] = [finding for finding in report.findings if finding.check == "window"]
+        assert window.level == level
+        assert ("raise max_target_tokens" in window.note) == (level == "warning")
+    assert "0.0% of the summaries" in window.note
+
+
+def test_a_part_that_would_be_empty_is_found(own_tokenizer: Path, tmp_path: Path) -> None:
+    report = check("bart", own_tokenizer, tmp_path, fold={"index": 1, "of": 10_000})
+    assert failed(report) == "example"
+    assert "too few for 10000 parts" in note(report, "example")
+
+
+def test_a_package_that_is_missing_is_named(
+    own_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("yoyak.training.tensorboard.find_spec", lambda name: None)
+    report = check("bart", own_tokenizer, tmp_path, tensorboard=True)
+    assert "pip install tensorboard" in note(report, failed(report))
+
+
 @pytest.mark.parametrize(
     ("values", "name", "words"),
     [
         ({"checkpoint": "solar-11b", "config": {}}, "checkpoint", "solar-10.7b"),
         ({"config": {"model_type": "bert-base"}}, "checkpoint", "bert"),
+        ({"checkpoint": "pretrained/mine", "config": {}}, "checkpoint", "config.json"),
+        ({"metrics": ["no-such-metric"]}, "precision", "no-such-metric"),
         ({"max_input_tokens": 600}, "window", "512"),
         ({"precision": "fp16"}, "precision", "fp16"),
         ({"optim": "paged_adamw_8bit"}, "precision", "adamw_torch"),
@@ -146,3 +171,32 @@ def test_no_member_is_trained_if_one_of_them_cannot_be(tmp_path: Path) -> None:
     assert found[-1]["findings"][0]["level"] == "error"
     assert "solar-10.7b" in found[-1]["findings"][0]["note"]
     assert "bart" in succeed(project, "yoyak", "check", "bart")
+
+
+def test_chunks_and_parts_take_less_memory_and_r_drop_more() -> None:
+    config = AutoConfig.for_model("gpt2", vocab_size=30_000, n_embd=32, n_head=2, n_layer=2)
+
+    def estimate(**values: Any) -> Memory:
+        settings = member("gpt2", **values)
+        return estimate_memory(
+            settings,
+            family_of(settings),
+            config,
+            Decision(precision="fp32", reason=""),
+            device="cuda",
+            vocabulary=30_000,
+            input_tokens=64,
+            target_tokens=32,
+            batch_size=8,
+        )
+
+    plain = estimate()
+    logits = 8 * 32 * 30_000 * 4
+    # All positions in one chunk are what the model itself computes.
+    assert estimate(loss_chunk_tokens=1000).activations == pytest.approx(plain.activations, rel=0.05)
+    assert plain.activations - estimate(loss_chunk_tokens=16).activations > 1.5 * logits
+    assert estimate(r_drop=1.0, loss_chunk_tokens=1000).activations > 2 * plain.activations
+    halved = estimate(max_batch_tokens=4 * 96)
+    assert halved.rows == 4
+    assert halved.activations == pytest.approx(plain.activations / 2, rel=0.05)
+    assert estimate(max_batch_tokens=1).rows == 1

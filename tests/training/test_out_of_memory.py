@@ -81,3 +81,12 @@ def test_an_update_keeps_its_rows(batch: int, steps: int, halved: tuple[int, int
     assert smaller
     assert (smaller.batch_size, smaller.gradient_accumulation_steps) == halved
     assert halve_batch(member("bart", batch_size=1)) is None
+
+
+def test_the_parts_of_a_batch_are_halved_too(tmp_path: Path) -> None:
+    requested = member("bart", batch_size=16, max_batch_tokens=1000)
+    smaller = halve_batch(requested)
+    assert smaller
+    assert smaller.max_batch_tokens == 500
+    keep_batch(smaller, tmp_path, reduced=True)
+    assert keep_batch(requested, tmp_path, reduced=False) == smaller

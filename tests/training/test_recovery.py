@@ -66,6 +66,19 @@ def test_early_stopping_resumes_its_count(tokenizer, tmp_path: Path) -> None:
     assert weights(tmp_path) == weights(tmp_path / "whole")
 
 
+def test_training_without_patience_group_or_originals_alone(tokenizer, tmp_path: Path) -> None:
+    """Nothing stops it early, batches are drawn at random, and views are rows of their own; it resumes all the same."""
+    values = {**UNCHANGING, "learning_rate": 0.01, "group_by_length": False, "augmentation": 1}
+    grouped = train("bart", tokenizer, tmp_path / "grouped", **{**values, "group_by_length": True})
+    uninterrupted = train("bart", tokenizer, tmp_path / "whole", **{**values, "early_stopping_patience": None})
+    assert uninterrupted.metrics.steps == 2 * 2 * 32 / 8
+    assert uninterrupted.metrics.eval_loss != grouped.metrics.eval_loss
+    interrupt(tmp_path, tokenizer, step=5, **{**values, "early_stopping_patience": None})
+    resumed = train("bart", tokenizer, tmp_path, **{**values, "early_stopping_patience": None})
+    assert resumed.curves == uninterrupted.curves
+    assert weights(tmp_path) == weights(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("values", [UNCHANGING, {"evaluations": 8, "early_stopping_patience": 9}])
 def test_a_training_that_was_finished_is_not_trained_further(tokenizer, tmp_path: Path, values) -> None:
     """It was killed after its last checkpoint, and before or after its outputs were written."""

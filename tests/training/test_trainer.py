@@ -18,9 +18,9 @@ from yoyak.models.tokenizers import train_tokenizer
 from yoyak.params import Generation, Tokenizer
 from yoyak.scoring.rouge import rouge
 from yoyak.training.dataset import encode_rows, sample_rows
-from yoyak.training.summary_trainer import CheckpointScoring
+from yoyak.training.selection import CheckpointScoring
 
-GOLDEN = {"bart": 6.0543, "t5": 6.6573, "gpt2": 6.0488}
+GOLDEN = {"bart": 6.0393, "t5": 6.6241, "gpt2": 6.0241}
 """Loss of the last logged update: with the seed, the data and the sizes above, the arithmetic leaves no choice."""
 
 
@@ -83,6 +83,7 @@ def test_a_model_learns_the_first_token_that_its_checkpoint_forces(tokenizer, tm
     from yoyak.models.load import build_model
 
     checkpoint, forced = tmp_path / "checkpoint", 9
+    torch.manual_seed(1)
     model = build_model("bart", member("bart"), tokenizer)
     model.generation_config.forced_bos_token_id = forced
     model.save_pretrained(checkpoint)

@@ -12,11 +12,11 @@ from trained_members import parse_trained
 from yoyak.data.records import Dialogue
 from yoyak.data.samples import generate
 from yoyak.params import TrainedMember
+from yoyak.training.launch import train_on_devices
 from yoyak.training.out_of_memory import retry_with_smaller_batches
 from yoyak.training.progress import MetricLogger
 from yoyak.training.results import TrainingResult
-from yoyak.training.summary_trainer import CheckpointScoring
-from yoyak.training.trainer import train_member
+from yoyak.training.selection import CheckpointScoring
 
 SIZES = {
     "bart": ("seq2seq", {"model_type": "bart", "d_model": 16, "encoder_layers": 1, "decoder_layers": 1,
@@ -60,8 +60,8 @@ def train(
         kind,
         requested,
         checkpoints,
-        lambda current: train_member(
-            kind, current, tokenizer, rows[:32], rows[32:], scoring=scoring, seed=7, out=folder / "model",
-            checkpoints=checkpoints, log=log, requested=requested,
+        lambda current: train_on_devices(
+            kind, current, tokenizer=tokenizer, train=rows[:32], dev=rows[32:], scoring=scoring, seed=7,
+            out=folder / "model", checkpoints=checkpoints, log=log, requested=requested,
         ),
     )  # fmt: skip

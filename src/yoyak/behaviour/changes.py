@@ -1,16 +1,58 @@
-"""Changes of a dialogue that must not change what its summary states."""
+"""Changes of a dialogue that must not change what its summary states, and all dialogues that cases summarize."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
+from yoyak.behaviour.cases import Case, CaseFile
 from yoyak.korean.josa import particle
 from yoyak.korean.masks import MASK
 
 _PARTICLES = {"는": "은", "가": "이", "를": "을", "와": "과", "로": "으로", "랑": "이랑"}
 """Maps the form after a vowel to the form after a consonant."""
 _FORMS = sorted({*_PARTICLES, *_PARTICLES.values()}, key=len, reverse=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A changed dialogue, to be summarized and compared."""
+
+    check: str
+    case: Case
+    text: str
+    speakers: tuple[str, str] | None = None
+    """The speakers that were swapped."""
+
+
+def texts_of(files: Iterable[CaseFile]) -> list[str]:
+    """Return every dialogue of the files that is summarized, changed ones included, each once."""
+    texts = [text for file in files for text in (*map(text_of, file.dialogues), *(c.text for c in changes_of(file)))]
+    return list(dict.fromkeys(texts))
+
+
+def text_of(case: Case) -> str:
+    """Return the dialogue of a case as it is summarized."""
+    return _join(case.turns)
+
+
+def changes_of(file: CaseFile) -> Iterator[Change]:
+    """Yield the changed versions of a file's dialogues."""
+    for number, case in enumerate(file.dialogues):
+        turns = case.turns
+        if file.fillers and len(turns) > 1:
+            fillers = [file.fillers[(number + shift) % len(file.fillers)] for shift in range(2)]
+            yield Change("filler_changed", case, _join(add_filler(turns, fillers)))
+        if case.reorder:
+            yield Change("order_changed", case, _join(reorder(turns, *case.reorder)))
+        if case.swap and len(case.speakers) > 1:
+            one, other = case.speakers[:2]
+            yield Change("swap_changed", case, swap_names(text_of(case), one, other), (one, other))
+
+
+def _join(turns: Sequence[str]) -> str:
+    return "\n".join(turns)
 
 
 def add_filler(turns: Sequence[str], fillers: Sequence[str]) -> list[str]:

@@ -1,17 +1,15 @@
-"""Running the behaviour tests: all dialogues of the cases and their changes are summarized in one call."""
+"""Checking what a member writes for the cases and their changed versions, and for the test split."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from yoyak.behaviour.cases import Case, CaseFile
-from yoyak.behaviour.changes import add_filler, reorder, swap_names
+from yoyak.behaviour.cases import CaseFile
+from yoyak.behaviour.changes import changes_of, swap_names, text_of
 from yoyak.behaviour.facts import KINDS, find_facts, find_made_up
 from yoyak.behaviour.results import CHECKS, Behaviour, Failure, Rate, make_rate
 from yoyak.data.records import Dialogue
-from yoyak.decoding.summarizer import Summarizer
-from yoyak.params import Generation
 from yoyak.params.base import ROUGE_WEIGHTS, Granularity
 from yoyak.scoring.rouge import rouge
 
@@ -34,26 +32,14 @@ class Outcome:
     similarity: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A changed dialogue, to be summarized and compared."""
-
-    check: str
-    case: Case
-    text: str
-    speakers: tuple[str, str] | None = None
-    """The speakers that were swapped."""
-
-
 def run_behaviour(
     member: str,
-    summarizer: Summarizer,
     files: Mapping[str, CaseFile],
+    summaries: Mapping[str, str],
     test: Sequence[Dialogue],
     predictions: Mapping[str, str],
     *,
     refuses: Callable[[str], bool],
-    generation: Generation,
     confidence: float,
     examples: int,
 ) -> Behaviour:
@@ -61,18 +47,16 @@ def run_behaviour(
 
     Args:
         member: The name under which the results are kept.
-        summarizer: Writes the summaries of the cases, greedily.
         files: The cases, by the name of their file.
+        summaries: The member's summary of each text of `changes.texts_of`, by the text.
         test: The test split.
         predictions: The summaries of the test split, by fname.
         refuses: Whether the server refuses a dialogue.
-        generation: Settings of which the number of beams does not count.
         confidence: Of the intervals.
         examples: Failures of each check to keep.
     """
-    greedy = generation.model_copy(update={"num_beams": 1, "num_return_sequences": 1})
     outcomes = [outcome for file in files.values() for outcome in _try_empty(file, refuses)]
-    for file, summaries in zip(files.values(), _summarize(summarizer, list(files.values()), greedy), strict=True):
+    for file in files.values():
         outcomes += _try_cases(file, summaries)
     names = [name for file in files.values() for name in file.names]
     outcomes += _try_test(test, [predictions[row.fname] for row in test], names)
@@ -88,35 +72,6 @@ def run_behaviour(
     )
 
 
-def texts_of(file: CaseFile) -> list[str]:
-    """Return every dialogue of a file that is summarized, changed ones included, each once."""
-    return list(dict.fromkeys([*(_text(case.turns) for case in file.dialogues), *(c.text for c in _changes(file))]))
-
-
-def _summarize(summarizer: Summarizer, files: Sequence[CaseFile], generation: Generation) -> Iterator[dict[str, str]]:
-    texts = [texts_of(file) for file in files]
-    summaries = iter(summarizer.summarize([t for part in texts for t in part], generation=generation).texts)
-    for part in texts:
-        yield {text: next(summaries) for text in part}
-
-
-def _text(turns: Sequence[str]) -> str:
-    return "\n".join(turns)
-
-
-def _changes(file: CaseFile) -> Iterator[Change]:
-    for number, case in enumerate(file.dialogues):
-        turns = case.turns
-        if file.fillers and len(turns) > 1:
-            fillers = [file.fillers[(number + shift) % len(file.fillers)] for shift in range(2)]
-            yield Change("filler_changed", case, _text(add_filler(turns, fillers)))
-        if case.reorder:
-            yield Change("order_changed", case, _text(reorder(turns, *case.reorder)))
-        if case.swap and len(case.speakers) > 1:
-            one, other = case.speakers[:2]
-            yield Change("swap_changed", case, swap_names(_text(turns), one, other), (one, other))
-
-
 def _try_empty(file: CaseFile, refuses: Callable[[str], bool]) -> Iterator[Outcome]:
     for number, dialogue in enumerate(file.empty, 1):
         detail = "" if refuses(dialogue) else "is not refused"
@@ -124,7 +79,7 @@ def _try_empty(file: CaseFile, refuses: Callable[[str], bool]) -> Iterator[Outco
 
 
 def _try_cases(file: CaseFile, summaries: Mapping[str, str]) -> Iterator[Outcome]:
-    dialogues = [_text(case.turns) for case in file.dialogues]
+    dialogues = [text_of(case) for case in file.dialogues]
     written = [summaries[dialogue] for dialogue in dialogues]
     found = find_made_up(written, dialogues, file.names)
     for case, dialogue, summary, made_up in zip(file.dialogues, dialogues, written, found, strict=True):
@@ -140,12 +95,12 @@ def _try_cases(file: CaseFile, summaries: Mapping[str, str]) -> Iterator[Outcome
 
 
 def _try_changes(file: CaseFile, summaries: Mapping[str, str]) -> Iterator[Outcome]:
-    changes = list(_changes(file))
+    changes = list(changes_of(file))
     if not changes:
         return
     before, after = [], []
     for change in changes:
-        old, new = summaries[_text(change.case.turns)], summaries[change.text]
+        old, new = summaries[text_of(change.case)], summaries[change.text]
         if change.speakers:
             # Swapping twice makes the particles agree, which a model may get wrong.
             old, new = (
@@ -168,7 +123,7 @@ def _try_changes(file: CaseFile, summaries: Mapping[str, str]) -> Iterator[Outco
         else:
             same = facts[index].content == facts[index + len(changes)].content
             detail = "" if same else "other masks, numbers or names"
-        dialogue = _text(change.case.turns)
+        dialogue = text_of(change.case)
         yield Outcome(
             change.check, change.case.name, detail, dialogue, summaries[dialogue], change.text, summaries[change.text],
             1.0 if before[index] == after[index] else float(scores[index]),

@@ -14,14 +14,17 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
+import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoyak.bundles.json_files import read_json_object, remove_code
+from yoyak.bundles.config_keys import keep_known_keys
+from yoyak.bundles.json_files import read_json_object
 from yoyak.bundles.metadata import Lineage, Metadata, finite_numbers, read_metadata
 from yoyak.bundles.model_spec import read_spec
 from yoyak.bundles.training_params import MAX_BYTES, read_params, unflatten
@@ -62,7 +65,8 @@ class Bundle:
     """An unpacked bundle."""
 
     path: Path
-    md5: str
+    sha256: str
+    """Of the bytes that were unpacked."""
     folder: Path
     """The Hugging Face folder, with yoyak.json."""
     params: Mapping[str, Any]
@@ -114,37 +118,72 @@ def open_bundle(path: Path) -> Bundle:
     that is damaged, hostile or not a model.
     """
     with path.open("rb") as file:
-        md5 = hashlib.file_digest(file, "md5").hexdigest()
-    folder = cached_folder(cache_folder() / "bundles" / md5, lambda work: _unpack(path, work))
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    folder = _cached(sha256)
+    if not folder.is_dir():
+        with _private_copy(path) as (copy, sha256):
+            folder = cached_folder(_cached(sha256), lambda work: _unpack(copy, work, path))
     return Bundle(
         path=path,
-        md5=md5,
+        sha256=sha256,
         folder=folder / MODEL,
         params=read_params(folder / PARAMS, f"{path}: {PARAMS}"),
         metadata=read_metadata(folder / METADATA, f"{path}: {METADATA}"),
     )
 
 
-def _unpack(path: Path, work: Path) -> None:
-    """Unpack the model's files into ``work / MODEL`` and its params and metadata beside it, and check all of them."""
-    with open_archive(path) as archive:
+def _cached(sha256: str) -> Path:
+    return cache_folder() / "bundles" / sha256
+
+
+@contextmanager
+def _private_copy(path: Path) -> Iterator[tuple[Path, str]]:
+    """Yield a copy of a ZIP that nobody else writes to, and its sha256.
+
+    Between hashing and unpacking a ZIP, which takes minutes for a large model, somebody could exchange its bytes: the
+    cache would have one model under the digest of another.
+    """
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    _check_space(path, path.stat().st_size, folder)
+    digest = hashlib.sha256()
+    with tempfile.TemporaryDirectory(prefix=".bundle-", dir=folder) as temporary:
+        copy = Path(temporary, "bundle.zip")
+        with path.open("rb") as source, copy.open("xb") as out:
+            while chunk := source.read(1 << 20):
+                digest.update(chunk)
+                out.write(chunk)
+        yield copy, digest.hexdigest()
+
+
+def _check_space(path: Path, wanted: int, folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if wanted > free:
+        raise UserError(f"{path} needs {wanted >> 20} MiB of disk, {folder} has {free >> 20} MiB free.")
+
+
+def _unpack(copy: Path, work: Path, path: Path) -> None:
+    """Unpack the model's files into ``work / MODEL`` and its params and metadata beside it, and check all of them.
+
+    ``path`` is what the ZIP is called in errors.
+    """
+    with open_archive(copy, path) as archive:
         chosen = _select_entries(archive)
         _check_complete(str(path), {Path(target).name for target in chosen})
         wanted = sum(archive.entries[name].file_size for name in chosen.values())
-        free = shutil.disk_usage(work.parent).free
-        if wanted > free:
-            raise UserError(f"{path} needs {wanted >> 20} MiB of disk, {work.parent.parent} has {free >> 20} MiB free.")
+        _check_space(path, wanted, work.parent.parent)
         # Small files first, so that what they say is known before gigabytes are written.
         for target, name in sorted(chosen.items(), key=lambda pair: archive.entries[pair[1]].file_size):
             archive.extract(name, work / target, **_limit(target))
     model = work / MODEL
+    # The spec first: what it is derived from, such as the checkpoint's name, is not all on the lists.
+    spec = read_spec(model, read_params(work / PARAMS, f"{path}: {PARAMS}"), str(path))
     for file in sorted(model.glob("*.json")):
-        if file.name in CONFIGS:
-            remove_code(file, f"{path}: {file.name}")
+        keep_known_keys(file, f"{path}: {file.name}")
         if file.name.endswith(".index.json"):
             _check_index(file, f"{path}: {file.name}")
     read_metadata(work / METADATA, f"{path}: {METADATA}")
-    save_spec(model, read_spec(model, read_params(work / PARAMS, f"{path}: {PARAMS}"), str(path)))
+    save_spec(model, spec)
 
 
 def _select_entries(archive: Archive) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import posixpath
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -52,7 +53,7 @@ class Lineage(_Section):
             inputs=_with_prefix("input.", tags),
             versions=_with_prefix("version.", tags),
             device=tags.get("device", ""),
-            seed=int(seed) if seed.isdigit() else None,
+            seed=int(seed) if re.fullmatch("[0-9]{1,20}", seed) else None,
         )
 
     def tags(self) -> dict[str, str]:

@@ -90,6 +90,7 @@ def _derive_spec(folder: Path, params: Mapping[str, Any], where: str) -> dict[st
     generation = Generation.model_validate({**spec.generation.model_dump(), **overrides})
     value = {**asdict(spec), "generation": generation}
     del value["options"]  # What makes them, an adapter or a chat template, is not known.
+    del value["max_samples"]  # A model of its own summarizes all dialogues.
     positions = find_positions(config)
     if "max_input_tokens" not in given and isinstance(positions, int):
         longest = family.longest_input(positions, generation.max_new_tokens)

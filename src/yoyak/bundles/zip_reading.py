@@ -45,6 +45,7 @@ class Archive:
     """A ZIP whose entries have been checked."""
 
     path: Path
+    """What it is called in errors."""
     file: zipfile.ZipFile
     entries: dict[str, zipfile.ZipInfo]
     """By name, without folders."""
@@ -75,27 +76,28 @@ class Archive:
 
 
 @contextmanager
-def open_archive(path: Path) -> Iterator[Archive]:
-    """Open a ZIP and check every entry before any is read.
+def open_archive(path: Path, name: Path | None = None) -> Iterator[Archive]:
+    """Open a ZIP and check every entry before any is read; ``name`` is what it is called in errors.
 
     Raises UserError for a file that is damaged, encrypted or not a ZIP; a name that leads out of a folder; a link; two
     entries of one name; a pickle; and a ZIP bomb.
     """
+    shown = name or path
     with ExitStack() as stack:
-        with _translate_errors(path):
-            stream = stack.enter_context(_Bounded(path))
+        with _translate_errors(shown):
+            stream = stack.enter_context(_Bounded(path, shown))
             file = stack.enter_context(zipfile.ZipFile(stream))
         infos = file.infolist()
         if len(infos) > MAX_ENTRIES:
-            raise UserError(f"{path} has {len(infos)} entries, but a model has at most {MAX_ENTRIES}.")
+            raise UserError(f"{shown} has {len(infos)} entries, but a model has at most {MAX_ENTRIES}.")
         for info in infos:
-            _check(path, info)
-        _check_names(path, [info.filename for info in infos])
+            _check(shown, info)
+        _check_names(shown, [info.filename for info in infos])
         if sum(info.file_size for info in infos) > MAX_BYTES:
-            raise UserError(f"{path} is larger than {_format_size(MAX_BYTES)} when unpacked.")
+            raise UserError(f"{shown} is larger than {_format_size(MAX_BYTES)} when unpacked.")
         if sum(info.compress_size for info in infos) > path.stat().st_size:
-            raise UserError(f"{path} is damaged: its entries are larger than the file.")
-        yield Archive(path, file, {info.filename: info for info in infos if not info.is_dir()})
+            raise UserError(f"{shown} is damaged: its entries are larger than the file.")
+        yield Archive(shown, file, {info.filename: info for info in infos if not info.is_dir()})
 
 
 class _Bounded(io.BufferedReader):
@@ -104,15 +106,15 @@ class _Bounded(io.BufferedReader):
     zipfile reads the list of all entries in one call, whatever size the file claims it has, and entries in small ones.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, shown: Path) -> None:
         super().__init__(io.FileIO(path))
-        self.path = path
+        self.shown = shown
 
     def read(self, size: int | None = -1, /) -> bytes:
         wanted = CHUNK + 1 if size is None or size < 0 else size
         data = super().read(min(wanted, CHUNK + 1))
         if len(data) > CHUNK:
-            raise UserError(f"{self.path} lists more entries than any model has.")
+            raise UserError(f"{self.shown} lists more entries than any model has.")
         return data
 
 

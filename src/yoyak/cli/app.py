@@ -19,9 +19,10 @@ from yoyak import __version__
 from yoyak.cli.help_text import HelpText
 from yoyak.cli.verbs import FLAGS, GROUPS, OPTIONS, RENAMED, TOPICS, VERBS, Verb
 from yoyak.errors import UserError, nearest
-from yoyak.project import LOGS
+from yoyak.process import TERMINATED, Terminated
+from yoyak.project import LOG
+from yoyak.tracking.uri import redact_credentials
 
-LOG = LOGS / "yoyak.log"
 VERBS_OF_TOPIC = "Verbs"
 
 
@@ -89,7 +90,7 @@ def _topic_app(name: str, group: Group, sort_key: int) -> App:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code.
 
-    0 is success, 1 an error that a person can fix, 2 a wrong command line, 130 Ctrl-C.
+    0 is success, 1 an error that a person can fix, 2 a wrong command line, 130 Ctrl-C, 143 SIGTERM.
     """
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     # Importing torch, transformers and mlflow creates a million long-lived objects: scanning them for cycles again and
@@ -116,6 +117,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _print_error(f"{name}: interrupted")
         return 130
+    except Terminated as error:
+        _print_error(f"{name}: {error}")
+        return TERMINATED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -166,6 +170,12 @@ def describe_usage_error(error: CycloptsError) -> str:
 
 def _describe_error(error: Exception) -> str:
     """Describe an error that no stage handled: a problem with files or the disk, or something unexpected."""
+    from yoyak.files import is_disk_full
+
+    if is_disk_full(error):
+        path = getattr(error, "filename", None)
+        where = f", and {path} could not be written" if path else ""
+        return f"the disk is full{where}: free some space and run it again, which goes on from what is there"
     if isinstance(error, OSError) and error.strerror:
         if isinstance(error, FileNotFoundError) and not Path(error.filename).is_absolute():
             return f"{error.filename} is missing: `dvc repro` creates it, or `dvc pull` fetches it"
@@ -179,7 +189,7 @@ def _print_error(sentence: str) -> None:
     tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)
     for bar in list(getattr(tqdm, "_instances", ())):
         bar.close()
-    print(sentence, file=sys.stderr)
+    print(redact_credentials(sentence), file=sys.stderr)
 
 
 def _log_traceback() -> Path | str:
@@ -187,7 +197,7 @@ def _log_traceback() -> Path | str:
     try:
         LOG.parent.mkdir(exist_ok=True)
         with LOG.open("a", encoding="utf-8") as log:
-            log.write(f"$ {' '.join(sys.argv)}\n{traceback.format_exc()}\n")
+            log.write(redact_credentials(f"$ {' '.join(sys.argv)}\n{traceback.format_exc()}\n"))
     except OSError:
         return "not written, the folder is read-only"
     return LOG

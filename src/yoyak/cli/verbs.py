@@ -83,8 +83,8 @@ VERBS = (
     Verb(
         name="behaviour",
         group=PIPELINE,
-        help="Test a member's behaviour with the cases of params.yaml.",
-        examples=("yoyak behaviour bart",),
+        help="Test the members' behaviour with the cases of params.yaml.",
+        examples=("yoyak behaviour",),
     ),
     Verb(
         name="register",
@@ -206,6 +206,34 @@ VERBS = (
         examples=("yoyak models reproduce champion",),
     ),
     Verb(
+        name="study run",
+        group=MODELS,
+        help="Run studies of studies/, or go on with them.",
+        examples=(
+            "yoyak study run hyperparameter --workers 2",
+            "yoyak study run hyperparameter generation --trials 50",
+            "yoyak study run hyperparameter --storage postgresql+psycopg2://optuna@db/optuna",
+        ),
+    ),
+    Verb(
+        name="study adopt",
+        group=MODELS,
+        help="Write the best trial's values into params.yaml.",
+        examples=("yoyak study adopt hyperparameter --dry-run", "yoyak study adopt hyperparameter"),
+    ),
+    Verb(
+        name="study register",
+        group=MODELS,
+        help="Register the best trial's model, as challenger at most.",
+        examples=("yoyak study register hyperparameter",),
+    ),
+    Verb(
+        name="study convert",
+        group=MODELS,
+        help="Print a sweep of Weights & Biases as a study.",
+        examples=("yoyak study convert sweep.yaml --member bart --output studies/sweep.yaml",),
+    ),
+    Verb(
         name="collect",
         group=MODELS,
         help="Write a table of all training runs: params, metrics, time and memory.",
@@ -236,10 +264,28 @@ VERBS = (
         examples=("yoyak params", "yoyak params --file presets/smoke.yaml"),
     ),
     Verb(
+        name="diff",
+        group=PROJECT,
+        help="Report what the changes between two git revisions do to the model.",
+        examples=("yoyak diff origin/main", "yoyak diff v1.0 HEAD --markdown --plots diff/plots"),
+    ),
+    Verb(
         name="preset",
         group=PROJECT,
         help="Replace params.yaml with a file of presets/.",
         examples=("yoyak preset smoke", "yoyak preset kobart --force"),
+    ),
+    Verb(
+        name="fold",
+        group=PROJECT,
+        help="Add a member for each part of the training set to params.yaml.",
+        examples=("yoyak fold bart 5",),
+    ),
+    Verb(
+        name="pin",
+        group=PROJECT,
+        help="Write the commits of checkpoints on the Hub to params.yaml.",
+        examples=("yoyak pin", "yoyak pin --check", "yoyak pin kobart --update"),
     ),
     Verb(
         name="catalog",
@@ -264,7 +310,10 @@ VERBS = (
 FLAGS = ("--help", "-h", "--version", "--install-completion")
 """Options that may be given instead of a verb."""
 
-TOPICS = {"models": "Look up, compare, promote, trace and reproduce registered versions."}
+TOPICS = {
+    "models": "Look up, compare, promote, trace and reproduce registered versions.",
+    "study": "Try many values of params.yaml, and adopt the best ones.",
+}
 """First words of verbs of two words, and what those are for."""
 
 RENAMED = {

@@ -1,4 +1,4 @@
-"""Test-time augmentation: views, slightly varied versions of a dialogue with the same content.
+"""Augmentation, at test time and in training: views, slightly varied versions of a dialogue with the same content.
 
 A view drops turns without content, and varies punctuation and spacing. Turns keep their order and labels; numbers,
 names and masks such as ``#Person1#`` do not change.
@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 
+from yoyak.data.records import Dialogue
 from yoyak.korean.masks import find_masks
 
 MAX_DRAWS = 100
@@ -68,6 +71,21 @@ def make_views(dialogue: str, count: int, seed: int) -> list[str]:
             break
         texts.append(new_view)
     return texts[1:]
+
+
+def augment(rows: Sequence[Dialogue], views: int, seed: int) -> list[Dialogue]:
+    """Return each row followed by up to ``views`` views of it, which have its summaries."""
+    return [
+        version
+        for row in rows
+        for version in (
+            row,
+            *(
+                replace(row, fname=f"{row.fname}~{number}", dialogue=view)
+                for number, view in enumerate(make_views(row.dialogue, views, seed), 1)
+            ),
+        )
+    ]
 
 
 def _split_label(line: str) -> tuple[str, str]:

@@ -24,10 +24,10 @@ def decode(raw: bytes, encoding: str, *, file: str, column: str, is_csv: bool) -
         codec = codecs.lookup(encoding).name
         text = raw.decode(encoding)
     except UnicodeDecodeError as error:
-        location = _locate_end(raw[: error.start].decode(encoding, errors="replace"), is_csv)
+        location = _locate_end(_decode_start(raw[: error.start], encoding), is_csv)
         suggestion = _guess_encoding(raw, column, encoding)
         raise UserError(f"{file}, {location}: the file is not {encoding}{_format_advice(suggestion)}.") from error
-    except LookupError as error:
+    except (LookupError, ValueError) as error:  # There are codecs that decode no text, such as idna.
         names = {name.replace("_", "-") for name in aliases.values()}
         raise UserError(f"data.encoding: no encoding is named '{encoding}'{nearest(encoding, names)}.") from error
     if codec in _UTF8:
@@ -38,6 +38,14 @@ def decode(raw: bytes, encoding: str, *, file: str, column: str, is_csv: bool) -
     if suggestion:
         raise UserError(f"{file} is not {encoding}{_format_advice(suggestion)}.")
     return text.removeprefix("\ufeff")
+
+
+def _decode_start(raw: bytes, encoding: str) -> str:
+    """Return the text before what cannot be decoded; nothing from a codec that only decodes all or nothing."""
+    try:
+        return raw.decode(encoding, errors="replace")
+    except ValueError:
+        return ""
 
 
 def _format_advice(suggestion: str | None) -> str:

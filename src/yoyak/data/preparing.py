@@ -78,6 +78,8 @@ def prepare_splits(data: params.Data) -> Prepared:
     paths = {name: files.get(name, train).path for name in names}
     final = {name: rows[name] for name in names}
     splits = {name: [row.value for row in values] for name, values in final.items()}
+    # Folds are cut from train when a member is trained.
+    splits[TRAIN] = [replace(row.value, group=row.group) for row in final[TRAIN]]
     for name, file in files.items():
         from_file = [name, *shares] if name == TRAIN else [name]
         file.report["rows_kept"] = sum(len(rows[split_name]) for split_name in from_file)

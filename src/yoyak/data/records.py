@@ -23,13 +23,18 @@ class Dialogue:
     topic: str = ""
     slice: str = ""
     """Label of a subset that is scored separately, such as ``seen`` or ``unseen``."""
+    group: str = ""
+    """In train: key of rows that must stay together, such as a conversation's; empty where there is none."""
 
 
 def write_jsonl(path: str | os.PathLike[str], rows: Iterable[Dialogue]) -> None:
     """Write one JSON object per line as UTF-8, all rows or nothing."""
     with atomic_path(path) as work, work.open("w", encoding="utf-8", newline="\n") as out:
         for row in rows:
-            out.write(json.dumps(asdict(row), ensure_ascii=False) + "\n")
+            values = asdict(row)
+            if not row.group:
+                del values["group"]
+            out.write(json.dumps(values, ensure_ascii=False) + "\n")
 
 
 def read_jsonl(path: str | os.PathLike[str]) -> list[Dialogue]:

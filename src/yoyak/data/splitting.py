@@ -66,7 +66,7 @@ def split_rows(rows: Sequence[SourceRow], shares: Mapping[str, float], seed: int
             f"{file} has {len(groups)} group{'' if len(groups) == 1 else 's'} of dialogues to split into {names}: "
             f"it needs at least {len(shares) + 1}, or give {' and '.join(shares)} a file in data.files."
         )
-    split_of_group = _assign_groups({key: _hash_to_position(key, seed) for key in groups}, shares, file)
+    split_of_group = _assign_groups({key: hash_to_position(key, seed) for key in groups}, shares, file)
     split_of_row = {index: split_of_group[key] for key, indices in groups.items() for index in indices}
     by_split: dict[str, list[SourceRow]] = {name: [] for name in (TRAIN, *shares)}
     for index, row in enumerate(rows):
@@ -74,7 +74,7 @@ def split_rows(rows: Sequence[SourceRow], shares: Mapping[str, float], seed: int
     return _remove_overlaps(by_split)
 
 
-def _hash_to_position(key: str, seed: int) -> float:
+def hash_to_position(key: str, seed: int | str) -> float:
     """Return a number in [0, 1) that is the same in every process and for every file."""
     digest = hashlib.sha256(f"{seed}\n{key}".encode()).digest()
     # A float holds 53 bits: a longer number could round up to 1.

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, LogitsProcessor
 
+from yoyak.decoding.deadline import check_deadline
+
 NEVER = -1e9
 """The score that transformers gives a beam that must not win."""
 
@@ -25,7 +27,8 @@ class SequenceScores(LogitsProcessor):
         self.steps: list[Any] = []
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Record the top scores of a step."""
+        """Record the top scores of a step. It runs at each, which makes it the place to end a search as well."""
+        check_deadline()
         self.steps.append(scores.topk(min(self.count, scores.shape[-1])))
         if self.config.num_beams == 1:
             # Greedy search sees logits, beam search log probabilities.

@@ -6,8 +6,8 @@ summaries.texts, summaries.cut, summaries.tokens
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from yoyak.decoding.candidates import Candidate
@@ -37,6 +37,8 @@ class Summaries:
     cut: list[bool]
     """Whether the dialogue was truncated to the model's window."""
     tokens: TokenUsage
+    measures: Mapping[str, float] = field(default_factory=dict)
+    """What else is known of the call, such as its cost; `predict` logs it."""
 
     @property
     def texts(self) -> list[str]:

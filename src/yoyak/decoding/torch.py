@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from yoyak.decoding.batches import Generated, summarize_in_batches
 from yoyak.decoding.candidates import Candidate
+from yoyak.decoding.memory import Footprint
 from yoyak.decoding.scores import SequenceScores
 from yoyak.decoding.summarizer import Summaries
 from yoyak.models.families import family_of
@@ -59,6 +61,37 @@ class TorchSummarizer:
     def new_token_limit(self) -> int | None:
         """How many tokens it can generate after its longest input; None means no limit."""
         return new_token_limit(self.spec, find_positions(self.model.config.to_dict()))
+
+    @functools.cached_property
+    def footprint(self) -> Footprint:
+        """How much memory a search takes, from the caches that a short one fills."""
+        ids, mask = self.pad([[int(self.tokenizer.eos_token_id)] * 2])
+        settings = Generation(max_new_tokens=2, min_new_tokens=2, num_beams=1, num_return_sequences=1)
+        with torch.inference_mode():
+            output: Any = self.model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                generation_config=self.generation_config(settings),
+                use_model_defaults=False,
+                return_dict_in_generate=True,
+            )
+        cache = output.past_key_values
+        own, cross = getattr(cache, "self_attention_cache", cache), getattr(cache, "cross_attention_cache", None)
+        keys = own.layers[0].keys
+        config = self.model.config.get_text_config(decoder=True)
+        return Footprint(
+            token_bytes=_cache_bytes(own),
+            read_bytes=_cache_bytes(cross) if cross is not None else 0,
+            vocabulary=int(config.vocab_size),
+            heads=int(getattr(config, "num_attention_heads", keys.shape[1])),
+            width=int(keys.shape[1] * keys.shape[3]),
+        )
+
+    def bytes_per_dialogue(self, settings: Generation) -> int:
+        """Return what a search takes for one dialogue that fills the window, at most."""
+        return self.footprint.bytes_per_dialogue(
+            read=self.spec.max_input_tokens, new=settings.max_new_tokens, beams=settings.num_beams
+        )
 
     def summarize(
         self, dialogues: Sequence[str], *, generation: Generation | None = None, progress: bool = False
@@ -141,6 +174,12 @@ class TorchSummarizer:
             forced_bos_token_id=checkpoint_config.forced_bos_token_id,
             forced_eos_token_id=checkpoint_config.forced_eos_token_id,
         )
+
+
+def _cache_bytes(cache: Any) -> int:
+    """Return the bytes of one token in all layers of a cache."""
+    tensors = [tensor for layer in cache.layers for tensor in (layer.keys, layer.values)]
+    return sum(tensor.shape[1] * tensor.shape[3] * tensor.element_size() for tensor in tensors)
 
 
 def ran_out_of_memory(error: Exception) -> bool:

@@ -1,4 +1,7 @@
-"""The web application of the demo: the page's files, what it says about the model, and the way to the model's server.
+"""The page of the demo: its files, what it says about the model, and the way to a summary.
+
+    add_page(app, engine)           # on the model's own server: one address for the page and the API
+    create_app(model_url, model)    # on a server of its own, for a model's server that is already running
 
 The page loads nothing from other sites, and its headers forbid it.
 """
@@ -6,31 +9,31 @@ The page loads nothing from other sites, and its headers forbid it.
 from __future__ import annotations
 
 import json
-from collections.abc import MutableMapping
+import os
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from yoyak.serving import environment
+from yoyak.serving.answers import error_response
+from yoyak.serving.guard import Guard
+from yoyak.serving.metrics import Metrics
+
+if TYPE_CHECKING:
+    from yoyak.serving.engine import Engine
 
 SUMMARY_TIMEOUT = 600.0
 """Seconds for one summary; the model's server has a limit of its own, and says so."""
 MAX_BYTES = 4 << 20
 """Of one request. How long a dialogue may be is for the model's server to say."""
-HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src data:; base-uri 'none'; form-action 'self'; "
-    "frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
 FILES = {
     "/": ("page.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
@@ -74,7 +77,8 @@ class Summary(BaseModel):
 class Failure(BaseModel):
     """Why there is no summary."""
 
-    error: str
+    error_code: str
+    message: str
 
 
 class RefusedError(Exception):
@@ -85,16 +89,47 @@ class RefusedError(Exception):
         self.status = status
 
 
-def create_app(model_url: str, model: ModelInfo) -> FastAPI:
-    """Return the application for the model whose server is at ``model_url``."""
+Summarize = Callable[[SummaryRequest, Request], Awaitable[Summary]]
+
+
+def add_page(app: FastAPI, engine: Engine) -> None:
+    """Add the page to the server of a model."""
+    from yoyak.serving.app import answer
+
+    async def summarize(asked: SummaryRequest, request: Request) -> Summary:
+        params = asked.model_dump(exclude={"dialogue"}, exclude_none=True)
+        [one] = await answer(engine, request, [asked.dialogue], params)
+        return Summary(summary=one.summary, truncated=one.truncated)
+
+    described = json.loads(os.environ.get(environment.PAGE) or '{"model": "yoyak"}')
+    _add_routes(app, ModelInfo.model_validate(described), summarize)
+
+
+def create_app(model_url: str, model: ModelInfo, hosts: Sequence[str] = ()) -> Guard:
+    """Return an application for the model whose server is at ``model_url``; ``hosts`` as in `Guard`."""
     # The interactive documentation would load its scripts from elsewhere; the schema itself is at /openapi.json.
     app = FastAPI(title="Yoyak demo", docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.add_middleware(Guard)
+
+    async def summarize(asked: SummaryRequest, request: Request) -> Summary:
+        return await request_summary(model_url, asked)
+
+    _add_routes(app, model, summarize)
+
+    @app.exception_handler(HTTPException)
+    def unknown(request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == 404:
+            return error_response(404, "There is nothing at this address.")
+        return error_response(error.status_code, f"{error.detail}.")
+
+    return Guard(app, metrics=Metrics(), max_bytes=MAX_BYTES, hosts=hosts)
+
+
+def _add_routes(app: FastAPI, model: ModelInfo, summarize: Summarize) -> None:
     for path, (name, media_type) in FILES.items():
         app.add_api_route(path, _serve_file(name, media_type), include_in_schema=False)
     failures: dict[int | str, dict[str, Any]] = {
         400: {"model": Failure, "description": "The request or one of its values is wrong."},
-        413: {"model": Failure, "description": f"The request is longer than {MAX_BYTES >> 20} MiB."},
+        413: {"model": Failure, "description": "The request is too long."},
         415: {"model": Failure, "description": "The request is not declared as JSON."},
         502: {"model": Failure, "description": "The model's server does not answer, or not as one of Yoyak does."},
         503: {"model": Failure, "description": "The model's server is busy."},
@@ -106,31 +141,25 @@ def create_app(model_url: str, model: ModelInfo) -> FastAPI:
         return model
 
     @app.post("/summarize", responses=failures)
-    async def summarize(request: SummaryRequest) -> Summary:
+    async def summarize_dialogue(asked: SummaryRequest, request: Request) -> Summary:
         """Return the model's summary of one dialogue."""
-        return await request_summary(model_url, request)
+        request.scope["state"]["route"] = "/summarize"
+        return await summarize(asked, request)
 
     @app.exception_handler(RefusedError)
     def refused(request: Request, error: RefusedError) -> JSONResponse:
-        return _failure(error.status, str(error))
-
-    @app.exception_handler(HTTPException)
-    def unknown(request: Request, error: HTTPException) -> JSONResponse:
-        if error.status_code == 404:
-            return _failure(404, "There is nothing at this address.")
-        return _failure(error.status_code, f"{error.detail}.")
+        return error_response(error.status, str(error))
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         # Pages of other sites cannot send this type without asking first.
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            return _failure(415, "A request must be JSON and declare it: Content-Type: application/json.")
+            return error_response(415, "A request must be JSON and declare it: Content-Type: application/json.")
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][1:] if isinstance(part, str))
-        reason = f": {where}: {first['msg']}" if where else ""
-        return _failure(400, f'A request must be a JSON object with a "dialogue"{reason}.')
-
-    return app
+        # Only the names of our own fields: the client's are not repeated.
+        where = next((part for part in first["loc"][1:] if part in SummaryRequest.model_fields), None)
+        reason = f": {where}: {first['msg'][:1].lower()}{first['msg'][1:]}" if where else ""
+        return error_response(400, f'A request must be a JSON object with a "dialogue"{reason}.')
 
 
 async def request_summary(model_url: str, request: SummaryRequest) -> Summary:
@@ -153,43 +182,6 @@ async def request_summary(model_url: str, request: SummaryRequest) -> Summary:
         ) from error
 
 
-class Guard:
-    """ASGI middleware: adds the headers to every response, and refuses a request that is too long."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read the body, at most `MAX_BYTES` of which are kept, and pass it on."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
-            await send(message)
-
-        body, length, more = bytearray(), 0, True
-        while more:
-            # Read to the end even if it is too long: otherwise the client would see a broken connection and no answer.
-            message = await receive()
-            chunk, more = message.get("body", b""), message.get("more_body", False)
-            length += len(chunk)
-            if length <= MAX_BYTES:
-                body += chunk
-        if length > MAX_BYTES:
-            failure = _failure(413, f"A request has at most {MAX_BYTES >> 20} MiB.")
-            await failure(scope, receive, send_with_headers)
-            return
-        pending: list[MutableMapping[str, Any]] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
-
-        async def replay() -> Message:
-            return pending.pop() if pending else await receive()
-
-        await self.app(scope, replay, send_with_headers)
-
-
 def _serve_file(name: str, media_type: str) -> Any:
     content = files("yoyak.demo").joinpath(name).read_bytes()
 
@@ -197,10 +189,6 @@ def _serve_file(name: str, media_type: str) -> Any:
         return Response(content, media_type=media_type)
 
     return serve
-
-
-def _failure(status: int, sentence: str) -> JSONResponse:
-    return JSONResponse(Failure(error=sentence).model_dump(), status)
 
 
 def _error_sentence(text: str) -> str:

@@ -197,7 +197,7 @@ async function summarize() {
   if (ok) {
     show(answer);
   } else if (answer) {
-    fail("refused", { message: answer.error });
+    fail("refused", { message: answer.message });
   } else {
     fail("gone");
   }

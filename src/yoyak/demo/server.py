@@ -12,20 +12,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from yoyak.demo.app import ModelInfo, create_app
 from yoyak.errors import UserError
-from yoyak.serving.launch import OPENER, local_url
+from yoyak.serving.guard import split_hosts
+from yoyak.serving.hosting import limit_head
+from yoyak.serving.launch import OPENER, choose_hosts, local_url
 
+MAX_CONNECTIONS = 64
 SHUTDOWN_SECONDS = 1
 """Grace period for a summary that is still being written when the page stops."""
 
 
 @contextmanager
-def running_page(host: str, port: int, *, model_url: str, model: ModelInfo) -> Iterator[str]:
-    """Serve the page for as long as the block lasts, and yield its address; ``model_url`` is the model's server."""
+def running_page(
+    host: str, port: int, *, model_url: str, model: ModelInfo, allowed_hosts: str | None = None
+) -> Iterator[str]:
+    """Serve the page for as long as the block lasts, and yield its address; ``model_url`` is the model's server.
+
+    ``allowed_hosts`` is as in `serving.launch.running_server`.
+    """
     config = uvicorn.Config(
-        create_app(model_url, model),
+        create_app(model_url, model, split_hosts(choose_hosts(host, allowed_hosts))),
         # Keep the terminal free of logs.
         log_config=None,
         access_log=False,
@@ -34,6 +43,8 @@ def running_page(host: str, port: int, *, model_url: str, model: ModelInfo) -> I
         lifespan="off",
         ws="none",
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        limit_concurrency=MAX_CONNECTIONS,
+        http=limit_head(H11Protocol),
     )
     server = uvicorn.Server(config)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -59,3 +70,12 @@ def check_url(url: str) -> str:
             return base
     except (OSError, ValueError) as error:
         raise UserError(f"No model's server answers at {base}: start it with `yoyak serve`.") from error
+
+
+def has_page(url: str) -> bool:
+    """Return whether a model's server has the page."""
+    try:
+        with OPENER.open(url, timeout=5):
+            return True
+    except (OSError, ValueError):
+        return False

@@ -44,7 +44,7 @@ from yoyak.scoring.ensembles import (
 )
 from yoyak.scoring.evaluation import Evaluation, index_parts
 from yoyak.scoring.metrics import METRICS
-from yoyak.scoring.results import ALL, DIGITS, round_figures
+from yoyak.scoring.results import DIGITS, round_figures
 from yoyak.scoring.rouge import reference_scores
 from yoyak.scoring.tokenize import tokenizer
 
@@ -103,16 +103,27 @@ def analyse(
 ) -> EnsembleAnalysis:
     """Return the analysis of all ensembles on every split and slice but gate.
 
+    Dialogues without candidates of some member are left out: where no member has summarized more than a sample.
+
     Args:
         splits: The dialogues that ``evaluation`` scored.
         strategies: The ensembles' params by name; there may be none.
-        candidates: The candidates of all members.
+        candidates: The candidates of all members that an ensemble may use.
         choices: The choices of all ensembles.
     """
     summary = evaluation.summary
-    shown = [indices for part, indices in index_parts(splits).items() if part.slice == ALL and part.split != GATE]
-    primary = {name: scores[np.concatenate(shown)] for name, scores in evaluation.primary.items()}
-    splits = {split: rows for split, rows in splits.items() if split != GATE}
+    common = {
+        split: {row.fname for row in rows}.intersection(*(by_split[split] for by_split in candidates.values()))
+        for split, rows in splits.items()
+        if split != GATE
+    }
+    shown = [split in common and row.fname in common[split] for split, rows in splits.items() for row in rows]
+    primary = {name: scores[shown] for name, scores in evaluation.primary.items()}
+    splits = {
+        split: kept
+        for split, rows in splits.items()
+        if split in common and (kept := [row for row in rows if row.fname in common[split]])
+    }
     dev = next(indices for part, indices in index_parts(splits).items() if part.split == DEV)
 
     def rank(names: Iterable[str]) -> list[str]:

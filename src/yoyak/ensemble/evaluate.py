@@ -60,8 +60,10 @@ def score_pipeline(p: EvaluateParams) -> PipelineScores:
         name: {split: {fname: choice.text for fname, choice in rows.items()} for split, rows in by_split.items()}
         for name, by_split in choices.items()
     }
-    evaluation = evaluate_systems(splits, predictions, p.scoring, p.seed, ensembles)
-    analysis = analyse(splits, evaluation, strategies, candidates, choices, p.scoring, p.seed)
+    sampled = {name for name, member in p.members.items() if member.sample_size is not None}
+    evaluation = evaluate_systems(splits, predictions, p.scoring, p.seed, ensembles, sampled)
+    whole = {name: rows for name, rows in candidates.items() if name not in sampled}
+    analysis = analyse(splits, evaluation, strategies, whole or candidates, choices, p.scoring, p.seed)
     means = headline_metrics(evaluation.summary)
     write_evaluation(evaluation, project.EVALUATION, analysis)
     with atomic_path(project.SCORES) as work:
@@ -92,6 +94,7 @@ def sample_rows(splits: Mapping[str, Sequence[Dialogue]], predictions: Predictio
         }
         for split, row in (rows[index * len(rows) // count] for index in range(count))
         for system, texts in predictions.items()
+        if row.fname in texts[split]
     ]
 
 

@@ -49,6 +49,10 @@ class SoftSummarizer:
         limits = (member.new_token_limit for member in self.members)
         return min((limit for limit in limits if limit is not None), default=None)
 
+    def bytes_per_dialogue(self, settings: Generation) -> int:
+        """Return what a search takes for one dialogue, at most: the members' caches are in memory together."""
+        return sum(member.bytes_per_dialogue(settings) for member in self.members)
+
     def summarize(
         self, dialogues: Sequence[str], *, generation: Generation | None = None, progress: bool = False
     ) -> Summaries:

@@ -18,6 +18,7 @@ from typing import Any
 from yoyak.data.records import Dialogue
 from yoyak.decoding.candidates import Candidate
 from yoyak.decoding.loading import load_member
+from yoyak.decoding.memory import bytes_per_dialogue, release_memory
 from yoyak.decoding.summarizer import Summaries, Summarizer
 from yoyak.ensemble import combine
 from yoyak.ensemble.pool import make_row
@@ -45,6 +46,15 @@ class EnsembleSummarizer:
         """The lowest limit of the members."""
         limits = (member.new_token_limit for member in self.members.values())
         return min((limit for limit in limits if limit is not None), default=None)
+
+    def bytes_per_dialogue(self, settings: Generation) -> int:
+        """Return what a search takes for one dialogue, at most: the members search one after the other."""
+        return max(bytes_per_dialogue(member, settings) for member in self.members.values())
+
+    def release_memory(self) -> None:
+        """Free what the members keep of earlier searches."""
+        for member in self.members.values():
+            release_memory(member)
 
     def summarize(
         self, dialogues: Sequence[str], *, generation: Generation | None = None, progress: bool = False

@@ -50,6 +50,9 @@ def find_stray_hashes(text: str) -> list[str]:
     return _STRAY.findall(MASK.sub(" ", text)) if "#" in text else []
 
 
-def _natural_key(mask: str) -> tuple[str, int, str]:
+def _natural_key(mask: str) -> tuple[str, int, str, str]:
     name, number = split_mask(mask)
-    return name, int(number or 0), mask
+    digits = number.lstrip(
+        "0"
+    )  # Of numbers without leading zeros, the longer is larger: Python reads none of 5,000 digits.
+    return name, len(digits), digits, mask

@@ -63,7 +63,7 @@ def attach(where: str, model: Any, lora: Lora, new_tokens: Sequence[int]) -> Any
     """
     from peft import LoraConfig, TaskType, get_peft_model
 
-    settings = lora.model_dump(exclude={"quantization", "merge", "min_merge_agreement"})
+    settings = lora.model_dump(exclude={"quantization", "merge", "min_merge_agreement", "unsloth"})
     initialization = settings.pop("init_lora_weights")
     config = LoraConfig(
         **settings,

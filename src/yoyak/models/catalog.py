@@ -8,11 +8,12 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from yoyak.errors import UserError, nearest
+from yoyak.project import PRETRAINED
 
 MEMORY_GB = 16
 """GPU memory that the catalog's batch sizes are meant for."""
@@ -26,7 +27,7 @@ class Recommendation(BaseModel):
     batch_size: int
     gradient_accumulation_steps: int
     learning_rate: float
-    lr_scheduler_type: str
+    lr_scheduler_type: Literal["linear", "cosine", "constant_with_warmup"]
     adapter: dict[str, Any] | None = None
 
 
@@ -37,6 +38,10 @@ class Entry(BaseModel):
 
     checkpoint: str
     """Its name on the Hub."""
+    aliases: tuple[str, ...] = ()
+    """What else it is called."""
+    revision: str | None = None
+    """The commit that it is read at, unless a member names one; None is the newest one."""
     family: str
     language: str
     parameters: int
@@ -51,6 +56,20 @@ class Entry(BaseModel):
     """Whether it was tuned with the chat template of its tokenizer."""
     training: Recommendation
     """For a GPU of `MEMORY_GB`."""
+
+    @property
+    def lora_targets(self) -> str:
+        """The layers that an adapter is put beside."""
+        # The params import the families, which import this module.
+        from yoyak.params.adapters import Lora
+
+        targets = Lora(**(self.training.adapter or {})).target_modules
+        return targets if isinstance(targets, str) else ", ".join(targets)
+
+    @property
+    def quantized(self) -> bool:
+        """Whether it is recommended to train an adapter over 4 bits."""
+        return (self.training.adapter or {}).get("quantization") is not None
 
     @property
     def fixed_gb(self) -> float:
@@ -83,13 +102,21 @@ def checkpoint(name: str) -> str:
     entry = find(name)
     if entry is not None:
         return entries()[entry].checkpoint
-    if Path(name).is_dir():
-        raise UserError(f"The folder '{name}' is not a model: it has neither a config.json nor a .gguf file.")
+    if Path(name).is_dir() or Path(name).parts[:1] == (PRETRAINED.name,):
+        # A name below pretrained/ looks like one on the Hub, and would be asked for there.
+        folders = [path.as_posix() for path in PRETRAINED.glob("*") if is_checkpoint_folder(str(path))]
+        raise UserError(f"The folder {name} has neither a config.json nor a .gguf file{nearest(name, folders)}.")
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith("."):
         return name
     raise UserError(
         f"'{name}' is not a local folder, a name in the catalog or a name on the Hub{nearest(name, entries(), 3)}."
     )
+
+
+def find_revision(name: str, revision: str | None = None) -> str | None:
+    """Return the revision that a checkpoint is read at: the one that is given, else that of the catalog, if any."""
+    entry = find_entry(name)
+    return revision or (entry.revision if entry else None)
 
 
 def is_checkpoint_folder(name: str) -> bool:
@@ -125,12 +152,13 @@ def _largest_batch(entry: Entry, memory_gb: float) -> float:
 
 @cache
 def _spellings() -> Mapping[str, str]:
-    """Return the entry of each normalized spelling: the name, the name on the Hub, and that without its owner."""
+    """Return the entry of each normalized spelling: its name, that on the Hub, that without its owner, and aliases."""
     catalog = entries()
     pairs = [
         *((name, name) for name in catalog),
         *((entry.checkpoint, name) for name, entry in catalog.items()),
         *((entry.checkpoint.split("/")[1], name) for name, entry in catalog.items()),
+        *((alias, name) for name, entry in catalog.items() for alias in entry.aliases),
     ]
     # Of two with the same spelling, the first counts.
     return {_normalize(spelling): name for spelling, name in reversed(pairs)}

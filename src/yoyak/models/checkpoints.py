@@ -20,6 +20,7 @@ from typing import Any
 from yoyak.errors import UserError, first_line
 from yoyak.files import cache_folder, cached_folder
 from yoyak.models import catalog
+from yoyak.models.pinning import no_such_revision
 
 SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
 PICKLE = "pytorch_model.bin"
@@ -45,7 +46,7 @@ def open_source(checkpoint: str, revision: str | None = None) -> Source:
 
     Args:
         checkpoint: A name in the catalog or on the Hub, or a folder.
-        revision: Commit, tag or branch on the Hub.
+        revision: Commit, tag or branch on the Hub; None is the one that the catalog has, else ``main``.
 
     Raises UserError if it is not found by its name, or holds anything but weights.
     """
@@ -54,7 +55,7 @@ def open_source(checkpoint: str, revision: str | None = None) -> Source:
     if folder is not None and not (folder / CONFIGS[0]).is_file():
         converted = str(_convert_gguf(folder))
         return Source(weights=converted, tokenizer=converted, revision=None)
-    revision = None if folder is not None else revision or "main"
+    revision = None if folder is not None else catalog.find_revision(checkpoint, revision) or "main"
     find_file = partial(_find_file, name, revision, None if folder is not None else _list_hub_files(name, revision))
     if not any(find_file(file) for file in SAFETENSORS):
         pickles = _find_pickles(name, find_file)
@@ -69,10 +70,12 @@ def open_source(checkpoint: str, revision: str | None = None) -> Source:
 def _list_hub_files(name: str, revision: str | None) -> frozenset[str] | None:
     """Return the files of a name on the Hub; None if it cannot be asked, and only this machine's cache counts."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
 
     try:
         return frozenset(HfApi().list_repo_files(name, revision=revision))
+    except RevisionNotFoundError as error:
+        raise UserError(no_such_revision(name, str(revision))) from error
     except (HfHubHTTPError, OSError, ValueError):
         # Whatever is wrong with the name or the connection, loading says so in one place.
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from transformers import CONFIG_MAPPING, AutoConfig, GenerationConfig, PretrainedConfig, PreTrainedTokenizerBase
 
 from yoyak.errors import UserError, first_line, nearest
-from yoyak.models import adapters
+from yoyak.models import adapters, unsloth
 from yoyak.models.checkpoints import Source, open_source, weights_digest
 from yoyak.models.families import all_families, family_of
 from yoyak.models.families.base import TrainedFamily
@@ -29,8 +29,13 @@ def read_config(name: str, member: TrainedMember, tokenizer: PreTrainedTokenizer
     Raises UserError as `build_model` does.
     """
     if member.checkpoint is None:
-        return _new_config(name, member, tokenizer)
-    return _read_config(name, member, open_source(str(member.checkpoint), member.revision))
+        config = _new_config(name, member, tokenizer)
+    else:
+        config = _read_config(name, member, open_source(str(member.checkpoint), member.revision))
+    family_of(member).check_config(f"members.{name}", member, config)
+    if member.adapter and member.adapter.unsloth:
+        unsloth.check(f"members.{name}", config.model_type, find_device().type)
+    return config
 
 
 def build_model(name: str, member: TrainedMember, tokenizer: PreTrainedTokenizerBase, dtype: str = "float32") -> Any:
@@ -47,7 +52,7 @@ def build_model(name: str, member: TrainedMember, tokenizer: PreTrainedTokenizer
         except Exception as error:  # Each architecture rejects invalid sizes in its own way.
             raise _config_error(name, config.model_type, error) from error
     else:
-        model = _from_checkpoint(name, member, _loading_options(member.adapter, dtype))
+        model = _from_checkpoint(name, member, dtype)
         if len(tokenizer) > model.get_input_embeddings().num_embeddings:
             model.resize_token_embeddings(len(tokenizer))
     _set_special_tokens(model, tokenizer)
@@ -127,8 +132,14 @@ def _loading_options(adapter: Lora | None, dtype: str) -> dict[str, Any]:
     return {
         "dtype": getattr(torch, dtype),
         "quantization_config": adapters.quantization_config(adapter.quantization, dtype),
-        "device_map": {"": find_device()},
+        "device_map": {"": _current_device()},
     }
+
+
+def _current_device() -> torch.device:
+    device = find_device()
+    # Each of several processes has a GPU of its own.
+    return torch.device("cuda", torch.cuda.current_device()) if device.type == "cuda" else device
 
 
 def _new_config(name: str, member: TrainedMember, tokenizer: PreTrainedTokenizerBase) -> PretrainedConfig:
@@ -186,10 +197,12 @@ def _read_config(name: str, member: TrainedMember, source: Source) -> Pretrained
     return config
 
 
-def _from_checkpoint(name: str, member: TrainedMember, options: Mapping[str, Any]) -> Any:
+def _from_checkpoint(name: str, member: TrainedMember, dtype: str) -> Any:
     source = open_source(str(member.checkpoint), member.revision)
     config = _read_config(name, member, source)
     where = f"members.{name}.checkpoint '{member.checkpoint}'"
+    if member.adapter and member.adapter.unsloth:
+        return _load_with_unsloth(where, member, source, dtype)
     try:
         model, loading = (
             family_of(member)
@@ -201,7 +214,7 @@ def _from_checkpoint(name: str, member: TrainedMember, options: Mapping[str, Any
                 use_safetensors=True,
                 trust_remote_code=False,
                 output_loading_info=True,
-                **options,
+                **_loading_options(member.adapter, dtype),
             )
         )
     except Exception as error:
@@ -210,6 +223,19 @@ def _from_checkpoint(name: str, member: TrainedMember, options: Mapping[str, Any
     if missing:
         _LOG.warning("%s lacks %d weights, which are initialized randomly: %s …", where, len(missing), missing[0])
     return model
+
+
+def _load_with_unsloth(where: str, member: TrainedMember, source: Source, dtype: str) -> Any:
+    try:
+        return unsloth.load(
+            source,
+            dtype=dtype,
+            four_bits=member.adapter is not None and member.adapter.quantization is not None,
+            max_tokens=member.max_input_tokens + member.max_target_tokens,
+            device=_current_device(),
+        )
+    except Exception as error:  # It refuses in as many ways as the libraries below it.
+        raise UserError(f"{where} could not be loaded with unsloth: {first_line(error)}") from error
 
 
 def _check_family(name: str, member: TrainedMember, config: PretrainedConfig) -> None:

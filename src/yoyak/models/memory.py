@@ -7,11 +7,12 @@ the backward pass is counted. Of layers that are all alike, only one and two are
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoConfig, PretrainedConfig
 from transformers.pytorch_utils import Conv1D
@@ -19,6 +20,7 @@ from transformers.pytorch_utils import Conv1D
 from yoyak.errors import UserError, first_line
 from yoyak.models.families.base import TrainedFamily
 from yoyak.models.precision import Decision
+from yoyak.models.target_loss import TargetLoss, target_loss, without_labels
 from yoyak.params.adapters import Lora
 from yoyak.params.members import TrainedMember
 
@@ -32,9 +34,9 @@ OPTIMIZER_BYTES = {
     "adafactor": 0.1,
 }
 """Bytes of the optimizer's state for each weight that is trained."""
-CPU_OVERHEAD = 1.7
-"""How much more than what is alive activations take on a CPU, whose allocator keeps much of what was freed in between:
-1.2 to 2.0 times as much in benchmarks/memory.py."""
+CPU_OVERHEAD = 1.35
+"""How much more than what is alive activations take on a CPU: 1.05 to 1.65 times as much in benchmarks/memory.py, for
+an allocator that returns large blocks (`process.return_freed_memory`), and up to twice as much for another."""
 FOUR_BITS = 0.53
 """Bytes of a weight in 4 bits, with the constants of its block."""
 
@@ -52,6 +54,8 @@ class Memory:
     optimizer: int
     activations: int
     """Of one batch: what autograd keeps, and the gradient of the largest of it, mostly the logits'."""
+    rows: int
+    """Of the batch, or of the part of it that is computed at once."""
 
     @property
     def fixed(self) -> int:
@@ -90,6 +94,9 @@ def estimate_memory(
     values.pop("layer_types", None)
     values["vocab_size"] = max(vocabulary, int(values.get("vocab_size") or vocabulary))
     counts = {name: int(values[name]) for name in LAYERS if isinstance(values.get(name), int)}
+    if member.max_batch_tokens is not None:
+        passes = 2 if member.r_drop else 1
+        batch_size = min(batch_size, max(1, member.max_batch_tokens // passes // (input_tokens + target_tokens)))
     rows = (batch_size, input_tokens, target_tokens)
 
     def measure(layers: Mapping[str, int]) -> _Counts:
@@ -110,6 +117,7 @@ def estimate_memory(
         base = measure(one)
         recomputed = max((measure({**one, name: 2}).minus(base).saved for name in counts), default=0)
     return Memory(
+        rows=batch_size,
         parameters=counted.parameters,
         trained=counted.trained,
         weights=counted.weights,
@@ -186,7 +194,7 @@ def _measure(
     autocast = torch.autocast("cpu", getattr(torch, precision.dtype), enabled=precision.precision != "fp32")
     try:
         with mode, _AnswerYes(), autocast:
-            saved, largest = _count_saved(model, inputs)
+            saved, largest = _count_activations(model, inputs, target_loss(member, family))
     except Exception as error:  # Whatever a model's code does with tensors that have no values.
         raise NotImplementedError(f"{type(error).__name__} in {config.model_type}") from error
     return _Counts(parameters=parameters, trained=trained, weights=weights, saved=saved, largest=largest)
@@ -205,6 +213,13 @@ def make_batch(
     inputs = family.loss_inputs(batch, inspect.signature(model.forward).parameters.keys())
     # Rows of equal length need no mask.
     return {name: value for name, value in inputs.items() if name != "attention_mask"}
+
+
+def with_decoder_inputs(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs with what the collator adds for a model with a decoder of its own."""
+    if not hasattr(model, "prepare_decoder_input_ids_from_labels"):
+        return dict(inputs)
+    return {**inputs, "decoder_input_ids": model.prepare_decoder_input_ids_from_labels(labels=inputs["labels"])}
 
 
 def _attach(model: Any, lora: Lora) -> int:
@@ -245,8 +260,29 @@ class _LoraLayer(torch.nn.Module):
         return self.base(states) + self.lora_b(self.lora_a(self.dropout(states.float()))).to(states.dtype)
 
 
-def _count_saved(model: Any, inputs: Mapping[str, Any]) -> tuple[int, int]:
-    """Return the bytes that autograd keeps of one forward pass but for the weights, and those of the largest tensor."""
+def _count_activations(model: Any, inputs: Mapping[str, Any], loss: TargetLoss | None) -> tuple[int, int]:
+    """Return the bytes that autograd keeps of the forward pass of a batch, and the most that the backward pass adds."""
+    if loss is None:
+        return _count_saved(model, lambda: model(**inputs).loss)
+    with unset_fake_temporarily():
+        # A fake tensor cannot say how many of its values are targets.
+        targets = loss.select_targets(inputs["labels"])
+        inputs = without_labels(with_decoder_inputs(model, inputs))
+    states: list[torch.Tensor] = []
+
+    def read() -> torch.Tensor:
+        states.append(loss.read_states(model, model, inputs, targets))
+        return states[0]
+
+    saved, largest = _count_saved(model, read)
+    chunk = next(loss.chunks(states[0], targets))
+    # What the first pass of a chunk keeps is dropped; the backward pass holds that of one at a time.
+    recomputed, largest_of_chunk = _count_saved(model, lambda: loss.chunk_loss(model, *chunk))
+    return saved, max(largest, recomputed + largest_of_chunk)
+
+
+def _count_saved(model: Any, compute: Callable[[], torch.Tensor]) -> tuple[int, int]:
+    """Return the bytes that autograd keeps of what is computed but for the weights, and those of the largest tensor."""
     own = {_storage(parameter) for parameter in model.parameters()}
     kept: dict[int, int] = {}
     # A storage that is freed could give its address to another one.
@@ -259,8 +295,7 @@ def _count_saved(model: Any, inputs: Mapping[str, Any]) -> tuple[int, int]:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        output = model(**inputs)
-    alive.append(output.loss)
+        alive.append(compute())
     return sum(kept.values()), max(kept.values(), default=0)
 
 

@@ -31,6 +31,8 @@ class ModelSpec:
     """Text put before the dialogue."""
     separator: str = ""
     """Text put after the dialogue."""
+    max_samples: int | None = None
+    """So many dialogues of each split are summarized, a sample; None for all."""
     max_input_tokens: int = 0
     """Where a dialogue is truncated; 0 where the family does not count tokens."""
     dtype: str = "float32"
@@ -51,6 +53,8 @@ def save_spec(folder: Path, spec: ModelSpec) -> None:
     values = {**asdict(spec), "generation": spec.generation.model_dump()}
     if not spec.options:
         del values["options"]
+    if spec.max_samples is None:
+        del values["max_samples"]
     write_json(folder / SPEC_FILE, values)
 
 
@@ -62,7 +66,7 @@ def load_spec(folder: Path) -> ModelSpec:
     try:
         value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return ModelSpec(**{**value, "generation": Generation(**value["generation"])})
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({type(error).__name__}): train the model again.") from error
 
 

@@ -34,6 +34,9 @@ class Lora(Section):
     init_lora_weights: Initialization = "default"
     quantization: Quantization | None = None
     """Keep the checkpoint in 4 bits while training; null keeps the training precision."""
+    unsloth: bool = False
+    """Train with the kernels of the package unsloth, on a CUDA GPU and for the models that it supports; anything else
+    is refused."""
     merge: bool = True
     """Save one model with the adapter merged into its weights; false saves the adapter alone, which then needs the
     checkpoint wherever it is loaded."""
@@ -45,6 +48,16 @@ class Lora(Section):
     def changes_checkpoint(self) -> bool:
         """Whether it starts by taking something out of the checkpoint's weights, to which it alone does not belong."""
         return self.init_lora_weights in ("pissa", "olora")
+
+    @model_validator(mode="after")
+    def _suits_unsloth(self) -> Lora:
+        if not self.unsloth:
+            return self
+        if self.use_dora or self.init_lora_weights not in ("default", "gaussian"):
+            raise ValueError("unsloth needs use_dora: false, and init_lora_weights: default or gaussian")
+        if self.quantization is not None and self.quantization != Quantization():
+            raise ValueError("unsloth quantizes to NF4 with double quantization alone: write quantization: {}")
+        return self
 
     @model_validator(mode="after")
     def _can_be_apart(self) -> Lora:

@@ -8,11 +8,13 @@ from pydantic import Field
 
 from yoyak.params.base import Name, Section
 
+CaseNames = Annotated[tuple[Name, ...], Field(min_length=1)]
+
 
 class Behaviour(Section):
     """Which cases the members are tested with."""
 
-    cases: Annotated[tuple[Name, ...], Field(min_length=1)] = ("ko",)
+    cases: CaseNames = ("ko",)
     """Files of cases: ``ko`` and ``en`` come with Yoyak, any other name is that of ``cases/<name>.yaml``, which also
     replaces one that comes with Yoyak."""
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95

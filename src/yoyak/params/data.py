@@ -52,6 +52,8 @@ class Data(Section):
     split: Split = Split()
     max_chars: Annotated[int, Field(gt=0)] = 20_000
     """A longer dialogue is truncated at the end of a turn, and counted."""
+    mask_tokens: bool = True
+    """Every mask such as #Person1# is a single token of every tokenizer; false lets masks be split like other text."""
 
     @model_validator(mode="after")
     def _needs_train(self) -> Data:
@@ -61,7 +63,7 @@ class Data(Section):
 
 
 class Tokenizer(Section):
-    """A tokenizer that `prepare` trains on the training split; masks such as #Person1# are single tokens."""
+    """A tokenizer that `prepare` trains on the training split; see `Data.mask_tokens` for masks."""
 
     type: Literal["bpe", "unigram"]
     """``bpe`` is byte-level BPE as in BART and GPT-2; ``unigram`` is SentencePiece's model as in T5."""

@@ -66,5 +66,16 @@ class Serving(Section):
     """Maximum number of dialogues per request."""
     max_chars: Count = 20000
     """Maximum number of characters per dialogue."""
+    max_body_mb: Count = 4
+    """Size of a request's body."""
+    max_tokens: Count = 262144
+    """What a request may ask for: dialogues x num_beams x max_new_tokens."""
+    max_batch_tokens: Count = 8192
+    """The same for a batch, which has fewer dialogues where they would be more, and for a single dialogue: nobody else
+    is answered meanwhile."""
+    memory_mb: Annotated[int, Field(ge=0)] = 0
+    """Memory for the search of a batch; 0 for half of what is free when the server starts."""
+    max_connections: Count = 512
+    """Connections at once; a request on a further one is refused."""
     threads: Threads = 0
     """Threads of the model; 0 for one per available core."""

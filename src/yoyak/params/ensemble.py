@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -103,6 +104,13 @@ OfCandidates = Annotated[Vote | VotePositional | Weighted | Mbr | Stack, Field(d
 OfModels = Annotated[Soft | Soup, Field(discriminator="type")]
 
 
+class KeptTrials(Section):
+    """The models that a study kept, best first."""
+
+    study: Name
+    top_k: Annotated[int, Field(gt=0)]
+
+
 class Ensemble(Section):
     """How several members are combined."""
 
@@ -118,6 +126,20 @@ class Ensemble(Section):
     """Strategies over the members' candidates, by a name of your choice."""
     models: dict[Name, OfModels] = {}
     """Strategies that run models, by a name of your choice."""
+    members: dict[Name, KeptTrials] = {}
+    """Ensembles of the models that a study kept, which are not members of this file: by the name of the study of the
+    kind generation that combines them. studies/dvc.yaml runs the sweep, then the ensemble."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kept_models_have_a_name(cls, values: Any) -> Any:
+        members = values.get("members") if isinstance(values, dict) else None
+        if isinstance(members, dict) and isinstance(members.get("study"), str):
+            raise ValueError(
+                f"members has to say which study combines the models: kept: {{study: {members['study']}, "
+                f"top_k: {members.get('top_k', 3)}}}"
+            )
+        return values
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Ensemble:
@@ -130,3 +152,30 @@ class Ensemble(Section):
     def every(self) -> dict[str, OfCandidates | OfModels]:
         """All strategies by name."""
         return {**self.strategies, **self.models}
+
+    def without(self, failed: Collection[str]) -> Ensemble:
+        """Return the ensembles that are left if these members and strategies have no summaries."""
+        return self.model_copy(
+            update={
+                "strategies": _drop(self.strategies, failed),
+                "models": _drop(self.models, failed),
+            }
+        )
+
+
+AnyStrategy = TypeVar("AnyStrategy", bound=Strategy)
+
+
+def without_members(strategy: AnyStrategy, failed: Collection[str]) -> AnyStrategy:
+    """Return a strategy that uses all its members but these; it may be left without any."""
+    changes: dict[str, Any] = {}
+    if strategy.members is not None:
+        changes["members"] = [member for member in strategy.members if member not in failed]
+    weights = getattr(strategy, "weights", None)
+    if isinstance(weights, dict):
+        changes["weights"] = {member: weight for member, weight in weights.items() if member not in failed}
+    return strategy.model_copy(update=changes)
+
+
+def _drop(strategies: Mapping[str, AnyStrategy], failed: Collection[str]) -> dict[str, AnyStrategy]:
+    return {name: without_members(strategy, failed) for name, strategy in strategies.items() if name not in failed}

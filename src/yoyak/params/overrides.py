@@ -13,7 +13,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
-from yoyak.errors import UserError, nearest
+from yoyak.errors import UserError, first_line, nearest
 
 PREFIX = "YOYAK__"
 MEMBER_VARIABLES = {"LEARNING_RATE": "learning_rate", "BATCH_SIZE": "batch_size", "NUM_EPOCHS": "num_epochs"}
@@ -108,7 +108,8 @@ def _parse(text: str, where: str) -> Any:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        return YAML(typ="safe").load(text)
+        # libyaml's part in C recurses until the process crashes where Python raises RecursionError.
+        return YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:
         line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
         raise UserError(f"{where} is not valid YAML{line}: {error.problem or error.context}.") from error
@@ -116,3 +117,7 @@ def _parse(text: str, where: str) -> Any:
         raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}.") from error
     except RecursionError as error:
         raise UserError(f"{where} is nested too deeply to be read.") from error
+    except (
+        Exception
+    ) as error:  # What a tag or the form of a value promises and its text is not, such as the 45th of May.
+        raise UserError(f"{where} is not valid YAML: {first_line(error)}.") from error

@@ -16,6 +16,7 @@ from yoyak.params.members import TrainedMember
 from yoyak.params.registry import Registry
 from yoyak.params.report import Report
 from yoyak.params.scoring import Scoring
+from yoyak.params.train import Train
 
 HISTORY = "history"
 """No member's name: ``<registry.name>-history`` is the log of the champions."""
@@ -30,6 +31,7 @@ class Params(Section):
     data: Data = Data()
     tokenizers: dict[Name, Tokenizer] = {}
     members: dict[Name, AnyMember] = {}
+    train: Train = Train()
     generation: Generation = Generation()
     ensemble: Ensemble = Ensemble()
     scoring: Scoring = Scoring()
@@ -66,6 +68,11 @@ class Params(Section):
                 if member not in self.members:
                     hint = nearest(member, self.members)
                     raise ValueError(f"ensemble: {name} refers to the member '{member}', which does not exist{hint}")
+                if self.members[member].sample_size is not None:
+                    raise ValueError(
+                        f"ensemble: {name} refers to the member '{member}', which summarizes only a sample of each "
+                        "split, and an ensemble needs all of its members' summaries: leave one or the other out"
+                    )
         registered = self.registry.ensemble
         if registered is not None and registered not in self.ensemble.every:
             hint = nearest(registered, self.ensemble.every)

@@ -5,14 +5,15 @@ A field is the section of the same name unless it is marked with `At`. A test co
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel
 
 from yoyak.params.any_member import AnyMember
 from yoyak.params.base import Granularity, Name, RougeWeights, Section, Seed
-from yoyak.params.behaviour import Behaviour
+from yoyak.params.behaviour import Behaviour, CaseNames
 from yoyak.params.data import Data, Tokenizer
 from yoyak.params.deploy import Bench, Export, Gate, Serving, ServingBatchSize, Threads
 from yoyak.params.ensemble import Ensemble, MinMembers, OfCandidates, OfModels, Processes, Views
@@ -41,6 +42,7 @@ class PrepareParams(Section):
     """Params of `yoyak prepare`."""
 
     data: Data
+    cases: Annotated[CaseNames, At("behaviour.cases")]
     tokenizers: dict[Name, Tokenizer]
 
 
@@ -104,10 +106,10 @@ class EvaluateParams(Section):
 
 
 class BehaviourParams(Section):
-    """Params of `yoyak behaviour <member>`."""
+    """Params of `yoyak behaviour`."""
 
     behaviour: Behaviour
-    generation: Generation
+    members: dict[Name, AnyMember]
 
 
 class RegisterParams(Section):
@@ -170,3 +172,12 @@ class ReleaseParams(Section):
     generation: Generation
     registry_name: Annotated[Name, At("registry.name")]
     serving: Serving
+
+
+OfEnsembles = TypeVar("OfEnsembles", EvaluateParams, RegisterParams, ReportParams)
+
+
+def without_failed(settings: OfEnsembles, failed: Collection[str]) -> OfEnsembles:
+    """Return the params of what is left if these members and strategies have no summaries."""
+    members = {name: member for name, member in settings.members.items() if name not in failed}
+    return settings.model_copy(update={"members": members, "ensemble": settings.ensemble.without(failed)})

@@ -18,7 +18,7 @@ from yoyak.registry.versions import Version
 from yoyak.tracking import runs
 
 EXAMPLE = "#Person1#: 내일 세 시에 만날까요?\n#Person2#: 아니요, 네 시가 좋아요."
-SOURCE, MD5 = "source", "bundle.md5"
+SOURCE, SHA256 = "source", "bundle.sha256"
 """Tags of a version that came as a bundle."""
 
 
@@ -40,13 +40,13 @@ def register_bundle(path: Path, *, registry_name: str, name: str | None = None) 
     bundle = open_bundle(path)
     member = bundle.spec.member
     name = name or f"{registry_name}-{member}"
-    existing = promotion.find_usable(name, MD5, bundle.md5)
+    existing = promotion.find_usable(name, SHA256, bundle.sha256)
     if existing is not None:
         return Imported(version=existing, new=False)
     _check_usable(bundle)
     lineage = bundle.metadata.lineage.tags()
     with runs.stage_run(
-        "import", member=member, params=loggable_params(bundle.params), inputs={path.name: bundle.md5}
+        "import", member=member, params=loggable_params(bundle.params), inputs={path.name: bundle.sha256}
     ) as run:
         run.set_tags(lineage)
         run.log_metrics({key: value for key, value in bundle.metadata.metrics.items() if is_mlflow_key(key)})
@@ -56,7 +56,7 @@ def register_bundle(path: Path, *, registry_name: str, name: str | None = None) 
         model_id = log_member(run, bundle.folder, example=EXAMPLE)
         tags = {
             SOURCE: "bundle",
-            MD5: bundle.md5,
+            SHA256: bundle.sha256,
             "member": member,
             "architecture": read_architecture(bundle.folder),
             **lineage,

@@ -45,8 +45,8 @@ def challenge(
 ) -> Verdict:
     """Return the gate's verdict about a version, given the present champion.
 
-    Only dialogues that neither of the two was trained or chosen on are compared. If the champion has not been evaluated
-    on this gate split in this way, it summarizes it now, and the result is kept.
+    Only dialogues are compared that neither of the two was trained or chosen on, and that both have summarized. If the
+    champion has not been evaluated on this gate split in this way, it summarizes it now, and the result is kept.
 
     Args:
         dialogues: The gate split; empty if the project has none.
@@ -70,9 +70,9 @@ def challenge(
             )
             return _undecided(version, champion, reason, evaluation)
     excluded = frozenset().union(*(keys for keys in trained_on if keys is not None))
-    rows = [row for row in evaluation.rows if row.key not in excluded]
     kept = evaluate_on_gate(champion, dialogues, evaluation.dataset, evaluation.scheme)
     opponent = {row.fname: row.combined for row in kept.rows}
+    rows = [row for row in evaluation.rows if row.key not in excluded and row.fname in opponent]
     own = np.array([row.combined for row in rows])
     other = np.array([opponent[row.fname] for row in rows])
     attempt = promotion.count_attempt(

@@ -61,7 +61,7 @@ class PipelineEvaluation:
             }
 
     def of_member(self, member: str) -> list[ModelEvaluation]:
-        """Return a member's evaluations of all splits."""
+        """Return a member's evaluations of all splits, on the dialogues that it has summarized."""
         evaluations = []
         for split, rows in self.splits.items():
             candidates = read_candidates(project.predictions_folder(member) / f"{split}.jsonl")
@@ -79,6 +79,7 @@ class PipelineEvaluation:
                             scores=self._scores[member, split, row.fname],
                         )
                         for row in rows
+                        if row.fname in candidates
                     ),
                 )
             )

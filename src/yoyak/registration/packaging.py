@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from yoyak.errors import UserError
 from yoyak.models.families import get_family
+from yoyak.models.manifest import TAG
 from yoyak.models.spec import load_spec, save_spec
 from yoyak.params import Generation, Serving
 from yoyak.serving.code import code_digest
@@ -78,7 +79,10 @@ def log_model(
                     model_uuid=logged.model_id,
                     model_id=logged.model_id,
                 )
-                save_model(path, folder, generation=generation, example=example, metadata=metadata, model=model)
+                digest = save_model(
+                    path, folder, generation=generation, example=example, metadata=metadata, model=model
+                )
+                run.client.set_logged_model_tags(logged.model_id, {TAG: digest})
                 run.client.log_model_artifacts(logged.model_id, str(path))
         except BaseException:
             run.client.finalize_logged_model(logged.model_id, "FAILED")

@@ -25,10 +25,10 @@ from yoyak.registry import history, promotion
 from yoyak.registry.versions import CHAMPION, Version
 from yoyak.scoring.results import EvaluationSummary, read_evaluation
 from yoyak.tracking import lineage
-from yoyak.tracking.client import connect, redact_credentials
+from yoyak.tracking.client import connect
 from yoyak.tracking.decisions import Verdict
 from yoyak.tracking.registered import Registered, write_registered
-from yoyak.tracking.uri import tracking_uri
+from yoyak.tracking.uri import redact_credentials, tracking_uri
 
 
 def register(params: RegisterParams, fingerprint: str) -> Registered:

@@ -174,7 +174,7 @@ def format_reproduction(reproduction: Reproduction) -> str:
 def _find_commit(lineage: Lineage) -> str:
     """Return the commit that a version can be made from. Raises UserError where there is none."""
     label = lineage.label
-    if lineage.bundle_md5:
+    if lineage.bundle_digest:
         raise UserError(f"{label} was imported from a bundle, and was not trained here: there is nothing to run.")
     if lineage.experiment:
         raise UserError(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from yoyak import project
 from yoyak.behaviour.results import read_behaviour
-from yoyak.models.spec import read_architecture
+from yoyak.models.families import get_family
+from yoyak.models.spec import load_spec, read_architecture
 from yoyak.params import Generation, dump
 from yoyak.params.stages import TrainParams
 from yoyak.registration.evaluations import PipelineEvaluation
@@ -54,6 +55,7 @@ def register_training(
     from, if that is not a commit.
     """
     folder = project.model_folder(member)
+    spec = load_spec(folder)
     weights = lineage.digest(folder)
     identity = model_identity(weights, generation)
     existing = promotion.find_usable(name, promotion.IDENTITY, identity)
@@ -82,6 +84,7 @@ def register_training(
             "member": member,
             "architecture": read_architecture(folder),
             "variant": "fp32",
+            **get_family(spec.family).version_tags(spec),
             **flatten({"score": scores, "behaviour": behaviour}),
             **({} if is_recorded(existing) else version_tags(run_id, folder, member=member)),
             **runs.input_tags(lineage.digests([project.PREPARED])),

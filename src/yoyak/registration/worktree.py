@@ -13,8 +13,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from yoyak.errors import UserError
 from yoyak.params.overrides import MEMBER_VARIABLES, PREFIX
 from yoyak.process import exit_on_sigterm, ignore_interrupts, stop
 from yoyak.registry.verify import has_commit
+from yoyak.tracking.git import GitError, run_git
 from yoyak.tracking.uri import VARIABLE
 
 GRACE = 10.0
@@ -62,9 +63,10 @@ class WorkTree:
 @contextmanager
 def checked_out(root: Path, commit: str) -> Iterator[WorkTree]:
     """Yield a commit in a temporary work tree. Raises UserError where the repository does not have it."""
-    top = _git(root, "rev-parse", "--show-toplevel")
-    if not top:
-        raise UserError(f"{root} is not in a git repository: run in a clone of the project.")
+    try:
+        top = run_git(root, "rev-parse", "--show-toplevel").strip()
+    except GitError as error:
+        raise UserError(f"{root} is not in a git repository: run in a clone of the project ({error}).") from error
     if not has_commit(root, commit):
         raise UserError(
             f"The commit {commit[:12]} is not in this repository: `git fetch --all` may bring it (`git fetch "
@@ -76,21 +78,23 @@ def checked_out(root: Path, commit: str) -> Iterator[WorkTree]:
         try:
             # Hooks of the project, such as DVC's own, are not for this.
             options = ("-c", "core.hooksPath=/dev/null")
-            added = _run_git(root, *options, "worktree", "add", "--quiet", "--detach", str(tree), commit)
-            if added.returncode:
-                raise UserError(f"git cannot check out {commit[:12]}: {' '.join(added.stderr.split())}")
+            try:
+                run_git(root, *options, "worktree", "add", "--quiet", "--detach", str(tree), commit)
+            except GitError as error:
+                raise UserError(f"git cannot check out {commit[:12]}: {error}") from error
             project = tree / root.resolve().relative_to(Path(top).resolve())
             _share_dvc(root, project)
             yield WorkTree(project=project, environment=_environment(project, temporary))
         finally:
             with ignore_interrupts():
                 shutil.rmtree(temporary, ignore_errors=True)
-                _run_git(root, "worktree", "prune")
+                with suppress(GitError):
+                    run_git(root, "worktree", "prune")
 
 
 def pull(tree: WorkTree, commit: str) -> None:
     """Bring what the commit's .dvc files track into the work tree: from the project's cache, else from its remote."""
-    files = _git(tree.project, "ls-files", "--", "*.dvc").splitlines()
+    files = run_git(tree.project, "ls-files", "--", "*.dvc").splitlines()
     if not files:
         return
     if _quiet(tree, "checkout", *files).returncode == 0:
@@ -140,15 +144,3 @@ def _environment(project: Path, temporary: Path) -> dict[str, str]:
         VARIABLE: f"sqlite:///{temporary / 'mlflow.db'}",
         "DVC_SITE_CACHE_DIR": str(temporary / "dvc"),
     }
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    return _run_git(folder, *arguments).stdout.strip()
-
-
-def _run_git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command: Sequence[str] = ["git", "-C", str(folder), *arguments]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise UserError("git is not installed, or not on PATH: reproducing needs it.") from error

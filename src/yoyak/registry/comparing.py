@@ -30,7 +30,7 @@ SAMPLES, CONFIDENCE, SEED = 2000, 0.95, 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class ScoreDifference:
     """How much better a version is than the first one, on the same dialogues."""
 
     version: str
@@ -71,11 +71,11 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class VersionComparison:
     """Several versions side by side. Differences are to the first one."""
 
     versions: tuple[VersionInfo, ...]
-    differences: tuple[Difference, ...]
+    differences: tuple[ScoreDifference, ...]
     problems: tuple[str, ...]
     """Why versions could not be compared with the first one, in sentences."""
     params: tuple[ParamDifference, ...]
@@ -87,7 +87,7 @@ _Key = tuple[str, str, Scheme]
 """Evaluations with the same split, data and scheme are comparable."""
 
 
-def compare(models: Sequence[str], *, examples: int = 3) -> Comparison:
+def compare(models: Sequence[str], *, examples: int = 3) -> VersionComparison:
     """Compare versions, named as for `queries.get_info`, with the first of them.
 
     Raises UserError if there are fewer than two different ones.
@@ -106,7 +106,7 @@ def compare(models: Sequence[str], *, examples: int = 3) -> Comparison:
             for info, values in zip(versions, params, strict=True)
         ]
     first, *others = zip(versions, evaluations, strict=True)
-    return Comparison(
+    return VersionComparison(
         versions=versions,
         differences=tuple(
             difference for info, kept in others for difference in _compare(info.label, kept, baseline=first[1])
@@ -127,18 +127,20 @@ def _read(version: Version) -> dict[_Key, ModelEvaluation]:
 
 def _compare(
     label: str, kept: Mapping[_Key, ModelEvaluation], baseline: Mapping[_Key, ModelEvaluation]
-) -> Iterator[Difference]:
+) -> Iterator[ScoreDifference]:
     import numpy as np
 
     from yoyak.scoring.bootstrap import paired_bootstraps
 
     for key in sorted(kept.keys() & baseline.keys(), key=lambda key: key[:2]):
         pairs = _align(kept[key], baseline[key])
+        if not pairs:
+            continue
         metrics = [name for name in pairs[0][0].scores if all(name in row.scores for pair in pairs for row in pair)]
         differences = np.array([[own.scores[name] - other.scores[name] for own, other in pairs] for name in metrics])
         tests = paired_bootstraps(differences, samples=SAMPLES, confidence=CONFIDENCE, seed=SEED)
         for metric, test in zip(metrics, tests, strict=True):
-            yield Difference(
+            yield ScoreDifference(
                 version=label,
                 split=key[0],
                 metric=metric,
@@ -151,8 +153,9 @@ def _compare(
 
 
 def _align(own: ModelEvaluation, other: ModelEvaluation) -> list[tuple[ScoredSummary, ScoredSummary]]:
+    """Return the rows of the dialogues that both have summarized."""
     rows = {row.fname: row for row in other.rows}
-    return [(row, rows[row.fname]) for row in own.rows]
+    return [(row, rows[row.fname]) for row in own.rows if row.fname in rows]
 
 
 def _find_problems(
@@ -195,9 +198,11 @@ def _find_examples(
     if key is None or count < 1:
         return []
     rows: dict[str, dict[str, ScoredSummary]] = {}
+    shared = set.intersection(*({row.fname for row in kept[key].rows} for kept in evaluations))
     for info, kept in zip(versions, evaluations, strict=True):
         for row in kept[key].rows:
-            rows.setdefault(row.fname, {})[info.label] = row
+            if row.fname in shared:
+                rows.setdefault(row.fname, {})[info.label] = row
 
     def spread(by_label: Mapping[str, ScoredSummary]) -> float:
         values = [row.combined for row in by_label.values()]

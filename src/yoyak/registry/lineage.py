@@ -132,8 +132,8 @@ class Lineage:
     """Of an ensemble."""
     source: Lineage | None
     """The version that an exported model was made from."""
-    bundle_md5: str
-    """Of the bundle that the version was imported from."""
+    bundle_digest: str
+    """sha256 of the bundle that the version was imported from; its md5 where an older Yoyak imported it."""
     imported: Mapping[str, str]
     """What that bundle says of its original training."""
     missing: tuple[str, ...]
@@ -194,7 +194,7 @@ def read_lineage(name_or_uri: str) -> Lineage:
         files=recorded.get("files", {}),
         members=tuple(member for member in members if member),
         source=source,
-        bundle_md5=tags.get("bundle.md5", ""),
+        bundle_digest=tags.get("bundle.sha256") or tags.get("bundle.md5", ""),
         imported={key.removeprefix(IMPORTED): value for key, value in tags.items() if key.startswith(IMPORTED)},
         missing=tuple(missing),
     )

@@ -57,8 +57,8 @@ def _rows(lineage: Lineage) -> Iterator[tuple[str, str]]:
             yield "stage", f"{stage.name}: {path}, md5 {md5}"
     if lineage.versions:
         yield "libraries", ", ".join(f"{name} {version}" for name, version in lineage.versions.items())
-    if lineage.bundle_md5:
-        yield "bundle", f"md5 {lineage.bundle_md5}"
+    if lineage.bundle_digest:
+        yield "bundle", f"{'sha256' if len(lineage.bundle_digest) == 64 else 'md5'} {lineage.bundle_digest}"
     for key, value in lineage.imported.items():
         yield "imported", f"{key} {value}"
     for label in lineage.missing:

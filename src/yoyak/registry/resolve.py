@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from urllib.request import url2pathname
 
 from yoyak.errors import UserError, nearest
 from yoyak.files import cache_folder, cached_folder
+from yoyak.models.manifest import TAG, check_manifest
 from yoyak.models.spec import ENSEMBLE_FILE, ONNX_FILE, SPEC_FILE
 from yoyak.registry.versions import Version, get_version, list_models, resolve_alias
 
@@ -45,6 +47,7 @@ def resolve_model(uri: str) -> Path:
     downloaded once and kept in the user's cache folder. Raises UserError that names the nearest model or alias.
     """
     if Path(uri).is_dir():
+        check_manifest(Path(uri), None, where=uri, remedy="copy it again, or restore its files")
         return _model_folder(Path(uri), uri)
     return fetch_model(locate(uri))
 
@@ -63,17 +66,46 @@ def locate(uri: str) -> LocatedModel:
         return _locate_in_run(client, path, uri) if scheme == "runs" else _locate_in_registry(client, path, uri)
 
 
+def registered_digest(model: LocatedModel) -> str | None:
+    """Return what MLflow's database says is the digest of a model's files; None of a model of an older Yoyak."""
+    from yoyak.tracking.client import connect, translate_mlflow_errors
+
+    if model.model_id is None:
+        return None
+    with translate_mlflow_errors():
+        return connect().get_logged_model(model.model_id).tags.get(TAG)
+
+
 def fetch_mlflow_folder(model: LocatedModel) -> Path:
-    """Return MLflow's own folder of a model, the one with MLmodel, downloaded if it is not on this disk."""
+    """Return MLflow's own folder of a model, the one with MLmodel, downloaded if it is not on this disk.
+
+    Raises UserError if its files are not those that were logged (`models.manifest`).
+    """
     from yoyak.tracking.client import translate_mlflow_errors
 
+    digest = registered_digest(model)
     with translate_mlflow_errors():
-        return _fetch(model.location, model.uri)
+        return _fetch(
+            model.location,
+            model.uri,
+            lambda folder, remedy: check_manifest(folder, digest, where=model.uri, remedy=remedy),
+        )
 
 
 def fetch_model(model: LocatedModel) -> Path:
-    """Return the Hugging Face folder of a model in MLflow, downloaded if it is not on this disk."""
+    """Return the Hugging Face folder of a model in MLflow, downloaded if it is not on this disk.
+
+    Raises UserError if its files are not those that were logged (`models.manifest`).
+    """
     return _model_folder(fetch_mlflow_folder(model), model.uri)
+
+
+def fetch_unchecked(model: LocatedModel) -> Path:
+    """Return the Hugging Face folder of a model in MLflow for finding out what is wrong with it."""
+    from yoyak.tracking.client import translate_mlflow_errors
+
+    with translate_mlflow_errors():
+        return _model_folder(_fetch(model.location, model.uri, lambda folder, remedy: None), model.uri)
 
 
 def _locate_in_registry(client: MlflowClient, path: str, uri: str) -> LocatedModel:
@@ -137,16 +169,33 @@ def _locate_logged(model: LoggedModel, uri: str) -> LocatedModel:
     )
 
 
-def _fetch(location: str, uri: str) -> Path:
-    """Return the folder at an artifact location, downloaded if it is not on this disk."""
+def _fetch(location: str, uri: str, check: Callable[[Path, str], None]) -> Path:
+    """Return the folder at an artifact location, downloaded if it is not on this disk.
+
+    ``check`` raises UserError for a folder with wrong files; it is told what a person should do then. A download that
+    is wrong is not kept.
+    """
     parsed = urlparse(location)
     if parsed.scheme in ("", "file"):
         folder = Path(url2pathname(parsed.path) if parsed.scheme else location)
         if not folder.is_dir():
             raise UserError(f"The files of {uri} are gone from {folder}: run `dvc repro` to register it again.")
+        check(
+            folder,
+            f"restore the files in {folder}, or delete that folder and run `dvc repro`, which registers it again",
+        )
         return folder
-    folder = cache_folder() / "models" / hashlib.md5(location.encode()).hexdigest()
-    return cached_folder(folder, lambda work: _download(location, work))
+    folder = cache_folder() / "models" / hashlib.sha256(location.encode()).hexdigest()
+
+    def download(work: Path) -> None:
+        _download(location, work)
+        check(work, "the artifact store was damaged or changed, so restore it from a backup")
+
+    existed = folder.is_dir()
+    cached_folder(folder, download)
+    if existed:
+        check(folder, f"delete {folder}, and it is downloaded again")
+    return folder
 
 
 def _download(location: str, folder: Path) -> None:
@@ -173,7 +222,7 @@ def _model_folder(folder: Path, uri: str) -> Path:
     if not (folder / "MLmodel").is_file():
         raise UserError(f"There is no model in '{uri}': it has neither config.json nor MLmodel.")
     try:
-        flavor = YAML(typ="safe").load(folder / "MLmodel")["flavors"]["python_function"]
+        flavor = YAML(typ="safe", pure=True).load(folder / "MLmodel")["flavors"]["python_function"]
         inside = flavor.get("artifacts", {}).get("model", {}).get("path")
     except (YAMLError, KeyError, TypeError, AttributeError):
         inside = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from yoyak.project import GATE
-from yoyak.registry.comparing import Comparison, Difference, Example
+from yoyak.registry.comparing import Example, ScoreDifference, VersionComparison
 from yoyak.registry.queries import METRIC, SPLIT, VersionInfo
 from yoyak.scoring.metrics import METRICS
 from yoyak.tracking.decisions import Entry, Verdict
@@ -77,7 +77,7 @@ def format_version(info: VersionInfo) -> str:
     return "\n\n".join(parts)
 
 
-def format_comparison(comparison: Comparison) -> str:
+def format_comparison(comparison: VersionComparison) -> str:
     """Return versions side by side."""
     return "\n\n".join(part for part in _comparison_parts(comparison) if part)
 
@@ -112,7 +112,7 @@ def format_verdict(verdict: Verdict) -> str:
     return "\n\n".join(parts)
 
 
-def _comparison_parts(comparison: Comparison) -> Iterator[str]:
+def _comparison_parts(comparison: VersionComparison) -> Iterator[str]:
     yield format_versions(comparison.versions)
     splits = sorted({split for info in comparison.versions for split in info.scores} - {GATE})
     for versions in _chunks(comparison.versions):
@@ -139,7 +139,7 @@ def _comparison_parts(comparison: Comparison) -> Iterator[str]:
         yield _format_example(example)
 
 
-def _describe_test(test: Difference) -> tuple[str, ...]:
+def _describe_test(test: ScoreDifference) -> tuple[str, ...]:
     interval = f"[{test.low:+.4f}, {test.high:+.4f}]"
     return f"{test.difference:+.4f}", interval, f"{test.p_value:.4f}", str(test.dialogues)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ from yoyak.params.load import PARAMS_FILE
 from yoyak.params.overrides import read_yaml
 from yoyak.registry.lineage import Lineage
 from yoyak.registry.lineage_record import cached_hub_commit, file_md5s
-from yoyak.registry.resolve import fetch_model, locate
+from yoyak.registry.resolve import fetch_unchecked, locate
 from yoyak.tracking import lineage as tracked
+from yoyak.tracking.git import GitError, run_git
 from yoyak.tracking.stage_run import flatten
 
 SHORT = 12
@@ -223,7 +223,7 @@ def _check_model(lineage: Lineage) -> Iterator[Difference]:
     if not lineage.files:
         return
     try:
-        folder = fetch_model(locate(f"models:/{lineage.label}"))
+        folder = fetch_unchecked(locate(f"models:/{lineage.label}"))
         found = file_md5s(folder)
     except (UserError, OSError) as error:
         yield _difference("model", lineage.model_id, "", f"The model of {lineage.label} cannot be read: {error}")
@@ -246,11 +246,11 @@ def _check_runs(lineage: Lineage) -> Iterator[Difference]:
 
 def has_commit(root: Path, commit: str) -> bool:
     """Return whether the repository of a project has a commit."""
-    command = ["git", "-C", str(root), "cat-file", "-e", f"{commit}^{{commit}}"]
     try:
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except OSError:
+        run_git(root, "cat-file", "-e", f"{commit}^{{commit}}")
+    except GitError:
         return False
+    return True
 
 
 def _open_repo(root: Path) -> AbstractContextManager[Any]:

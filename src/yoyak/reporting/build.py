@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from yoyak import project
 from yoyak.errors import UserError, nearest
+from yoyak.failures import find_failures
 from yoyak.files import atomic_path, read_result
 from yoyak.params import dump
-from yoyak.params.stages import ReportParams
+from yoyak.params.stages import ReportParams, without_failed
 from yoyak.reporting import behaviour, cards, examples, facts, groups, origin, promotion, render
 from yoyak.reporting.curves import read_curves
 from yoyak.reporting.ensembles import make_section
@@ -44,7 +45,9 @@ def build_report(root: Path, out: Path, settings: ReportParams) -> None:
     Trainings and predictions are shown for the members of ``settings``; every system that was scored is in the
     tables. Raises UserError if an input is missing or damaged.
     """
-    view = read_view(root, settings)
+    failures = _find_failures(root, settings)
+    settings = without_failed(settings, failures)
+    view = replace(read_view(root, settings), failures=failures)
     with atomic_path(out) as work:
         render.write_report(view, work)
         summary = read_evaluation(root / project.EVALUATION)
@@ -72,7 +75,8 @@ def read_view(root: Path, settings: ReportParams) -> View:
     choices = examples.choose(table, parts, summary.best_member, settings.report.dialogues)
     dialogues = examples.read_dialogues(root, choices)
     summaries = {
-        name: examples.read_summaries(root, source.folder, source.stage, choices) for name, source in sources.items()
+        name: examples.read_summaries(root, source.folder, source.stage, examples.scored(table, name, choices))
+        for name, source in sources.items()
     }
     curves, unit = read_curves(root, members, series)
     trainings = _read_trainings(root, members)
@@ -97,6 +101,7 @@ def read_view(root: Path, settings: ReportParams) -> View:
         best_member=summary.best_member,
         best_baseline=summary.best_baseline,
         trainings=trainings,
+        folds=tuple(name for name in trainings if getattr(settings.members[name], "fold", None)),
         curves=curves,
         curves_by=unit,
         groupings=groups.make_groupings(
@@ -113,6 +118,14 @@ def read_view(root: Path, settings: ReportParams) -> View:
         registry=facts.make_registry_section(registered) if registered else None,
         params_text=facts.to_yaml(dump(settings)),
         lineage=_describe_lineage(root, members, [source.folder for source in sources.values()], summary, registered),
+    )
+
+
+def _find_failures(root: Path, settings: ReportParams) -> dict[str, str]:
+    """Return why members and ensembles are missing, by name."""
+    folders = {member: root / project.predictions_folder(member) for member in settings.members}
+    return find_failures(
+        {**folders, **{name: root / project.ensemble_folder(name) for name in settings.ensemble.every}}
     )
 
 

@@ -26,14 +26,15 @@ MIN_LOG_RATIO = 5
 MAX_PANELS = 6
 MAX_LABEL_WIDTH = 26
 """Width of a topic's name in half-width characters; longer names are truncated."""
-TITLES = {"loss": "Training loss", "eval_loss": "Dev loss", "eval_combined": "Dev combined ROUGE"}
+TITLES = {"loss": "Training loss", "eval_loss": "{} loss", "eval_combined": "{} combined ROUGE"}
+"""With what the trainings were evaluated on."""
 
 
 def draw_charts(view: View) -> dict[str, Chart]:
     """Return the charts that the view has data for, by name."""
     charts = [_draw_scores(view)]
     for quantity, curves in view.curves.items():
-        charts.append(_draw_curves(quantity, curves, view.curves_by))
+        charts.append(_draw_curves(quantity, curves, view.curves_by, view.evaluated_on))
     for grouping in view.groupings:
         charts.append(_draw_topics(view, grouping) if grouping.by == "topic" else _draw_lengths(view, grouping))
     verdict = view.promotion.verdict if view.promotion else None
@@ -83,7 +84,7 @@ def _draw_whisker(axes: Axes, score: Interval, y: float, system: System, palette
     axes.plot([score.mean], [y], series_marker(system.series), color=colour, markersize=size)
 
 
-def _draw_curves(quantity: str, curves: Sequence[Curve], unit: str) -> Chart:
+def _draw_curves(quantity: str, curves: Sequence[Curve], unit: str, evaluated_on: str) -> Chart:
     """Draw a line for each member over the course of its training."""
     values = [value for curve in curves for _, value in curve.points]
     logarithmic = quantity != "eval_combined" and 0 < min(values) < max(values) / MIN_LOG_RATIO
@@ -116,7 +117,7 @@ def _draw_curves(quantity: str, curves: Sequence[Curve], unit: str) -> Chart:
         add_legend(figure, axes, left=0.5)
         return figure
 
-    title = TITLES[quantity] + (" (log scale)" if logarithmic else "")
+    title = TITLES[quantity].format(evaluated_on.capitalize()) + (" (log scale)" if logarithmic else "")
     last = "; ".join(f"{curve.member} ends at {curve.points[-1][1]:.3f}" for curve in curves)
     return render_chart(quantity, title, f"{title} by {unit}: {last}", draw)
 

@@ -81,6 +81,13 @@ def _describe_rank(index: int, n: int) -> str:
     return f"rank {index + 1} of {n}"
 
 
+def scored(table: pd.DataFrame, system: str, choices: Sequence[Choice]) -> list[Choice]:
+    """Return the choices that a system was scored on: a member may have summarized only a sample."""
+    rows = table[table["system"] == system]
+    known = set(zip(rows["split"], rows["fname"], strict=True))
+    return [choice for choice in choices if (choice.part.split, choice.fname) in known]
+
+
 def read_dialogues(root: Path, choices: Sequence[Choice]) -> dict[tuple[str, str], Dialogue]:
     """Return the chosen rows of the prepared splits by split and fname."""
     return {
@@ -136,6 +143,7 @@ def assemble(
                         scores.get((choice.part.split, choice.fname, member), {}),
                     )
                     for member, summaries in outputs.items()
+                    if (choice.part.split, choice.fname) in summaries
                 ),
             )
         )

@@ -11,8 +11,8 @@ from typing import Any
 from yoyak import project
 from yoyak.data.records import read_jsonl
 from yoyak.reporting.view import Registry, Table
-from yoyak.tracking.client import redact_credentials
 from yoyak.tracking.registered import Registered
+from yoyak.tracking.uri import redact_credentials
 
 MAX_ROWS = 40
 """Rows shown of a table that `prepare` reported; the rest are counted."""
@@ -24,7 +24,7 @@ def make_split_table(root: Path) -> Table:
     """Return the size of each prepared split: dialogues, references, topics, turns, characters."""
     rows = []
     order = {project.TRAIN: 0, project.DEV: 1, project.TEST: 2, project.GATE: 3}
-    paths = [*(root / project.PREPARED).glob("*.jsonl"), *(root / project.EVAL_SPLITS).glob("*.jsonl")]
+    paths = [*root.glob(project.TRAIN_SPLIT.as_posix()), *(root / project.EVAL_SPLITS).glob("*.jsonl")]
     paths.sort(key=lambda path: (order.get(path.stem, len(order)), path.stem))
     for path in paths:
         turns, chars, summary_chars, references, topics = [], [], [], set(), set()

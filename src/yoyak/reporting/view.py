@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from yoyak.reporting.behaviour import BehaviourSection
 from yoyak.reporting.differences import Segment
@@ -222,10 +222,31 @@ class View:
     params_text: str
     lineage: tuple[tuple[str, str], ...]
     """What the page was built from, as labels and values."""
+    failures: Mapping[str, str] = field(default_factory=dict)
+    """Why members and ensembles are missing, by name; empty unless `train.on_error` is isolate."""
+    folds: tuple[str, ...] = ()
+    """Members that evaluated their training on the part of the training set that they hold out, not on dev."""
 
     @property
     def headline(self) -> Part:
         return self.parts[0]
+
+    @property
+    def evaluated_on(self) -> str:
+        """What trainings were evaluated on."""
+        if not self.folds:
+            return "dev"
+        return "held-out" if len(self.folds) == len(self.trainings) else "dev or held-out"
+
+    @property
+    def folds_note(self) -> str:
+        """What readers must know to compare figures of trainings; empty if all are of dev."""
+        if not self.folds:
+            return ""
+        return (
+            f"The training of {', '.join(self.folds)} was evaluated on the part of the training set that each has held "
+            "out, not on dev: losses and scores of different parts cannot be compared."
+        )
 
     @property
     def models(self) -> tuple[System, ...]:

@@ -8,7 +8,7 @@ from texts: no model, no GPU, no network.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
@@ -30,6 +30,7 @@ from yoyak.scoring.results import (
     DIGITS,
     DialogueScores,
     EvaluationSummary,
+    Figures,
     Part,
     PrimaryScore,
     SystemComparison,
@@ -58,7 +59,7 @@ class Evaluation:
     summary: EvaluationSummary
     dialogues: list[DialogueScores]
     primary: dict[str, np.ndarray] = field(compare=False)
-    """By system: the primary score of each dialogue, over all splits."""
+    """By system: the primary score of each dialogue, over all splits; NaN where it has no summary."""
 
 
 def evaluate_systems(
@@ -67,6 +68,7 @@ def evaluate_systems(
     scoring: Scoring,
     seed: int,
     ensembles: Predictions | None = None,
+    sampled: Collection[str] = (),
 ) -> Evaluation:
     """Score members (``predictions[member][split][fname]``), ensembles, baselines and oracle on every split and slice.
 
@@ -75,13 +77,16 @@ def evaluate_systems(
     than `MAX_PAIRED_MEMBERS`, only pairs with the best one), every member against the best baseline on the part and
     the best on dev, and every ensemble against the best member. On gate nothing is compared.
 
+    Members in ``sampled`` need not have summarized every dialogue. They are scored on those that they have, and
+    compared on those that both have. None of them is the best member as long as another one has summarized all of dev.
+
     Raises UserError for a split without dialogues, a dialogue without a reference or prediction, a name shared by two
     systems, or a missing dev split.
     """
     ensembles = ensembles or {}
     if not scoring.granularities:
         raise UserError("scoring.granularities is empty: name at least one; the first is used to select models.")
-    _check_inputs(splits, predictions, ensembles)
+    _check_inputs(splits, predictions, ensembles, sampled)
     rows = [row for split in splits.values() for row in split]
     parts = index_parts(splits)
     texts = _collect_texts(splits, {**predictions, **ensembles}, scoring)
@@ -155,7 +160,9 @@ def headline_metrics(summary: EvaluationSummary) -> dict[str, dict[str, dict[str
     }
 
 
-def _check_inputs(splits: Mapping[str, Sequence[Dialogue]], members: Predictions, ensembles: Predictions) -> None:
+def _check_inputs(
+    splits: Mapping[str, Sequence[Dialogue]], members: Predictions, ensembles: Predictions, sampled: Collection[str]
+) -> None:
     if not members:
         raise UserError("There are no members to evaluate: at least one must have predictions.")
     if DEV not in splits:
@@ -178,7 +185,7 @@ def _check_inputs(splits: Mapping[str, Sequence[Dialogue]], members: Predictions
                 if split not in parts:
                     raise UserError(f"{kind} '{name}' has no predictions for split '{split}'{nearest(split, parts)}.")
                 missing = next((row.fname for row in rows if row.fname not in parts[split]), None)
-                if missing is not None:
+                if missing is not None and (name not in sampled or not parts[split]):
                     raise UserError(f"{kind} '{name}' has no prediction for dialogue '{missing}' of split '{split}'.")
 
 
@@ -200,30 +207,35 @@ def index_parts(splits: Mapping[str, Sequence[Dialogue]]) -> dict[Part, np.ndarr
 
 def _collect_texts(
     splits: Mapping[str, Sequence[Dialogue]], predictions: Predictions, scoring: Scoring
-) -> dict[str, list[str]]:
-    """Return the summaries of all systems, baselines and oracle included, for the dialogues of all splits."""
+) -> dict[str, list[str | None]]:
+    """Return the summaries of all systems, baselines and oracle included, for the dialogues of all splits.
+
+    None where a system has none.
+    """
     rows = [row for split in splits.values() for row in split]
-    texts = {
-        name: [parts[split][row.fname] for split, rows in splits.items() for row in rows]
+    texts: dict[str, list[str | None]] = {
+        name: [parts[split].get(row.fname) for split, rows in splits.items() for row in rows]
         for name, parts in predictions.items()
     }
     for name in BASELINES:
         texts[name] = [extract_baseline(name, row.dialogue) for row in rows]
-    texts[ORACLE] = extract_oracle(
+    oracle = extract_oracle(
         [row.dialogue for row in rows],
         [row.summaries for row in rows],
         granularity=scoring.granularities[0],
         multi_reference=scoring.multi_reference,
         weights=scoring.weights,
     )
-    return texts
+    return {**texts, ORACLE: list(oracle)}
 
 
-def _score_texts(texts: Mapping[str, list[str]], references: list[tuple[str, ...]], scoring: Scoring) -> np.ndarray:
-    """Return F1 as [granularity, protocol, metric, system, dialogue]."""
+def _score_texts(
+    texts: Mapping[str, list[str | None]], references: list[tuple[str, ...]], scoring: Scoring
+) -> np.ndarray:
+    """Return F1 as [granularity, protocol, metric, system, dialogue]; NaN where there is no summary."""
     table = np.empty((len(scoring.granularities), len(PROTOCOLS), len(METRICS), len(texts), len(references)))
     # Summaries of the same dialogue are scored consecutively, so that its references' n-grams are still cached.
-    pairs = [(dialogue, text) for dialogue, row in enumerate(zip(*texts.values(), strict=True)) for text in row]
+    pairs = [(dialogue, text or "") for dialogue, row in enumerate(zip(*texts.values(), strict=True)) for text in row]
     unique = {pair: index for index, pair in enumerate(dict.fromkeys(pairs))}
     restore = [unique[pair] for pair in pairs]
     for row, granularity in enumerate(scoring.granularities):
@@ -237,14 +249,19 @@ def _score_texts(texts: Mapping[str, list[str]], references: list[tuple[str, ...
         for column, protocol in enumerate(PROTOCOLS):
             values = scores.reduce(protocol)[restore].reshape(len(references), len(texts), len(METRICS))
             table[row, column] = values.transpose(2, 1, 0)
+    table[..., np.array([[text is None for text in row] for row in texts.values()])] = np.nan
     return table
 
 
 def _rank_on_dev(primary: np.ndarray, parts: Mapping[Part, np.ndarray], systems: list[str]) -> list[str]:
-    """Return the systems from best to worst by combined score on dev; ties keep their order."""
+    """Return the systems from best to worst by combined score on dev; ties keep their order.
+
+    Those with a summary of every dialogue come first: the mean of a sample depends on which dialogues are in it.
+    """
     dev = next(indices for part, indices in parts.items() if part.split == DEV and part.slice == ALL)
-    means = primary[COMBINED][:, dev].mean(axis=1)
-    return [systems[index] for index in np.argsort(-means, kind="stable")]
+    scores = primary[COMBINED][:, dev]
+    incomplete = np.isnan(scores).any(axis=1)
+    return [systems[index] for index in np.lexsort((-np.nanmean(scores, axis=1), incomplete))]
 
 
 def _score_part(
@@ -252,8 +269,10 @@ def _score_part(
 ) -> Iterator[SystemScore]:
     values = np.moveaxis(table, 3, 0)
     shape = values.shape[:-1]
-    results = bootstrap_intervals(values.reshape(-1, part.n), **options)
+    results = _for_each_set(values.reshape(-1, part.n), bootstrap_intervals, options)
     for (system, granularity, protocol, metric), interval in zip(np.ndindex(shape), results, strict=True):
+        if interval is None:
+            continue
         yield SystemScore(
             system=systems[system],
             part=part,
@@ -281,8 +300,13 @@ def _compare_part(
         values[system][METRICS.index(metric)] - values[against][METRICS.index(metric)]
         for system, against, metric in rows
     ]
-    results = paired_bootstraps(differences, **options)
-    for (system, against, metric), result in zip(rows, map(round_figures, results), strict=True):
+    if not differences:
+        return
+    results = _for_each_set(np.array(differences), paired_bootstraps, options)
+    for (system, against, metric), exact in zip(rows, results, strict=True):
+        if exact is None:
+            continue
+        result = round_figures(exact)
         yield SystemComparison(
             system=system,
             against=against,
@@ -293,6 +317,26 @@ def _compare_part(
         )
 
 
+def _for_each_set(
+    rows: np.ndarray, resample: Callable[..., list[Figures]], options: Mapping[str, Any]
+) -> list[Figures | None]:
+    """Return what ``resample`` makes of each row [rows, dialogues] without its NaN; None of a row of nothing else.
+
+    Rows that have a value for the same dialogues are resampled together, by the same draws.
+    """
+    known = ~np.isnan(rows)
+    sets: dict[bytes, list[int]] = {}
+    for index, mask in enumerate(known):
+        sets.setdefault(mask.tobytes(), []).append(index)
+    results: list[Figures | None] = [None] * len(rows)
+    for indices in sets.values():
+        mask = known[indices[0]]
+        if mask.any():
+            for index, result in zip(indices, resample(rows[indices][:, mask], **options), strict=True):
+                results[index] = result
+    return results
+
+
 def _score_dialogues(
     splits: Mapping[str, Sequence[Dialogue]], primary: np.ndarray, systems: list[str]
 ) -> Iterator[DialogueScores]:
@@ -300,5 +344,7 @@ def _score_dialogues(
     for dialogue, (split, row) in enumerate(rows):
         metadata = (split, row.fname, row.slice, row.topic, len(split_turns(row.dialogue)), len(row.dialogue))
         for index, system in enumerate(systems):
+            if np.isnan(primary[COMBINED, index, dialogue]):
+                continue
             scores = tuple(round(float(value), DIGITS) for value in primary[:, index, dialogue])
             yield DialogueScores(*metadata, system, scores)

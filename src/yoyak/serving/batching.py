@@ -4,11 +4,11 @@
     batcher.ask(["#Person1#: …"], settings)  # from any thread: waits for its own answers
 
 ``work(texts, settings)`` returns an answer for each text. It is only called from one thread, so it need not be
-thread-safe.
+thread-safe. Once nobody waits for a batch any more, its search is ended (`decoding.deadline`).
 
 Rows take turns as in fair queueing: the first row of a request has the turn after the current one, its second row the
-turn after that, and so on. A small request overtakes the many rows of a big one, and no row waits forever, since turns
-only grow.
+turn after that, and so on; of rows with the same turn, the smaller request's is first. A small request overtakes the
+many rows of a big one, and no row waits forever, since turns only grow.
 """
 
 from __future__ import annotations
@@ -20,10 +20,19 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from yoyak.decoding.deadline import AbandonedError, ends_when
 from yoyak.errors import UserError
+from yoyak.serving.queued import (
+    Answer,
+    DialogueFailedError,
+    QueueFullError,
+    QueueTimeoutError,
+    Request,
+    WorkerDiedError,
+)
 
 if TYPE_CHECKING:
     from yoyak.params import Generation
@@ -38,57 +47,12 @@ LOOKAHEAD = 2
 _log = logging.getLogger(__name__)
 
 
-class QueueFullError(UserError):
-    """The queue is full."""
-
-
-class QueueTimeoutError(UserError):
-    """A request waited longer than its client waits for the answer."""
-
-
-class WorkerDiedError(UserError):
-    """The worker died while it had the request's batch."""
-
-
-class DialogueFailedError(UserError):
-    """One of the request's dialogues cannot be summarized; what the work raised is its cause."""
-
-
-class Answer(NamedTuple):
-    """The answer for one dialogue."""
-
-    summary: str
-    truncated: bool
-    """Whether the model read only the beginning of the dialogue, because the rest does not fit."""
-
-
 Work = Callable[[list[str], "Generation"], Sequence[Answer]]
 
 
 @dataclass(eq=False, slots=True)
-class _Request:
-    texts: Sequence[str]
-    settings: Generation
-    number: int
-    received_at: float = field(default_factory=time.monotonic)
-    answers: dict[int, Answer] = field(default_factory=dict)
-    error: Exception | None = None
-    done: threading.Event = field(default_factory=threading.Event)
-
-    def answer(self, index: int, answer: Answer) -> None:
-        self.answers[index] = answer
-        if len(self.answers) == len(self.texts):
-            self.done.set()
-
-    def fail(self, error: Exception) -> None:
-        if not self.done.is_set():
-            self.error = error
-            self.done.set()
-
-
-@dataclass(eq=False, slots=True)
 class _Row:
-    request: _Request
+    request: Request
     index: int
     turn: int
 
@@ -101,7 +65,15 @@ class Batcher:
     """A bounded queue of dialogues and the thread that answers them in batches."""
 
     def __init__(
-        self, work: Work, *, batch_size: int, max_wait: float = 0.0, capacity: int = 256, timeout: float | None = None
+        self,
+        work: Work,
+        *,
+        batch_size: int,
+        max_wait: float = 0.0,
+        capacity: int = 256,
+        timeout: float | None = None,
+        rows_at_once: Callable[[Generation], int] | None = None,
+        patience: Callable[[Generation], float] | None = None,
     ) -> None:
         """The thread starts with the first request.
 
@@ -111,9 +83,12 @@ class Batcher:
             max_wait: Seconds that the first dialogue of a batch waits for others.
             capacity: Dialogues that may wait. A request is accepted whatever its size if no other is waiting.
             timeout: Seconds after which clients stop waiting for an answer; None means never.
+            rows_at_once: How many dialogues with these settings fit into a batch, if it can be fewer.
+            patience: Seconds after which a batch with these settings is ended for good while other requests wait.
         """
         self.work, self.batch_size, self.max_wait = work, batch_size, max_wait
         self.capacity, self.timeout = capacity, timeout
+        self.rows_at_once, self.patience = rows_at_once, patience
         self._reset()
         if hasattr(os, "register_at_fork"):
             reference = weakref.ref(self)
@@ -121,7 +96,8 @@ class Batcher:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle its settings, not its thread."""
-        return _create, (self.work, self.batch_size, self.max_wait, self.capacity, self.timeout)
+        names = ("batch_size", "max_wait", "capacity", "timeout", "rows_at_once", "patience")
+        return _create, (self.work, {name: getattr(self, name) for name in names})
 
     def _reset(self) -> None:
         """Start from scratch: neither locks nor threads survive a fork."""
@@ -145,24 +121,43 @@ class Batcher:
         """
         if not texts:
             return []
-        request = _Request(texts, settings, next(self._numbers))
+        request = self.submit(texts, settings)
         try:
-            with self._condition:
-                self._enqueue(request)
-                self._ensure_worker()
-                self._condition.notify_all()
-            while not request.done.wait(CHECK):
-                with self._condition:
-                    self._ensure_worker()
+            while True:
+                try:
+                    return request.future.result(CHECK)
+                except TimeoutError:
+                    self.check(request)
         finally:
-            if len(request.answers) < len(texts):
-                with self._condition:
-                    self._rows = [row for row in self._rows if row.request is not request]
-        if request.error is not None:
-            raise request.error
-        return [request.answers[index] for index in range(len(texts))]
+            self.withdraw(request)
 
-    def _enqueue(self, request: _Request) -> None:
+    def submit(self, texts: Sequence[str], settings: Generation, label: str = "") -> Request:
+        """Enqueue texts. Whoever waits for the request's future calls `check` every `CHECK` seconds, and `withdraw`
+        in the end. Raises QueueFullError.
+        """
+        deadline = float("inf") if self.timeout is None else time.monotonic() + self.timeout
+        request = Request(texts, settings, next(self._numbers), deadline, label)
+        with self._condition:
+            self._enqueue(request)
+            self._ensure_worker()
+            self._condition.notify_all()
+        return request
+
+    def check(self, request: Request) -> None:
+        """Make sure that somebody works on a request, and that its client still waits."""
+        with self._condition:
+            self._ensure_worker()
+        if request.is_over:
+            request.fail(self._timed_out())
+
+    def withdraw(self, request: Request) -> None:
+        """Take what is left of a request out of the queue; a batch that nobody else waits for is ended."""
+        request.future.cancel()
+        with self._condition:
+            if any(row.request is request for row in self._rows):
+                self._rows = [row for row in self._rows if row.request is not request]
+
+    def _enqueue(self, request: Request) -> None:
         waiting, added = len(self._rows), len(request.texts)
         if waiting and waiting + added > self.capacity:
             raise QueueFullError(
@@ -171,7 +166,7 @@ class Batcher:
             )
         first = self._turn + 1
         self._rows += [_Row(request, index, first + index) for index in range(added)]
-        self._rows.sort(key=lambda row: (row.turn, row.request.number))
+        self._rows.sort(key=lambda row: (row.turn, len(row.request.texts), row.request.number))
 
     def _ensure_worker(self) -> None:
         """Start a worker if rows are waiting and none is alive; fail the requests whose batch a dead one had."""
@@ -210,7 +205,7 @@ class Batcher:
                     continue
                 batch = self._select_batch()
                 remaining = batch[0].request.received_at + self.max_wait - time.monotonic()
-                if len(batch) == self.batch_size or remaining <= 0:
+                if len(batch) == self._size(batch[0].request.settings) or remaining <= 0:
                     taken = set(batch)
                     self._rows = [row for row in self._rows if row not in taken]
                     self._turn = max(row.turn for row in batch)
@@ -222,30 +217,53 @@ class Batcher:
         """Return the row whose turn it is, with others of the same settings and the most similar length."""
         first = self._rows[0]
         same = [row for row in self._rows if row.request.settings == first.request.settings]
-        length = len(first.text)
-        return sorted(same[: LOOKAHEAD * self.batch_size], key=lambda row: abs(len(row.text) - length))[
-            : self.batch_size
-        ]
+        length, size = len(first.text), self._size(first.request.settings)
+        return sorted(same[: LOOKAHEAD * size], key=lambda row: abs(len(row.text) - length))[:size]
+
+    def _size(self, settings: Generation) -> int:
+        if self.rows_at_once is None:
+            return self.batch_size
+        return max(1, min(self.batch_size, self.rows_at_once(settings)))
 
     def _drop_expired(self) -> None:
         if self.timeout is None:
             return
-        now = time.monotonic()
         for row in self._rows:
-            if now - row.request.received_at > self.timeout:
-                waited = f"This request waited more than {self.timeout:g} s for its turn"
-                row.request.fail(QueueTimeoutError(f"{waited}: send it again later."))
-        self._rows = [row for row in self._rows if not row.request.done.is_set()]
+            if row.request.is_over:
+                row.request.fail(self._timed_out())
+        self._rows = [row for row in self._rows if not row.request.future.done()]
+
+    def _others_wait(self, rows: Sequence[_Row]) -> bool:
+        """Return whether requests wait that have no row in a batch."""
+        served = {row.request for row in rows}
+        return any(row.request not in served for row in self._rows)
+
+    def _timed_out(self) -> QueueTimeoutError:
+        within = "in time" if self.timeout is None else f"within {self.timeout:g} s"
+        return QueueTimeoutError(f"This request was not answered {within}: send it again later.")
 
     def _answer(self, batch: list[_Row]) -> None:
         """Answer each row; if that fails, halve the batch until the row at fault is alone."""
-        rows = [row for row in batch if not row.request.done.is_set()]
+        rows = [row for row in batch if not row.request.is_over]
         if not rows:
             return
+        patience = self.patience(rows[0].request.settings) if self.patience else float("inf")
+        ends_at = time.monotonic() + patience
+
+        def is_over() -> bool:
+            if time.monotonic() > ends_at and self._others_wait(rows):
+                return True
+            return all(row.request.is_over for row in rows)
+
         try:
-            answers = self.work([row.text for row in rows], rows[0].request.settings)
+            with ends_when(is_over):
+                answers = self.work([row.text for row in rows], rows[0].request.settings)
             if len(answers) != len(rows):
                 raise RuntimeError(f"{len(rows)} dialogues have {len(answers)} answers")
+        except AbandonedError:
+            for row in rows:
+                row.request.fail(self._timed_out() if row.request.is_over else _took_too_long(patience))
+            return
         except Exception as error:
             if len(rows) == 1:
                 self._fail(rows[0], error)
@@ -261,7 +279,7 @@ class Batcher:
         which = f"Dialogue {row.index + 1} of {len(row.request.texts)}"
         is_user_error = isinstance(error, UserError)
         if not is_user_error:
-            _log.error("%s cannot be summarized", which, exc_info=error)
+            _log.error("%s cannot be summarized", which, exc_info=error, extra={"request_id": row.request.label})
         reason = (
             str(error) if is_user_error else f"the model fails with {type(error).__name__}; the server's log says more."
         )
@@ -270,10 +288,16 @@ class Batcher:
         row.request.fail(failed)
 
 
+def _took_too_long(seconds: float) -> QueueTimeoutError:
+    return QueueTimeoutError(
+        f"This request was ended after {seconds:g} s, since others were waiting: lower num_beams or max_new_tokens."
+    )
+
+
 def _reset_after_fork(batcher: Batcher | None) -> None:
     if batcher is not None:
         batcher._reset()
 
 
-def _create(work: Work, batch_size: int, max_wait: float, capacity: int, timeout: float | None) -> Batcher:
-    return Batcher(work, batch_size=batch_size, max_wait=max_wait, capacity=capacity, timeout=timeout)
+def _create(work: Work, options: dict[str, Any]) -> Batcher:
+    return Batcher(work, **options)

@@ -3,12 +3,14 @@
     with running_server(target, host="127.0.0.1", port=5001, workers=1) as server:
         server.wait()
 
-MLflow's server is uvicorn, which must be on the PATH; its output goes to a log, since people wait for one line only.
+MLflow's server is uvicorn, which must be on the PATH; its output goes to a log, since people wait for one line only,
+or to standard output, where a container's log is.
 """
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import signal
@@ -19,29 +21,28 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import quote
 
 from yoyak import project
 from yoyak.cpu import cores
 from yoyak.errors import UserError
 from yoyak.process import exit_on_sigterm, stop
+from yoyak.serving import environment as names
+from yoyak.serving.identity import HEADERS_VARIABLE, model_headers
 from yoyak.serving.settings import PREFIX
 from yoyak.serving.target import Target
 
-GRACE = 2.0
-"""Seconds that requests have to finish when the server is stopped."""
+DRAIN = 30
+"""Seconds that requests have to finish when the server is stopped; it takes no new ones meanwhile."""
+GRACE = DRAIN + 5.0
+"""Seconds until a server that was told to stop is killed."""
 LOG_WAIT = 2.0
 """Seconds to wait for the log to say why a process died."""
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Opens URLs without the proxy of the environment, which cannot reach this machine's ports."""
-
-MODEL_HEADER, VERSION_HEADER = "X-Yoyak-Model", "X-Yoyak-Version"
-"""Headers of every answer: the model, percent-encoded if necessary, and its version if it is a registered one."""
-HEADERS_VARIABLE = "UVICORN_HEADERS"
-"""The environment variable of uvicorn's option --header: ``Name:value`` pairs, separated by spaces."""
 
 _RAISED = re.compile(r"^(?:ERROR:\s+(?:\[Errno \d+\] )?|(?:\w+\.)*(?:\w*Error|\w*Exception): )(?P<message>\S.*)$")
 _CHILD_DIED = re.compile(r"^(Process \w+-\d+:|INFO:\s+Child process \[\d+\] died)", re.MULTILINE)
@@ -57,12 +58,13 @@ class Server:
     threads: int
     """Of each process."""
     process: subprocess.Popen[bytes]
-    log: Path
+    log: Path | None
+    """None where its output went to standard output."""
 
     def wait(self) -> None:
         """Wait until the server ends, which it should not do by itself: raises UserError then."""
         code = self.process.wait()
-        raise UserError(f"The server of {self.name} ended: {_reason(code, self.log)} (log: {self.log}).")
+        raise UserError(f"The server of {self.name} ended: {_reason(code, self.log)}{_where(self.log)}.")
 
 
 def check_port(host: str, port: int) -> int:
@@ -81,9 +83,21 @@ def check_port(host: str, port: int) -> int:
         ) from error
 
 
+def is_local(host: str) -> bool:
+    """Return whether only this machine can reach an address."""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def choose_hosts(host: str, given: str | None) -> str:
+    """Return the names that a server at this address answers to: those given, or those of the environment, or any name
+    where other machines can reach it. Nothing means the names of this machine.
+    """
+    return given or os.environ.get(names.ALLOWED_HOSTS) or ("" if is_local(host) else "*")
+
+
 def exposure_warning(host: str, port: int) -> str:
     """Return a warning if other machines can reach this address, else an empty string."""
-    if host in ("localhost", "::1") or host.startswith("127."):
+    if is_local(host):
         return ""
     return f"Anyone who can reach port {port} of this machine can use it: there is no password.\n"
 
@@ -95,17 +109,45 @@ def local_url(host: str, port: int) -> str:
 
 
 @contextmanager
-def running_server(target: Target, *, host: str, port: int, workers: int = 1) -> Iterator[Server]:
+def running_server(
+    target: Target,
+    *,
+    host: str,
+    port: int,
+    workers: int = 1,
+    allowed_hosts: str | None = None,
+    page: Mapping[str, object] | None = None,
+    log_to_stdout: bool = False,
+) -> Iterator[Server]:
     """Start the server and yield it once it answers; it and its children end with the block.
 
-    The available cores are split between ``workers`` processes. Raises UserError with the reason where the
-    server ends before it answers.
+    Args:
+        workers: Processes, between which the available cores are split.
+        allowed_hosts: Names by which it may be called, separated by commas; by default those of this machine where
+            only this machine can reach it, and any otherwise.
+        page: What the page of the demo says about the model, if the server shall have the page.
+        log_to_stdout: Let the server's output go where this process's goes, and not to a file.
+
+    Raises UserError with the reason where the server ends before it answers.
     """
+    if target.uses_torch and find_spec("torch") is None:
+        raise UserError(f"{target.name} runs in torch, which is not installed here: release an exported model.")
     threads = min(target.serving.threads or cores(), max(1, cores() // workers))
-    log = _create_log(port)
-    with exit_on_sigterm():
-        with log.open("wb") as out:
-            process = _start(target, host, port, workers, threads, out.fileno())
+    log = None if log_to_stdout else _create_log(port)
+    environment = _server_environment(threads, target)
+    environment |= {names.MODEL: target.model, names.WORKERS: str(workers)}
+    if target.digest is not None:
+        environment[names.DIGEST] = target.digest
+    environment[names.ALLOWED_HOSTS] = choose_hosts(host, allowed_hosts)
+    if page is not None:
+        environment[names.PAGE] = json.dumps(page)
+    with ExitStack() as stack:
+        stack.enter_context(exit_on_sigterm())
+        if workers > 1:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="yoyak-metrics-"))
+            environment[names.METRICS_FOLDER] = folder
+        with log.open("wb") if log else nullcontext() as out:
+            process = _start(target, host, port, workers, environment, out.fileno() if out else 1)
         try:
             server = Server(name=target.name, url=local_url(host, port), threads=threads, process=process, log=log)
             _wait_ready(server)
@@ -114,8 +156,10 @@ def running_server(target: Target, *, host: str, port: int, workers: int = 1) ->
             stop(process, grace=GRACE)
 
 
-def _start(target: Target, host: str, port: int, workers: int, threads: int, out: int) -> subprocess.Popen[bytes]:
-    with _changed_environment(_server_environment(threads, target)):
+def _start(
+    target: Target, host: str, port: int, workers: int, environment: Mapping[str, str], out: int
+) -> subprocess.Popen[bytes]:
+    with _changed_environment(environment):
         from mlflow.pyfunc.backend import PyFuncBackend
 
         # What `mlflow models serve` calls; the command itself would copy the model's files before.
@@ -132,18 +176,13 @@ def _server_environment(threads: int, target: Target) -> dict[str, str]:
         "RAYON_NUM_THREADS": str(threads),
         # A process that is loading a large model must not be taken for a hung one.
         "UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "30",
+        "UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN": str(DRAIN),
     }
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     unset = {name: value for name, value in defaults.items() if name not in os.environ}
-    headers = " ".join([*os.environ.get(HEADERS_VARIABLE, "").split(), *_headers(target)])
+    own = [f"{name}:{value}" for name, value in model_headers(target.model, target.version).items()]
+    headers = " ".join([*os.environ.get(HEADERS_VARIABLE, "").split(), *own])
     return {**unset, f"{PREFIX}THREADS": str(threads), HEADERS_VARIABLE: headers, "PATH": programs}
-
-
-def _headers(target: Target) -> list[str]:
-    headers = [f"{MODEL_HEADER}:{quote(target.model)}"]
-    if target.version is not None:
-        headers.append(f"{VERSION_HEADER}:{target.version}")
-    return headers
 
 
 @contextmanager
@@ -167,7 +206,7 @@ def _wait_ready(server: Server) -> None:
             if code is not None or _CHILD_DIED.search(_read_log(server.log)):
                 _wait_for_errors(server.log)
                 reason = _reason(code, server.log)
-                raise UserError(f"The server of {server.name} did not start: {reason} (log: {server.log}).")
+                raise UserError(f"The server of {server.name} did not start: {reason}{_where(server.log)}.")
             time.sleep(0.2)
             if is_terminal:
                 seconds = time.monotonic() - started
@@ -177,10 +216,14 @@ def _wait_ready(server: Server) -> None:
             print(file=sys.stderr)
 
 
-def _wait_for_errors(log: Path) -> None:
+def _where(log: Path | None) -> str:
+    return f" (log: {log})" if log else ""
+
+
+def _wait_for_errors(log: Path | None) -> None:
     """Wait until the log says why a process died: its traceback is written line by line, the reason last."""
     deadline = time.monotonic() + LOG_WAIT
-    while not _errors(log) and time.monotonic() < deadline:
+    while log and not _errors(log) and time.monotonic() < deadline:
         time.sleep(0.1)
 
 
@@ -192,7 +235,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _reason(code: int | None, log: Path) -> str:
+def _reason(code: int | None, log: Path | None) -> str:
     """Return why a server with this exit code ended, as the last error in its log says."""
     if code == -signal.SIGKILL:
         return "it was killed, most likely for lack of memory"
@@ -201,12 +244,21 @@ def _reason(code: int | None, log: Path) -> str:
     return "one of its processes died" if code is None else f"it exited with code {code}"
 
 
-def _errors(log: Path) -> list[str]:
-    return [match["message"] for line in _read_log(log).splitlines() if (match := _RAISED.match(line))]
+def _errors(log: Path | None) -> list[str]:
+    """Return the messages of the errors in a log: in JSON once a server has loaded its model, as text before."""
+    errors = []
+    for line in _read_log(log).splitlines():
+        text = line
+        with suppress(ValueError, TypeError, KeyError):
+            record = json.loads(line)
+            text = f"ERROR: {record['message']}" if record["level"] == "ERROR" else ""
+        if match := _RAISED.match(text):
+            errors.append(match["message"])
+    return errors
 
 
-def _read_log(log: Path) -> str:
-    return log.read_text(encoding="utf-8", errors="replace")
+def _read_log(log: Path | None) -> str:
+    return log.read_text(encoding="utf-8", errors="replace") if log else ""
 
 
 def _create_log(port: int) -> Path:

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yoyak.errors import UserError
-from yoyak.models.spec import ADAPTER_FILE, ENSEMBLE_FILE, ONNX_FILE, load_spec
+from yoyak.models.families import get_family
+from yoyak.models.manifest import write_manifest
+from yoyak.models.spec import ADAPTER_FILE, ENSEMBLE_FILE, ONNX_FILE, SPEC_FILE, load_spec
 from yoyak.params import Generation, Serving
 from yoyak.serving.code import copy_code
 from yoyak.serving.requests import COLUMN, PARAMS
@@ -37,13 +39,14 @@ REQUIREMENTS = (
     "pydantic",
     "tqdm",
     "ruamel.yaml",
+    "prometheus-client",
 )
 """What answering a request imports; pinned to the versions installed here."""
 COMBINING = ("kiwipiepy", "rouge-score")
 """What an ensemble imports as well."""
 ADAPTERS = ("peft", "accelerate", "bitsandbytes")
 """What a model imports as well whose adapter is apart from its checkpoint."""
-WITHOUT_TORCH = ("mlflow", "onnxruntime", "tokenizers", "numpy")
+WITHOUT_TORCH = ("mlflow", "onnxruntime", "tokenizers", "numpy", "prometheus-client")
 """What an exported model needs; pandas and pydantic come with MLflow."""
 
 
@@ -77,8 +80,8 @@ def save_model(
     example: str,
     metadata: Mapping[str, Any],
     model: Model | None = None,
-) -> None:
-    """Write a model's or an ensemble's folder to ``path`` as an MLflow model.
+) -> str:
+    """Write a model's or an ensemble's folder to ``path`` as an MLflow model, and return the digest of its files.
 
     It takes a column ``dialogue`` (or ``{"inputs": ["…"]}``) and the params of `serving.requests.PARAMS`, by default
     those of ``generation``.
@@ -103,6 +106,7 @@ def save_model(
             metadata=dict(metadata),
             mlflow_model=model,
         )
+    return write_manifest(path)
 
 
 @contextmanager
@@ -155,6 +159,8 @@ def requirements(folder: Path) -> list[str]:
         names += COMBINING
     if any(folder.rglob(ADAPTER_FILE)):
         names += ADAPTERS
+    families = {load_spec(file.parent).family for file in sorted(folder.rglob(SPEC_FILE))}
+    names += tuple(name for family in sorted(families) for name in get_family(family).requirements)
     return [f"{name}=={version(name).partition('+')[0]}" for name in names]
 
 

@@ -36,7 +36,7 @@ def load_serving(folder: Path, environment: Mapping[str, str] | None = None) -> 
     if path.is_file():
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path} is damaged ({error}): register the model again.") from error
     settings = _validate(values, str(path)).model_dump()
     for variable, text in (os.environ if environment is None else environment).items():

@@ -15,7 +15,7 @@ from yoyak.errors import UserError
 from yoyak.models.spec import ENSEMBLE_FILE, ONNX_FILE, load_spec
 from yoyak.params import Generation
 from yoyak.params.deploy import Serving
-from yoyak.registry.resolve import FORMS, fetch_mlflow_folder, locate
+from yoyak.registry.resolve import FORMS, fetch_mlflow_folder, locate, registered_digest
 from yoyak.registry.versions import CHAMPION, SERVING, get_aliases
 from yoyak.serving.settings import load_serving
 from yoyak.tracking.client import configure
@@ -44,6 +44,8 @@ class Target:
     """Whether its process loads torch."""
     generation: Generation
     """Generation settings, unless a request changes them."""
+    digest: str | None
+    """The digest of its files that MLflow's database has (`models.manifest`), if that has one."""
     serving: Serving
     """Its limits on requests, and how it batches them."""
 
@@ -90,10 +92,11 @@ def open_target(uri: str | None = None) -> Iterator[Target]:
         model = locate(uri)
         folder = fetch_mlflow_folder(model)
         model_folder = resolve_model(str(folder))
-        if model.version is None:
-            yield _describe(folder, model_folder, model.uri, model.model_id or model.uri)
-        else:
-            yield _describe(folder, model_folder, model.version.label, model.version.name, model.version.version)
+        name, version = model.model_id or model.uri, None
+        if model.version is not None:
+            name, version = model.version.name, model.version.version
+        label = model.version.label if model.version else model.uri
+        yield _describe(folder, model_folder, label, name, version, registered_digest(model))
 
 
 def _package(model_folder: Path, folder: Path) -> None:
@@ -106,7 +109,9 @@ def _package(model_folder: Path, folder: Path) -> None:
         save_model(folder, model_folder, generation=_generation(model_folder), example=EXAMPLE, metadata={})
 
 
-def _describe(folder: Path, model_folder: Path, name: str, model: str, version: int | None = None) -> Target:
+def _describe(
+    folder: Path, model_folder: Path, name: str, model: str, version: int | None = None, digest: str | None = None
+) -> Target:
     exported = (model_folder / ONNX_FILE).is_file()
     return Target(
         folder=folder.absolute(),
@@ -116,6 +121,7 @@ def _describe(folder: Path, model_folder: Path, name: str, model: str, version: 
         variant=_variant(model_folder),
         uses_torch=not exported,
         generation=_generation(model_folder),
+        digest=digest,
         serving=load_serving(model_folder),
     )
 
@@ -126,6 +132,8 @@ def _variant(model_folder: Path) -> str:
     member = load_spec(model_folder).member
     if (model_folder / ONNX_FILE).is_file():
         return f"{member}, exported in {_read(model_folder / ONNX_FILE)['precision']}, without torch"
+    if not any(model_folder.glob("*.safetensors")):
+        return member
     return f"{member}, in torch"
 
 

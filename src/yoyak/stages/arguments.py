@@ -22,6 +22,13 @@ ServedModel = Annotated[
     ),
 ]
 Host = Annotated[str, Parameter(help="Address to listen on; 0.0.0.0 lets other machines in.")]
+AllowedHosts = Annotated[
+    str | None,
+    Parameter(
+        help="Host names by which it may be called, separated by commas, or *; by default those of this machine, "
+        "and any with a --host that other machines reach."
+    ),
+]
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535), help="Port to listen on; 0 is any free one.")]
 Count = Annotated[int, Parameter(validator=Number(gte=1))]
 Seed = Annotated[int, Parameter(help="The same seed gives the same rows.")]

@@ -1,53 +1,81 @@
-"""yoyak behaviour <member>: a member's behaviour tests."""
+"""yoyak behaviour: the members' behaviour tests."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
+
+from tqdm import tqdm
 
 from yoyak import params, project
 from yoyak.errors import UserError
+from yoyak.failures import describe_failures, find_failures
+from yoyak.files import atomic_path
 from yoyak.params.stages import BehaviourParams
-from yoyak.stages.arguments import MemberName
 from yoyak.tracking import lineage, runs
 
 
-def run(member: MemberName, /) -> None:
-    """Write behaviour/<member>.json: how often each check fails, and examples, and a run with both in MLflow."""
+def run() -> None:
+    """Write behaviour/: how often each member fails each check, and examples; a run with both in MLflow."""
     p = params.load(BehaviourParams)
     from yoyak.behaviour.cases import load_cases
 
     files = load_cases(p.behaviour.cases)
-    folder, split = project.model_folder(member), project.split_file("test")
-    predictions = project.predictions_folder(member) / split.name
-    inputs = lineage.digests([folder, predictions, split])
-    with runs.stage_run("behaviour", member=member, params=params.dump(p), inputs=inputs) as run:
+    failures = find_failures({member: project.predictions_folder(member) for member in p.members})
+    if failures:
+        print(f"tested without these: {describe_failures(failures)}", file=sys.stderr)
+    sampled = [name for name, member in p.members.items() if member.sample_size is not None and name not in failures]
+    if sampled:
+        print(f"not tested, since they summarize only a sample (max_samples): {', '.join(sampled)}", file=sys.stderr)
+    members = [member for member in p.members if member not in failures and member not in sampled]
+    split = project.split_file(project.TEST)
+    folders = [project.predictions_folder(member) for member in members]
+    inputs = lineage.digests([project.CASE_DIALOGUES, split, *folders])
+    with runs.stage_run("behaviour", params=params.dump(p), inputs=inputs) as run:
         from yoyak.behaviour.results import CHECKS, write_behaviour
         from yoyak.behaviour.run import run_behaviour
         from yoyak.data.records import read_jsonl
         from yoyak.decoding.candidates import read_candidates
-        from yoyak.decoding.loading import load_member
 
-        test = read_jsonl(split)
-        run.log_dataset(split, context="test", rows=len(test))
-        behaviour = run_behaviour(
-            member,
-            load_member(folder),
-            files,
-            test,
-            {fname: candidates[0].text for fname, candidates in read_candidates(predictions).items()},
-            refuses=is_refused,
-            generation=p.generation,
-            confidence=p.behaviour.confidence,
-            examples=p.behaviour.examples,
+        cases, test = read_jsonl(project.CASE_DIALOGUES), read_jsonl(split)
+        run.log_dataset(split, context=project.TEST, rows=len(test))
+        results = {}
+        for member in tqdm(members, desc="checking behaviour", unit="member"):
+            of_cases = read_candidates(project.case_predictions_file(member))
+            of_test = read_candidates(project.predictions_folder(member) / split.name)
+            results[member] = run_behaviour(
+                member,
+                files,
+                {row.dialogue: of_cases[row.fname][0].text for row in cases},
+                test,
+                {fname: candidates[0].text for fname, candidates in of_test.items()},
+                refuses=is_refused,
+                confidence=p.behaviour.confidence,
+                examples=p.behaviour.examples,
+            )
+        with atomic_path(project.BEHAVIOUR) as work:
+            work.mkdir()
+            for member, behaviour in results.items():
+                write_behaviour(work / project.behaviour_file(member).name, behaviour)
+        run.log_metrics(
+            {
+                f"{member}/{name}": rate.rate
+                for member, behaviour in results.items()
+                for name, rate in behaviour.rates.items()
+            }
         )
-        out = project.behaviour_file(member)
-        write_behaviour(out, behaviour)
-        run.log_metrics({name: rate.rate for name, rate in behaviour.rates.items()})
-        if behaviour.failures:
-            run.log_table([asdict(failure) for failure in behaviour.failures], "failures.json")
-        run.log_artifact(out, project.BEHAVIOUR.name)
-    for name, rate in behaviour.rates.items():
-        print(f"{CHECKS[name]}: {rate.failures} of {rate.n} ({rate.rate:.1%}, {rate.low:.1%} to {rate.high:.1%})")
+        examples = [
+            {"member": member, **asdict(failure)}
+            for member, behaviour in results.items()
+            for failure in behaviour.failures
+        ]
+        if examples:
+            run.log_table(examples, "failures.json")
+        run.log_artifact(project.BEHAVIOUR)
+    for member, behaviour in results.items():
+        print(member)
+        for name, rate in behaviour.rates.items():
+            print(f"  {CHECKS[name]}: {rate.failures} of {rate.n} ({rate.rate:.1%}, {rate.low:.1%} to {rate.high:.1%})")
 
 
 def is_refused(dialogue: str) -> bool:

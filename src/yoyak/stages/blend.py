@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 
 from yoyak import params, project
 from yoyak.data.records import read_jsonl
 from yoyak.errors import UserError
+from yoyak.failures import describe_failures, find_failures, write_failure
 from yoyak.files import atomic_path
 from yoyak.models.families import family_of
 from yoyak.models.spec import load_spec
+from yoyak.params.ensemble import without_members
 from yoyak.params.stages import BlendParams
 from yoyak.stages.arguments import BlendName
 from yoyak.tracking import lineage, runs
@@ -20,6 +23,14 @@ def run(name: BlendName, /) -> None:
     """Write ensembles/<name>/: the summaries of every split by a strategy that runs models, and a soup's model."""
     p = params.load(BlendParams, key=name)
     strategy = p.strategy
+    failures = find_failures({member: project.model_folder(member) for member in strategy.members})
+    if failures:
+        strategy = without_members(strategy, failures)
+        if len(strategy.members) < p.min_members:
+            reason = f"ensemble.min_members is {p.min_members}, and {describe_failures(failures)}"
+            write_failure(project.ensemble_folder(name), reason)
+            print(f"ensemble.models.{name} is left out: {reason}", file=sys.stderr)
+            return
     if len(strategy.members) < p.min_members:
         raise UserError(
             f"ensemble.models.{name} has {len(strategy.members)} member ({', '.join(strategy.members)}), and "

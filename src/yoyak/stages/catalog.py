@@ -63,12 +63,14 @@ def _format_list(catalog: dict[str, Entry]) -> str:
 def _format_entry(name: str, entry: Entry, training: Recommendation | None, memory: float) -> str:
     facts = {
         "checkpoint": entry.checkpoint,
+        "revision": entry.revision or "",
         "language": entry.language,
         "parameters": _format_size(entry.parameters),
         "window": f"{entry.window} tokens",
         "licence": entry.licence,
         "prefix": json_format.dumps(entry.prefix, ensure_ascii=False) if entry.prefix else "",
         "prompt": "its chat template" if entry.chat else "",
+        "LoRA": f"{entry.lora_targets}, in 4 bits" if entry.quantized else entry.lora_targets,
     }
     lines = [f"{key:<12}{value}" for key, value in facts.items() if value]
     if training is None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 
 from yoyak import params, project
 from yoyak.errors import UserError
+from yoyak.failures import describe_failures, find_failures, write_failure
 from yoyak.files import atomic_path
+from yoyak.params.ensemble import without_members
 from yoyak.params.stages import EnsembleParams
 from yoyak.stages.arguments import StrategyName
 from yoyak.tracking import lineage, runs
@@ -16,7 +19,25 @@ from yoyak.tracking import lineage, runs
 def run(name: StrategyName, /) -> None:
     """Combine the members' candidates of each split by a strategy of params.yaml."""
     p = params.load(EnsembleParams, key=name)
-    members = p.strategy.members or list(p.members)
+    strategy, failures = p.strategy, find_failures({member: project.predictions_folder(member) for member in p.members})
+    if failures:
+        strategy = without_members(strategy, failures)
+    # params.yaml is refused if a strategy names one of these.
+    sampled = [name for name, member in p.members.items() if member.sample_size is not None]
+    members = [member for member in p.members if member not in failures and member not in sampled]
+    if strategy.members is not None:
+        members = strategy.members
+    elif sampled:
+        print(
+            f"ensemble.strategies.{name} goes without {', '.join(sampled)}: an ensemble needs the summaries of all "
+            "dialogues, and max_samples leaves some out",
+            file=sys.stderr,
+        )
+    if len(members) < p.min_members and failures:
+        reason = f"ensemble.min_members is {p.min_members}, and {describe_failures(failures)}"
+        write_failure(project.ensemble_folder(name), reason)
+        print(f"ensemble.strategies.{name} is left out: {reason}", file=sys.stderr)
+        return
     if len(members) < p.min_members:
         raise UserError(
             f"ensemble.strategies.{name} has {len(members)} member ({', '.join(members)}), and ensemble.min_members "
@@ -31,7 +52,7 @@ def run(name: StrategyName, /) -> None:
         with atomic_path(out) as work:
             work.mkdir()
             result = combine_splits(
-                p.strategy,
+                strategy,
                 project.EVAL_SPLITS,
                 folders,
                 work,

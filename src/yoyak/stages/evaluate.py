@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
+import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yoyak import params, project
+from yoyak.errors import UserError
+from yoyak.failures import describe_failures, find_failures
 from yoyak.files import write_text
-from yoyak.params.stages import EvaluateParams
+from yoyak.params.stages import EvaluateParams, without_failed
 from yoyak.tracking import headline, lineage, runs
 
 if TYPE_CHECKING:
@@ -20,6 +23,13 @@ if TYPE_CHECKING:
 def run() -> None:
     """Write evaluation/ and metrics/scores/ from predictions/ and ensembles/, and log them as a run in MLflow."""
     p = params.load(EvaluateParams)
+    failures = find_failures({member: project.predictions_folder(member) for member in p.members})
+    if len(failures) == len(p.members):
+        raise UserError(f"no member was trained: {describe_failures(failures)}.")
+    failures |= find_failures({name: project.ensemble_folder(name) for name in p.ensemble.every})
+    if failures:
+        print(f"evaluated without these: {describe_failures(failures)}", file=sys.stderr)
+        p = without_failed(p, failures)
     folders = [project.predictions_folder(member) for member in p.members]
     folders += [project.ensemble_folder(name) for name in p.ensemble.every]
     inputs = lineage.digests([project.EVAL_SPLITS, *folders])

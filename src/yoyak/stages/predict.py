@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 from yoyak import params, project
+from yoyak.failures import read_failure, write_failure
 from yoyak.files import atomic_path
 from yoyak.params.stages import PredictParams
 from yoyak.stages.arguments import MemberName
+from yoyak.tracking import lineage
 
 
 def run(member: MemberName, /) -> None:
-    """Write predictions/<member>/: n-best candidates of each dialogue, and after them those of its views."""
+    """Write predictions/<member>/: n-best candidates of each dialogue, and after them those of its views.
+
+    The dialogues of the behaviour tests are summarized greedily, but not by a member that is to summarize only a
+    sample of each split.
+    """
     p = params.load(PredictParams)
     from yoyak.data.records import read_jsonl
+    from yoyak.data.sampling import draw_sample
     from yoyak.decoding.candidates import write_candidates
-    from yoyak.tracking import lineage, runs
+    from yoyak.models.spec import load_spec
+    from yoyak.tracking import runs
+    from yoyak.tracking.traces import traced
 
     folder, out = project.model_folder(member), project.predictions_folder(member)
-    inputs = lineage.digests([project.EVAL_SPLITS, folder])
+    reason = read_failure(folder)
+    if reason:
+        write_failure(out, reason)
+        _train_again_next_time(member)
+        print(f"members.{member} was not trained: {reason}", file=sys.stderr)
+        return
+    inputs = lineage.digests([project.EVAL_SPLITS, project.CASE_DIALOGUES, folder])
     with runs.stage_run("predict", member=member, params=params.dump(p), inputs=inputs) as run:
         from yoyak.decoding.loading import load_member
         from yoyak.decoding.summarizer import check_new_tokens
@@ -26,10 +43,11 @@ def run(member: MemberName, /) -> None:
 
         summarizer = load_member(folder)
         check_new_tokens(summarizer, member, p.generation.max_new_tokens)
-        with atomic_path(out) as work:
+        size = load_spec(folder).max_samples
+        with atomic_path(out) as work, traced(run):
             work.mkdir()
             for split, path in project.eval_splits().items():
-                rows = read_jsonl(path)
+                rows = draw_sample(read_jsonl(path), size, p.seed)
                 dialogues = [row.dialogue for row in rows]
                 summaries = summarizer.summarize(dialogues, generation=p.generation, progress=True)
                 candidates = summaries.candidates
@@ -43,4 +61,28 @@ def run(member: MemberName, /) -> None:
                     print(f"{split}: {views} views{note}", file=sys.stderr)
                 write_candidates(work / path.name, zip([row.fname for row in rows], candidates, strict=True))
                 run.log_metrics({f"{split}_dialogues": len(rows), f"{split}_truncated": summaries.truncated})
+                run.log_metrics({f"{split}_{name}": value for name, value in summaries.measures.items()})
+            if size is None:
+                cases = read_jsonl(project.CASE_DIALOGUES)
+                greedy = p.generation.model_copy(update={"num_beams": 1, "num_return_sequences": 1})
+                summaries = summarizer.summarize([row.dialogue for row in cases], generation=greedy)
+                path = work / project.case_predictions_file(member).relative_to(out)
+                path.parent.mkdir()
+                write_candidates(path, zip([row.fname for row in cases], summaries.candidates, strict=True))
         run.log_artifact(out, project.PREDICTIONS.name)
+
+
+def _train_again_next_time(member: str) -> None:
+    """Remove an output of a training that failed, also from DVC's cache: the next `dvc repro` then trains it again.
+
+    It is done here since DVC stores the outputs of a stage only after the stage has ended. No other stage waits for
+    this file to tell whether the member was trained.
+    """
+    path = project.training_file(member)
+    if "DVC_STAGE" not in os.environ or not path.is_file():
+        return
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        Path(repo.cache.local.oid_to_path(lineage.digest(path))).unlink(missing_ok=True)
+    path.unlink()

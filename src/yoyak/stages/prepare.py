@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 from yoyak import params, project
-from yoyak.errors import UserError
 from yoyak.files import atomic_path, write_json, write_text
 from yoyak.params.stages import PrepareParams
 
@@ -16,41 +15,29 @@ ENSEMBLES_README = """\
 One folder for each strategy of params.yaml. This file keeps the folder where there is none.
 """
 
-TOKENIZERS_README = "A folder for each tokenizer that params.yaml has under `tokenizers`.\n"
-
 
 def run() -> None:
-    """Write prepared/ (splits, tokenizers, masks, report) and plots/lengths.csv from the files that params name."""
+    """Write prepared/ (splits, dialogues of cases, tokenizers, masks, report) and plots/lengths.csv."""
     p = params.load(PrepareParams)
-    from tqdm import tqdm
-
+    from yoyak.behaviour.cases import load_cases
+    from yoyak.behaviour.changes import texts_of
     from yoyak.data.lengths import add_token_histograms, write_length_plots
     from yoyak.data.preparing import prepare_splits
-    from yoyak.data.records import write_jsonl
-    from yoyak.korean.masks import distinct_masks
-    from yoyak.models.tokenizers import train_tokenizer
+    from yoyak.data.records import Dialogue, write_jsonl
+    from yoyak.preparation.write import path_in, write_prepared
 
+    cases = texts_of(load_cases(p.cases).values())
     prepared = prepare_splits(p.data)
-    train = prepared.splits["train"]
-    texts = [text for row in train for text in (row.dialogue, *row.summaries)]
-    masks = distinct_masks(texts)
     report = prepared.report
     with atomic_path(project.PREPARED) as work:
-        (work / project.EVAL_SPLITS.name).mkdir(parents=True)
-        for name, rows in prepared.splits.items():
-            write_jsonl(work / project.split_file(name).relative_to(project.PREPARED), rows)
-        write_text(work / project.MASKS.name, "".join(f"{mask}\n" for mask in masks))
-        (work / project.TOKENIZERS.name).mkdir()
-        # DVC needs the folder even if every member has the tokenizer of its checkpoint, and keeps no empty ones.
-        write_text(work / project.TOKENIZERS.name / "README.md", TOKENIZERS_README)
-        for name, settings in tqdm(p.tokenizers.items(), desc="training tokenizers"):
-            try:
-                tokenizer = train_tokenizer(texts, masks, settings)
-            except UserError as error:
-                raise UserError(f"tokenizers.{name}: {error}") from error
-            tokenizer.save_pretrained(work / project.TOKENIZERS.name / name)
+        tokenizers = write_prepared(prepared, p.tokenizers, work, mask_tokens=p.data.mask_tokens)
+        write_jsonl(
+            path_in(work, project.CASE_DIALOGUES),
+            [Dialogue(fname=f"case_{number}", dialogue=text, summaries=()) for number, text in enumerate(cases)],
+        )
+        for name, tokenizer in tokenizers.items():
             add_token_histograms(report, prepared.splits, partial(_token_lengths, tokenizer), name)
-        write_json(work / project.PREPARE_REPORT.name, report)
+        write_json(path_in(work, project.PREPARE_REPORT), report)
     write_length_plots(report, project.PLOTS)
     write_text(project.ENSEMBLES_README, ENSEMBLES_README)
     for name, rows in prepared.splits.items():

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from yoyak.stages.arguments import Count, Host, Port, ServedModel
+from yoyak.stages.arguments import AllowedHosts, Count, Host, Port, ServedModel
 
 
 def run(
@@ -18,6 +18,10 @@ def run(
     host: Host = "127.0.0.1",
     port: Port = 5001,
     workers: Annotated[Count, Parameter(help="Processes that share the cores.")] = 1,
+    allowed_hosts: AllowedHosts = None,
+    log_to_stdout: Annotated[
+        bool, Parameter(negative=(), help="Print the server's log, as containers do, and not write it to logs/.")
+    ] = False,
 ) -> None:
     """Serve a model until Ctrl-C; ``port`` 0 is any free one."""
     from yoyak.serving import launch, target
@@ -25,7 +29,9 @@ def run(
     port = launch.check_port(host, port)
     with (
         target.open_target(model) as opened,
-        launch.running_server(opened, host=host, port=port, workers=workers) as server,
+        launch.running_server(
+            opened, host=host, port=port, workers=workers, allowed_hosts=allowed_hosts, log_to_stdout=log_to_stdout
+        ) as server,
     ):
         processes = f"{workers} process{'es' if workers > 1 else ''} of {server.threads} thread"
         processes += "s" if server.threads > 1 else ""
@@ -36,7 +42,8 @@ def run(
             f"may wait, {opened.batch_size} are summarized at once."
         )
         print(launch.exposure_warning(host, port), end="")
-        print(f"Log: {server.log}. Ctrl-C ends it. Try it in another terminal:\n")
+        print(f"Log: {server.log}. " if server.log else "", end="")
+        print("Ctrl-C ends it. Try it in another terminal:\n")
         print(curl(server.url, target.EXAMPLE), flush=True)
         server.wait()
 

@@ -13,7 +13,6 @@ import os
 import platform
 import re
 import socket
-import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -25,6 +24,7 @@ from typing import Any
 from yoyak.errors import UserError
 from yoyak.files import write_json
 from yoyak.project import DVC_LOCK, project_root
+from yoyak.tracking.git import GitError, run_git
 
 PACKAGES = (
     "accelerate",
@@ -86,7 +86,7 @@ def read_receipt(path: str | os.PathLike[str]) -> Receipt:
         raise UserError(
             f"{path} is missing: `dvc repro` trains the member, or restores the file from the cache."
         ) from None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is not the receipt of a training run: {' '.join(str(error).split())}.") from error
 
 
@@ -114,12 +114,20 @@ def source_digest(root: Path, paths: Iterable[Path]) -> str:
     """Return the sha256 of what Python files below ``root`` do: comments, docstrings and layout do not count."""
     digest = hashlib.sha256()
     for path in paths:
-        tree = ast.parse((root / path).read_bytes())
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                node.body = [line for line in node.body if not _is_docstring(line)]
-        digest.update(f"{path.as_posix()}\n{ast.dump(tree)}\n".encode())
+        status = (root / path).stat()
+        statements = _dump_statements(root / path, status.st_mtime_ns, status.st_size)
+        digest.update(f"{path.as_posix()}\n{statements}\n".encode())
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=1024)
+def _dump_statements(file: Path, modified_ns: int, size: int) -> str:
+    """Return the syntax tree of a file without docstrings. A study's worker asks for each of its trials."""
+    tree = ast.parse(file.read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [line for line in node.body if not _is_docstring(line)]
+    return ast.dump(tree)
 
 
 def _is_docstring(node: ast.stmt) -> bool:
@@ -217,13 +225,11 @@ def _md5(path: Path) -> str:
 
 
 def _git(root: Path, *arguments: str) -> str:
+    """Return what git prints; nothing where it fails, since a project need not be in a repository."""
     try:
-        result = subprocess.run(
-            ["git", "-C", root, *arguments], capture_output=True, text=True, timeout=30, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        return run_git(root, *arguments, timeout=30).strip()
+    except GitError:
         return ""
-    return result.stdout.strip() if result.returncode == 0 else ""
 
 
 def _outputs(root: Path) -> list[str]:

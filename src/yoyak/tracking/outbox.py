@@ -21,9 +21,9 @@ from yoyak import process
 from yoyak.errors import UserError
 from yoyak.files import write_json, write_text
 from yoyak.project import UNSENT, project_root
-from yoyak.tracking.client import is_reachable, redact_credentials, store_lock, translate_mlflow_errors
+from yoyak.tracking.client import is_reachable, store_lock, translate_mlflow_errors
 from yoyak.tracking.operations import Operation, apply, with_copied_files
-from yoyak.tracking.uri import tracking_uri
+from yoyak.tracking.uri import redact_credentials, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

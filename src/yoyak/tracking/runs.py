@@ -25,21 +25,20 @@ from yoyak.tracking.client import (
     can_write_artifacts,
     connect,
     get_or_create_experiment,
-    redact_credentials,
     store_lock,
     translate_mlflow_errors,
 )
 from yoyak.tracking.outbox import Outbox
-from yoyak.tracking.stage_run import StageRun, mlflow_key
+from yoyak.tracking.stage_run import ERROR, StageRun, mlflow_key
 from yoyak.tracking.sync import sync_runs
-from yoyak.tracking.uri import sqlite_file, tracking_uri
+from yoyak.tracking.uri import redact_credentials, sqlite_file, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Run
 
 PIPELINE, STAGE, MEMBER = "yoyak.pipeline", "yoyak.stage", "yoyak.member"
-PROCESS, ERROR = "yoyak.process", "yoyak.error"
+PROCESS = "yoyak.process"
 PREDICTIONS = "predictions/dev.jsonl"
 PREDICTIONS_MD5, PREDICTIONS_MODEL = "yoyak.predictions.dev_md5", "yoyak.predictions.model_id"
 
@@ -87,8 +86,7 @@ def stage_run(
         **input_tags(inputs),
     }
     run = create_run(client, target, name, tags)
-    outbox = Outbox(client, run.run_id, name)
-    run = replace(run, outbox=outbox, parent_id=parent.info.run_id)
+    run = replace(run, outbox=Outbox(client, run.run_id, name), parent_id=parent.info.run_id, closes_parent=is_ours)
     run.log_params(params)
     if is_ours:
         run.set_status("RUNNING", run_id=parent.info.run_id)
@@ -100,14 +98,10 @@ def stage_run(
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and error.code == process.TERMINATED):
             status = "KILLED"
-        closing_tags[ERROR] = " ".join(str(error).split()) or type(error).__name__
+        closing_tags[ERROR] = redact_credentials(" ".join(str(error).split())) or type(error).__name__
         raise
     finally:
-        run.set_tags({**closing_tags, "device": lineage.device()})
-        run.set_status(status)
-        if is_ours:
-            run.set_status(status, run_id=parent.info.run_id)
-        outbox.close()
+        run.end(status, {**closing_tags, "device": lineage.device()})
 
 
 def attach_predictions(run_id: str, path: str | os.PathLike[str], dataset_md5: str, *, model_id: str = "") -> None:
@@ -161,7 +155,8 @@ def common_tags(git: lineage.Git, key: str) -> dict[str, str]:
         "git.commit": git.commit,
         "git.dirty": str(git.dirty).lower(),
         **({"mlflow.source.git.commit": git.commit} if git.commit else {}),
-        "mlflow.source.name": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        # A tracking store's or a storage's URI may hold a password.
+        "mlflow.source.name": " ".join([Path(sys.argv[0]).name, *map(redact_credentials, sys.argv[1:])]),
         "mlflow.source.type": "LOCAL",
         "mlflow.user": lineage.current_user().partition("@")[0],
         **({"DVC_EXP_NAME": experiment} if experiment else {}),

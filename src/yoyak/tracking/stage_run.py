@@ -19,6 +19,8 @@ from yoyak.tracking.outbox import Outbox
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+ERROR = "yoyak.error"
+"""Tag with the message of the error that ended a run."""
 MODEL = "yoyak.model_id"
 """Tag with the id of the model logged with a run."""
 COLUMNS = ("fname", "dialogue", "summaries", "topic", "slice")
@@ -42,6 +44,8 @@ class StageRun:
     outbox: Outbox | None = None
     parent_id: str = ""
     """Id of the pipeline's run, if this is the run of a stage."""
+    closes_parent: bool = False
+    """Whether the pipeline's run gets the status of this one."""
 
     @property
     def parent(self) -> StageRun:
@@ -122,6 +126,15 @@ class StageRun:
         """Set the status of this run, or of its parent; ``ended`` is in milliseconds since 1970, by default now."""
         values = {"status": status, "ended": int(time.time() * 1000) if ended is None else ended}
         self._write("status", values, run_id)
+
+    def end(self, status: str, tags: Mapping[str, str], *, ended: int | None = None) -> None:
+        """Set the last tags and the status, also that of the pipeline's run, and send what is unsent."""
+        self.set_tags(tags)
+        self.set_status(status, ended=ended)
+        if self.closes_parent:
+            self.set_status(status, run_id=self.parent_id)
+        if self.outbox is not None:
+            self.outbox.close()
 
     def receipt(self, member: str, inputs: Mapping[str, str]) -> lineage.Receipt:
         """Return the receipt of this training run, without a request to the store."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from yoyak import process
 from yoyak.errors import UserError
-from yoyak.tracking.client import connect, redact_credentials
+from yoyak.tracking.client import connect
 from yoyak.tracking.outbox import UnsentRun, unsent_runs
-from yoyak.tracking.uri import tracking_uri
+from yoyak.tracking.uri import redact_credentials, tracking_uri
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,17 @@ Standard library only, because `yoyak.registry.check` runs before anything heavy
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from yoyak.project import project_root
 
 VARIABLE = "MLFLOW_TRACKING_URI"
+
+_URI = re.compile(r"\b([a-z][\w+.-]*)://(\S*)", re.IGNORECASE)
+_HOST = re.compile(r"(?:[\w.-]*|\[[\da-f:.]*\])(?::\d+)?", re.IGNORECASE)
+_SECRET = re.compile(r"([?&](?:password|passwd|pwd|token|secret|sig|X-Amz-\w+)=)[^&\s'\"]+", re.IGNORECASE)
+"""What a URI may say after its path: a password, or the signature of an address in an object store."""
 
 
 def tracking_uri() -> str:
@@ -26,3 +32,19 @@ def sqlite_file(uri: str) -> Path | None:
     if not uri.startswith(prefix) or name in ("", ":memory:"):
         return None
     return Path(name).absolute()
+
+
+def redact_credentials(text: str) -> str:
+    """Return a URI, or a text with URIs, without user names, passwords and signatures.
+
+    In doubt more is left out: a password may hold what ends it by the rules of URIs, such as ``/`` and ``@``.
+    """
+    return _SECRET.sub(r"\1…", _URI.sub(_without_user, text))
+
+
+def _without_user(found: re.Match[str]) -> str:
+    scheme, rest = found.groups()
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    if scheme.lower() in ("sqlite", "file") or (scheme.lower().startswith("http") and _HOST.fullmatch(authority)):
+        return found[0]
+    return f"{scheme}://{rest.rpartition('@')[2]}"

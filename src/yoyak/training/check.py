@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ import psutil
 import torch
 from transformers import GenerationConfig
 
+from yoyak.data.folding import hold_out
 from yoyak.data.records import Dialogue
 from yoyak.errors import UserError
 from yoyak.models import catalog
@@ -25,8 +28,10 @@ from yoyak.models.text import IGNORED
 from yoyak.models.tokenizers import load_tokenizer
 from yoyak.models.window import find_positions, window_problem
 from yoyak.params import TrainedMember
-from yoyak.training.arguments import advise_less_memory, check_optimizer
+from yoyak.training.arguments import advise_less_memory, check_devices, check_optimizer
 from yoyak.training.dataset import sample_rows
+from yoyak.training.plugins import load_callbacks, load_metrics
+from yoyak.training.tensorboard import check_tensorboard
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -106,6 +111,8 @@ def check_member(
     spec = family.apply_tokenizer(family.make_spec(name, member), member, tokenizer)
     yield _describe_tokenizer(tokenizer, known, str(eos), member, config)
 
+    if member.fold:
+        rows, _ = hold_out(rows, member.fold.index, member.fold.of)
     yield _check_example(member, tokenizer, spec, rows[0])
 
     problem = window_problem(spec, find_positions(config.to_dict()), member.max_target_tokens)
@@ -116,6 +123,11 @@ def check_member(
 
     hardware = find_hardware()
     check_optimizer(name, member, hardware.device)
+    load_callbacks(f"members.{name}", member.callbacks)
+    load_metrics(f"members.{name}", member.metrics)
+    if member.tensorboard:
+        check_tensorboard(f"members.{name}")
+    check_devices(name, member)
     decision = decide(f"members.{name}.precision", member.precision, config.model_type, hardware)
     yield "ok", f"{decision.precision}, {decision.reason}"
 
@@ -184,22 +196,30 @@ class Lengths:
     input_tokens: int
     """Mean of the longest rows, as many as a batch has: batches are of similar lengths."""
     target_tokens: int
-    cut: float
+    cut_dialogues: float
     """Share of the dialogues that would be cut."""
+    cut_summaries: float
 
     def judge(self, member: TrainedMember) -> tuple[Level, str]:
         """Return whether too many would be cut."""
-        note = f"{self.cut:.1%} of the dialogues are cut at max_input_tokens, {member.max_input_tokens}"
-        if self.cut > member.max_truncated_share:
-            return "warning", f"{note}, more than max_truncated_share, {member.max_truncated_share:.0%}: raise it"
+        note = (
+            f"{self.cut_dialogues:.1%} of the dialogues are cut at max_input_tokens, {member.max_input_tokens}, and "
+            f"{self.cut_summaries:.1%} of the summaries at max_target_tokens, {member.max_target_tokens}"
+        )
+        shares = {"max_input_tokens": self.cut_dialogues, "max_target_tokens": self.cut_summaries}
+        short = [key for key, share in shares.items() if share > member.max_truncated_share]
+        if short:
+            limit = f"max_truncated_share, {member.max_truncated_share:.0%}"
+            return "warning", f"{note}; more than {limit}: raise {' and '.join(short)}"
         return "ok", note
 
 
 def _measure_lengths(
     member: TrainedMember, tokenizer: PreTrainedTokenizerBase, spec: ModelSpec, rows: Sequence[Dialogue]
 ) -> Lengths:
-    family = family_of(spec)
-    at_random = family.encode_dialogues(tokenizer, [row.dialogue for row in sample_rows(rows, SAMPLE, 0)], spec)
+    family, sample = family_of(spec), sample_rows(rows, SAMPLE, 0)
+    at_random = family.encode_dialogues(tokenizer, [row.dialogue for row in sample], spec)
+    whole = family.encode_summaries(tokenizer, [row.summaries[0] for row in sample], sys.maxsize, GenerationConfig())
     longest = sorted(rows, key=lambda row: -len(row.dialogue))[: max(member.batch_size, 8)]
     inputs = sorted(map(len, family.encode_dialogues(tokenizer, [row.dialogue for row in longest], spec).input_ids))
     texts = sorted((row.summaries[0] for row in rows), key=len)[-member.batch_size :]
@@ -208,7 +228,8 @@ def _measure_lengths(
     return Lengths(
         input_tokens=round(sum(batch) / len(batch)),
         target_tokens=max(map(len, targets)),
-        cut=sum(at_random.cut) / len(at_random.cut),
+        cut_dialogues=sum(at_random.cut) / len(at_random.cut),
+        cut_summaries=sum(len(ids) > member.max_target_tokens for ids in whole) / len(whole),
     )
 
 
@@ -229,8 +250,13 @@ def _estimate(
         vocabulary=vocabulary,
         input_tokens=lengths.input_tokens,
         target_tokens=lengths.target_tokens,
-        batch_size=member.batch_size,
+        batch_size=_rows_of_each(member),
     )
+
+
+def _rows_of_each(member: TrainedMember) -> int:
+    """Return how many rows of a batch one of the processes gets."""
+    return math.ceil(member.batch_size / member.launcher.processes)
 
 
 def free_memory(device: str) -> int:
@@ -239,11 +265,16 @@ def free_memory(device: str) -> int:
 
 
 def _judge_memory(member: TrainedMember, memory: Memory, device: str) -> tuple[Level, str]:
-    free = free_memory(device)
-    per_row = memory.activations / member.batch_size
-    largest = int((free - memory.fixed) / per_row)
-    note = f"{_size(memory.total)} of {_size(free)}, of which {_size(memory.fixed)} whatever the batch"
-    if largest >= member.batch_size:
+    count = member.launcher.processes
+    # Processes without a GPU share one memory.
+    free = free_memory(device) // (count if device == "cpu" else 1)
+    fixed = memory.fixed / (count if member.launcher.strategy == "fsdp" else 1)
+    largest = int((free - fixed) / (memory.activations / memory.rows))
+    note = f"{_size(fixed + memory.activations)} of {_size(free)}, of which {_size(fixed)} whatever the batch"
+    if count > 1:
+        note = f"in each of {count} processes {note}"
+        largest *= count
+    if largest >= min(member.batch_size, memory.rows * count):
         return "ok", f"{note}; a batch of {largest} would fit"
     if largest > 0:
         return "warning", f"{note}; a batch of {largest} fits, and training starts over with less if memory runs out"

@@ -1,4 +1,4 @@
-"""Tokenized rows, the dev sample that selects the checkpoint, and a reproducible length-grouped sampler."""
+"""Tokenized rows, the dev sample that selects the checkpoint, and samplers whose order can be reproduced."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from datasets import Dataset
-from transformers import DataCollatorForSeq2Seq
-from transformers.trainer_pt_utils import LengthGroupedSampler
+from torch.utils.data import Sampler
 
 from yoyak.data.records import Dialogue
 from yoyak.models.families import family_of
 from yoyak.models.spec import ModelSpec
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from yoyak.models.families.base import TrainedFamily
+
+LENGTH_NOISE = 0.05
+"""Rows are sorted by lengths that differ from theirs by up to this share: others share a batch in each epoch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,9 @@ def encode_rows(
     Args:
         generation: The model's generation config; every target begins with the tokens that it forces.
     """
+    # `yoyak check` needs this module, and not the seconds that these imports take.
+    from datasets import Dataset
+
     family = family_of(spec)
     summaries = [row.summaries[0] for row in rows]
     encoded = family.encode_dialogues(tokenizer, [row.dialogue for row in rows], spec)
@@ -64,10 +69,17 @@ def encode_rows(
     )
 
 
-def make_collator(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, family: TrainedFamily) -> Any:
-    """Return what makes a padded batch of rows, padded on the side that the family decodes with."""
+def make_collator(
+    tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, family: TrainedFamily, *, masks_padding: bool = True
+) -> Any:
+    """Return what makes a padded batch of rows, padded on the side that the family decodes with.
+
+    On the right, where no token looks, if the model does not mask the padding.
+    """
+    from transformers import DataCollatorForSeq2Seq
+
     padding = copy.copy(tokenizer)
-    padding.padding_side = "left" if family.pads_left else "right"
+    padding.padding_side = "left" if family.pads_left and masks_padding else "right"
     return DataCollatorForSeq2Seq(padding, model=model)
 
 
@@ -80,22 +92,69 @@ def sample_rows(rows: Sequence[Dialogue], size: int, seed: int) -> list[Dialogue
     return sorted(rows, key=hash_row)[:size]
 
 
-class EpochLengthGroupedSampler(LengthGroupedSampler):
-    """transformers' length-grouped sampler, with an order that a resumed run can reproduce.
+class LengthSampler(Sampler[int]):
+    """Shuffled batches of rows of similar lengths, in an order that a resumed run can reproduce.
 
-    The original draws from torch's global generator, whose state in the middle of an epoch is no longer the one that
-    produced the epoch's order.
+    transformers' own sampler groups by the lengths of the inputs alone, within parts of the rows that are small where
+    there are few rows, and draws from torch's global generator, whose state in the middle of an epoch is no longer the
+    one that produced the epoch's order.
     """
 
-    def __init__(self, batch_size: int, lengths: list[int], seed: int) -> None:
-        super().__init__(batch_size=batch_size, lengths=lengths)
+    def __init__(self, batch_size: int, lengths: Sequence[tuple[int, int]], seed: int) -> None:
+        """Make batches of ``batch_size`` rows, with the tokens of the input and the target of each."""
+        self.batch_size = batch_size
+        self.lengths = torch.tensor(lengths).reshape(-1, 2)
         self.seed = seed
         self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.lengths)
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch; the Trainer calls this at the start of each one."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        self.generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
-        return super().__iter__()
+        generator = _generator(self.seed, self.epoch)
+        rows = torch.randperm(len(self), generator=generator)
+        # The batch that is not full, which is the last one, has rows of any length.
+        rest, rows = rows.split([len(self) % self.batch_size, len(self) - len(self) % self.batch_size])
+        inputs, targets = self.lengths.unbind(1)
+        noise = 1 + LENGTH_NOISE * (2 * torch.rand(len(rows), generator=generator) - 1)
+        rows = rows[(inputs[rows] * noise).argsort(stable=True)]
+        # Of two batches of similar inputs, one gets the short targets, which a decoder of its own pads as well.
+        pairs = [pair[targets[pair].argsort(stable=True)] for pair in rows.split(2 * self.batch_size)]
+        batches = [batch for pair in pairs for batch in pair.split(self.batch_size) if len(batch)]
+        # The longest rows come first, so that memory runs out at once if it does.
+        batches.sort(key=lambda batch: int(inputs[batch].max()))
+        order = torch.randperm(len(batches) - 1, generator=generator).tolist() if batches else []
+        yield from torch.cat([*batches[-1:], *(batches[index] for index in order), rest]).tolist()
+
+
+class ShuffledSampler(Sampler[int]):
+    """Every row once, in an order that depends on the seed and the epoch alone."""
+
+    def __init__(self, rows: int, seed: int, first: int | None = None) -> None:
+        """Shuffle so many rows, but for the one that comes first in each epoch, if there is one."""
+        self.rows = rows
+        self.first = first
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch; the Trainer calls this at the start of each one."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        order = torch.randperm(self.rows, generator=_generator(self.seed, self.epoch)).tolist()
+        if self.first is not None:
+            order.remove(self.first)
+            order.insert(0, self.first)
+        return iter(order)
+
+
+def _generator(seed: int, epoch: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed * 100_003 + epoch)

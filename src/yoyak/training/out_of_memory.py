@@ -17,7 +17,7 @@ from yoyak.training.arguments import advise_less_memory
 from yoyak.training.recovery import remove_checkpoints
 from yoyak.training.results import TrainingResult
 
-BATCH_FILE, BATCH = "batch.json", ("batch_size", "gradient_accumulation_steps")
+BATCH_FILE, BATCH = "batch.json", ("batch_size", "gradient_accumulation_steps", "max_batch_tokens")
 
 
 def retry_with_smaller_batches(
@@ -50,12 +50,18 @@ def retry_with_smaller_batches(
 
 
 def halve_batch(member: TrainedMember) -> TrainedMember | None:
-    """Return the member with half the batch and as many rows to an update; None if a batch is one row."""
-    if member.batch_size == 1:
+    """Return the member with half the batch and as many rows to an update; None if a batch is one row per process.
+
+    Batches that are computed in parts have parts of half the size.
+    """
+    if member.batch_size <= member.launcher.processes:
         return None
-    batch_size = member.batch_size // 2
+    batch_size = max(member.batch_size // 2, member.launcher.processes)
     steps = math.ceil(member.batch_size * member.gradient_accumulation_steps / batch_size)
-    return member.model_copy(update={"batch_size": batch_size, "gradient_accumulation_steps": steps})
+    tokens = member.max_batch_tokens and max(1, member.max_batch_tokens // 2)
+    return member.model_copy(
+        update={"batch_size": batch_size, "gradient_accumulation_steps": steps, "max_batch_tokens": tokens}
+    )
 
 
 def keep_batch(member: TrainedMember, checkpoints: Path, *, reduced: bool) -> TrainedMember:

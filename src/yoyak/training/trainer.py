@@ -14,34 +14,46 @@ import torch
 from transformers import (
     EarlyStoppingCallback,
     PreTrainedTokenizerBase,
+    TrainerCallback,
     logging,
     set_seed,
 )
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
+from yoyak.data.augmenting import augment
 from yoyak.data.records import Dialogue
 from yoyak.decoding.torch import TorchSummarizer
 from yoyak.files import atomic_path
-from yoyak.models import catalog, preflight
+from yoyak.models import catalog, preflight, unsloth
 from yoyak.models.adapters import Base, attach
 from yoyak.models.checkpoints import open_source, weights_digest
 from yoyak.models.families import family_of
 from yoyak.models.load import build_model, read_config
 from yoyak.models.precision import check_trainable, decide, find_hardware
+from yoyak.models.target_loss import target_loss
 from yoyak.models.tokenizers import new_tokens
 from yoyak.params import TrainedMember
 from yoyak.params.adapters import Lora
+from yoyak.process import return_freed_memory
 from yoyak.tracking import lineage
+from yoyak.training import ranks
 from yoyak.training.arguments import build_arguments, check_optimizer
 from yoyak.training.dataset import EncodedRows, encode_rows, make_collator, sample_rows
-from yoyak.training.launch import check_launch
 from yoyak.training.out_of_memory import keep_batch
 from yoyak.training.plugins import load_callbacks, load_metrics
-from yoyak.training.progress import MetricLogger, Progress
+from yoyak.training.progress import MetricLogger, Progress, peak_memory_mb
 from yoyak.training.recovery import Checkpoint, find_checkpoint, fingerprint
 from yoyak.training.results import TrainingMetrics, TrainingResult, training_curves
 from yoyak.training.saving import Adapted, save_adapted
-from yoyak.training.summary_trainer import CheckpointScoring, SummaryTrainer
+from yoyak.training.selection import CheckpointScoring
+from yoyak.training.sharding import unshard
+from yoyak.training.summary_trainer import SummaryTrainer
+from yoyak.training.tensorboard import add_event_files
+from yoyak.training.termination import save_on_sigterm
+from yoyak.training.watchdog import Fail, LiftAfterFirstStep, time_limit
+
+WITHOUT_EFFECT = {"launcher", "max_load_seconds", "max_first_step_seconds", "tensorboard"}
+"""Params of a member that do not change what is trained: however many processes share a batch, it is the same."""
 
 
 def train_member(
@@ -57,8 +69,12 @@ def train_member(
     checkpoints: Path,
     log: MetricLogger | None = None,
     requested: TrainedMember | None = None,
+    fail: Fail | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> TrainingResult:
     """Train a member and save its best checkpoint to ``out`` as safetensors, with its tokenizer.
+
+    Several processes call this together, after `torch.distributed` was initialized. The first one writes.
 
     Args:
         train: Training rows; the first reference of each is the target.
@@ -69,13 +85,16 @@ def train_member(
             everything else is written.
         log: Called with a step and its metrics as they are measured.
         requested: The member as params.yaml has it, of which ``member`` may have a smaller batch.
+        fail: Called with a sentence before the process is ended because it hangs.
+        callbacks: The caller's own, besides those that the member names.
 
     Raises UserError if a preflight check fails.
     """
     started = time.perf_counter()
+    return_freed_memory()
+    train = augment(train, member.augmentation, seed)
     # transformers warns about things that are intended here: tied weights, a missing loss type, our own spec file.
     logging.set_verbosity_error()
-    check_launch()
     family = family_of(member)
     spec = family.apply_tokenizer(family.make_spec(name, member), member, tokenizer)
     set_seed(seed)
@@ -85,58 +104,84 @@ def train_member(
         f"members.{name}.precision", member.precision, read_config(name, member, tokenizer).model_type, hardware
     )
     spec = replace(spec, dtype=precision.dtype)
-    model = build_model(name, member, tokenizer, precision.dtype)
-    preflight.check(spec, member, model, tokenizer, [(row.dialogue, row.summaries[0]) for row in train[:8]], out)
+    with time_limit(f"members.{name}.max_load_seconds", member.max_load_seconds, fail):
+        model = build_model(name, member, tokenizer, precision.dtype)
+        # It calls the model, which may hang too.
+        preflight.check(spec, member, model, tokenizer, [(row.dialogue, row.summaries[0]) for row in train[:8]], out)
     rows = encode_rows(train, tokenizer, spec, member.max_target_tokens, model.generation_config)
     _report_truncation(name, rows, member.max_truncated_share)
     base_checkpoint = _identify_base_checkpoint(member, model)
     base = _describe_base(member, member.adapter, model, base_checkpoint) if member.adapter else None
     trained = attach(f"members.{name}", model, member.adapter, new_tokens(tokenizer)) if member.adapter else model
+    if member.adapter and member.adapter.unsloth:
+        trained = unsloth.patch(trained, gradient_checkpointing=member.gradient_checkpointing)
     check_trainable(f"members.{name}", trained, precision)
     settings = {
-        "members": {name: requested or member},
+        "members": {name: (requested or member).model_dump(mode="json", exclude=WITHOUT_EFFECT)},
         "scoring": asdict(scoring),
         "seed": seed,
         "precision": precision.precision,
     }
     expected = fingerprint(settings, tokenizer=tokenizer, checkpoint=base_checkpoint, train=train, dev=dev)
-    checkpoint = find_checkpoint(checkpoints, expected)
-    member = keep_batch(member, checkpoints, reduced=requested not in (None, member))
-    progress = Progress(log)
+    current, reduced = member, requested not in (None, member)
+    checkpoint, member = ranks.from_first(
+        lambda: (find_checkpoint(checkpoints, expected), keep_batch(current, checkpoints, reduced=reduced))
+    )
+    if member.tensorboard and ranks.rank() == 0:
+        log = add_event_files(log, f"members.{name}", name)
+    progress = Progress(log, visible=ranks.rank() == 0, evaluated_on="held-out" if member.fold else "dev")
     trainer = SummaryTrainer(
         summarizer=TorchSummarizer(model, tokenizer, spec),
         sample=sample_rows(dev, member.evaluation_dialogues, seed),
         scoring=scoring,
+        target_loss=target_loss(member, family),
+        max_batch_tokens=member.max_batch_tokens,
+        row_tokens=member.row_tokens,
         metrics=load_metrics(f"members.{name}", member.metrics),
         model=trained,
         args=build_arguments(member, seed, checkpoints, len(train), precision),
         train_dataset=rows.dataset,
         eval_dataset=encode_rows(dev, tokenizer, spec, member.max_target_tokens, model.generation_config).dataset,
-        data_collator=make_collator(tokenizer, model, family),
+        # In training unsloth reads no mask.
+        data_collator=make_collator(
+            tokenizer, model, family, masks_padding=not (member.adapter and member.adapter.unsloth)
+        ),
         callbacks=[
-            EarlyStoppingCallback(member.early_stopping_patience),
+            *([EarlyStoppingCallback(member.early_stopping_patience)] if member.early_stopping_patience else []),
             *load_callbacks(f"members.{name}", member.callbacks),
+            *callbacks,
             progress,
         ],
     )
+    if trainer.target_loss is not None:
+        # What the check draws must not change the dropout.
+        with torch.random.fork_rng():
+            trainer.check_loss(f"members.{name}", trainer.target_loss, trainer.sample_batches(size=1)[0])
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
-    steps_before = _fit(trainer, checkpoint, progress)
+    if ranks.rank():
+        # Else all would drop the same activations.
+        set_seed(seed + ranks.rank())
+    with time_limit(f"members.{name}.max_first_step_seconds", member.max_first_step_seconds, fail) as lift:
+        trainer.add_callback(LiftAfterFirstStep(lift))
+        steps_before = _fit(trainer, checkpoint, progress)
 
     metrics = _collect_metrics(trainer, rows, steps_before, time.perf_counter() - started)
-    with atomic_path(out) as work:
-        if member.adapter is None or base is None:
-            family.save(model, tokenizer, spec, work)
-        else:
-            # Merging may need the room of the optimizer's state.
-            trainer.optimizer = trainer.lr_scheduler = None
-            adapted = Adapted(
-                model=trained,
-                lora=member.adapter,
-                base=base,
-                batches=trainer.sample_batches(),
-            )
-            metrics = replace(metrics, merge_agreement=save_adapted(adapted, tokenizer, spec, work))
+    whole = unshard(model, family) if trainer.sharded else model
+    if ranks.rank() == 0:
+        with atomic_path(out) as work:
+            if member.adapter is None or base is None:
+                family.save(whole, tokenizer, spec, work)
+            else:
+                # Merging may need the room of the optimizer's state.
+                trainer.optimizer = trainer.lr_scheduler = None
+                adapted = Adapted(
+                    model=trained,
+                    lora=member.adapter,
+                    base=base,
+                    batches=trainer.sample_batches(),
+                )
+                metrics = replace(metrics, merge_agreement=save_adapted(adapted, tokenizer, spec, work))
     return TrainingResult(
         metrics=metrics,
         curves=training_curves(trainer.state.log_history),
@@ -152,7 +197,7 @@ def _fit(trainer: SummaryTrainer, checkpoint: Checkpoint | None, progress: Progr
         for row in trainer.state.log_history:
             progress.log_row(row)
         return trainer.state.global_step
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), save_on_sigterm(trainer):
         # Checkpoints are identified by their step here, not by modification time.
         warnings.filterwarnings("ignore", message="mtime may not be reliable")
         trainer.train(resume_from_checkpoint=str(checkpoint.path) if checkpoint else None)
@@ -168,7 +213,8 @@ def _identify_base_checkpoint(member: TrainedMember, model: Any) -> str:
     source = catalog.checkpoint(member.checkpoint)
     if Path(source).is_dir():
         return lineage.digest(source)
-    return f"{source}@{getattr(model.config, '_commit_hash', None) or member.revision or 'main'}"
+    revision = catalog.find_revision(member.checkpoint, member.revision)
+    return f"{source}@{getattr(model.config, '_commit_hash', None) or revision or 'main'}"
 
 
 def _describe_base(member: TrainedMember, lora: Lora, model: Any, identity: str) -> Base:
@@ -176,7 +222,8 @@ def _describe_base(member: TrainedMember, lora: Lora, model: Any, identity: str)
     source = open_source(str(member.checkpoint), member.revision)
     return Base(
         checkpoint=str(member.checkpoint),
-        revision=getattr(model.config, "_commit_hash", None) or member.revision,
+        revision=getattr(model.config, "_commit_hash", None)
+        or catalog.find_revision(str(member.checkpoint), member.revision),
         identity=identity,
         weights=weights_digest(source),
         config=member.config,
@@ -199,13 +246,8 @@ def _report_truncation(name: str, rows: EncodedRows, max_share: float) -> None:
 
 
 def _collect_metrics(trainer: SummaryTrainer, rows: EncodedRows, steps_before: int, seconds: float) -> TrainingMetrics:
-    import resource
-
     history, steps = trainer.state.log_history, trainer.state.global_step
     best = max((row for row in history if "eval_combined" in row), key=lambda row: row["eval_combined"])
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    if torch.cuda.is_available():
-        memory = torch.cuda.max_memory_allocated() / 2**20
     model = trainer.summarizer.model
     runtime = next((row for row in reversed(history) if "train_runtime" in row), None)
     samples_per_second = 0.0
@@ -223,10 +265,10 @@ def _collect_metrics(trainer: SummaryTrainer, rows: EncodedRows, steps_before: i
         trained_parameters=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
         seconds=round(seconds, 1),
         samples_per_second=round(samples_per_second, 1),
-        peak_memory_mb=round(memory),
+        peak_memory_mb=peak_memory_mb(),
         batch_size=trainer.args.per_device_train_batch_size,
         truncated_dialogues=rows.cut_dialogues,
         truncated_summaries=rows.cut_summaries,
-        device=str(trainer.args.device),
+        device=str(trainer.args.device) if trainer.size == 1 else f"{trainer.size} x {trainer.args.device.type}",
         precision=trainer.summarizer.spec.dtype,
     )

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from yoyak.decoding.deadline import check_deadline
 from yoyak.decoding.onnx.options import NEVER, Floats, Ints
 
 Array = npt.NDArray[Any]
@@ -38,6 +39,7 @@ def run_encoder(encoder: ort.InferenceSession, ids: Ints, mask: Ints) -> dict[st
     }
     first = 0
     while first < rows:
+        check_deadline()
         last = first + 1
         while last < rows and (last + 1 - first) * lengths[first : last + 1].max() <= MAX_ENCODER_TOKENS:
             last += 1
@@ -230,6 +232,12 @@ class CausalDecoder(PerTextCacheDecoder):
         self.mask = np.concatenate([self.mask, np.ones_like(self.mask[:, :1])], axis=1)
         positions = self.mask.sum(axis=1, keepdims=True) - 1
         return self._step({"input_ids": tokens[:, None], "attention_mask": self.mask, "position_ids": positions})
+
+
+def empty_reordering(reorder: ort.InferenceSession) -> dict[str, Array]:
+    """Return inputs of the graph that reorders caches: one text without tokens, which stays where it is."""
+    caches = {value.name: _empty_cache(value.shape, 1) for value in reorder.get_inputs() if value.name != SOURCE}
+    return {**caches, SOURCE: np.zeros(1, dtype=np.int64)}
 
 
 OnnxDecoder = Seq2SeqDecoder | SharedCacheDecoder | CausalDecoder

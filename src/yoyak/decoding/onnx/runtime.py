@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +23,16 @@ from tokenizers import Tokenizer
 from yoyak.cpu import cores
 from yoyak.decoding.batches import Generated, summarize_in_batches
 from yoyak.decoding.candidates import Candidate
+from yoyak.decoding.memory import Footprint
 from yoyak.decoding.onnx.decoder import (
     BIAS,
+    CACHE_TYPES,
+    PAST,
     CausalDecoder,
     OnnxDecoder,
     Seq2SeqDecoder,
     SharedCacheDecoder,
+    empty_reordering,
     run_encoder,
 )
 from yoyak.decoding.onnx.options import Ints, Sampling, Search
@@ -126,6 +131,48 @@ class OnnxSummarizer:
     def new_token_limit(self) -> int | None:
         """How many tokens it can generate after its longest input; None means no limit."""
         return new_token_limit(self.spec, self.manifest.positions)
+
+    @functools.cached_property
+    def footprint(self) -> Footprint:
+        """How much memory a search takes, from the shapes of the graphs' inputs and outputs."""
+        cross = {out.name: out for out in self.encoder.get_outputs()} if self.encoder else {}
+        caches = {
+            value.name: (int(value.shape[1]), int(value.shape[3]))
+            for value in self.decoder.get_inputs()
+            if value.name.startswith(PAST) and value.name not in cross
+        }
+        read = [
+            math.prod(int(size) for size in out.shape[1:] if not isinstance(size, str))
+            * np.dtype(CACHE_TYPES[out.type]).itemsize
+            for out in cross.values()
+        ]
+        logits = next(out for out in self.decoder.get_outputs() if out.name == "logits")
+        return Footprint(
+            token_bytes=sum(4 * heads * size for heads, size in caches.values()),
+            read_bytes=sum(read),
+            vocabulary=int(logits.shape[-1]),
+            heads=max(heads for heads, _ in caches.values()),
+            width=max(heads * size for heads, size in caches.values()),
+            shares_cache=self.shared,
+            shares_input=True,
+        )
+
+    def bytes_per_dialogue(self, settings: Generation) -> int:
+        """Return what a search takes for one dialogue that fills the window, at most."""
+        return self.footprint.bytes_per_dialogue(
+            read=self.spec.max_input_tokens, new=settings.max_new_tokens, beams=settings.num_beams
+        )
+
+    def release_memory(self) -> None:
+        """Free what the sessions' arena keeps of earlier searches."""
+        options = ort.RunOptions()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        # It happens at the end of a run, so there has to be one: the smallest.
+        if self.encoder is not None:
+            ids = np.full((1, 1), self.manifest.eos_token_id, dtype=np.int64)
+            self.encoder.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)}, options)
+        elif self.reorder is not None:
+            self.reorder.run(None, empty_reordering(self.reorder), options)
 
     def summarize(
         self,
@@ -226,6 +273,9 @@ def _create_session(path: Path, threads: int | None, *, spin: bool) -> ort.Infer
     # Every step has different shapes, so memory patterns are never reused.
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.use_env_allocators", "1")
+    # An INT8 model may have been made for another processor. Without VNNI, sums of products of uint8 and int8 overflow
+    # on x86; where that is so, onnxruntime then multiplies uint8 by uint8, and changes nothing elsewhere.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 

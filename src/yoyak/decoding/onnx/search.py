@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from yoyak.decoding.deadline import check_deadline
 from yoyak.decoding.onnx.options import NEVER, Floats, Ints, Search
 from yoyak.decoding.onnx.scores import log_softmax, log_sum_exp, process_scores, top_k, warp_scores
 
@@ -83,6 +84,7 @@ def _sample(decoder: Decoder, prompt: Ints, settings: Search, rows: list[int]) -
     unfinished = np.ones(count, dtype=bool)
     sums, lengths = np.zeros(count), np.zeros(count)
     for position in range(start, total):
+        check_deadline()
         scores = process_scores(settings, sequences[active, :position], logits, start)
         if sampling:
             scores = warp_scores(sampling, scores)
@@ -146,6 +148,7 @@ def _beam_search(decoder: Decoder, prompt: Ints, settings: Search) -> list[list[
     texts: list[list[Written]] = [[] for _ in range(batch)]
     logits = np.repeat(decoder.first(), beams, axis=0)
     for position in range(start, total):
+        check_deadline()
         logs, beam, tokens = _rank_continuations(settings, running[:, :, :position], logits, start)
         logs += np.take_along_axis(running_scores, beam, 1)
         order = np.lexsort((tokens, beam, -logs), axis=1)[:, :count]

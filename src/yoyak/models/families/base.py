@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from yoyak.files import write_json
 from yoyak.params.members import Member, TrainedMember
 
 if TYPE_CHECKING:
     import torch
-    from transformers import GenerationConfig, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PretrainedConfig, PreTrainedTokenizerBase
 
     from yoyak.models.families.reader import Reader
     from yoyak.models.spec import ModelSpec
     from yoyak.models.text import Encoded
+
+
+Finding = tuple[str, Literal["ok", "warning", "error"], str]
+"""What `yoyak check` found: the name of the check, the level, and a note."""
 
 
 class Family(ABC):
@@ -30,10 +35,39 @@ class Family(ABC):
 
     saved_files: ClassVar[tuple[str, ...]] = ()
     """Patterns of files that a saved member must have besides yoyak.json."""
+    requirements: ClassVar[tuple[str, ...]] = ()
+    """Packages that its summarizer imports besides those of every model."""
 
     @abstractmethod
     def make_spec(self, name: str, member: Any) -> ModelSpec:
         """Return the spec that is saved with a `member_class`, enough to use it without params.yaml."""
+
+    # What the stages do with a member that is not trained
+
+    def collect(self, name: str, member: Any, folder: Path) -> None:
+        """Write what a member starts from into ``folder``: its params, and copies of the files that they name."""
+        write_json(folder / "params.json", member.model_dump(mode="json"))
+
+    def assemble(
+        self, name: str, member: Any, base: Path, examples: Iterable[tuple[str, str]], seed: int, out: Path
+    ) -> None:
+        """Write what a member is loaded from into the folder ``out``.
+
+        Args:
+            base: What `collect` wrote.
+            examples: The dialogues and summaries of the training split, read when they are iterated over.
+        """
+        from yoyak.models.spec import save_spec
+
+        save_spec(out, self.make_spec(name, member))
+
+    def check(self, name: str, member: Any) -> Iterator[Finding]:
+        """Yield what `yoyak check` finds about a member, in seconds; a UserError is an error that ends the checks."""
+        yield from ()
+
+    def version_tags(self, spec: ModelSpec) -> dict[str, str]:
+        """Return tags of a registered version with what it needs to run that is not in its files."""
+        return {}
 
 
 class TrainedFamily(Family):
@@ -83,6 +117,12 @@ class TrainedFamily(Family):
     def matches(self, config: Mapping[str, Any]) -> bool:
         """Return whether a config.json describes a model of this family."""
 
+    def check_config(self, where: str, member: Any, config: PretrainedConfig) -> None:
+        """Raise UserError if the member asks for something that a model with this config does not do.
+
+        ``where`` is the member's key in params.yaml.
+        """
+
     def start_tokens(self, model_type: str, tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
         """Return the config values of a new model that set the first token of a summary."""
         return {}
@@ -127,6 +167,13 @@ class TrainedFamily(Family):
     def make_example(self, input_ids: list[int], target: list[int]) -> tuple[list[int], list[int]]:
         """Return ``input_ids`` and ``labels`` of a training example."""
 
+    def pack(self, batch: Mapping[str, Any], row_tokens: float) -> dict[str, Any]:
+        """Return a padded batch in rows of at most ``row_tokens`` of several examples, for `loss_inputs`.
+
+        Called for members that have `TrainedMember.row_tokens`.
+        """
+        raise NotImplementedError(f"{self.name} does not pack examples")
+
     def loss_inputs(self, batch: Mapping[str, Any], parameters: Collection[str]) -> dict[str, Any]:
         """Return what the model is called with to compute the loss of a padded batch.
 
@@ -135,6 +182,14 @@ class TrainedFamily(Family):
             parameters: The names of the parameters of the model's ``forward``.
         """
         return dict(batch)
+
+    def predicted_labels(self, labels: torch.Tensor) -> torch.Tensor:
+        """Return the label that is predicted at each position [rows, tokens]."""
+        return labels
+
+    def finish_logits(self, model: Any, logits: torch.Tensor) -> torch.Tensor:
+        """Return what the model makes of the logits of its output layer."""
+        return logits
 
     # The window
 

@@ -12,13 +12,14 @@ from yoyak.errors import UserError
 from yoyak.models import chat
 from yoyak.models.catalog import find_entry
 from yoyak.models.families.base import TrainedFamily, has_architecture
+from yoyak.models.families.packing import pack, supports_packing
 from yoyak.models.families.reader import Reader
 from yoyak.models.text import IGNORED, Encoded, encode_texts
 from yoyak.params.members import TrainedMember
 
 if TYPE_CHECKING:
     import torch
-    from transformers import GenerationConfig, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PretrainedConfig, PreTrainedTokenizerBase
 
     from yoyak.models.spec import ModelSpec
 
@@ -46,6 +47,21 @@ class CausalMember(TrainedMember):
     """The system message, with ``chat``; null is the template's own, if it has one."""
     chat_template_variables: dict[str, Any] = Field(default={"enable_thinking": False})
     """Passed to the chat template. Without ``enable_thinking: false`` Qwen3 would think aloud before each summary."""
+
+    packing: bool = False
+    """Compute several examples of a batch in one row, in which they do not see each other, in place of padding each to
+    the longest. Loss, gradients and updates are the same."""
+
+    @property
+    def row_tokens(self) -> int | None:
+        """Return the length of the longest example, which is that of rows that examples are packed into."""
+        return self.max_input_tokens + self.max_target_tokens if self.packing else None
+
+    @model_validator(mode="after")
+    def _can_be_packed(self) -> CausalMember:
+        if self.packing and self.torch_compile:
+            raise ValueError("packing does not go with torch_compile: leave one of them out")
+        return self
 
     @model_validator(mode="after")
     def _has_a_chat(self) -> CausalMember:
@@ -107,6 +123,14 @@ class Causal(TrainedFamily):
 
         return AutoModelForCausalLM
 
+    def check_config(self, where: str, member: Any, config: PretrainedConfig) -> None:
+        """Raise UserError if examples are to be packed, and the model would let them see each other."""
+        if member.packing and not supports_packing(config):
+            raise UserError(
+                f"{where}.packing does not support {config.model_type}, which does not keep the examples of a row "
+                "apart: leave it out."
+            )
+
     def matches(self, config: Mapping[str, Any]) -> bool:
         """Return whether a config.json is of a decoder-only model."""
         encodes = config.get("is_encoder_decoder")
@@ -131,6 +155,10 @@ class Causal(TrainedFamily):
         """Return the prompt and summary as one sequence; the prompt does not contribute to the loss."""
         return input_ids + target, [IGNORED] * len(input_ids) + target
 
+    def pack(self, batch: Mapping[str, Any], row_tokens: float) -> dict[str, Any]:
+        """Return a padded batch with several examples to a row, and positions that start over with each."""
+        return pack(batch, row_tokens)
+
     def loss_inputs(self, batch: Mapping[str, Any], parameters: Collection[str]) -> dict[str, Any]:
         """Return a batch with positions that do not count padding, and logits for the end of the rows alone.
 
@@ -138,7 +166,10 @@ class Causal(TrainedFamily):
         in a small model most of the time, but contribute nothing to the loss.
         """
         inputs = dict(batch)
-        if "position_ids" in parameters:
+        if "attention_mask" not in batch:
+            # Packed: with a cache, transformers would not look for positions that start over.
+            inputs["use_cache"] = False
+        elif "position_ids" in parameters:
             inputs["position_ids"] = position_ids(batch["attention_mask"])
         if "logits_to_keep" in parameters:
             labels = batch["labels"]
@@ -147,6 +178,20 @@ class Causal(TrainedFamily):
             inputs["labels"] = labels[:, max(first, 0) :]
             inputs["logits_to_keep"] = inputs["labels"].shape[1]
         return inputs
+
+    def predicted_labels(self, labels: torch.Tensor) -> torch.Tensor:
+        """Return the next label of each position."""
+        from torch.nn.functional import pad
+
+        return pad(labels[:, 1:], (0, 1), value=IGNORED)
+
+    def finish_logits(self, model: Any, logits: torch.Tensor) -> torch.Tensor:
+        """Scale the logits as Cohere and Granite do, and cap them as Gemma does."""
+        config = model.config
+        logits = logits * (getattr(config, "logit_scale", None) or 1)
+        logits = logits / (getattr(config, "logits_scaling", None) or 1)
+        cap = getattr(config, "final_logit_softcapping", None)
+        return (logits / cap).tanh() * cap if cap else logits
 
     def prompt_length(self, input_tokens: int) -> int:
         """The summary follows the dialogue."""

@@ -70,6 +70,11 @@ class Seq2Seq(TrainedFamily):
         """Return the dialogue as the encoder's input, and the summary as labels."""
         return input_ids, target
 
+    def finish_logits(self, model: Any, logits: torch.Tensor) -> torch.Tensor:
+        """Add the bias of BART and its kin."""
+        bias = getattr(model, "final_logits_bias", None)
+        return logits if bias is None else logits + bias.to(logits.device)
+
     def prompt_length(self, input_tokens: int) -> int:
         """Only the decoder's start token: the dialogue takes up positions of the encoder."""
         return 1

@@ -1,0 +1,34 @@
+"""Holding out a part of the training set, so that members that hold out one part each cover all of it together.
+
+As with splits, a hash of a row's group decides, so that no group is in two parts and new rows move no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from yoyak.data.checks import dialogue_key
+from yoyak.data.records import Dialogue
+from yoyak.data.splitting import hash_to_position
+from yoyak.errors import UserError
+
+SEED = "fold"
+"""Not that of the splits: train is what lies between certain positions of theirs."""
+
+
+def hold_out(rows: Sequence[Dialogue], index: int, parts: int) -> tuple[list[Dialogue], list[Dialogue]]:
+    """Return the rows of all other parts, and those of part ``index``, counted from 1.
+
+    Raises UserError if there are too few rows for one of the two to have any.
+    """
+    kept: list[Dialogue] = []
+    held_out: list[Dialogue] = []
+    for row in rows:
+        position = hash_to_position(row.group or dialogue_key(row.dialogue), SEED)
+        (held_out if int(position * parts) == index - 1 else kept).append(row)
+    if not kept or not held_out:
+        raise UserError(
+            f"the training set has {len(rows)} rows, too few for {parts} parts: "
+            f"part {index} {'would be all of it' if held_out else 'is empty'}; use fewer."
+        )
+    return kept, held_out

@@ -1,0 +1,55 @@
+"""Writing the splits, the masks and the tokenizers into a folder laid out as prepared/ is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from yoyak import project
+from yoyak.data.preparing import Prepared
+from yoyak.data.records import write_jsonl
+from yoyak.errors import UserError
+from yoyak.files import write_text
+from yoyak.korean.masks import distinct_masks
+from yoyak.models.tokenizers import train_tokenizer
+from yoyak.params import Tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+TOKENIZERS_README = "A folder for each tokenizer that params.yaml has under `tokenizers`.\n"
+
+
+def path_in(folder: Path, path: Path) -> Path:
+    """Return where a path of prepared/, such as `project.MASKS`, is in another folder that is laid out like it."""
+    return folder / path.relative_to(project.PREPARED)
+
+
+def write_prepared(
+    prepared: Prepared, tokenizers: Mapping[str, Tokenizer], folder: Path, *, mask_tokens: bool
+) -> dict[str, PreTrainedTokenizerFast]:
+    """Write the splits, the masks that are tokens, and tokenizers trained on train; return the tokenizers.
+
+    Raises UserError if a tokenizer's vocabulary is too small.
+    """
+    path_in(folder, project.EVAL_SPLITS).mkdir(parents=True)
+    for split, rows in prepared.splits.items():
+        write_jsonl(path_in(folder, project.split_file(split)), rows)
+    texts = [text for row in prepared.splits[project.TRAIN] for text in (row.dialogue, *row.summaries)]
+    masks = distinct_masks(texts) if mask_tokens else []
+    write_text(path_in(folder, project.MASKS), "".join(f"{mask}\n" for mask in masks))
+    out = path_in(folder, project.TOKENIZERS)
+    out.mkdir()
+    # DVC needs the folder even if every member has the tokenizer of its checkpoint, and keeps no empty ones.
+    write_text(out / "README.md", TOKENIZERS_README)
+    trained = {}
+    for name, settings in tqdm(tokenizers.items(), desc="training tokenizers"):
+        try:
+            trained[name] = train_tokenizer(texts, masks, settings)
+        except UserError as error:
+            raise UserError(f"tokenizers.{name}: {error}") from error
+        trained[name].save_pretrained(out / name)
+    return trained

@@ -1,0 +1,125 @@
+"""Taking the place of MLflow's application in the process that `mlflow models serve` and `yoyak serve` start.
+
+Both run ``uvicorn mlflow.pyfunc.scoring_server.app:app``. That module loads the model, and so calls `take_over`, before
+it makes an application of its own; MLflow has no hook for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+SERVER = "mlflow.pyfunc.scoring_server.app"
+"""MLflow's server, whose module loads the model."""
+HEAD_SECONDS = 10.0
+"""In which the head of a request has to arrive; uvicorn itself waits for ever."""
+HEAD_BYTES = 64 << 10
+"""Of the head of a request, about; httptools itself, which uvicorn uses where it is installed, takes any size."""
+
+
+def is_served() -> bool:
+    """Return whether this process is a server, which is loading its model."""
+    return SERVER in sys.modules
+
+
+def take_over(app: Any, *, max_connections: int, headers: Mapping[str, str]) -> None:
+    """Let uvicorn run ``app`` instead of MLflow's, with limits on connections that MLflow does not set.
+
+    Args:
+        headers: Of every answer, unless uvicorn was given others of the same name.
+    """
+
+    class Module(ModuleType):
+        # Comes before what the module assigns to the name itself.
+        @property
+        def app(self) -> Any:
+            return app
+
+    sys.modules[SERVER].__class__ = Module
+    config = _find_config()
+    if config is None:
+        return
+    config.access_log = False
+    config.server_header = False
+    _limit_heads(config)
+    _add_headers(config, headers)
+    if config.limit_concurrency is None:
+        config.limit_concurrency = max_connections
+
+
+def _find_config() -> Any:
+    """Return the configuration of the uvicorn that is importing MLflow's module; None if something else imports it."""
+    import uvicorn
+
+    frame = sys._getframe()
+    while frame is not None:
+        candidate = frame.f_locals.get("self")
+        if isinstance(candidate, uvicorn.Config):
+            return candidate
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def _add_headers(config: Any, headers: Mapping[str, str]) -> None:
+    given = {name.lower() for name, _ in config.headers}
+    added = [(name.lower(), value) for name, value in headers.items() if name.lower() not in given]
+    config.headers += added
+    # Uvicorn encodes them before it imports the application.
+    config.encoded_headers += [(name.encode("latin1"), value.encode("latin1")) for name, value in added]
+
+
+def _limit_heads(config: Any) -> None:
+    """Let a configuration, which may or may not have chosen its protocol yet, choose one with a limit."""
+    from uvicorn.config import HTTP_PROTOCOLS
+    from uvicorn.importer import import_from_string
+
+    if hasattr(config, "http_protocol_class"):
+        config.http_protocol_class = limit_head(config.http_protocol_class)
+    else:
+        name = HTTP_PROTOCOLS.get(config.http, config.http)
+        config.http = limit_head(import_from_string(name) if isinstance(name, str) else name)
+
+
+def limit_head(protocol: Any, seconds: float = HEAD_SECONDS) -> Any:
+    """Return one of uvicorn's protocols, but it closes a connection whose request has too long or too slow a head."""
+    if protocol.__name__ not in ("H11Protocol", "HttpToolsProtocol"):
+        # One that a user has chosen: it may answer several requests of a connection at once, as HTTP/2 does.
+        return protocol
+
+    class Protocol(protocol):
+        head_timer: asyncio.TimerHandle | None = None
+        head_bytes = 0
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._watch_head()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._watch_head(len(data))
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            if self.head_timer is not None:
+                self.head_timer.cancel()
+            super().connection_lost(exc)
+
+        def _watch_head(self, received: int = 0) -> None:
+            waiting = self.cycle is None or self.cycle.response_complete
+            self.head_bytes = self.head_bytes + received if waiting else 0
+            if self.head_bytes > HEAD_BYTES:
+                self.transport.close()
+            if waiting and self.head_timer is None:
+                self.head_timer = self.loop.call_later(seconds, self._close_slow)
+            elif not waiting and self.head_timer is not None:
+                self.head_timer.cancel()
+                self.head_timer = None
+
+        def _close_slow(self) -> None:
+            self.head_timer = None
+            if self.cycle is None or self.cycle.response_complete:
+                self.transport.close()
+
+    return Protocol

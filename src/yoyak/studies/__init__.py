@@ -1,0 +1,1 @@
+"""Optuna studies: many trials of other params, in parallel worker processes, pruned, resumable, recorded in MLflow."""

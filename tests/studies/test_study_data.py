@@ -1,0 +1,80 @@
+"""Trials that prepare data in other ways: what they share, what they leave as it is, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+from transformers import AutoTokenizer
+
+from studies.conftest import Recorded, StudyProject, open_study, write_csv
+from training.tiny_training import MASKS, ROWS
+from yoyak.errors import UserError
+from yoyak.studies.comparing import Ablation
+from yoyak.tracking import lineage
+
+pytestmark = pytest.mark.slow
+MASK_TOKENS = {"data.mask_tokens": {"type": "categorical", "choices": [True, False]}}
+
+
+def open_hyperparameter(project: StudyProject, dimensions: dict[str, Any]) -> Any:
+    return open_study(project, kind="hyperparameter", member="bart", trials=2, dimensions=dimensions)
+
+
+def test_trials_prepare_their_own_data_once_and_leave_the_projects_alone(training_project: StudyProject) -> None:
+    before = lineage.digest("prepared")
+    vocabulary = {"tokenizers.bpe.vocab_size": {"type": "int", "low": 500, "high": 700}}
+    kind = open_hyperparameter(training_project, {**MASK_TOKENS, **vocabulary})
+    assert "data" in {path.name for path in kind.inputs()}
+    apart: dict[str, Any] = {"data.mask_tokens": False, "tokenizers.bpe.vocab_size": 610}
+    first, again = (kind.run(Recorded(Path(name)).trial, apart) for name in ("first", "again"))
+    assert first["eval_loss"] == again["eval_loss"]
+    kind.run(Recorded(Path("whole")).trial, {**apart, "data.mask_tokens": True})
+    sizes = {name: len(tokenizer(f"{name}/model")) for name in ("first", "whole")}
+    assert sizes == {"first": 610, "whole": 610}
+    assert all(len(tokenizer("first/model").tokenize(mask)) > 1 for mask in MASKS)
+    assert [tokenizer("whole/model").tokenize(mask) for mask in MASKS] == [[mask] for mask in MASKS]
+    every = Path("prepared/masks.txt").read_text().split()
+    own = [path for path in Path("studies/study/prepared").iterdir() if path.is_dir()]
+    assert sorted((path / "masks.txt").read_text().split() for path in own) == [[], every]
+    assert {(path / "eval/dev.jsonl").read_bytes() for path in own} == {Path("prepared/eval/dev.jsonl").read_bytes()}
+    assert lineage.digest("prepared") == before
+
+
+def tokenizer(folder: str) -> Any:
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def test_values_that_change_the_rows_of_dev_are_refused(training_project: StudyProject) -> None:
+    limit = {"data.max_chars": {"type": "int", "low": 60, "high": 20000}}
+    with pytest.raises(UserError, match=r"data\.max_chars would give dev and gate other rows than prepared/ has"):
+        open_hyperparameter(training_project, limit)
+    # Training files differ in what is trained on, and in what a member with a fold is compared by.
+    write_csv(Path("data/fewer.csv"), ROWS[:16])
+    files = {"data.files.train": {"type": "categorical", "choices": ["train.csv", "fewer.csv"]}}
+    kind = open_hyperparameter(training_project, files)
+    fewer = Recorded(Path("fewer"))
+    kind.run(fewer.trial, {"data.files.train": "fewer.csv"})
+    assert fewer.notes["training"]["steps"] == 2 * 16 / 8
+    tree = YAML().load(Path("params.yaml"))
+    tree["members"]["bart"]["fold"] = {"index": 1, "of": 2}
+    YAML().dump(tree, Path("params.yaml"))
+    kind = open_hyperparameter(training_project, files)
+    with pytest.raises(UserError, match="study a member without a fold"):
+        kind.run(Recorded(Path("fold")).trial, {"data.files.train": "fewer.csv"})
+
+
+def test_a_component_that_is_off_anyway_is_refused(training_project: StudyProject) -> None:
+    values: dict[str, Any] = {
+        "kind": "ablation", "member": "bart", "seeds": [1, 2],
+        "components": {"masks": {"data.mask_tokens": False}, "prefix": {"members.bart.prefix": ""}},
+    }  # fmt: skip
+    with pytest.raises(UserError, match=r"components\.prefix changes nothing"):
+        open_study(training_project, **values, values={"members.bart.prefix": ""})
+    kind = open_study(training_project, **values, values={"members.bart.prefix": "요약: "})
+    assert isinstance(kind, Ablation)
+    prefixes = [kind.settings({"without": name, "seed": 1}).members["bart"].prefix for name in ("all", "prefix")]  # type: ignore[attr-defined]
+    assert prefixes == ["요약: ", ""]
+    assert not kind.settings({"without": "masks", "seed": 1}).data.mask_tokens
