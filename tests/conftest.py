@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -11,6 +12,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # for each other spin: two trainings side by side then take ten times as long as one after the other.
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # What a script starts in the background ignores it, and so do its processes; a person's Ctrl-C arrives.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from lineage_project import finished_pipeline, registered  # noqa: F401
 from mlflow_helpers import empty_store, project, store, tiny_bart  # noqa: F401

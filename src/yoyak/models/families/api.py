@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from yoyak import project
 from yoyak.errors import UserError, nearest
 from yoyak.models.families.base import Family, Finding
-from yoyak.models.spec import ModelSpec, save_spec
 from yoyak.params.endpoint import Endpoint
 from yoyak.params.members import Member
 
 if TYPE_CHECKING:
     from yoyak.models.prompts import Prompt
+    from yoyak.models.spec import ModelSpec
 
 PROMPT_FILE = "prompt.yaml"
 
@@ -48,6 +48,8 @@ class Api(Family):
 
     def make_spec(self, name: str, member: Any) -> ModelSpec:
         """Return the spec without the prompt, which is in a file."""
+        from yoyak.models.spec import ModelSpec
+
         settings = member.model_dump(mode="json", exclude={"family"})
         return ModelSpec(member=name, family=self.name, max_samples=member.sample_size, options={"endpoint": settings})
 
@@ -61,6 +63,7 @@ class Api(Family):
     ) -> None:
         """Write the spec with the prompt, and the pool of examples if the prompt shows any."""
         from yoyak.models.prompts import EXAMPLES_FILE, read_prompt
+        from yoyak.models.spec import save_spec
 
         prompt = read_prompt(base / PROMPT_FILE)
         spec = self.make_spec(name, member)
