@@ -16,7 +16,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any
 
 from yoyak.errors import UserError
@@ -154,10 +154,19 @@ def _split_column(data: object) -> list[object] | None:
 
 def _read_csv(text: str, max_rows: int) -> list[object]:
     """Return the column of dialogues, with one row more than allowed at most."""
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-        if COLUMN not in (reader.fieldnames or ()):
+        header = next(rows, [])
+        if len(header) > VALUES_PER_ROW:
+            raise UserError(f"The table may have at most {VALUES_PER_ROW} columns: leave out what is not read.")
+        if COLUMN not in header:
             raise UserError(f'The table needs a first line with the names of its columns, one of them "{COLUMN}".')
-        return [row[COLUMN] for row, _ in zip(reader, range(max_rows + 1), strict=False)]
+        index, dialogues = header.index(COLUMN), list[object]()
+        for row in islice(filter(None, rows), max_rows + 1):
+            # One that is longer has a comma outside quotes: its dialogue would be cut there.
+            if len(row) != len(header):
+                raise UserError("Each row of the table needs as many values as its first line: put texts in quotes.")
+            dialogues.append(row[index])
     except csv.Error as error:
         raise UserError("The body is not valid CSV.") from error
+    return dialogues
