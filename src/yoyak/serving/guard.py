@@ -31,7 +31,9 @@ DRAINED_BODIES = 16
 """A body that is too large is read, and thrown away, up to this many times the limit: a client that is still sending
 does not look for an answer."""
 BODIES_AT_ONCE = 16
-"""Bodies of the largest size that may be in memory at once."""
+"""Bodies of the largest size that may be in memory at once, whether they have arrived or not."""
+SMALL = 1 << 16
+"""Bytes up to which a body is taken whatever is in memory: the number of connections limits what these take."""
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 """The names of this machine for itself. A page of another site that has its name point to this machine has another."""
 HOST_ALLOWED = "host_allowed"
@@ -166,13 +168,17 @@ class Guard:
                         return too_large
                     if length <= self.max_bytes and not is_large:
                         body += chunk
-                        if self.buffered + length > BODIES_AT_ONCE * self.max_bytes:
+                        self.buffered += len(chunk)
+                        if length > SMALL and self.buffered > BODIES_AT_ONCE * self.max_bytes:
                             busy = "The server is reading too many large requests: send it again in a moment."
                             return refuse(503, busy)
                     else:
+                        self.buffered -= len(body)
                         body.clear()
         except TimeoutError:
             return refuse(408, f"The body did not arrive within {BODY_SECONDS:.0f} s.")
+        finally:
+            self.buffered -= len(body)  # Whoever gets a whole body counts it on, before anything else can run.
         return too_large if is_large or length > self.max_bytes else bytes(body)
 
 
