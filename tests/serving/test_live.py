@@ -11,13 +11,18 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from live_server import HEAD_SECONDS, Live, serve_live
+from yoyak.serving import guard, hosting
+from yoyak.serving.guard import SMALL
+from yoyak.serving.hosting import limit_head
 from yoyak.serving.logs import JsonFormatter
 from yoyak.serving.memory import MemoryKeeper, resident_bytes
 
@@ -191,15 +196,64 @@ def test_slow_clients_do_not_keep_others_out(tiny_export: Path) -> None:
         slow = [socket.create_connection(("127.0.0.1", live.port)) for _ in range(6)]
         for connection in slow:
             connection.sendall(b"GET /")
-        refused = 0
-        deadline = time.monotonic() + 30
-        while (status := live.ask("/health")[0]) != 200:
-            assert status == 503
-            refused += 1
-            assert time.monotonic() < deadline
-        assert refused
+        assert wait_for_room(live)
         for connection in slow:
             connection.close()
+
+
+def wait_for_room(live: Live) -> int:
+    """Return how often the server says that it has too many connections before it has room for one more."""
+    refused, deadline = 0, time.monotonic() + 30
+    while (status := live.ask("/health")[0]) != 200:
+        assert status == 503
+        refused += 1
+        assert time.monotonic() < deadline
+    return refused
+
+
+def test_a_client_that_does_not_take_its_answers_is_hung_up_on(tiny_export: Path) -> None:
+    impatient = limit_head(H11Protocol, 3600, 0.5)
+    with serve_live(tiny_export, http=impatient) as live, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", live.port))
+        client.settimeout(20)
+        # The server reads no more once it cannot write what it has answered, so that this would wait for ever.
+        with pytest.raises(ConnectionError):
+            while True:
+                client.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20)
+
+
+def test_connections_beyond_the_limit_are_closed(tiny_export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosting, "RESERVE", 2)
+    patient = limit_head(H11Protocol, 3600)
+    with serve_live(tiny_export, max_connections=6, http=patient) as live, ExitStack() as stack:
+        for _ in range(7):
+            stack.enter_context(socket.create_connection(("127.0.0.1", live.port)))
+        assert live.ask("/health")[0] == 503
+        stack.enter_context(socket.create_connection(("127.0.0.1", live.port)))
+        with pytest.raises(ConnectionResetError):
+            live.ask("/health")
+
+
+def start_body(live: Live, sent: int) -> socket.socket:
+    """Return a connection that has sent a part of a body of 3 MB."""
+    connection = socket.create_connection(("127.0.0.1", live.port), timeout=60)
+    head = "POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
+    connection.sendall(f"{head}{3 << 20}\r\n\r\n".encode() + b" " * sent)
+    return connection
+
+
+def test_bodies_are_counted_while_they_arrive_and_keep_no_small_one_out(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "BODIES_AT_ONCE", 1)
+    monkeypatch.setattr(guard, "BODY_SECONDS", 30)
+    with start_body(live, 2 << 20), start_body(live, (2 << 20) + SMALL) as second:
+        assert second.recv(12) == b"HTTP/1.1 503"
+        assert live.ask("/invocations", BODY)[0] == 200
+    # Both are gone: neither counts any more.
+    with start_body(live, 3 << 20) as alone:
+        assert alone.recv(12) == b"HTTP/1.1 400"
 
 
 @pytest.mark.parametrize("chunked", [False, True])

@@ -20,6 +20,12 @@ HEAD_BYTES = 64 << 10
 """Of the head of a request, about; httptools itself, which uvicorn uses where it is installed, takes any size."""
 
 
+ANSWER_SECONDS = 30.0
+"""In which a client has to take its answer; uvicorn itself waits for ever."""
+RESERVE = 32
+"""Connections above the limit that uvicorn tells so, with a 503; any more are closed at once."""
+
+
 def is_served() -> bool:
     """Return whether this process is a server, which is loading its model."""
     return SERVER in sys.modules
@@ -83,28 +89,49 @@ def _limit_heads(config: Any) -> None:
         config.http = limit_head(import_from_string(name) if isinstance(name, str) else name)
 
 
-def limit_head(protocol: Any, seconds: float = HEAD_SECONDS) -> Any:
-    """Return one of uvicorn's protocols, but it closes a connection whose request has too long or too slow a head."""
+def limit_head(protocol: Any, seconds: float = HEAD_SECONDS, answer_seconds: float = ANSWER_SECONDS) -> Any:
+    """Return one of uvicorn's protocols, but it closes a connection that is one too many, whose request has too long or
+    too slow a head, or whose client does not take its answer.
+    """
     if protocol.__name__ not in ("H11Protocol", "HttpToolsProtocol"):
         # One that a user has chosen: it may answer several requests of a connection at once, as HTTP/2 does.
         return protocol
 
     class Protocol(protocol):
         head_timer: asyncio.TimerHandle | None = None
+        answer_timer: asyncio.TimerHandle | None = None
         head_bytes = 0
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
+            if self.limit_concurrency is not None and len(self.connections) > self.limit_concurrency + RESERVE:
+                transport.abort()
+                return
+            # A single byte that is not taken pauses writing, since closing a connection waits for it too.
+            transport.set_write_buffer_limits(0)
             self._watch_head()
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
             self._watch_head(len(data))
 
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self.answer_timer = self.loop.call_later(answer_seconds, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            self._stop_answer_timer()
+            super().resume_writing()
+
         def connection_lost(self, exc: Exception | None) -> None:
             if self.head_timer is not None:
                 self.head_timer.cancel()
+            self._stop_answer_timer()
             super().connection_lost(exc)
+
+        def _stop_answer_timer(self) -> None:
+            if self.answer_timer is not None:
+                self.answer_timer.cancel()
 
         def _watch_head(self, received: int = 0) -> None:
             waiting = self.cycle is None or self.cycle.response_complete
