@@ -221,6 +221,7 @@ def test_any_damage_gives_one_sentence_or_none(tmp_path, cache, changes):
         ("config.yaml", b"\xff\xfe\x00", "config.yaml .*YAML"),
         ("model.safetensors.index.json", b'{"weight_map": {"a": "../../../secret.safetensors"}}', "does not hold"),
         ("model.safetensors.index.json", b'{"weight_map": {"a": 1}}', "names 1,"),
+        ("model.safetensors.index.json", b'{"weight_map": {"a": []}}', r"names \[\],"),
         ("model.safetensors.index.json", b"{}", "has no weight_map"),
     ],
 )

@@ -245,7 +245,7 @@ def _check_index(path: Path, where: str) -> None:
         raise UserError(f"{where} has no weight_map: create the bundle again.")
     existing = {weights.name for weights in path.parent.glob("*.safetensors")}
     for shard in shards.values():
-        if shard not in existing:
+        if not isinstance(shard, str) or shard not in existing:
             raise UserError(f"{where} names {ascii(shard)[:80]}, which the bundle does not hold: create it again.")
 
 
