@@ -238,20 +238,39 @@ def test_the_schema_names_what_is_sent_and_answered(alone: str) -> None:
     assert schema["components"]["schemas"]["SummaryRequest"]["required"] == ["dialogue"]
 
 
+def post_summarize(url: str) -> socket.socket:
+    """Return a connection that has sent a dialogue and waits for its summary."""
+    waiting = socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])))
+    body = json.dumps({"dialogue": SHORT}).encode()
+    head = "POST /summarize HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    head += f"Content-Length: {len(body)}"
+    waiting.sendall(head.encode() + b"\r\n\r\n" + body)
+    return waiting
+
+
 def test_the_page_stops_at_once_while_a_summary_is_being_written() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         model_url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with running_page("127.0.0.1", 0, model_url=model_url, model=ModelInfo(model="m")) as url:
-            waiting = socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])))
-            body = json.dumps({"dialogue": SHORT}).encode()
-            head = "POST /summarize HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-            head += f"Content-Length: {len(body)}"
-            waiting.sendall(head.encode() + b"\r\n\r\n" + body)
+            waiting = post_summarize(url)
             connection, _ = silent.accept()
         # Without the limit, this line would be reached after ten minutes.
         with connection, waiting:
             waiting.settimeout(30)
             assert waiting.recv(1) in (b"", b"H")
+
+
+def test_a_page_that_is_closed_ends_its_search() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        model_url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with running_page("127.0.0.1", 0, model_url=model_url, model=ModelInfo(model="m")) as url:
+            with post_summarize(url):
+                connection, _ = silent.accept()
+            # The model's server ends the search of a client that hangs up.
+            with connection:
+                connection.settimeout(20)
+                while connection.recv(65536):
+                    pass
 
 
 @pytest.mark.parametrize(

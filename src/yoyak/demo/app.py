@@ -8,6 +8,7 @@ The page loads nothing from other sites, and its headers forbid it.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Awaitable, Callable, Sequence
@@ -24,6 +25,8 @@ from starlette.exceptions import HTTPException
 
 from yoyak.serving import environment
 from yoyak.serving.answers import error_response
+from yoyak.serving.app import answer, disconnected
+from yoyak.serving.engine import ClientGoneError
 from yoyak.serving.guard import Guard
 from yoyak.serving.metrics import Metrics
 
@@ -94,7 +97,6 @@ Summarize = Callable[[SummaryRequest, Request], Awaitable[Summary]]
 
 def add_page(app: FastAPI, engine: Engine) -> None:
     """Add the page to the server of a model."""
-    from yoyak.serving.app import answer
 
     async def summarize(asked: SummaryRequest, request: Request) -> Summary:
         params = asked.model_dump(exclude={"dialogue"}, exclude_none=True)
@@ -111,7 +113,17 @@ def create_app(model_url: str, model: ModelInfo, hosts: Sequence[str] = ()) -> G
     app = FastAPI(title="Yoyak demo", docs_url=None, redoc_url=None, redirect_slashes=False)
 
     async def summarize(asked: SummaryRequest, request: Request) -> Summary:
-        return await request_summary(model_url, asked)
+        written = asyncio.ensure_future(request_summary(model_url, asked))
+        gone = asyncio.ensure_future(disconnected(request))
+        try:
+            await asyncio.wait((written, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not written.done():
+                raise ClientGoneError
+            return written.result()
+        finally:
+            # Closes the connection to the model's server, which ends the search then.
+            written.cancel()
+            gone.cancel()
 
     _add_routes(app, model, summarize)
 

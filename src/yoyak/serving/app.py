@@ -65,7 +65,7 @@ async def answer(engine: Engine, request: Request, dialogues: list[object], para
     """Return the answers to a request, and note them for its line in the log."""
     texts, settings = engine.prepare(dialogues, params)
     state = request.scope["state"]
-    answers = await engine.answer(texts, settings, label=state["request_id"], gone=lambda: _disconnected(request))
+    answers = await engine.answer(texts, settings, label=state["request_id"], gone=lambda: disconnected(request))
     state["dialogues"], state["truncated"] = len(answers), sum(one.truncated for one in answers)
     return answers
 
@@ -158,6 +158,7 @@ async def _parse(body: bytes, read: Callable[[], Any]) -> Any:
     return await asyncio.to_thread(read) if len(body) > LARGE else read()
 
 
-async def _disconnected(request: Request) -> None:
+async def disconnected(request: Request) -> None:
+    """Return once the client of a request, whose body has been read, is gone."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
