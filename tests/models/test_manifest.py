@@ -18,6 +18,11 @@ def model(tmp_path):
     return tmp_path
 
 
+def replace_by_link(path):
+    """Put a link to the very same content in the place of a file."""
+    path.symlink_to(path.rename(path.parent.parent / "elsewhere"))
+
+
 def problem(folder, expected=None):
     """What is wrong with a model; empty if nothing is."""
     try:
@@ -50,6 +55,9 @@ def test_coreutils_read_it(model):
         (lambda folder: (folder / "code/요약.py").unlink(), "the file code/요약.py is missing"),
         (lambda folder: (folder / "code/os.py").write_text("x"), "the file code/os.py does not belong to it"),
         (lambda folder: (folder / "link").symlink_to("/etc/passwd"), "the file link does not belong to it"),
+        (lambda folder: (folder / "code/json").symlink_to("/tmp"), "the file code/json does not belong to it"),
+        (lambda folder: (folder / "code/__pycache__").symlink_to("/tmp"), "code/__pycache__ does not belong to it"),
+        (lambda folder: replace_by_link(folder / "MLmodel"), "the file MLmodel does not belong to it"),
         (lambda folder: (folder / MANIFEST).write_text(""), f"{MANIFEST}, which says what its files are, is not"),
         (lambda folder: (folder / MANIFEST).unlink(), f"has no {MANIFEST}"),
     ],

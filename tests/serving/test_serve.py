@@ -1,6 +1,8 @@
 """`yoyak serve` as people meet it: the line to try, Ctrl-C, and one sentence for what goes wrong."""
 
+import importlib.util
 import json
+import marshal
 import os
 import re
 import shutil
@@ -22,9 +24,10 @@ from yoyak import cli
 from yoyak.cpu import cores
 from yoyak.errors import UserError
 from yoyak.export.folder import export_model
-from yoyak.params.deploy import Export
+from yoyak.params.deploy import Export, Serving
 from yoyak.registration.packaging import log_member
 from yoyak.serving import launch
+from yoyak.serving.saving import save_exported
 from yoyak.serving.target import default_model_uri, open_target
 from yoyak.tracking import runs
 
@@ -157,6 +160,20 @@ def test_a_server_that_is_stopped_answers_what_it_has_and_takes_no_more(project,
     [log] = Path("logs").glob("serve-*.log")
     lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
     assert [line["dialogues"] for line in lines if line.get("path") == "/invocations"] == [6]
+
+
+@pytest.mark.slow
+def test_compiled_code_beside_that_of_a_model_is_not_run(project, exported):
+    save_exported(Path("model"), exported, serving=Serving(), example=DIALOGUE)
+    [source] = Path("model").rglob("serving/engine.py")
+    times = int(source.stat().st_mtime).to_bytes(4, "little") + source.stat().st_size.to_bytes(4, "little")
+    code = marshal.dumps(compile("raise SystemExit('compiled code ran')", str(source), "exec"))
+    compiled = Path(importlib.util.cache_from_source(source))
+    compiled.parent.mkdir()
+    compiled.write_bytes(importlib.util.MAGIC_NUMBER + bytes(4) + times + code)
+    with yoyak("serve", "model", "--port", "0", ready=READY) as started:
+        assert try_line(started.out)
+    assert list(Path("model").rglob("*.pyc")) == [compiled]
 
 
 @pytest.mark.slow

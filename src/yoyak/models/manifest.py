@@ -19,7 +19,8 @@ TAG = "yoyak.sha256"
 _ADDED = "registered_model_meta"
 """What MLflow adds to a model when it downloads it."""
 _COMPILED = "__pycache__"
-"""What Python adds to the code of a model that has been served."""
+"""What Python adds to the code of a model that has been served. It is not checked, so that `yoyak serve` does not let
+Python read it (`serving.launch`)."""
 
 
 def write_manifest(folder: Path) -> str:
@@ -54,17 +55,20 @@ def check_manifest(folder: Path, expected: str | None, *, where: str, remedy: st
     for name in sorted({*recorded, *files}):
         if name not in files:
             raise UserError(f"{where}: the file {name} is missing: {remedy}.")
-        if name not in recorded:
+        if name not in recorded or (folder / name).is_symlink():
             raise UserError(f"{where}: the file {ascii(name)[1:-1]} does not belong to it: {remedy}.")
         if _sha256(folder / name) != recorded[name]:
             raise UserError(f"{where}: the file {name} is not the one that was logged: {remedy}.")
 
 
 def _list_files(folder: Path) -> list[str]:
-    paths = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
-    return sorted(
-        path.as_posix() for path in paths if path.as_posix() not in (MANIFEST, _ADDED) and _COMPILED not in path.parts
-    )
+    """Return the names of all files, and of links to folders, whose files are not looked at."""
+    names = []
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder)
+        if path.is_symlink() or not (path.is_dir() or _COMPILED in name.parts or name.as_posix() in (MANIFEST, _ADDED)):
+            names.append(name.as_posix())
+    return sorted(names)
 
 
 def _sha256(path: Path) -> str:

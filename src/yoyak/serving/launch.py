@@ -41,6 +41,8 @@ GRACE = DRAIN + 5.0
 """Seconds until a server that was told to stop is killed."""
 LOG_WAIT = 2.0
 """Seconds to wait for the log to say why a process died."""
+COMPILED_FOLDER = "PYTHONPYCACHEPREFIX"
+"""Python's variable of the folder in which it keeps compiled code, rather than beside its source."""
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Opens URLs without the proxy of the environment, which cannot reach this machine's ports."""
 
@@ -146,6 +148,10 @@ def running_server(
         if workers > 1:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="yoyak-metrics-"))
             environment[names.METRICS_FOLDER] = folder
+        if any(target.folder.rglob("__pycache__")) and COMPILED_FOLDER not in os.environ:
+            # Python would run what is there, whatever the source says, which is all that has been checked.
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="yoyak-compiled-"))
+            environment[COMPILED_FOLDER] = folder
         with log.open("wb") if log else nullcontext() as out:
             process = _start(target, host, port, workers, environment, out.fileno() if out else 1)
         try:
@@ -174,6 +180,8 @@ def _server_environment(threads: int, target: Target) -> dict[str, str]:
     defaults = {
         **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), others),
         "RAYON_NUM_THREADS": str(threads),
+        # A model's folder has no compiled code then, which would not be used; see `running_server`.
+        "PYTHONDONTWRITEBYTECODE": "1",
         # A process that is loading a large model must not be taken for a hung one.
         "UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "30",
         "UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN": str(DRAIN),
