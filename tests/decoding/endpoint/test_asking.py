@@ -14,6 +14,7 @@ import pytest
 from decoding.endpoint.conftest import DIALOGUES, Load
 from endpoint_proxy import KEY, Proxy, count_tokens
 from live_server import Live
+from yoyak.decoding.endpoint import store
 from yoyak.errors import UserError
 
 FAULTS = ["429", "500", "cut", "malformed", "shapeless", "html", "503", "408"]
@@ -198,11 +199,20 @@ def test_answers_are_kept_without_the_dialogues(proxy: Proxy, load: Load, tmp_pa
     assert "버스를 타세요" not in json.dumps(row, ensure_ascii=False)
 
 
-def test_outside_a_project_nothing_is_kept(proxy: Proxy, load: Load, tmp_path: Path) -> None:
+def test_outside_a_project_answers_are_kept_in_memory(
+    proxy: Proxy, load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "KEPT_IN_MEMORY", 2)
     (tmp_path / "params.yaml").unlink()
     member = load(price={"input": 1, "output": 1}, budget=1)
-    member.summarize(DIALOGUES[:1])
-    member.summarize(DIALOGUES[:1])
-    assert len(proxy.asked) == 2
+    first, second, third = DIALOGUES[:3]
+    for dialogue in (first, second, first, third, first):
+        member.summarize([dialogue])
+    assert len(proxy.asked) == 3
+    # The one that was not used for longest has made room.
+    member.summarize([second])
+    assert len(proxy.asked) == 4
     assert not (tmp_path / ".yoyak").exists()
     assert member.asker.store.spent("solar") > 0
+    load().summarize([second])
+    assert len(proxy.asked) == 5

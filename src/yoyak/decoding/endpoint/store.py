@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ CREATE TABLE IF NOT EXISTS charges (id INTEGER PRIMARY KEY, member TEXT NOT NULL
 CREATE INDEX IF NOT EXISTS charges_by_member ON charges (member);
 """
 IN_MEMORY = ":memory:"
+KEPT_IN_MEMORY = 4096
+"""Answers that a process outside a project keeps: those that were used last."""
 BATCH = 500
 """Keys in one query; SQLite limits them."""
 
@@ -46,11 +49,12 @@ class Answer:
 class Store:
     """A project's answers and charges, shared by all its processes.
 
-    Outside a project there are only charges, in memory.
+    Outside a project they are in memory, and only for this process.
     """
 
     def __init__(self, path: Path | None) -> None:
-        self.keeps_answers = path is not None
+        self._in_memory = path is None
+        self._recent: OrderedDict[str, Answer] = OrderedDict()
         self._lock = RLock()
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,11 +70,22 @@ class Store:
     def find(self, keys: Iterable[str]) -> dict[str, Answer]:
         """Return the answers that are known, by key."""
         wanted, found = list(dict.fromkeys(keys)), {}
-        for start in range(0, len(wanted) if self.keeps_answers else 0, BATCH):
+        if self._in_memory:
+            return self._find_recent(wanted)
+        for start in range(0, len(wanted), BATCH):
             part = wanted[start : start + BATCH]
             query = f"SELECT key, text, read, written, reason FROM answers WHERE key IN ({','.join('?' * len(part))})"
             with self._lock:
                 found.update({key: Answer(*values) for key, *values in self._file.execute(query, part)})
+        return found
+
+    def _find_recent(self, wanted: Iterable[str]) -> dict[str, Answer]:
+        found: dict[str, Answer] = {}
+        with self._lock:
+            for key in wanted:
+                if key in self._recent:
+                    self._recent.move_to_end(key)
+                    found[key] = self._recent[key]
         return found
 
     def reserve(self, member: str, cost: float, budget: float | None) -> int | None:
@@ -91,7 +106,11 @@ class Store:
     def keep(self, key: str, answer: Answer, charge: int, cost: float) -> None:
         """Keep an answer and settle its charge, both or neither."""
         with self._transaction():
-            if self.keeps_answers:
+            if self._in_memory:
+                self._recent[key] = answer
+                while len(self._recent) > KEPT_IN_MEMORY:
+                    self._recent.popitem(last=False)
+            else:
                 values = (key, answer.text, answer.read, answer.written, answer.reason)
                 self._file.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)", values)
             self.settle(charge, cost)
