@@ -13,6 +13,10 @@ class UserError(Exception):
     """
 
 
+class UnavailableError(UserError):
+    """Something that a model needs fails, such as its endpoint: whoever sends a dialogue can do nothing about it."""
+
+
 def nearest(name: str, choices: Iterable[str], count: int = 1) -> str:
     """Return `` (did you mean 'x'?)`` for the ``count`` choices most like ``name``, or else the list of choices.
 

@@ -12,7 +12,7 @@ from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from yoyak.errors import UserError, first_line, nearest
+from yoyak.errors import UnavailableError, UserError, first_line, nearest
 from yoyak.params.endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -26,15 +26,17 @@ Result = TypeVar("Result")
 
 
 def read_key(endpoint: Endpoint, where: str) -> str:
-    """Return the key from the environment; ``where`` is the member in the UserError if there is none."""
+    """Return the key from the environment; ``where`` is the member in the UnavailableError if there is none."""
     name = endpoint.api_key_env
     if name is None:
         return NO_KEY
     key = os.environ.get(name, "").strip()
     if not key:
-        raise UserError(f"{where}: the environment variable {name} is not set: export the key of {endpoint.base_url}.")
+        raise UnavailableError(
+            f"{where}: the environment variable {name} is not set: export the key of {endpoint.base_url}."
+        )
     if not re.fullmatch(r"[\x21-\x7e]+", key):
-        raise UserError(f"{where}: {name} holds spaces or characters that no key has: export it again.")
+        raise UnavailableError(f"{where}: {name} holds spaces or characters that no key has: export it again.")
     return key
 
 

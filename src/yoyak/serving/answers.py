@@ -6,13 +6,19 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-from yoyak.errors import UserError
+from yoyak.errors import UnavailableError, UserError
 from yoyak.serving.bodies import BodyTypeError
 from yoyak.serving.queued import DialogueFailedError, QueueFullError, QueueTimeoutError, WorkerDiedError
 
 OPENAI = "/v1/"
 """How the paths of OpenAI's API begin."""
-STATUS = {BodyTypeError: 415, QueueFullError: 429, QueueTimeoutError: 504, WorkerDiedError: 503}
+STATUS = {
+    BodyTypeError: 415,
+    QueueFullError: 429,
+    QueueTimeoutError: 504,
+    WorkerDiedError: 503,
+    UnavailableError: 503,
+}
 """Any other UserError is a 400."""
 CODES = {
     400: "INVALID_PARAMETER_VALUE",

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from yoyak.decoding.deadline import AbandonedError, ends_when
-from yoyak.errors import UserError
+from yoyak.errors import UnavailableError, UserError
 from yoyak.serving.queued import (
     Answer,
     DialogueFailedError,
@@ -117,7 +117,8 @@ class Batcher:
         """Return the answer for each text, in their order, once all are there.
 
         Raises QueueFullError where the queue is full, QueueTimeoutError where the request waited too long,
-        WorkerDiedError where the worker died, and DialogueFailedError where one of its own texts cannot be answered.
+        WorkerDiedError where the worker died, DialogueFailedError where one of its own texts cannot be answered, and
+        UnavailableError where what the model needs fails.
         """
         if not texts:
             return []
@@ -277,13 +278,17 @@ class Batcher:
 
     def _fail(self, row: _Row, error: Exception) -> None:
         which = f"Dialogue {row.index + 1} of {len(row.request.texts)}"
-        is_user_error = isinstance(error, UserError)
-        if not is_user_error:
+        kind: type[UserError] = DialogueFailedError
+        if isinstance(error, UnavailableError):
+            # Its sentence is for whoever runs the server: it names addresses, variables and what was spent.
+            kind, reason = UnavailableError, "its endpoint fails; the server's log says more."
+        elif isinstance(error, UserError):
+            reason = str(error)
+        else:
+            reason = f"the model fails with {type(error).__name__}; the server's log says more."
+        if reason != str(error):
             _log.error("%s cannot be summarized", which, exc_info=error, extra={"request_id": row.request.label})
-        reason = (
-            str(error) if is_user_error else f"the model fails with {type(error).__name__}; the server's log says more."
-        )
-        failed = DialogueFailedError(f"{which} cannot be summarized: {reason}")
+        failed = kind(f"{which} cannot be summarized: {reason}")
         failed.__cause__ = error
         row.request.fail(failed)
 

@@ -25,7 +25,7 @@ from mlflow.protos.databricks_pb2 import (
 )
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from yoyak.errors import UserError
+from yoyak.errors import UnavailableError, UserError
 from yoyak.models.manifest import check_manifest
 from yoyak.serving.environment import DIGEST
 from yoyak.serving.hosting import is_served, take_over
@@ -36,6 +36,7 @@ ERROR_CODES = {
     QueueFullError: RESOURCE_EXHAUSTED,
     QueueTimeoutError: DEADLINE_EXCEEDED,
     WorkerDiedError: TEMPORARILY_UNAVAILABLE,
+    UnavailableError: TEMPORARILY_UNAVAILABLE,
 }
 """Any other UserError is a wrong parameter."""
 

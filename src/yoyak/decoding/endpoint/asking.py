@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from yoyak.decoding.deadline import check_deadline
 from yoyak.decoding.endpoint.limits import Limits
 from yoyak.decoding.endpoint.store import Answer, Store
-from yoyak.errors import UserError, first_line
+from yoyak.errors import UnavailableError, UserError, first_line
 from yoyak.models.endpoint import describe_refusal, open_client, read_key, redact
 from yoyak.models.prompts import Message
 from yoyak.params.endpoint import Endpoint
@@ -92,7 +92,7 @@ class Asker:
     ) -> dict[str, Answer]:
         """Return the answer to each request by its key; ``advance`` is called after each.
 
-        Raises UserError once a request has failed for good; those under way are waited for and kept before.
+        Raises UnavailableError once a request has failed for good; those under way are waited for and kept before.
         """
         key = read_key(self.endpoint, f"members.{self.name}")
         answers: dict[str, Answer] = {}
@@ -267,14 +267,14 @@ class Asker:
         where, error = f"members.{self.name}", self._failure
         if isinstance(error, OutOfBudgetError):
             spent = self.store.spent(self.name)
-            return UserError(
+            return UnavailableError(
                 f"{where}: the next request may exceed the budget of {self.endpoint.budget:g}, of which {spent:.6g} is "
                 f"spent; {left} once budget is raised."
             )
         if not isinstance(error, UserError | PassingError):
             return error or AssertionError("nothing has failed")
         tries = f" {self.endpoint.retries + 1} times" if isinstance(error, PassingError) else ""
-        return UserError(f"{where}: {str(error).rstrip('.')}{tries}; {left}.")
+        return UnavailableError(f"{where}: {str(error).rstrip('.')}{tries}; {left}.")
 
 
 def _was_refused(error: BaseException) -> bool:

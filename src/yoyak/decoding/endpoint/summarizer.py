@@ -48,7 +48,7 @@ class EndpointSummarizer:
     ) -> Summaries:
         """Return the answers, those that are known without asking.
 
-        Raises UserError that says what is missing if the endpoint fails for good or the budget ends.
+        Raises UnavailableError that says what is missing if the endpoint fails for good or the budget ends.
         """
         texts = [dialogue[: self.endpoint.max_input_chars] for dialogue in dialogues]
         requests = [self._make_request(messages) for messages in self.render(texts)]
