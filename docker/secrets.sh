@@ -31,3 +31,7 @@ if [ ! -e .env ]; then
     sed -e "s/^YOYAK_UID=.*/YOYAK_UID=$(id -u)/" -e "s/^YOYAK_GID=.*/YOYAK_GID=$(id -g)/" .env.example >.env
     echo "made docker/.env"
 fi
+# What the trainer and the workers see in place of these folders (docker/compose.yaml) needs them, in a checkout that they
+# may not write to.
+project=${YOYAK_PROJECT:-$(sed -n 's/^YOYAK_PROJECT=//p' .env)}
+mkdir -p "${project:-..}/docker/secrets" "${project:-..}/docker/backups"
