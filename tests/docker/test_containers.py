@@ -95,6 +95,12 @@ def test_third_party_images_are_pinned_by_digest():
         assert re.search(r":[^@]+@sha256:[0-9a-f]{64}\}?$", image), image
 
 
+def test_nothing_but_torch_comes_from_the_address_of_its_wheels():
+    recipe = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
+    [arguments] = re.findall(r"pip install (.*--index-url.*)", recipe)
+    assert "--no-deps" in arguments and arguments.endswith(" torch")
+
+
 def test_ports_are_published_on_this_machine_alone_unless_somebody_says_otherwise():
     published = [port for service in SERVICES.values() for port in service.get("ports", [])]
     assert len(published) == 3
@@ -150,6 +156,22 @@ def test_the_first_start_makes_every_secret_of_the_stack_and_later_ones_keep_the
     again = {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
     assert again.pop("s3_secret_key") != made.pop("s3_secret_key")
     assert again == made
+
+
+def test_what_trains_sees_no_secret_and_no_backup_of_the_stack_in_the_checkout(checkout, tmp_path, monkeypatch):
+    seeing = {name for name, service in SERVICES.items() for volume in service.get("volumes", [])
+              if volume.partition(":")[2].startswith("-..}:/project")}  # fmt: skip
+    assert seeing == {"trainer", "study-worker"}
+    hidden = ["docker/secrets", "docker/backups"]
+    for name in seeing:
+        assert SERVICES[name]["tmpfs"] == [f"/project/{path}" for path in hidden], name
+    # A folder that is mounted read-only has to have them already.
+    make_secrets(checkout)
+    assert all((checkout / path).is_dir() for path in hidden)
+    other = tmp_path / "other"
+    monkeypatch.setenv("YOYAK_PROJECT", str(other))
+    make_secrets(checkout)
+    assert all((other / path).is_dir() for path in hidden)
 
 
 def test_a_lost_password_of_a_database_that_exists_is_not_made_up(checkout):

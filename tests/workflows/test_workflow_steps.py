@@ -26,7 +26,7 @@ DIGEST = f"sha256:{'0123456789abcdef' * 4}"
 MAKE = """#!/bin/sh
 # Asks make whether it could, and leaves what the target leaves.
 echo "make $*" >> "$ASKED"
-"$REAL_MAKE" --dry-run PYTHON=python3 "$@" >/dev/null || exit 1
+"$REAL_MAKE" --dry-run PYTHON=python3 "$@" >> "$ASKED.commands" || exit 1
 case "$1" in
     diff) mkdir -p diff && echo '## What changed' > diff/comment.md ;;
     sbom-image) mkdir -p release && echo '{}' > release/sbom.json ;;
@@ -145,6 +145,13 @@ def test_the_night(runner: Runner) -> None:
         runner.run("nightly.yaml", job)
     assert runner.read("asked").splitlines() == ["make repro", "make served", "make next", "make audit"]
     assert "metrics/" in runner.read("github_step_summary")
+
+
+@needs_images
+@pytest.mark.parametrize(("workflow", "job"), [("ci.yaml", "images"), ("release.yaml", "build")])
+def test_train_cpu_has_a_torch_for_processors_where_github_builds(runner: Runner, workflow: str, job: str) -> None:
+    runner.run(workflow, job)
+    assert "[ $image != train-cpu ] || flags='--build-arg TORCH_INDEX=https://" in runner.read("asked.commands")
 
 
 @needs_images
