@@ -87,6 +87,15 @@ def test_a_sweep_becomes_a_study(tmp_path: Path) -> None:
     assert dimensions["lr_scheduler_type"] == CategoricalDimension(type="categorical", choices=["cosine"])
 
 
+def test_a_sweep_by_loss_is_minimized_and_pruned(tmp_path: Path) -> None:
+    sweep = SWEEP.replace("{name: rouge_l_f1, goal: maximize}", "{name: eval/loss, goal: minimize}")
+    (tmp_path / "sweep.yaml").write_text(sweep)
+    (tmp_path / "study.yaml").write_text(convert_sweep(tmp_path / "sweep.yaml", "bart"))
+    study = load_study(tmp_path / "study.yaml", read_yaml(ROOT / "params.yaml"))
+    assert study.objectives == {"eval_loss": "minimize"}
+    assert study.pruner.type == "hyperband"
+
+
 @pytest.mark.parametrize(
     ("before", "after", "sentence"),
     [

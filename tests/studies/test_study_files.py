@@ -26,8 +26,11 @@ VALID: dict[str, Any] = {
 }
 
 
+BEAMS = {"member": None, "dimensions": {"generation.num_beams": {"type": "int", "low": 1, "high": 4}}}
+
+
 def load(folder: Path, values: dict[str, Any]) -> Any:
-    YAML().dump(values, folder / "s.yaml")
+    YAML().dump({key: value for key, value in values.items() if value is not None}, folder / "s.yaml")
     return load_study(folder / "s.yaml", TREE)
 
 
@@ -62,6 +65,15 @@ def test_the_projects_own_studies_are_valid(path: Path) -> None:
         (
             {"objectives": {"combined": "maximize", "latency": "minimize"}, "pruner": {"type": "median"}},
             "several objectives cannot be pruned",
+        ),
+        (
+            {"objectives": {"seconds": "minimize"}, "pruner": {"type": "median"}},
+            "cannot be pruned by seconds, which only ended ones have",
+        ),
+        ({"kind": "generation", "pruner": {"type": "median"}, **BEAMS}, "the pruner median compares evaluations"),
+        (
+            {"kind": "generation", "pruner": {"type": "wilcoxon"}, "strategy": "mbr", **BEAMS},
+            "trials of several members cannot be pruned",
         ),
         (
             {"dimensions": {RATE: {"type": "float", "low": 1, "high": 2, "when": {"seed": [1]}}}},

@@ -63,6 +63,17 @@ def test_a_trial_that_is_stopped_goes_on_with_the_same_result(training_project: 
         )
 
 
+def test_a_trial_is_pruned_by_its_objective(training_project: StudyProject) -> None:
+    for objective, goal in (("eval_loss", "minimize"), ("combined", "maximize")):
+        kind = open_study(
+            training_project, kind="hyperparameter", member="bart", trials=1, dimensions=DIMENSIONS,
+            objectives={objective: goal}, pruner={"type": "median"},
+        )  # fmt: skip
+        trial = Recorded(Path(objective))
+        measures = kind.run(trial.trial, {"members.bart.learning_rate": 0.004})
+        assert measures[objective] in trial.reports.values()
+
+
 def test_a_study_trains_keeps_and_scores_its_best_trials(training_project: StudyProject) -> None:
     training_project.write_study(
         "h", kind="hyperparameter", member="bart", trials=3, keep=2, dimensions=DIMENSIONS,

@@ -22,6 +22,8 @@ KINDS = {
 
 MAX_GRID = 10_000
 """Values of a dimension in a grid: more are never tried, and a list of them would fill the memory."""
+KNOWN_AT_THE_END = ("latency", "parameters", "seconds")
+"""Measures that a trial has only when it has ended, so that it cannot be pruned by them."""
 Scalar = bool | int | float | str | None
 Values = dict[str, Any]
 """Values of params.yaml by dotted key."""
@@ -149,8 +151,15 @@ class Study(Section):
 
     @model_validator(mode="after")
     def _can_prune(self) -> Study:
-        if len(self.objectives) > 1 and self.pruner.type != "none":
+        if self.pruner.type == "none":
+            return self
+        if len(self.objectives) > 1:
             raise ValueError("trials with several objectives cannot be pruned: set pruner.type to none")
+        objective = next(iter(self.objectives))
+        if objective in KNOWN_AT_THE_END:
+            raise ValueError(
+                f"trials cannot be pruned by {objective}, which only ended ones have: set pruner.type to none"
+            )
         return self
 
 
@@ -236,6 +245,17 @@ class GenerationStudy(Searched):
     def _combines(self) -> GenerationStudy:
         if self.members is not None:
             check_strategy(self.members, self.strategy)
+        return self
+
+    @model_validator(mode="after")
+    def _prunes_by_dialogues(self) -> GenerationStudy:
+        if self.pruner.type not in ("none", "wilcoxon"):
+            raise ValueError(
+                f"the pruner {self.pruner.type} compares evaluations of a training, of which there are none: set "
+                f"pruner.type to wilcoxon or none"
+            )
+        if self.pruner.type == "wilcoxon" and self.strategy is not None:
+            raise ValueError("trials of several members cannot be pruned: set pruner.type to none")
         return self
 
 

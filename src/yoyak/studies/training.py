@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from yoyak.data.records import Dialogue
 
 MEASURES = ("combined", "eval_loss", "parameters", "seconds", "latency")
+REPORTED = {"combined": "eval_combined", "eval_loss": "eval_loss"}
+"""By objective: the metric of an evaluation by which trials are pruned."""
 MODEL = "model"
 LATENCY_DIALOGUES = 32
 """Of dev: so many are summarized one by one to measure the latency."""
@@ -130,6 +132,8 @@ class Trained(Kind):
         from yoyak.training.trainer import train_member
 
         name, settings = self.member_of(values), self.settings(values)
+        # Trials with other objectives, or several, are not pruned.
+        reported = REPORTED.get(next(iter(self.study.objectives)), "eval_combined")
         member = settings.members[name]
         assert isinstance(member, TrainedMember)
         data = self._data_of(values)
@@ -142,7 +146,7 @@ class Trained(Kind):
             if "eval_combined" in metrics:
                 # Trials with batches of other sizes have other steps, but as many evaluations.
                 evaluations += 1
-                trial.report(evaluations, metrics["eval_combined"])
+                trial.report(evaluations, metrics[reported])
 
         checkpoints = trial.folder / "checkpoints"
         with lock_checkpoints(checkpoints):
