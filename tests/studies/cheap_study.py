@@ -23,7 +23,9 @@ class CheapStudy(Searched):
     seconds: float = 0.0
     """Of each step."""
     fail: dict[int, str] = Field(default={})
-    """By the number of the first attempt: how it ends."""
+    """By the number of an attempt: how it ends."""
+    poison: int | None = None
+    """The number of a first attempt whose process dies, and that of every other attempt at the same trial."""
 
 
 class Cheap(Kind):
@@ -45,7 +47,7 @@ class Cheap(Kind):
         for step in range(done, self.study.steps):
             if trial.should_stop():
                 raise StoppedError
-            if how == "kill" and step == 1:
+            if (how == "kill" and step == 1) or int(trial.folder.name) == self.study.poison:
                 os.kill(os.getpid(), signal.SIGKILL)
             if how == "memory":
                 raise MemoryError

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from functools import partial
 from pathlib import Path
 
+import optuna
 import psutil
 import pytest
 from optuna.trial import TrialState
@@ -16,6 +18,8 @@ from mlflow_server import MlflowServer, Postgres
 from studies.conftest import StudyProject, followed, states, wait_until, workers_of
 from yoyak.errors import UserError
 from yoyak.studies import records
+from yoyak.studies.storage import open_storage
+from yoyak.studies.supervisor import ORPHANS_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -135,6 +139,28 @@ def test_failures_have_reasons_and_three_alike_end_the_study(study_project: Stud
     [parent], runs = study_project.runs()
     assert parent.info.status == "FAILED"
     assert sorted(run.info.status for run in runs) == ["FAILED"] * 4 + ["FINISHED"]
+
+
+def test_a_trial_that_kills_every_process_uses_up_its_retries_and_the_study_goes_on(
+    study_project: StudyProject,
+) -> None:
+    study_project.cheap(trials=2, retries=3, poison=0)
+    assert study_project.run_here().states == {"COMPLETE": 2, "FAIL": 1}
+    killed = [trial for trial in study_project.trials() if trial.state is TrialState.FAIL]
+    assert [records.original_number(trial) for trial in killed] == [0] * 4
+
+
+def test_a_journal_whose_host_has_another_name_now_goes_on(study_project: StudyProject) -> None:
+    study_project.cheap(trials=1)
+    study = optuna.create_study(
+        study_name="cheap", direction="maximize",
+        storage=open_storage(None, study_project.folder / "studies/cheap/journal.log"),
+    )  # fmt: skip
+    study.ask().set_user_attr(records.WORKER, "host-of-a-container-that-is-gone:7:1700000000")
+    started = time.monotonic()
+    assert study_project.run_here().states == {"COMPLETE": 1}
+    assert time.monotonic() - started < ORPHANS_SECONDS
+    assert study_project.trials()[0].user_attrs["reason"] == "Its process was killed."
 
 
 def test_a_grid_runs_every_combination_once(study_project: StudyProject) -> None:

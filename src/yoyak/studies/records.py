@@ -108,15 +108,14 @@ def on_stale(retries: int) -> Callable[[optuna.Study, FrozenTrial], None]:
 
 def reclaim(
     study: optuna.Study, storage: BaseStorage, retries: int, lost: Callable[[FrozenTrial], str | None]
-) -> list[FrozenTrial]:
-    """Fail the running trials for which ``lost`` returns a reason, and queue each again; return them."""
+) -> list[tuple[FrozenTrial, bool]]:
+    """Fail the running trials for which ``lost`` returns a reason; return each and whether it was queued again."""
     reclaimed = []
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         reason = lost(trial)
         if reason is not None and fail(storage, trial, reason, KILLED):
             trial.user_attrs |= {REASON: reason, FAILURE: KILLED}
-            requeue(study, copy.deepcopy(trial), retries=retries)
-            reclaimed.append(trial)
+            reclaimed.append((trial, requeue(study, copy.deepcopy(trial), retries=retries)))
     return reclaimed
 
 

@@ -73,7 +73,6 @@ class Supervisor:
     _events: Events = field(default_factory=queue.SimpleQueue)
     _failures: list[str] = field(default_factory=list)
     _failed: int = 0
-    _restarts: int = 0
 
     def run(self) -> None:
         """Run trials until enough have ended, then score the best ones; sets ``problem`` if that was not possible."""
@@ -195,16 +194,16 @@ class Supervisor:
                 f"worker {worker.index} could not start: {worker.last_words()} ({worker.log})."
             )
             return
-        for trial in records.reclaim(
+        for trial, requeued in records.reclaim(
             self.study,
             self.storage,
             self.kind.study.retries,
             lambda trial: reason if self._runs(worker, trial) else None,
         ):
-            self._count_end(records.KILLED, reason)
+            if not requeued:
+                self._count_end(records.KILLED, reason)
             seconds = time.monotonic() - worker.began
             progress.ended({"number": trial.number, "state": "FAIL", "reason": reason, "seconds": seconds})
-        self._restarts += 1
         if not self.interrupts and not self.problem:
             self._pool.append(self._start(worker.index))
 
@@ -270,7 +269,8 @@ class Supervisor:
             if owner is None:
                 return None if self.shared else "Its process was killed before it began."
             alive = records.is_alive(owner)
-            if alive is False or (alive and not self.shared and time.monotonic() > deadline):
+            # A journal has one supervisor, so that an unknown host is this one under an earlier name.
+            if alive is False or (not self.shared and (alive is None or time.monotonic() > deadline)):
                 return "Its process was killed."
             return None
 
