@@ -13,6 +13,8 @@ from studies.conftest import Recorded, StudyProject, open_study, write_csv
 from training.tiny_training import MASKS, ROWS
 from yoyak.errors import UserError
 from yoyak.studies.comparing import Ablation
+from yoyak.studies.records import describe_change
+from yoyak.studies.run import identify
 from yoyak.tracking import lineage
 
 pytestmark = pytest.mark.slow
@@ -41,6 +43,30 @@ def test_trials_prepare_their_own_data_once_and_leave_the_projects_alone(trainin
     assert sorted((path / "masks.txt").read_text().split() for path in own) == [[], every]
     assert {(path / "eval/dev.jsonl").read_bytes() for path in own} == {Path("prepared/eval/dev.jsonl").read_bytes()}
     assert lineage.digest("prepared") == before
+
+
+def test_a_study_knows_its_checkpoints_and_libraries(
+    training_project: StudyProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("pretrained/tiny").mkdir(parents=True)
+    Path("pretrained/tiny/config.json").write_text("{}")
+    Path("pretrained/tiny/model.safetensors").write_text("weights")
+    tree = YAML().load(Path("params.yaml"))
+    tree["members"]["bart"] = {"family": "seq2seq", "checkpoint": "pretrained/tiny", "learning_rate": 0.001}
+    tree["members"]["twin"] = {**tree["members"]["bart"], "checkpoint": "lab/model", "revision": "abc"}
+    YAML().dump(tree, Path("params.yaml"))
+    values = {"kind": "model_comparison", "members": ["bart", "twin"]}
+    before = identify(open_study(training_project, **values))
+    assert before["checkpoint lab/model"] == "lab/model@abc"
+    Path("pretrained/tiny/model.safetensors").write_text("other weights")
+    after = identify(open_study(training_project, **values))
+    assert describe_change(before, after) == "checkpoint pretrained/tiny"
+
+    info = tmp_path / "newer/torch-99.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 99.0\n")
+    monkeypatch.syspath_prepend(str(info.parent))
+    assert describe_change(after, identify(open_study(training_project, **values))) == "version of torch"
 
 
 def tokenizer(folder: str) -> Any:

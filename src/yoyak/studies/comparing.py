@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from yoyak.errors import UserError, nearest
@@ -74,6 +74,10 @@ class ModelComparison(Repeated):
         """Return the model of the trial."""
         return self.keys[values[self.compared]]
 
+    def trained(self) -> Sequence[str]:
+        """Return all models."""
+        return list(self.keys.values())
+
     def overrides(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the values that all models share, and the seed."""
         member = self.member_of(values)
@@ -120,6 +124,10 @@ class Ablation(Repeated):
     def member_of(self, values: Mapping[str, Any]) -> str:
         """Return the study's member."""
         return self.study.member
+
+    def trained(self) -> Sequence[str]:
+        """Return the study's member."""
+        return [self.study.member]
 
     def overrides(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the values that turn the component off, and the seed."""

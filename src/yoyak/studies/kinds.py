@@ -74,6 +74,10 @@ class Kind(ABC):
         """Return a digest of the code that decides what a trial gives."""
         return ""
 
+    def checkpoints(self) -> Mapping[str, str]:
+        """Return the digest or commit of each checkpoint that trials start from, by its name."""
+        return {}
+
     def base(self) -> Mapping[str, Any]:
         """Return the values of params.yaml that decide what a trial gives and are not tried themselves."""
         return {}

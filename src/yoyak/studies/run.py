@@ -66,7 +66,7 @@ def run_study(name: str, options: Options) -> outcome.Summary:
     kind.check()
     with _lock(kind.folder, name):
         storage = open_storage(options.storage, kind.folder / files.JOURNAL, records.on_stale(definition.retries))
-        study, identity = _open_study(name, definition, storage), _identify(kind)
+        study, identity = _open_study(name, definition, storage), identify(kind)
         if options.restart and study.user_attrs.get(IDENTITY, identity) != identity:
             _set_aside(kind.folder, options.storage)
             storage = open_storage(None, kind.folder / files.JOURNAL)
@@ -171,8 +171,8 @@ def _open_study(name: str, definition: Study, storage: optuna.storages.BaseStora
     return study
 
 
-def _identify(kind: Kind) -> dict[str, str]:
-    """Return what decides whether trials can be compared: the search space, params.yaml, the data and the code."""
+def identify(kind: Kind) -> dict[str, str]:
+    """Return what decides whether trials can be compared: the search space, params, what is read, and code."""
     definition = {key: value for key, value in plain(kind.study).items() if key not in FREE}
     tried = set(getattr(kind.study, "dimensions", ()))
     base = {key: value for key, value in flatten(kind.base()).items() if key not in tried}
@@ -181,7 +181,9 @@ def _identify(kind: Kind) -> dict[str, str]:
         **flatten(definition),
         **{f"params.yaml: {key}": value for key, value in base.items()},
         **lineage.digests(kind.inputs()),
+        **{f"checkpoint {name}": digest for name, digest in kind.checkpoints().items()},
         **({"code": code} if code else {}),
+        **{f"version of {package}": version for package, version in lineage.versions().items()},
     }
 
 

@@ -51,6 +51,10 @@ class Trained(Kind):
         """Return the member that a trial trains."""
         raise NotImplementedError
 
+    def trained(self) -> Sequence[str]:
+        """Return the members that trials train."""
+        raise NotImplementedError
+
     def overrides(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the values of params.yaml that a trial sets, by dotted key."""
         raise NotImplementedError
@@ -92,6 +96,19 @@ class Trained(Kind):
     def base(self) -> Mapping[str, Any]:
         """Return how data is prepared, if trials prepare it."""
         return {key: self.tree[key] for key in ("data", "tokenizers") if self.prepares and key in self.tree}
+
+    def checkpoints(self) -> Mapping[str, str]:
+        """Return the digest or commit of each checkpoint that a member starts from."""
+        from yoyak.training.recovery import identify_checkpoint
+
+        members, found = self._apply({}).members, {}
+        for name in self.trained():
+            key, member = f"members.{name}.checkpoint", members[name]
+            assert isinstance(member, TrainedMember)
+            for checkpoint in (member.checkpoint, *(values[key] for values in self.variations() if key in values)):
+                if checkpoint is not None:
+                    found[checkpoint] = identify_checkpoint(member.model_copy(update={"checkpoint": checkpoint}))
+        return found
 
     @cached_property
     def prepares(self) -> bool:
@@ -267,6 +284,10 @@ class Hyperparameter(Trained):
     def member_of(self, values: Mapping[str, Any]) -> str:
         """Return the study's member."""
         return self.study.member
+
+    def trained(self) -> Sequence[str]:
+        """Return the study's member."""
+        return [self.study.member]
 
     def overrides(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the values themselves."""

@@ -23,6 +23,8 @@ from filelock import FileLock, Timeout
 from yoyak.data.records import Dialogue
 from yoyak.errors import UserError
 from yoyak.files import write_json
+from yoyak.models import catalog
+from yoyak.params import TrainedMember
 from yoyak.tracking import lineage
 from yoyak.tracking.stage_run import flatten
 
@@ -71,6 +73,20 @@ def fingerprint(
         "code": code_digest(),
         **{f"version of {package}": version for package, version in lineage.versions().items()},
     }
+
+
+def identify_checkpoint(member: TrainedMember, commit: str | None = None) -> str:
+    """Return the md5 of the folder that a member starts from, ``name@commit`` of one on the Hub, or "" without any.
+
+    Args:
+        commit: That of the files that were read; by default the revision that is asked for stands for it.
+    """
+    if member.checkpoint is None:
+        return ""
+    source = catalog.checkpoint(member.checkpoint)
+    if Path(source).is_dir():
+        return lineage.digest(source)
+    return f"{source}@{commit or catalog.find_revision(member.checkpoint, member.revision) or 'main'}"
 
 
 def find_checkpoint(folder: Path, expected: Fingerprint) -> Checkpoint | None:

@@ -35,14 +35,13 @@ from yoyak.models.tokenizers import new_tokens
 from yoyak.params import TrainedMember
 from yoyak.params.adapters import Lora
 from yoyak.process import return_freed_memory
-from yoyak.tracking import lineage
 from yoyak.training import ranks
 from yoyak.training.arguments import build_arguments, check_optimizer
 from yoyak.training.dataset import EncodedRows, encode_rows, make_collator, sample_rows
 from yoyak.training.out_of_memory import keep_batch
 from yoyak.training.plugins import load_callbacks, load_metrics
 from yoyak.training.progress import MetricLogger, Progress, peak_memory_mb
-from yoyak.training.recovery import Checkpoint, find_checkpoint, fingerprint
+from yoyak.training.recovery import Checkpoint, find_checkpoint, fingerprint, identify_checkpoint
 from yoyak.training.results import TrainingMetrics, TrainingResult, training_curves
 from yoyak.training.saving import Adapted, save_adapted
 from yoyak.training.selection import CheckpointScoring
@@ -110,7 +109,7 @@ def train_member(
         preflight.check(spec, member, model, tokenizer, [(row.dialogue, row.summaries[0]) for row in train[:8]], out)
     rows = encode_rows(train, tokenizer, spec, member.max_target_tokens, model.generation_config)
     _report_truncation(name, rows, member.max_truncated_share)
-    base_checkpoint = _identify_base_checkpoint(member, model)
+    base_checkpoint = identify_checkpoint(member, getattr(model.config, "_commit_hash", None))
     base = _describe_base(member, member.adapter, model, base_checkpoint) if member.adapter else None
     trained = attach(f"members.{name}", model, member.adapter, new_tokens(tokenizer)) if member.adapter else model
     if member.adapter and member.adapter.unsloth:
@@ -204,17 +203,6 @@ def _fit(trainer: SummaryTrainer, checkpoint: Checkpoint | None, progress: Progr
     if not any("eval_combined" in row for row in trainer.state.log_history):
         trainer.evaluate()
     return int(checkpoint.path.name.split("-")[1]) if checkpoint else 0
-
-
-def _identify_base_checkpoint(member: TrainedMember, model: Any) -> str:
-    """Return the md5 of a local checkpoint, ``name@commit`` of one on the Hub, or "" if there is none."""
-    if member.checkpoint is None:
-        return ""
-    source = catalog.checkpoint(member.checkpoint)
-    if Path(source).is_dir():
-        return lineage.digest(source)
-    revision = catalog.find_revision(member.checkpoint, member.revision)
-    return f"{source}@{getattr(model.config, '_commit_hash', None) or revision or 'main'}"
 
 
 def _describe_base(member: TrainedMember, lora: Lora, model: Any, identity: str) -> Base:
