@@ -96,6 +96,19 @@ def test_a_sweep_by_loss_is_minimized_and_pruned(tmp_path: Path) -> None:
     assert study.pruner.type == "hyperband"
 
 
+def test_what_is_left_out_of_a_sweep_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "sweep.yaml").write_text(
+        "method: grid\nrun_cap: 7\nproject: lab\n"
+        "early_terminate: {type: hyperband, min_iter: 2, s: 2, max_iter: 27}\n"
+        "parameters:\n  batch_size: {values: [8, 16], probabilities: [0.2, 0.8]}\n"
+    )
+    text = convert_sweep(tmp_path / "sweep.yaml", "bart")
+    left_out = "project, early_terminate.s, early_terminate.max_iter, parameters.batch_size.probabilities"
+    assert f"# Left out: {left_out}.\n" in text
+    assert left_out in capsys.readouterr().err
+    assert YAML(typ="safe").load(text)["trials"] == 7
+
+
 @pytest.mark.parametrize(
     ("before", "after", "sentence"),
     [

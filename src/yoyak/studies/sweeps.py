@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ ROUGE, LOSS = "combined", "eval_loss"
 def convert_sweep(path: Path, member: str) -> str:
     """Return a sweep file as the text of a study file that trains or decodes ``member``.
 
-    Raises UserError for what a study does not have.
+    What is left out is said on stderr and at the top of the file. Raises UserError for what a study does not have.
     """
     sweep = read_yaml(path)
     for key in sweep:
@@ -68,8 +69,8 @@ def convert_sweep(path: Path, member: str) -> str:
         **subject,
         "objectives": _convert_metric(_mapping(sweep.get("metric") or {}, f"{path}: metric"), bool(decoding), path),
         "sampler": {"type": METHODS[method]},
-        **_convert_pruner(sweep.get("early_terminate"), path),
-        **({} if method == "grid" else {"trials": sweep.get("run_cap", DEFAULT_TRIALS)}),
+        **({} if decoding else _convert_pruner(sweep.get("early_terminate"), path)),
+        **({} if method == "grid" and "run_cap" not in sweep else {"trials": sweep.get("run_cap", DEFAULT_TRIALS)}),
         "dimensions": dimensions,
     }
     parse_study(study, str(path))
@@ -78,7 +79,29 @@ def convert_sweep(path: Path, member: str) -> str:
     yaml, out = YAML(), io.StringIO()
     yaml.width = 120
     yaml.dump(study, out)
-    return f"# From {path.name}, a sweep of {sweep.get('program', 'Weights & Biases')}.\n{out.getvalue()}"
+    left_out = ", ".join(_find_left_out(sweep, bool(decoding)))
+    if left_out:
+        print(f"warning: {path}: a study has no counterpart of {left_out}: left out.", file=sys.stderr)
+    comment = f"# From {path.name}, a sweep of {sweep.get('program', 'Weights & Biases')}.\n"
+    return comment + (f"# Left out: {left_out}.\n" if left_out else "") + out.getvalue()
+
+
+def _find_left_out(sweep: Mapping[str, Any], decoding: bool) -> list[str]:
+    """Return the dotted keys of a sweep that the study does not have."""
+    used = {"program", "method", "metric", "parameters", "early_terminate", "run_cap"}
+    early, parameters = sweep.get("early_terminate") or {}, sweep["parameters"]
+    return [
+        *(key for key in sweep if key not in used or (decoding and key == "early_terminate")),
+        *(f"early_terminate.{key}" for key in early if not decoding and key not in ("type", "min_iter", "eta")),
+        *(f"metric.{key}" for key in sweep.get("metric") or {} if key not in ("name", "goal")),
+        *(
+            f"parameters.{name}.{key}"
+            for name, values in parameters.items()
+            for key in values or {}
+            if key not in ("values", "value", "min", "max", "distribution")
+            and not (key == "q" and values.get("distribution") == "q_uniform")
+        ),
+    ]
 
 
 def _dotted(name: str, member: str, path: Path) -> str:
