@@ -11,10 +11,12 @@ from ruamel.yaml import YAML
 from pipeline.conftest import ROOT
 from yoyak.errors import UserError
 from yoyak.params.overrides import read_yaml
-from yoyak.params.studies import CategoricalDimension, Dimension, FloatDimension, IntDimension, Searched
+from yoyak.params.studies import CategoricalDimension, Dimension, FloatDimension, IntDimension, Sampler, Searched
 from yoyak.params.study_files import load_study, parse_study, set_values, study_file
 from yoyak.studies import space
+from yoyak.studies.adopt import edit_params
 from yoyak.studies.kinds import open_kind
+from yoyak.studies.samplers import make_sampler, worker_seed
 
 TREE = read_yaml(ROOT / "params.yaml")
 RATE = "members.bart.learning_rate"
@@ -59,6 +61,10 @@ def test_the_projects_own_studies_are_valid(path: Path) -> None:
         (
             {"dimensions": {"members.brat.learning_rate": {"type": "float", "low": 1, "high": 2}}},
             r"members has no 'brat' \(did you mean 'bart'",
+        ),
+        (
+            {"dimensions": {"members.bart.batch_size": {"type": "float", "low": 2, "high": 6}}},
+            "dimensions.members.bart.batch_size is a whole number: use type: int",
         ),
         ({"trials": None}, "without them the study would never end"),
         ({"sampler": {"type": "grid"}}, "needs a step for a grid"),
@@ -111,11 +117,25 @@ def test_a_dimension_exists_only_where_it_depends_on() -> None:
     assert {each.get("decay") for each in combinations} == {None, 0.0, 0.1, 0.2}
 
 
+def test_machines_that_start_together_sample_other_values_but_share_a_sequence() -> None:
+    for kind, shared in (("tpe", False), ("random", False), ("qmc", True)):
+        sampler = Sampler.model_validate({"type": kind})
+        first, second = (worker_seed(sampler, 20, 0, 0, host) for host in ("first", "second"))
+        assert (first == second) is shared
+        assert worker_seed(sampler, 20, 0, 0) == 20, "a single machine can be repeated anywhere"
+
+
+def test_the_best_values_of_fewer_beams_can_be_adopted() -> None:
+    study = load_study(ROOT / "studies/generation.yaml", TREE)
+    kind = open_kind(study, TREE, ROOT / "studies/generation")
+    values = kind.adopted({"generation.num_beams": 1})
+    assert values == {"generation.num_beams": 1, "generation.num_return_sequences": 1}
+    assert "num_beams: 1" in edit_params((ROOT / "params.yaml").read_text(), values)
+    assert kind.adopted({"generation.num_beams": 6}) == {"generation.num_beams": 6}
+
+
 def test_suggested_values_are_within_the_dimensions() -> None:
     import optuna
-
-    from yoyak.params.studies import Sampler
-    from yoyak.studies.samplers import make_sampler
 
     study = parse_study(
         {

@@ -14,7 +14,7 @@ from yoyak.errors import UserError, nearest
 from yoyak.params.load import validate
 from yoyak.params.overrides import read_yaml
 from yoyak.params.schema import Params
-from yoyak.params.studies import KINDS, Searched, Study
+from yoyak.params.studies import KINDS, FloatDimension, Searched, Study
 
 NAMED = (("members",), ("tokenizers",), ("ensemble", "strategies"), ("ensemble", "models"))
 """Sections whose keys are names that params.yaml chooses."""
@@ -39,6 +39,8 @@ def load_study(path: Path, tree: Mapping[str, Any]) -> Study:
         for key, dimension in study.dimensions.items():
             for value in dimension.corners():
                 check_value(tree, key, value, f"{path}: dimensions")
+            if isinstance(dimension, FloatDimension) and _takes_whole_numbers(tree, key, dimension):
+                raise UserError(f"{path}: dimensions.{key} is a whole number: use type: int.")
     return study
 
 
@@ -86,6 +88,17 @@ def set_values(tree: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, 
             node = node[part]
         node[last] = copy.deepcopy(value)
     return changed
+
+
+def _takes_whole_numbers(tree: Mapping[str, Any], key: str, dimension: FloatDimension) -> bool:
+    """Return whether a value between the ends is refused because it has a fraction; the ends may be whole by chance."""
+    between = min(dimension.low + 0.5, (dimension.low + dimension.high) / 2)
+    try:
+        apply_values(tree, {key: between}, "")
+    except UserError as error:
+        cause = error.__cause__
+        return isinstance(cause, ValidationError) and any(each["type"].startswith("int_") for each in cause.errors())
+    return False
 
 
 def _check_names(tree: Mapping[str, Any], key: str, where: str) -> None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 TIMING = "timing.json"
 DECODING, COMBINING = "generation.", "ensemble."
+CANDIDATES = "generation.num_return_sequences"
 KEPT_PASSES = 8
 """Decoding passes that a worker keeps in memory."""
 
@@ -122,11 +123,15 @@ class GenerationKind(Kind):
             self.summarizers[member] = load_member(folder)
 
     def settings(self, values: Mapping[str, Any]) -> Params:
-        """Return the params of a trial; there cannot be more candidates than beams."""
+        """Return the params of a trial."""
+        return apply_values(self.tree, self.adopted(values), f"{self.folder}.yaml")
+
+    def adopted(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the trial's values, with no more candidates than beams."""
         tree = apply_values(self.tree, {}, "params.yaml").generation
         beams = values.get("generation.num_beams", tree.num_beams)
-        candidates = min(beams, values.get("generation.num_return_sequences", tree.num_return_sequences))
-        return apply_values(self.tree, {**values, "generation.num_return_sequences": candidates}, f"{self.folder}.yaml")
+        candidates = values.get(CANDIDATES, tree.num_return_sequences)
+        return {**values, **({CANDIDATES: beams} if candidates > beams else {})}
 
     def run(self, trial: RunningTrial, values: Mapping[str, Any]) -> Mapping[str, float]:
         """Summarize dev as the values say, and score it."""
@@ -205,6 +210,7 @@ class GenerationKind(Kind):
             first, scores = len(scores), [*scores, *new]
             try:
                 for index, score in enumerate(new, first):
+                    trial.log(index, {"value": score})
                     trial.report(index, score)
             except TrialPruned:
                 # Raised further, Optuna would take the score of the last dialogue for the trial's value.
@@ -220,8 +226,10 @@ class GenerationKind(Kind):
         self, member: str, split: str, settings: Params, trial: RunningTrial | None
     ) -> tuple[dict[str, list[Candidate]], float]:
         """Return a member's candidates by fname, and the seconds that decoding them took when it was done."""
+        # The batch changes how long a pass takes, and not what it gives.
+        ignored = set() if "latency" in self.study.objectives else {"batch_size"}
         described = json.dumps(
-            [self.digests[member], split, settings.generation.model_dump(exclude={"batch_size"})], sort_keys=True
+            [self.digests[member], split, settings.generation.model_dump(exclude=ignored)], sort_keys=True
         )
         key = hashlib.sha256(described.encode()).hexdigest()[:20]
         folder = self.folder / files.DECODED / key

@@ -51,6 +51,9 @@ class Kind(ABC):
     adoptable: ClassVar[bool] = True
     """Whether the values of the best trial are values of params.yaml."""
 
+    unchangeable: ClassVar[tuple[str, ...]] = ()
+    """Keys of the file, besides choices, whose change Optuna cannot follow within a study."""
+
     def __init__(self, study: Study, tree: Mapping[str, Any], folder: Path) -> None:
         self.study = study
         self.tree = tree
@@ -92,6 +95,10 @@ class Kind(ABC):
         """Return the values of a trial."""
         assert isinstance(self.study, Searched)
         return space.suggest(trial, self.study.dimensions)
+
+    def adopted(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of params.yaml that a trial had."""
+        return dict(values)
 
     def warning(self) -> str:
         """Return a sentence about what was chosen on dev before this study, if anything was."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zlib
 from typing import TYPE_CHECKING
 
 import optuna
@@ -37,9 +38,14 @@ def make_sampler(sampler: Sampler, *, seed: int, objectives: int) -> optuna.samp
             return optuna.samplers.RandomSampler(seed=seed)
 
 
-def worker_seed(sampler: Sampler, seed: int, worker: int, finished: int) -> int:
-    """Return the seed of a worker: with the same one all of them, or one that goes on, would try the same values."""
-    return seed if sampler.type == "qmc" else (seed + 1_000_003 * worker + 7_919 * finished) % 2**32
+def worker_seed(sampler: Sampler, seed: int, worker: int, finished: int, host: str = "") -> int:
+    """Return the seed of a worker: with the same one all of them, or one that goes on, would try the same values.
+
+    ``host`` is the name of the machine if there are several.
+    """
+    if sampler.type == "qmc":
+        return seed
+    return (seed + 1_000_003 * worker + 7_919 * finished + zlib.crc32(host.encode())) % 2**32
 
 
 def make_pruner(pruner: Pruner) -> optuna.pruners.BasePruner:

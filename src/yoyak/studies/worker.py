@@ -15,6 +15,7 @@ import os
 import queue
 import shutil
 import signal
+import socket
 import sys
 import threading
 import time
@@ -83,7 +84,8 @@ class Worker:
         self.name = records.worker_name()
         self.mirror = mirror.Mirror(**settings["mirror"])
         storage = open_storage(settings["storage"], Path(settings["journal"]), records.on_stale(self.retries))
-        seed = worker_seed(definition.sampler, definition.seed, settings["worker"], settings["finished"])
+        host = socket.gethostname() if settings["storage"] else ""
+        seed = worker_seed(definition.sampler, definition.seed, settings["worker"], settings["finished"], host)
         self.study = optuna.load_study(
             study_name=settings["name"],
             storage=storage,
