@@ -8,9 +8,10 @@ from typing import Any
 
 from mlflow.entities import Param
 
+from yoyak.data.checks import hash_dialogue
 from yoyak.params import Scoring
 from yoyak.registry import promotion
-from yoyak.registry.evaluations import ModelEvaluation, Scheme, ScoredSummary, attach_evaluations, hash_dialogue
+from yoyak.registry.evaluations import ModelEvaluation, Scheme, ScoredSummary, attach_evaluations
 from yoyak.registry.versions import Version
 from yoyak.tracking.client import connect
 from yoyak.tracking.stage_run import flatten

@@ -13,10 +13,11 @@ from ruamel.yaml import YAML
 from mlflow_helpers import git
 from registry.scored_models import dialogue, evaluation, register
 from yoyak import cli
+from yoyak.data.checks import hash_dialogue
 from yoyak.data.records import Dialogue, write_jsonl
 from yoyak.project import GATE, split_file
 from yoyak.registry import promotion
-from yoyak.registry.evaluations import attach_evaluations, hash_dialogue
+from yoyak.registry.evaluations import attach_evaluations
 from yoyak.tracking import lineage
 
 Printed = pytest.CaptureFixture[str]

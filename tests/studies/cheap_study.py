@@ -26,6 +26,7 @@ class CheapStudy(Searched):
     """By the number of an attempt: how it ends."""
     poison: int | None = None
     """The number of a first attempt whose process dies, and that of every other attempt at the same trial."""
+    die_scoring: bool = False
 
 
 class Cheap(Kind):
@@ -61,5 +62,7 @@ class Cheap(Kind):
         return {"combined": value, "cost": rate}
 
     def score(self, folder: Path, values: Mapping[str, Any]) -> Mapping[str, Sequence[float]]:
+        if self.study.die_scoring:
+            os.kill(os.getpid(), signal.SIGKILL)
         assert (folder / "model").read_text() == "weights"
         return {"dev": [0.1, 0.2, 0.3], "gate": [0.0, 0.1, 0.2]}

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,10 +200,11 @@ class Recorded:
     def __init__(self, folder: Path, *, stop_after: int = 10**6, prune_at: int = 10**6) -> None:
         self.reports: dict[int, float] = {}
         self.notes: dict[str, Any] = {}
+        self.logged: dict[int, Mapping[str, float]] = {}
         self.asked, self.stop_after, self.prune_at = 0, stop_after, prune_at
         folder.mkdir(parents=True, exist_ok=True)
         self.trial = RunningTrial(
-            number=0, folder=folder, report=self.report, log=lambda step, metrics: None,
+            number=0, folder=folder, report=self.report, log=self.logged.__setitem__,
             should_stop=self.should_stop, note=self.notes.__setitem__,
         )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from ruamel.yaml import YAML
 from transformers import AutoTokenizer
@@ -14,7 +15,7 @@ from training.tiny_training import MASKS, ROWS
 from yoyak.errors import UserError
 from yoyak.studies.comparing import Ablation
 from yoyak.studies.records import describe_change
-from yoyak.studies.run import identify
+from yoyak.studies.run import check_identity, identify
 from yoyak.tracking import lineage
 
 pytestmark = pytest.mark.slow
@@ -67,6 +68,22 @@ def test_a_study_knows_its_checkpoints_and_libraries(
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 99.0\n")
     monkeypatch.syspath_prepend(str(info.parent))
     assert describe_change(after, identify(open_study(training_project, **values))) == "version of torch"
+
+
+def test_seeds_can_be_added_to_a_comparison_and_models_cannot(training_project: StudyProject) -> None:
+    study = optuna.create_study()
+    values: dict[str, Any] = {"kind": "model_comparison", "members": ["bart", "twin"]}
+    for seeds in ([1], [1, 2]):
+        kind = open_study(training_project, **values, seeds=seeds)
+        check_identity(study, identify(kind), kind, extend=True)
+        study.enqueue_trial({"model": "bart", "seed": seeds[-1]})
+        assert kind.suggest(study.ask()) == {"model": "bart", "seed": seeds[-1]}
+    tree = YAML().load(Path("params.yaml"))
+    tree["members"]["third"] = dict(tree["members"]["bart"])
+    YAML().dump(tree, Path("params.yaml"))
+    kind = open_study(training_project, **{**values, "members": ["bart", "twin", "third"]}, seeds=[1, 2])
+    with pytest.raises(UserError, match=r"other choices than when it was begun \(members.*give the study a new name"):
+        check_identity(study, identify(kind), kind, extend=True)
 
 
 def tokenizer(folder: str) -> Any:

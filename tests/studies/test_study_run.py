@@ -141,6 +141,11 @@ def test_failures_have_reasons_and_three_alike_end_the_study(study_project: Stud
     assert sorted(run.info.status for run in runs) == ["FAILED"] * 4 + ["FINISHED"]
 
 
+def create_study(project: StudyProject) -> optuna.Study:
+    storage = open_storage(None, project.folder / "studies/cheap/journal.log")
+    return optuna.create_study(study_name="cheap", direction="maximize", storage=storage)
+
+
 def test_a_trial_that_kills_every_process_uses_up_its_retries_and_the_study_goes_on(
     study_project: StudyProject,
 ) -> None:
@@ -152,11 +157,7 @@ def test_a_trial_that_kills_every_process_uses_up_its_retries_and_the_study_goes
 
 def test_a_journal_whose_host_has_another_name_now_goes_on(study_project: StudyProject) -> None:
     study_project.cheap(trials=1)
-    study = optuna.create_study(
-        study_name="cheap", direction="maximize",
-        storage=open_storage(None, study_project.folder / "studies/cheap/journal.log"),
-    )  # fmt: skip
-    study.ask().set_user_attr(records.WORKER, "host-of-a-container-that-is-gone:7:1700000000")
+    create_study(study_project).ask().set_user_attr(records.WORKER, "host-of-a-container-that-is-gone:7:1700000000")
     started = time.monotonic()
     assert study_project.run_here().states == {"COMPLETE": 1}
     assert time.monotonic() - started < ORPHANS_SECONDS
@@ -172,6 +173,51 @@ def test_a_grid_runs_every_combination_once(study_project: StudyProject) -> None
     study_project.run_here("grid", workers=2)
     tried = [tuple(trial.params.values()) for trial in study_project.trials("grid")]
     assert sorted(tried) == [(rate, seed) for rate in (0.1, 0.2) for seed in (1, 2, 3)]
+
+
+def test_a_grid_that_was_queued_whole_ends_after_as_many_trials_as_are_asked_for(study_project: StudyProject) -> None:
+    choices = {"type": "categorical", "choices": [0.1, 0.2, 0.3, 0.4]}
+    study_project.cheap(sampler={"type": "grid"}, dimensions={"members.bart.learning_rate": choices}, fail={0: "nan"})
+    study = create_study(study_project)
+    for rate in (0.1, 0.2, 0.3, 0.4):
+        study.enqueue_trial({"members.bart.learning_rate": rate})
+    assert study_project.run_here(trials=2).states == {"COMPLETE": 1, "FAIL": 1, "WAITING": 2}
+    assert study_project.run_here().states == {"COMPLETE": 3, "FAIL": 1}
+
+
+def test_scores_belong_to_a_trial_and_to_how_it_summarizes(study_project: StudyProject) -> None:
+    study_project.cheap(trials=1)
+    study_project.run_here()
+    scores = study_project.folder / "studies/cheap/scores.json"
+    scores.write_text(json.dumps({**json.loads(scores.read_text()), "scores": {"dev": [0.9, 0.9]}}))
+    best = study_project.run_here().best
+    assert best is not None
+    assert best.dev is not None
+    assert best.dev.mean == pytest.approx(0.9), "what has been scored is not scored again"
+    params = study_project.folder / "params.yaml"
+    params.write_text(params.read_text().replace("  length_penalty: ", "  length_penalty: 1"))
+    best = study_project.run_here().best
+    assert best is not None
+    assert best.dev is not None
+    assert best.dev.mean == pytest.approx(0.2)
+
+    # What is started over with other objectives does not inherit them.
+    study_project.cheap(trials=1, objectives={"cost": "minimize"}, die_scoring=True)
+    with pytest.raises(UserError, match=r"other objectives.*--restart"):
+        study_project.run_here()
+    best = study_project.run_here(restart=True).best
+    assert best is not None
+    assert best.dev is None
+    assert not scores.exists()
+    assert (study_project.folder / "studies/cheap/journal-1.log").is_file()
+
+
+def test_a_worker_that_dies_while_it_scores_is_mentioned(
+    study_project: StudyProject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study_project.cheap(trials=1, die_scoring=True)
+    study_project.run_here()
+    assert "warning: trial 0 has no scores on dev and gate" in capsys.readouterr().err
 
 
 def test_several_objectives_give_a_pareto_front(study_project: StudyProject) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 from optuna.exceptions import TrialPruned
 from optuna.trial import TrialState
 from ruamel.yaml import YAML
@@ -16,9 +18,11 @@ from ruamel.yaml import YAML
 from studies.conftest import Recorded, StudyProject, open_study
 from training.tiny_training import ROWS
 from yoyak import params
+from yoyak.data.checks import hash_dialogue
 from yoyak.data.folding import hold_out
 from yoyak.errors import UserError
 from yoyak.registration.study import register_best
+from yoyak.registry.evaluations import read_trained_on
 from yoyak.studies.generating import GenerationKind
 from yoyak.studies.kinds import StoppedError
 from yoyak.studies.outcome import measure_effects
@@ -43,12 +47,15 @@ def test_a_trial_that_is_stopped_goes_on_with_the_same_result(training_project: 
     with pytest.raises(StoppedError):
         kind.run(Recorded(Path("half"), stop_after=4).trial, values)
     assert list(Path("half/checkpoints").glob("checkpoint-*"))
+    half = json.loads(Path("half/seconds.json").read_text())
+    assert half > 0
     resumed = Recorded(Path("half"))
     measures = kind.run(resumed.trial, values)
     assert resumed.asked < whole.asked
     assert resumed.reports == whole.reports
     assert measures["combined"] == expected["combined"]
     assert measures["eval_loss"] == expected["eval_loss"]
+    assert measures["seconds"] > half, "those of the first attempt count too"
     assert not Path("half/checkpoints").exists()
 
     with pytest.raises(TrialPruned):
@@ -97,7 +104,11 @@ def test_a_study_trains_keeps_and_scores_its_best_trials(training_project: Study
         assert trial.state is TrialState.PRUNED or sorted(trial.intermediate_values) == [1, 2]
 
     # What a study has kept becomes a version, which no gate has seen, and an ensemble.
+    somebody = {"yoyak.study": "h", "yoyak.stage": "trial", "yoyak.trial": str(summary.best.number)}
+    MlflowClient().create_run(best.info.experiment_id, tags=somebody)
     version = register_best("h", params.load(params.Params))
+    assert version.run_id == best.info.run_id
+    assert read_trained_on(version) == {hash_dialogue(row.dialogue) for row in ROWS[:32]}
     assert version.name == "yoyak-bart"
     assert version.aliases == ("challenger",)
     assert register_best("h", params.load(params.Params)).version == version.version
@@ -156,10 +167,19 @@ def test_trials_that_only_combine_share_one_decoding_pass(training_project: Stud
     every, some = Recorded(Path("every")), Recorded(Path("some"), prune_at=3)
     measures = single.run(every.trial, {"generation.num_beams": 1})
     assert len(every.reports) == 8, "one score for each dialogue"
+    assert {step: metrics["value"] for step, metrics in every.logged.items()} == every.reports
     assert measures["combined"] == pytest.approx(sum(every.reports.values()) / 8)
     pruned = single.run(some.trial, {"generation.num_beams": 1})
     assert some.notes["pruned"]
     assert pruned["combined"] == pytest.approx(sum(list(every.reports.values())[:3]) / 3)
+    timed = open_study(
+        training_project, kind="generation", members=["bart"], trials=2, objectives={"latency": "minimize"},
+        dimensions={"generation.batch_size": {"type": "categorical", "choices": [1, 8]}},
+    )  # fmt: skip
+    for size in (1, 8):
+        batch = Recorded(Path(f"batch{size}"))
+        timed.run(batch.trial, {"generation.batch_size": size})
+        assert "decoded" in batch.notes, "each batch size is timed"
     with pytest.raises(UserError, match="models/brat is missing"):
         open_study(training_project, kind="generation", members=["brat"], trials=1, dimensions=dict(beams))
 
@@ -178,10 +198,11 @@ def test_a_trial_holds_out_the_fold_of_its_member(training_project: StudyProject
 def test_an_ablation_measures_what_each_component_is_worth(training_project: StudyProject) -> None:
     import optuna
 
-    kind = open_study(
-        training_project, kind="ablation", member="bart", seeds=[1, 2],
-        components={"warmup": {"members.bart.warmup_ratio": 0.0}},
-    )  # fmt: skip
+    ablation: dict[str, Any] = {
+        "kind": "ablation", "member": "bart", "seeds": [1, 2],
+        "components": {"warmup": {"members.bart.warmup_ratio": 0.0}},
+    }  # fmt: skip
+    kind = open_study(training_project, **ablation)
     queue = kind.queue()
     assert queue is not None
     assert len(queue) == 4
@@ -195,6 +216,8 @@ def test_an_ablation_measures_what_each_component_is_worth(training_project: Stu
         trial = study.ask()
         assert kind.suggest(trial) == values
         study.tell(trial, score)
+    by_loss = open_study(training_project, **ablation, objectives={"eval_loss": "minimize"})
+    assert measure_effects(study.get_trials(), by_loss)[1].difference == pytest.approx(-0.15), "a lower loss is better"
     everything, without = measure_effects(study.get_trials(), kind)
     assert (everything.name, without.name) == ("all", "warmup")
     assert without.difference == pytest.approx(0.15)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,11 @@ MAX_EXAMPLES = 20
 def dialogue_key(dialogue: str) -> str:
     """Return a key that is equal for dialogues that differ only in whitespace and letter case."""
     return "".join(dialogue.casefold().split())
+
+
+def hash_dialogue(dialogue: str) -> str:
+    """Return a short key that is equal for dialogues that differ only in whitespace and letter case."""
+    return hashlib.blake2b(dialogue_key(dialogue).encode(), digest_size=8).hexdigest()
 
 
 def check_ids(rows: Sequence[SourceRow], file: str) -> None:

@@ -9,11 +9,12 @@ from functools import cached_property
 from pathlib import Path
 
 from yoyak import project
+from yoyak.data.checks import hash_dialogue
 from yoyak.data.records import Dialogue, read_jsonl
 from yoyak.decoding.candidates import read_candidates
 from yoyak.params import Scoring
 from yoyak.project import DEV, TRAIN
-from yoyak.registry.evaluations import ModelEvaluation, Scheme, ScoredSummary, hash_dialogue
+from yoyak.registry.evaluations import ModelEvaluation, Scheme, ScoredSummary
 from yoyak.scoring.metrics import METRICS
 from yoyak.scoring.results import DIALOGUES_FILE
 from yoyak.tracking import lineage

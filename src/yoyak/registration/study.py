@@ -10,12 +10,13 @@ from yoyak.params import Params
 from yoyak.registration.bundle import EXAMPLE
 from yoyak.registration.packaging import log_member, with_generation
 from yoyak.registry import promotion
+from yoyak.registry.evaluations import attach_evaluations
 from yoyak.registry.lineage_record import file_tags
 from yoyak.registry.versions import Version
 from yoyak.studies import files
 from yoyak.studies.mirror import find_trial_run
 from yoyak.studies.outcome import Summary
-from yoyak.studies.training import MODEL
+from yoyak.studies.training import MODEL, TRAINED_ON
 from yoyak.tracking import lineage
 
 DIGEST = "study.model_md5"
@@ -43,7 +44,7 @@ def register_best(name: str, params: Params) -> Version:
     if existing is not None:
         return existing
     experiment = f"the study {name}"
-    run = find_trial_run(name, best.number)
+    run = find_trial_run(name, summary.run_id, best.number)
     with with_generation(model, params.generation) as files_of_model:
         model_id = log_member(run, files_of_model, example=EXAMPLE)
         tags = {
@@ -59,4 +60,7 @@ def register_best(name: str, params: Params) -> Version:
         version = promotion.register_version(
             registered, model_id=model_id, run_id=run.run_id, tags=tags, experiment=experiment
         )
+    keys = model.with_name(TRAINED_ON)
+    if keys.is_file():
+        attach_evaluations(run.run_id, model_id, (), keys.read_text(encoding="utf-8").split())
     return promotion.settle_candidate(version, None, experiment=experiment, seen=0)

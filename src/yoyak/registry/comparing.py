@@ -16,9 +16,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from yoyak import project
+from yoyak.data.checks import hash_dialogue
 from yoyak.errors import UserError
 from yoyak.project import DEV, GATE
-from yoyak.registry.evaluations import ModelEvaluation, Scheme, ScoredSummary, hash_dialogue, read_evaluations
+from yoyak.registry.evaluations import ModelEvaluation, Scheme, ScoredSummary, read_evaluations
 from yoyak.registry.lineage import read_lineage
 from yoyak.registry.queries import VersionInfo, get_info
 from yoyak.registry.versions import Version, get_version

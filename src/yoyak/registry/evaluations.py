@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from yoyak.data.checks import dialogue_key
+from yoyak.data.checks import hash_dialogue
 from yoyak.data.records import Dialogue
 from yoyak.files import write_json, write_text
 from yoyak.params import Scoring
@@ -73,11 +73,6 @@ class ModelEvaluation:
     @property
     def file_name(self) -> str:
         return _file_name(self.split, self.dataset, self.scheme)
-
-
-def hash_dialogue(dialogue: str) -> str:
-    """Return a short key that is equal for dialogues that differ only in whitespace and letter case."""
-    return hashlib.blake2b(dialogue_key(dialogue).encode(), digest_size=8).hexdigest()
 
 
 def score_summaries(

@@ -13,6 +13,7 @@ from yoyak.studies.training import Trained
 if TYPE_CHECKING:
     import optuna
 
+MAX_SEED = 2**32 - 1
 ALL = "all"
 """The trials of an ablation that leave every component on."""
 
@@ -23,6 +24,7 @@ class Repeated(Trained):
     adoptable = False
     compared: ClassVar[str]
     """The name of what is compared."""
+    unchangeable = ("members", "checkpoints", "components")
     study: ModelComparisonStudy | AblationStudy
 
     def names(self) -> list[str]:
@@ -37,7 +39,8 @@ class Repeated(Trained):
         """Return the values that were queued."""
         return {
             self.compared: trial.suggest_categorical(self.compared, self.names()),
-            "seed": trial.suggest_categorical("seed", self.study.seeds),
+            # Not one of several choices, which could not be added to.
+            "seed": trial.suggest_int("seed", 0, MAX_SEED),
         }
 
     def base(self) -> Mapping[str, Any]:

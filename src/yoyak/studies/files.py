@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
+from yoyak.files import write_json
 from yoyak.studies import records
 
 JOURNAL, LOCK, TRIALS, DECODED, PREPARED = "journal.log", "study.lock", "trials", "decoded", "prepared"
@@ -34,15 +35,15 @@ def trial_folder(folder: Path, trial: FrozenTrial) -> Path:
     return folder / TRIALS / str(records.original_number(trial))
 
 
-def read_scores(folder: Path, number: int) -> dict[str, list[float]]:
-    """Return what a trial scored on each dialogue, by split; empty if it was another trial that was scored last."""
+def write_scores(folder: Path, basis: str, scores: Mapping[str, Sequence[float]]) -> None:
+    """Write what a trial scored on each dialogue, and the digest of what that rests on."""
+    write_json(folder / SCORES, {"basis": basis, "scores": scores})
+
+
+def read_scores(folder: Path, basis: str) -> dict[str, list[float]]:
+    """Return what a trial scored on each dialogue, by split; empty if what was scored last rests on something else."""
     try:
         stored = json.loads((folder / SCORES).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return dict(stored["scores"]) if stored.get("number") == number else {}
-
-
-def has_scores(folder: Path, number: int) -> bool:
-    """Return whether a trial was the last one to be scored."""
-    return bool(read_scores(folder, number))
+    return dict(stored["scores"]) if stored.get("basis") == basis else {}

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 STUDY, TRIAL, PRUNED = "yoyak.study", "yoyak.trial", "yoyak.pruned"
 """Tags of a run."""
-PARENT = "mlflow_run"
-"""Attribute of the study in Optuna: the id of its run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +80,7 @@ def open_parent(study: optuna.Study, definition: Mapping[str, Any]) -> tuple[Sta
     key = lineage.pipeline_key(git.commit)
     tags = {**runs.common_tags(git, key), STUDY: study.study_name}
     experiment = get_or_create_experiment(client, os.environ.get("MLFLOW_EXPERIMENT_NAME") or runs.EXPERIMENT)
-    run = _find(study.user_attrs.get(PARENT))
+    run = _find(study.user_attrs.get(records.PARENT))
     if run is None:
         parent_tags = {
             **tags,
@@ -92,7 +90,7 @@ def open_parent(study: optuna.Study, definition: Mapping[str, Any]) -> tuple[Sta
         }
         run = runs.create_run(client, experiment, f"study {study.study_name}", parent_tags)
         run.log_params(definition)
-        study.set_user_attr(PARENT, run.run_id)
+        study.set_user_attr(records.PARENT, run.run_id)
     run = replace(run, outbox=Outbox(client, run.run_id, f"study {study.study_name}"))
     run.set_status("RUNNING")
     versions = {f"version.{package}": version for package, version in lineage.versions().items()}
@@ -109,13 +107,14 @@ def _find(run_id: str | None) -> StageRun | None:
         return None
 
 
-def find_trial_run(study: str, number: int) -> StageRun:
-    """Return the run of a trial; UserError if this store does not have it."""
-    client = connect()
-    with translate_mlflow_errors():
-        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        query = f"tags.`{STUDY}` = '{study}' AND tags.`{TRIAL}` = '{number}'"
-        found = client.search_runs(experiments, query, max_results=1)
+def find_trial_run(study: str, parent_id: str, number: int) -> StageRun:
+    """Return the run of a trial, below that of its study; UserError if this store does not have it."""
+    client, parent = connect(), _find(parent_id or None)
+    found: list[Run] = []
+    if parent is not None:
+        with translate_mlflow_errors():
+            query = f"tags.`mlflow.parentRunId` = '{parent_id}' AND tags.`{TRIAL}` = '{number}'"
+            found = list(client.search_runs([parent.experiment_id], query, max_results=1))
     if not found:
         raise UserError(
             f"MLflow has no run of trial {number} of {study}: `yoyak study run {study}` makes those that are missing."

@@ -16,9 +16,9 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from yoyak import project
-from yoyak.files import write_json, write_result, write_text
+from yoyak.files import write_result, write_text
 from yoyak.scoring.bootstrap import Interval, bootstrap_interval
-from yoyak.studies import files, records
+from yoyak.studies import files, records, scoring
 from yoyak.studies.kinds import Kind
 
 CONFIDENCE = 0.95
@@ -51,7 +51,7 @@ class Effect:
     low: float | None
     high: float | None
     difference: float | None = None
-    """Of the baseline's trials with the same seeds to these; None for the baseline."""
+    """By how much the baseline's trials with the same seeds are better than these; None for the baseline."""
     difference_low: float | None = None
     difference_high: float | None = None
 
@@ -78,6 +78,8 @@ class Summary:
     """With several objectives, the trials that no other one beats in all of them."""
     effects: list[Effect]
     warning: str
+    run_id: str = ""
+    """Of the study in MLflow."""
 
 
 def summarize(kind: Kind, study: optuna.Study, *, complete: bool, confidence: float = CONFIDENCE) -> Summary:
@@ -100,13 +102,16 @@ def summarize(kind: Kind, study: optuna.Study, *, complete: bool, confidence: fl
         retried=len(retried),
         seconds=round(sum(trial.duration.total_seconds() for trial in trials if trial.duration), 1),
         complete=complete,
-        best=_describe_best(kind, best[0], confidence) if best and not several else None,
+        best=_describe_best(kind, study, best[0], confidence) if best and not several else None,
         kept=[records.original_number(trial) for trial in records.best_trials(study, trials, kind.study.keep)],
-        front=[_describe_best(kind, trial, confidence) for trial in records.best_trials(study, trials, len(ended))]
+        front=[
+            _describe_best(kind, study, trial, confidence) for trial in records.best_trials(study, trials, len(ended))
+        ]
         if several
         else [],
         effects=measure_effects(trials, kind),
         warning=" ".join(filter(None, [warn_of_choice(len(ended)), kind.warning()])) if best else "No trial has ended.",
+        run_id=study.user_attrs.get(records.PARENT, ""),
     )
 
 
@@ -129,12 +134,13 @@ def measure_effects(trials: Sequence[FrozenTrial], kind: Kind) -> list[Effect]:
     for trial in records.complete(trials):
         scores.setdefault(trial.params[compared], {})[trial.params["seed"]] = float(trial.values[0])
     has_baseline = kind.study.kind == "ablation"
+    sign = 1 if next(iter(kind.study.objectives.values())) == "maximize" else -1
     effects = []
     for index, name in enumerate(scores_in_order(kind, scores)):
         own = scores[name]
         low, high = interval_of_mean(list(own.values()))
         baseline = scores.get("all", {}) if has_baseline and index else {}
-        pairs = [baseline[seed] - value for seed, value in own.items() if seed in baseline]
+        pairs = [sign * (baseline[seed] - value) for seed, value in own.items() if seed in baseline]
         bounds = interval_of_mean(pairs) if pairs else (None, None)
         effects.append(
             Effect(
@@ -171,17 +177,12 @@ def write_outcome(kind: Kind, study: optuna.Study, summary: Summary) -> None:
     """Write summary.json, best.yaml and trials.csv."""
     folder = kind.folder
     write_result(folder / files.SUMMARY, summary)
-    _write_best(folder / files.BEST, summary.best.values if summary.best and kind.adoptable else {})
+    _write_best(folder / files.BEST, kind.adopted(summary.best.values) if summary.best and kind.adoptable else {})
     write_text(folder / files.TABLE, _make_table(study.get_trials(deepcopy=False), list(summary.objectives)))
 
 
-def write_scores(folder: Path, number: int, scores: Mapping[str, Sequence[float]]) -> None:
-    """Write what a trial scored on each dialogue."""
-    write_json(folder / files.SCORES, {"number": number, "scores": scores})
-
-
-def _describe_best(kind: Kind, trial: FrozenTrial, confidence: float) -> Best:
-    scores = files.read_scores(kind.folder, trial.number)
+def _describe_best(kind: Kind, study: optuna.Study, trial: FrozenTrial, confidence: float) -> Best:
+    scores = files.read_scores(kind.folder, scoring.describe_basis(kind, study, trial))
     intervals: dict[str, Interval] = {
         split: bootstrap_interval(np.asarray(values), samples=BOOTSTRAP_SAMPLES, confidence=confidence, seed=0)
         for split, values in scores.items()

@@ -24,6 +24,8 @@ WORKER, REASON, FAILURE, RUN, PRUNED, KILLS, MEASURES, NOTES = (
     "worker", "reason", "failure", "run_id", "pruned", "kills", "measures", "notes",
 )  # fmt: skip
 """Names of a trial's attributes: its process; why it ended, in words and as a kind; its MLflow run; and so on."""
+IDENTITY, PARENT = "identity", "mlflow_run"
+"""Attributes of a study: what its trials have in common, and the id of its run in MLflow."""
 KILLED, INTERRUPTED, SURPLUS, OUT_OF_MEMORY = "killed", "interrupted", "surplus", "out of memory"
 """Kinds of failures."""
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)

@@ -142,6 +142,6 @@ def _plot_effects(effects: list[Effect], objective: str) -> Any:
     axes.invert_yaxis()
     if differences:
         axes.axvline(0, color="#59636e", linewidth=0.8)
-    axes.set_xlabel(f"{objective} lost without it" if differences else objective)
+    axes.set_xlabel(f"{objective}: worse without it by" if differences else objective)
     axes.set_title("Effects" if differences else "Models")
     return axes

@@ -21,7 +21,7 @@ from yoyak.params import PARAMS_FILE, Params, validate
 from yoyak.params.overrides import read_with_overrides
 from yoyak.params.studies import Study, plain
 from yoyak.params.study_files import load_study, study_file
-from yoyak.studies import files, mirror, outcome, records, report
+from yoyak.studies import files, mirror, outcome, records, report, scoring
 from yoyak.studies.kinds import Kind, open_kind
 from yoyak.studies.storage import open_storage
 from yoyak.studies.supervisor import Supervisor
@@ -30,8 +30,6 @@ from yoyak.tracking.client import import_for_reading
 from yoyak.tracking.stage_run import ERROR, StageRun, flatten
 from yoyak.tracking.sync import sync_runs
 
-IDENTITY = "identity"
-"""Attribute of a study: what its trials have in common."""
 FREE = ("trials", "minutes", "keep", "retries", "pruner", "sampler", "seed")
 """Keys of a study file that may change while its trials stay comparable."""
 
@@ -67,11 +65,17 @@ def run_study(name: str, options: Options) -> outcome.Summary:
     with _lock(kind.folder, name):
         storage = open_storage(options.storage, kind.folder / files.JOURNAL, records.on_stale(definition.retries))
         study, identity = _open_study(name, definition, storage), identify(kind)
-        if options.restart and study.user_attrs.get(IDENTITY, identity) != identity:
+        same = _has_objectives(study, definition) and study.user_attrs.get(records.IDENTITY, identity) == identity
+        if options.restart and not same:
             _set_aside(kind.folder, options.storage)
             storage = open_storage(None, kind.folder / files.JOURNAL)
             study = _open_study(name, definition, storage)
-        _check_identity(study, identity, name, options.extend)
+        if not _has_objectives(study, definition):
+            raise UserError(
+                f"studies/{name} was begun with other objectives, which cannot be changed: give the study a new name, "
+                f"or add --restart to put its trials aside."
+            )
+        check_identity(study, identity, kind, options.extend)
         target = _queue(study, kind, options.trials or definition.trials)
         # Runs need no pandas.
         import_for_reading()
@@ -118,9 +122,10 @@ def _conclude(
     storage: str | None,
 ) -> outcome.Summary:
     """Write the outcome, bring MLflow up to date, and close the study's run."""
+    trials = study.get_trials(deepcopy=False)
     for number, scores in supervisor.scores.items():
         if scores:
-            outcome.write_scores(kind.folder, number, scores)
+            files.write_scores(kind.folder, scoring.describe_basis(kind, study, trials[number]), scores)
     (kind.folder / files.TRIALS).mkdir(exist_ok=True)
     summary = outcome.summarize(kind, study, complete=status == "FINISHED")
     outcome.write_outcome(kind, study, summary)
@@ -163,12 +168,11 @@ def _lock(folder: Path, name: str) -> Iterator[None]:
 
 def _open_study(name: str, definition: Study, storage: optuna.storages.BaseStorage) -> optuna.Study:
     directions = list(definition.objectives.values())
-    study = optuna.create_study(study_name=name, storage=storage, directions=directions, load_if_exists=True)
-    if [direction.name.lower() for direction in study.directions] != directions:
-        raise UserError(
-            f"studies/{name} was begun with other objectives, which cannot be changed: give the study a new name."
-        )
-    return study
+    return optuna.create_study(study_name=name, storage=storage, directions=directions, load_if_exists=True)
+
+
+def _has_objectives(study: optuna.Study, definition: Study) -> bool:
+    return [direction.name.lower() for direction in study.directions] == list(definition.objectives.values())
 
 
 def identify(kind: Kind) -> dict[str, str]:
@@ -187,14 +191,18 @@ def identify(kind: Kind) -> dict[str, str]:
     }
 
 
-def _check_identity(study: optuna.Study, current: Mapping[str, str], name: str, extend: bool) -> None:
-    stored = study.user_attrs.get(IDENTITY)
+def check_identity(study: optuna.Study, current: Mapping[str, str], kind: Kind, extend: bool) -> None:
+    """Remember what a study is. Raises UserError if it has changed, unless ``extend`` allows that."""
+    name, stored = study.study_name, study.user_attrs.get(records.IDENTITY)
     if stored == current:
         return
     if stored is not None:
         changes = records.describe_change(stored, current)
         choices = [key for key in current if key.startswith("dimensions.") and ".choices" in key]
-        if any(key in stored and stored[key] != current[key] for key in choices):
+        fixed = [key for key in {**stored, **current} if key.split(".")[0] in kind.unchangeable]
+        if any(key in stored and stored[key] != current[key] for key in choices) or any(
+            stored.get(key) != current.get(key) for key in fixed
+        ):
             raise UserError(
                 f"studies/{name} has other choices than when it was begun ({changes}), which Optuna cannot compare: "
                 f"give the study a new name."
@@ -204,7 +212,7 @@ def _check_identity(study: optuna.Study, current: Mapping[str, str], name: str, 
                 f"studies/{name} is not what it was when its first trial ran ({changes}): rename studies/{name}.yaml "
                 f"to start over, or add --extend to go on all the same, or --restart to put its trials aside."
             )
-    study.set_user_attr(IDENTITY, dict(current))
+    study.set_user_attr(records.IDENTITY, dict(current))
 
 
 def _set_aside(folder: Path, storage: str | None) -> None:
@@ -216,6 +224,7 @@ def _set_aside(folder: Path, storage: str | None) -> None:
     journal.rename(journal.with_stem(f"{journal.stem}-{old}"))
     for name in (files.TRIALS, files.DECODED, files.PREPARED):
         shutil.rmtree(folder / name, ignore_errors=True)
+    (folder / files.SCORES).unlink(missing_ok=True)
 
 
 def _queue(study: optuna.Study, kind: Kind, trials: int | None) -> int | None:

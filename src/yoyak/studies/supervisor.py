@@ -6,6 +6,7 @@ that share a database each have one.
 
 from __future__ import annotations
 
+import json
 import queue
 import signal
 import threading
@@ -14,13 +15,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from yoyak.studies import files, records
+from yoyak.studies import files, records, scoring
 from yoyak.studies.kinds import Kind
 from yoyak.studies.processes import Events, WorkerProcess, share_of_machine
 from yoyak.studies.progress import Progress
@@ -46,6 +48,10 @@ def _was_never_begun(trial: FrozenTrial) -> str | None:
         return None
     silent = (datetime.now() - started).total_seconds()
     return "No process has begun it." if silent > GRACE_SECONDS else None
+
+
+def _key(values: Any) -> str:
+    return json.dumps(values, sort_keys=True)
 
 
 @dataclass(kw_only=True)
@@ -123,18 +129,40 @@ class Supervisor:
     def _count_needed(self, trials: list[FrozenTrial]) -> int:
         """Return how many more trials are to be begun now."""
         asked = sum(worker.busy and worker.trial is None for worker in self._pool)
-        if self.kind.queue() is not None:
-            return sum(trial.state is TrialState.WAITING for trial in trials) - asked
         if self.target is None:
             return self.workers
-        begun = sum(trial.state in (*records.ENDED, TrialState.RUNNING) for trial in trials)
-        return self.target - begun - asked
+        running = sum(trial.state is TrialState.RUNNING for trial in trials)
+        needed = self.target - self._count_ended(trials) - running
+        if self._queued is not None:
+            needed = min(needed, sum(trial.state is TrialState.WAITING for trial in trials))
+        return needed - asked
+
+    def _count_ended(self, trials: list[FrozenTrial]) -> int:
+        """Return how many trials have ended that count; in a queue also those that failed, as they are not replaced."""
+        if self._queued is None:
+            return sum(trial.state in records.ENDED for trial in trials)
+        retried = records.retried(trials)
+        return sum(
+            trial.state.is_finished()
+            and trial.number not in retried
+            and trial.user_attrs.get(records.FAILURE) not in (records.INTERRUPTED, records.SURPLUS)
+            and _key(trial.system_attrs.get("fixed_params")) in self._queued
+            for trial in trials
+        )
+
+    @cached_property
+    def _queued(self) -> set[str] | None:
+        """The values of every trial, as text; None if a sampler chooses them."""
+        queue = self.kind.queue()
+        return None if queue is None else {_key(values) for values in queue}
 
     def _is_done(self) -> bool:
         trials = self.study.get_trials(deepcopy=False)
-        if self.kind.queue() is not None:
-            return not any(trial.state in (TrialState.WAITING, TrialState.RUNNING) for trial in trials)
-        return self.target is not None and sum(trial.state in records.ENDED for trial in trials) >= self.target
+        if self._queued is not None and not any(
+            trial.state in (TrialState.WAITING, TrialState.RUNNING) for trial in trials
+        ):
+            return True
+        return self.target is not None and self._count_ended(trials) >= self.target
 
     def _useful_workers(self) -> int:
         needed = self._count_needed(self.study.get_trials(deepcopy=False))
@@ -236,6 +264,11 @@ class Supervisor:
     def _score_best(self, progress: Progress) -> None:
         """Have a worker score the best trial on every dialogue of dev and gate."""
         best = records.best_trials(self.study, self.study.get_trials(deepcopy=False), 1)
+        # Another one may still start in the place of one that died.
+        while (
+            self._pool and not any(worker.ready for worker in self._pool) and not self.problem and not self.interrupts
+        ):
+            self._handle_events(progress)
         worker = next((worker for worker in self._pool if worker.ready), None)
         if not best or worker is None:
             return
@@ -243,19 +276,23 @@ class Supervisor:
         worker.send({"do": "score", "number": best[0].number})
         while worker.busy and worker in self._pool and not self.interrupts:
             self._handle_events(progress)
+        if worker not in self._pool:
+            progress.say(
+                f"warning: trial {best[0].number} has no scores on dev and gate, as its worker ended meanwhile: "
+                f"`yoyak study run {self.name}` scores it."
+            )
 
     def _restart_to_score(self) -> None:
         """Score the best trial of a study that was already complete, unless that has been done."""
         best = records.best_trials(self.study, self.study.get_trials(deepcopy=False), 1)
-        scores = type(self.kind).score is not Kind.score
-        if not best or not scores or files.has_scores(self.kind.folder, best[0].number):
+        if not best or type(self.kind).score is Kind.score:
+            return
+        if files.read_scores(self.kind.folder, scoring.describe_basis(self.kind, self.study, best[0])):
             return
         progress = Progress(name=self.name, target=self.target, workers=1)
         with self._signals(), progress:
             try:
                 self._pool = [self._start(0)]
-                while self._pool and not self._pool[0].ready and not self.problem and not self.interrupts:
-                    self._handle_events(progress)
                 self._score_best(progress)
             finally:
                 self._end_workers()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from yoyak import project
 from yoyak.errors import UserError, nearest
+from yoyak.files import write_json, write_text
 from yoyak.params import Params, TrainedMember
 from yoyak.params.studies import HyperparameterStudy
 from yoyak.params.study_files import apply_values
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 MEASURES = ("combined", "eval_loss", "parameters", "seconds", "latency")
 REPORTED = {"combined": "eval_combined", "eval_loss": "eval_loss"}
 """By objective: the metric of an evaluation by which trials are pruned."""
-MODEL = "model"
+MODEL, TRAINED_ON, SECONDS = "model", "trained_on.txt", "seconds.json"
+"""Of a trial: its model, the keys of the dialogues that trained or chose it, and how long all attempts took so far."""
 LATENCY_DIALOGUES = 32
 """Of dev: so many are summarized one by one to measure the latency."""
 KEPT_DATA = 2
@@ -143,6 +145,7 @@ class Trained(Kind):
 
     def run(self, trial: RunningTrial, values: Mapping[str, Any]) -> Mapping[str, float]:
         """Train a member, and measure it."""
+        from yoyak.data.checks import hash_dialogue
         from yoyak.studies.stopping import StopAtStep
         from yoyak.training.recovery import lock_checkpoints, remove_checkpoints
         from yoyak.training.selection import CheckpointScoring
@@ -155,11 +158,14 @@ class Trained(Kind):
         assert isinstance(member, TrainedMember)
         data = self._data_of(values)
         train, dev = self._split(member, data)
-        evaluations = 0
+        evaluations, started = 0, time.perf_counter()
+        spent = trial.folder / SECONDS
+        earlier = json.loads(spent.read_text(encoding="utf-8")) if spent.is_file() else 0.0
 
         def log(step: int, metrics: Mapping[str, float]) -> None:
             nonlocal evaluations
             trial.log(step, metrics)
+            write_json(spent, earlier + time.perf_counter() - started)
             if "eval_combined" in metrics:
                 # Trials with batches of other sizes have other steps, but as many evaluations.
                 evaluations += 1
@@ -185,13 +191,15 @@ class Trained(Kind):
                 callbacks=[StopAtStep(trial.should_stop, StoppedError)],
             )
             remove_checkpoints(checkpoints)
-        metrics = result.metrics
-        trial.note("training", {"steps": metrics.steps, "seconds": metrics.seconds})
+        metrics, seconds = result.metrics, round(earlier + result.metrics.seconds, 1)
+        keys = sorted({hash_dialogue(row.dialogue) for row in (*data.train, *data.dev)})
+        write_text(trial.folder / TRAINED_ON, "\n".join(keys) + "\n")
+        trial.note("training", {"steps": metrics.steps, "seconds": seconds})
         measures = {
             "combined": metrics.eval_combined,
             "eval_loss": metrics.eval_loss,
             "parameters": float(metrics.parameters),
-            "seconds": metrics.seconds,
+            "seconds": seconds,
         }
         if "latency" in self.study.objectives:
             dialogues = [row.dialogue for row in data.dev[:LATENCY_DIALOGUES]]
