@@ -66,7 +66,7 @@ class TensorDifference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScoreDifference:
+class ReproducedScore:
     """Combined ROUGE of a split, as registered and as reproduced."""
 
     split: str
@@ -92,7 +92,7 @@ class Reproduction:
     stages: tuple[StageDifference, ...]
     """Stages that differ, in the order of the pipeline."""
     tensors: tuple[TensorDifference, ...]
-    scores: tuple[ScoreDifference, ...]
+    scores: tuple[ReproducedScore, ...]
     """Of every split, also of those that are equal."""
     environment: tuple[Difference, ...]
     """Packages that have another version here."""
@@ -327,18 +327,18 @@ def _compare_tensors(member: str, before: Mapping[str, Any], now: Mapping[str, A
             yield TensorDifference(member=member, name=name, largest=largest)
 
 
-def _compare_scores(lineage: Lineage, tree: WorkTree, system: str) -> Iterator[ScoreDifference]:
+def _compare_scores(lineage: Lineage, tree: WorkTree, system: str) -> Iterator[ReproducedScore]:
     """Yield the scores of every split that the version has as a tag."""
     path = tree.project / project.SCORES / f"{system}.json"
     if not path.is_file():
         return
     for split, score in json.loads(path.read_text(encoding="utf-8")).items():
         if split in lineage.scores:
-            yield ScoreDifference(split=split, recorded=lineage.scores[split], reproduced=score)
+            yield ReproducedScore(split=split, recorded=lineage.scores[split], reproduced=score)
 
 
 def _judge(
-    stages: Sequence[StageDifference], weights: bool | None, scores: Sequence[ScoreDifference], tolerance: float
+    stages: Sequence[StageDifference], weights: bool | None, scores: Sequence[ReproducedScore], tolerance: float
 ) -> Verdict:
     outs = any(stage.outs for stage in stages)
     if weights is not False and not outs and all(abs(score.change) < 1e-6 for score in scores):
