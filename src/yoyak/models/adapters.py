@@ -5,6 +5,7 @@ peft and bitsandbytes are imported by members that have an adapter, and by nothi
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -48,9 +49,23 @@ def quantization_config(quantization: Quantization, dtype: str) -> BitsAndBytesC
     """Return the config that loads a checkpoint in 4 bits and computes in ``dtype``."""
     from transformers import BitsAndBytesConfig
 
+    # It recommends a package that would load code from the Hub, for the kernel that `keep_layout` does without.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_compute_dtype=getattr(torch, dtype), **quantization.model_dump()
     )
+
+
+def keep_layout(model: Any) -> None:
+    """Keep bitsandbytes from reordering the 4-bit weights of a model that was just loaded.
+
+    On a processor with AVX512-BF16 a layer's first step without gradients reorders its weights in place for a kernel
+    for inference. A later training step then has no gradients, expanding the weights for a merge gives other ones, and
+    small layers crash.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def attach(where: str, model: Any, lora: Lora, new_tokens: Sequence[int]) -> Any:

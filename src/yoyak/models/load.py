@@ -115,6 +115,7 @@ def _load_apart(folder: Path, family: TrainedFamily, base: adapters.Base, dtype:
             f"{folder} is an adapter of {base.identity}, and that could not be loaded ({first_line(error)}): make it "
             f"available, or train with adapter.merge: true."
         ) from error
+    adapters.keep_layout(model)
     if base.embeddings > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(base.embeddings)
     generation = GenerationConfig.from_pretrained(folder)
@@ -219,6 +220,7 @@ def _from_checkpoint(name: str, member: TrainedMember, dtype: str) -> Any:
         )
     except Exception as error:
         raise UserError(f"{where} has no weights that match its config: {first_line(error)}") from error
+    adapters.keep_layout(model)
     missing = sorted(loading["missing_keys"])
     if missing:
         _LOG.warning("%s lacks %d weights, which are initialized randomly: %s …", where, len(missing), missing[0])
