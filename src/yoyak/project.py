@@ -16,6 +16,8 @@ TRAIN_SPLIT = PREPARED / f"{TRAIN}.jsonl"
 EVAL_SPLITS = PREPARED / "eval"
 """A folder with a file for each split but train: dev, test, gate if there is one, and any further test sets."""
 DEV_SPLIT = EVAL_SPLITS / f"{DEV}.jsonl"
+FACTS = PREPARED / "facts.json"
+"""What summaries have to state, where the data say so."""
 MASKS = PREPARED / "masks.txt"
 TOKENIZERS = PREPARED / "tokenizers"
 PREPARE_REPORT = PREPARED / "report.json"
@@ -34,6 +36,7 @@ PREDICTIONS = Path("predictions")
 ENSEMBLES = Path("ensembles")
 ENSEMBLES_README = ENSEMBLES / "README.md"
 EVALUATION = Path("evaluation")
+FACT_ACCURACY = EVALUATION / "facts.json"
 CASES = Path("cases")
 """The project's own behaviour tests."""
 CASE_DIALOGUES = PREPARED / "cases.jsonl"
@@ -44,6 +47,8 @@ TRAINING = Path("training")
 METRICS = Path("metrics")
 SCORES = METRICS / "scores"
 """A file for each system: its headline scores."""
+FACT_METRICS = METRICS / "facts"
+"""A file for each system: the share of its summaries that have every fact right."""
 PLOTS = Path("plots")
 STUDIES = Path("studies")
 """A file and a folder for each study."""

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from yoyak import params
 from yoyak.data import checks
 from yoyak.data.cleaning import clean_line, clean_row
+from yoyak.data.facts import KnownFacts
 from yoyak.data.lengths import length_report
 from yoyak.data.reading import OptionalColumn, SourceRow, SourceTable, read_table
 from yoyak.data.records import Dialogue
@@ -34,6 +35,8 @@ class Prepared:
     """The splits in the order train, dev, test, gate, others; and the report, ready for JSON."""
 
     splits: dict[str, list[Dialogue]]
+    facts: dict[str, dict[str, KnownFacts]]
+    """What is known of the summaries of each split but train, by fname."""
     report: dict[str, Any]
 
 
@@ -98,7 +101,12 @@ def prepare_splits(data: params.Data) -> Prepared:
         "masks": describe_masks(final, paths),
         "lengths": length_report(splits),
     }
-    return Prepared(splits, report)
+    facts = {
+        name: {row.value.fname: row.facts for row in values if row.facts}
+        for name, values in final.items()
+        if name != TRAIN
+    }
+    return Prepared(splits, facts, report)
 
 
 def read_input(source: str | os.PathLike[str] | IO[Any], data: params.Data, name: str) -> list[Dialogue]:

@@ -15,6 +15,7 @@ from typing import IO, Any, Literal
 
 from yoyak import params
 from yoyak.data.encoding import decode
+from yoyak.data.facts import NO_FACTS, KnownFacts, parse_facts
 from yoyak.data.parsing import Record, csv_records, json_type, parse_csv, parse_json_lines
 from yoyak.data.records import Dialogue
 from yoyak.errors import UserError, nearest
@@ -34,6 +35,7 @@ class SourceRow:
     """``row 3 (line 7)`` in a CSV file, with rows counted from 1 after the header; ``line 3`` in JSON lines."""
     group: str = ""
     """Key of rows that must stay in the same split, such as a conversation's; may be empty."""
+    facts: KnownFacts = NO_FACTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,7 @@ class _Mapping:
     topic: str | None
     slice: str | None
     group: str | None
+    facts: str | None
 
 
 def read_table(
@@ -95,7 +98,8 @@ def read_table(
         columns, records, blank_lines = parsed.keys, parsed.records, parsed.blank_lines
         mapping = _map_columns(columns, data.columns, file, required)
     crlf = text.count("\r\n")
-    used = [mapping.id, mapping.dialogue, *mapping.summaries, mapping.topic, mapping.slice, mapping.group]
+    others = (mapping.topic, mapping.slice, mapping.group, mapping.facts)
+    used = (mapping.id, mapping.dialogue, *mapping.summaries, *others)
     table_format = {
         "file": file,
         "format": "csv" if is_csv else "jsonl",
@@ -110,6 +114,7 @@ def read_table(
             "topic": mapping.topic,
             "slice": mapping.slice,
             "group": mapping.group,
+            "facts": mapping.facts,
             "unused": [column for column in columns if column not in used],
         },
     }
@@ -175,6 +180,7 @@ def _map_columns(
         topic=optional(columns.topic),
         slice=optional(columns.slice),
         group=optional(columns.group),
+        facts=optional(columns.facts),
     )
 
 
@@ -201,4 +207,11 @@ def _to_row(record: Record, mapping: _Mapping, file: str, numbered_id: str) -> S
         topic=text(mapping.topic, numbers=True),
         slice=text(mapping.slice, numbers=True),
     )
-    return SourceRow(value=dialogue, location=record.location, group=text(mapping.group, numbers=True))
+    return SourceRow(
+        value=dialogue,
+        location=record.location,
+        group=text(mapping.group, numbers=True),
+        facts=NO_FACTS
+        if mapping.facts is None
+        else parse_facts(record.fields.get(mapping.facts), f"{file}, {record.location}"),
+    )

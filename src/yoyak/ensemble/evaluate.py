@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from yoyak import project
+from yoyak.behaviour.accuracy import measure_facts
+from yoyak.behaviour.accuracy_results import REFERENCES, FactAccuracy, write_fact_accuracy
+from yoyak.data.facts import read_facts
 from yoyak.data.records import Dialogue, read_jsonl
 from yoyak.decoding.candidates import read_candidates
 from yoyak.ensemble.analysis import analyse
 from yoyak.ensemble.splits import read_choices
 from yoyak.files import atomic_path, write_json
+from yoyak.params import Scoring
 from yoyak.params.stages import EvaluateParams
+from yoyak.scoring.baselines import extract_baseline
 from yoyak.scoring.ensembles import EnsembleAnalysis
 from yoyak.scoring.evaluation import Predictions, evaluate_systems, headline_metrics, write_evaluation
 
@@ -31,6 +36,8 @@ class PipelineScores:
     means: dict[str, dict[str, dict[str, float]]]
     """Mean scores by system, split and metric."""
     analysis: EnsembleAnalysis
+    facts: dict[str, dict[str, float]]
+    """Share of summaries that have every fact right, by system and split."""
     samples: list[dict[str, str]]
 
     def metrics(self) -> dict[str, float | None]:
@@ -41,11 +48,14 @@ class PipelineScores:
             for split, metrics in splits.items()
             for metric, mean in metrics.items()
         }
-        return {**means, **self.analysis.headline_metrics()}
+        facts = {
+            f"{system}/{split}/facts": share for system, splits in self.facts.items() for split, share in splits.items()
+        }
+        return {**means, **facts, **self.analysis.headline_metrics()}
 
 
 def score_pipeline(p: EvaluateParams) -> PipelineScores:
-    """Write evaluation/ and metrics/scores/ from predictions/ and ensembles/."""
+    """Write evaluation/, metrics/scores/ and metrics/facts/ from predictions/ and ensembles/."""
     splits = {split: read_jsonl(path) for split, path in project.eval_splits().items()}
     strategies = p.ensemble.every
     candidates = {
@@ -65,18 +75,44 @@ def score_pipeline(p: EvaluateParams) -> PipelineScores:
     whole = {name: rows for name, rows in candidates.items() if name not in sampled}
     analysis = analyse(splits, evaluation, strategies, whole or candidates, choices, p.scoring, p.seed)
     means = headline_metrics(evaluation.summary)
-    write_evaluation(evaluation, project.EVALUATION, analysis)
-    with atomic_path(project.SCORES) as work:
-        for system, by_split in means.items():
-            write_json(work / f"{system}.json", {split: metrics["combined"] for split, metrics in by_split.items()})
+    accuracy = _measure_facts(splits, {**predictions, **ensembles}, evaluation.summary.best_baseline, p.scoring)
+    facts = {system: accuracy.shares(system) for system in (REFERENCES, *predictions, *ensembles)}
+    with atomic_path(project.EVALUATION) as work:
+        write_evaluation(evaluation, work, analysis)
+        write_fact_accuracy(work / project.FACT_ACCURACY.name, accuracy)
+    _write_metrics(project.SCORES, {system: _combined(by_split) for system, by_split in means.items()})
+    _write_metrics(project.FACT_METRICS, facts)
     return PipelineScores(
         split_sizes={split: len(rows) for split, rows in splits.items()},
         best_member=evaluation.summary.best_member,
         best_ensemble=evaluation.summary.best_ensemble,
         means=means,
         analysis=analysis,
+        facts=facts,
         samples=sample_rows(splits, {**predictions, **ensembles}, p.scoring.samples),
     )
+
+
+def _measure_facts(
+    splits: Mapping[str, Sequence[Dialogue]], predictions: Predictions, baseline: str, scoring: Scoring
+) -> FactAccuracy:
+    """Return the fact accuracy of all systems and a baseline, on every split but gate."""
+    shown = {split: rows for split, rows in splits.items() if split != project.GATE}
+    extracted = {
+        split: {row.fname: extract_baseline(baseline, row.dialogue) for row in rows} for split, rows in shown.items()
+    }
+    systems = {**predictions, baseline: extracted}
+    return measure_facts(shown, read_facts(project.FACTS), systems, scoring.confidence)
+
+
+def _combined(by_split: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    return {split: metrics["combined"] for split, metrics in by_split.items()}
+
+
+def _write_metrics(folder: Path, values: Mapping[str, Mapping[str, float]]) -> None:
+    with atomic_path(folder) as work:
+        for system, by_split in values.items():
+            write_json(work / f"{system}.json", by_split)
 
 
 def sample_rows(splits: Mapping[str, Sequence[Dialogue]], predictions: Predictions, count: int) -> list[dict[str, str]]:

@@ -24,6 +24,8 @@ class Columns(Section):
     group: str | None = None
     """Key of rows that must stay in the same split, such as excerpts of one conversation. Only the file that other
     splits are taken from needs it; with null, only identical dialogues stay together."""
+    facts: str | None = None
+    """What a summary has to state, for the fact accuracy of `evaluate`: see docs/scores.md."""
 
 
 class Split(Section):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from yoyak import project
+from yoyak.data.facts import write_facts
 from yoyak.data.preparing import Prepared
 from yoyak.data.records import write_jsonl
 from yoyak.errors import UserError
@@ -31,13 +32,14 @@ def path_in(folder: Path, path: Path) -> Path:
 def write_prepared(
     prepared: Prepared, tokenizers: Mapping[str, Tokenizer], folder: Path, *, mask_tokens: bool
 ) -> dict[str, PreTrainedTokenizerFast]:
-    """Write the splits, the masks that are tokens, and tokenizers trained on train; return the tokenizers.
+    """Write the splits, known facts, the masks that are tokens, and tokenizers trained on train; return the tokenizers.
 
     Raises UserError if a tokenizer's vocabulary is too small.
     """
     path_in(folder, project.EVAL_SPLITS).mkdir(parents=True)
     for split, rows in prepared.splits.items():
         write_jsonl(path_in(folder, project.split_file(split)), rows)
+    write_facts(path_in(folder, project.FACTS), prepared.facts)
     texts = [text for row in prepared.splits[project.TRAIN] for text in (row.dialogue, *row.summaries)]
     masks = distinct_masks(texts) if mask_tokens else []
     write_text(path_in(folder, project.MASKS), "".join(f"{mask}\n" for mask in masks))

@@ -18,7 +18,7 @@ from yoyak.failures import find_failures
 from yoyak.files import atomic_path, read_result
 from yoyak.params import dump
 from yoyak.params.stages import ReportParams, without_failed
-from yoyak.reporting import behaviour, cards, examples, facts, groups, origin, promotion, render
+from yoyak.reporting import accuracy, behaviour, cards, examples, facts, groups, origin, promotion, render
 from yoyak.reporting.curves import read_curves
 from yoyak.reporting.ensembles import make_section
 from yoyak.reporting.view import ScoreKey, System, Training, View
@@ -108,6 +108,7 @@ def read_view(root: Path, settings: ReportParams) -> View:
             table, parts[0], summary.primary.metric, compared, summary.best_member, summary.confidence
         ),
         ensembles=section,
+        facts=accuracy.read_section(root, parts, systems),
         behaviour=behaviour.read_section(root, members),
         examples=examples.assemble(table, choices, dialogues, summaries),
         splits=facts.make_split_table(root),
@@ -238,6 +239,7 @@ def _describe_lineage(
 
 def _list_inputs(root: Path, members: Sequence[str], folders: Iterable[str], splits: Iterable[str]) -> list[Path]:
     names = ["params.yaml", "evaluation/summary.json", "evaluation/dialogues.csv", "evaluation/ensembles.json"]
+    names += [project.FACT_ACCURACY.as_posix()]
     names += [project.PREPARE_REPORT.as_posix(), project.REGISTERED.as_posix()]
     names += [f"{folder}/{split}.jsonl" for folder in folders for split in splits]
     names += [project.training_file(member).as_posix() for member in members]

@@ -12,6 +12,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from yoyak.behaviour.accuracy_results import FactRate
 from yoyak.reporting import charts, ensemble_charts
 from yoyak.reporting.differences import Segment
 from yoyak.reporting.formats import (
@@ -22,6 +23,7 @@ from yoyak.reporting.formats import (
     format_p_value,
     format_percentage,
     format_score,
+    format_share,
     format_signed,
     format_signed_interval,
 )
@@ -41,6 +43,7 @@ class Overview:
 
     part: Part
     baseline: str
+    facts: FactRate | None
     scores: Mapping[str, Interval | None]
     gains: Mapping[str, SystemComparison | None]
 
@@ -69,6 +72,7 @@ def write_report(view: View, out: Path) -> None:
         "charts": charts_by_name,
         "verdict": _describe_verdict(view),
         "overview": [_make_overview(view, part) for part in view.parts],
+        "facts_note": _describe_facts(view),
         "differences": _make_difference_rows(view),
         "score_axis_end": _find_score_axis_end(view),
         "difference_axis_end": _find_difference_axis_end(view),
@@ -113,6 +117,7 @@ def make_environment(*folders: Path) -> Environment:
         "signed_range": format_signed_interval,
         "p": format_p_value,
         "percentage": format_percentage,
+        "share": format_share,
         "count": format_count,
         "duration": format_duration,
         "glyph": lambda series: "○" if series is None else GLYPHS[series],
@@ -152,6 +157,24 @@ def _describe_verdict(view: View) -> tuple[str, str]:
     return f"{text}, {abs(gain.mean):.3f} {direction} {baseline}", evidence
 
 
+def _describe_facts(view: View) -> str:
+    """Return what the tables of facts count."""
+    if view.facts is None:
+        return ""
+    known = (
+        "Where the data say what a summary has to state, each of these facts has to be in it, and nothing that was "
+        "taken back in the dialogue. "
+        if view.facts.known
+        else "The data do not say what a summary has to state, so that facts that are missing are not noticed. "
+    )
+    return (
+        f"{known}Numbers, names and masks that the dialogue does not have are made up, and who does what is wrong if a "
+        "summary is closer to its references with the speakers swapped. Each figure is the share of the summaries that "
+        f"state such a fact, or should; {_format_percent(view.confidence)} intervals. Names are recognized by a "
+        "tagger that errs: the row references has what it makes of the summaries that people or the generator wrote."
+    )
+
+
 def _format_percent(fraction: float) -> str:
     return f"{fraction * 100:g}%"
 
@@ -162,6 +185,7 @@ def _make_overview(view: View, part: Part) -> Overview:
     return Overview(
         part=part,
         baseline=baseline,
+        facts=view.facts.rates.get((view.best_member, part)) if view.facts else None,
         scores={metric: view.score(view.best_member, part, metric) for metric in metrics},
         gains={metric: view.comparison(view.best_member, baseline, part, metric) for metric in metrics},
     )

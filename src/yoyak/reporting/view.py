@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from yoyak.behaviour.accuracy_results import FactRate
 from yoyak.reporting.behaviour import BehaviourSection
 from yoyak.reporting.differences import Segment
 from yoyak.scoring.bootstrap import Interval
@@ -100,6 +101,18 @@ class Table:
             all(re.match(r"(≤\s)?([+−]?[\d,.–]+%?|none|)(\s|$)", cell) for cell in cells)
             for cells in zip(*self.rows, strict=True)
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactSection:
+    """The section on facts."""
+
+    tables: tuple[Table, ...]
+    """The systems on each part, the headline's part first."""
+    known: bool
+    """Whether the data say what a summary has to state, for any dialogue of these parts."""
+    rates: Mapping[tuple[str, Part], FactRate]
+    """How often a system has all facts of a summary right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +221,8 @@ class View:
     groupings: tuple[Grouping, ...]
     ensembles: Ensembles | None
     """None if there are none."""
+    facts: FactSection | None
+    """None if they were not measured."""
     behaviour: BehaviourSection | None
     """None if no member was tested."""
     examples: tuple[Example, ...]

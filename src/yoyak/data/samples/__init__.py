@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import os
 import random
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,7 @@ from typing import Literal, TextIO, get_args
 
 from tqdm import tqdm
 
+from yoyak.data.facts import KnownFacts, dump_facts
 from yoyak.data.records import Dialogue
 from yoyak.data.samples import topics_health, topics_home, topics_money, topics_shop, topics_travel, topics_work
 from yoyak.data.samples.compose import Sample, compose
@@ -98,9 +100,15 @@ def generate(n: int, seed: int, *, split: SplitName) -> Iterator[Dialogue]:
 
     Raises UserError for an unknown split or a negative ``n``.
     """
+    return (row for row, _ in generate_with_facts(n, seed, split=split))
+
+
+def generate_with_facts(n: int, seed: int, *, split: SplitName) -> Iterator[tuple[Dialogue, KnownFacts]]:
+    """Stream the rows of `generate`, each with what its summary has to state."""
     wording = random.Random(f"yoyak wordings {seed} {split}")
     return (
-        _to_row(number, sample, split, wording) for number, sample in enumerate(stream_samples(n, seed, split=split))
+        (_to_row(number, sample, split, wording), sample.facts)
+        for number, sample in enumerate(stream_samples(n, seed, split=split))
     )
 
 
@@ -115,15 +123,26 @@ def _to_row(number: int, sample: Sample, split: SplitName, wording: random.Rando
     )
 
 
-def _write_rows(out: TextIO, rows: Iterable[Dialogue], split: SplitName) -> None:
+def _write_rows(out: TextIO, rows: Iterable[tuple[Dialogue, KnownFacts]], split: SplitName) -> None:
     writer = csv.writer(out, lineterminator="\n")
     if split in _HELD_OUT:
         names = [f"summary{number}" for number in range(1, REFERENCES + 1)]
-        writer.writerow(["fname", "dialogue", *names, "topic", "slice"])
-        writer.writerows([row.fname, row.dialogue, *row.summaries, row.topic, row.slice] for row in rows)
+        writer.writerow(["fname", "dialogue", *names, "topic", "slice", "facts"])
+        writer.writerows(
+            [row.fname, row.dialogue, *row.summaries, row.topic, row.slice, _facts_cell(facts)] for row, facts in rows
+        )
     else:
-        writer.writerow(["fname", "dialogue", "summary", "topic"])
-        writer.writerows([row.fname, row.dialogue, *row.summaries, row.topic] for row in rows)
+        # Nothing is scored on train.
+        names = [] if split == "train" else ["facts"]
+        writer.writerow(["fname", "dialogue", "summary", "topic", *names])
+        writer.writerows(
+            [row.fname, row.dialogue, *row.summaries, row.topic, *(_facts_cell(facts) for _ in names)]
+            for row, facts in rows
+        )
+
+
+def _facts_cell(facts: KnownFacts) -> str:
+    return json.dumps(dump_facts(facts), ensure_ascii=False)
 
 
 def write_corpus(
@@ -145,7 +164,7 @@ def write_corpus(
             atomic_path(Path(folder) / f"{split}.csv") as work,
             work.open("w", encoding="utf-8", newline="") as out,
         ):
-            _write_rows(out, generate(size, seed, split=split), split)
+            _write_rows(out, generate_with_facts(size, seed, split=split), split)
 
 
 def write_samples(target: str | os.PathLike[str] | TextIO, n: int, seed: int) -> None:
@@ -155,7 +174,7 @@ def write_samples(target: str | os.PathLike[str] | TextIO, n: int, seed: int) ->
 
     Raises UserError for a negative ``n``.
     """
-    rows = tqdm(generate(n, seed, split="train"), total=n, desc="samples", unit="row", disable=None)
+    rows = tqdm(generate_with_facts(n, seed, split="train"), total=n, desc="samples", unit="row", disable=None)
     if isinstance(target, str | os.PathLike):
         with atomic_path(target) as work, work.open("w", encoding="utf-8", newline="") as out:
             _write_rows(out, rows, "train")

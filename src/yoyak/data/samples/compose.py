@@ -8,8 +8,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from yoyak.data.facts import Fact, KnownFacts
 from yoyak.data.samples.scenario import Block, Scenario
-from yoyak.data.samples.slots import SLOTS, Value
+from yoyak.data.samples.slots import KINDS, SLOTS, Value
 from yoyak.data.samples.talk import (
     FAREWELLS,
     FIXES,
@@ -21,6 +22,7 @@ from yoyak.data.samples.talk import (
     SMALL_TALK,
 )
 from yoyak.korean.josa import Word
+from yoyak.korean.masks import find_masks
 
 MAX_TURNS = 20
 
@@ -49,6 +51,19 @@ class Sample:
     """Words of each slot in the references."""
     corrected: tuple[str, str] | None
     """The mistaken value and its correction, as worded in references."""
+
+    @property
+    def facts(self) -> KnownFacts:
+        """What every one of its references states."""
+        lists = dict(self.scenario.slots)
+        stated = [
+            Fact(KINDS.get(lists[name], "thing"), (text,))
+            for name, text in self.values.items()
+            if all(re.search(rf"{{{name}[:}}]", summary) for summary in self.scenario.summaries)
+        ]
+        masks = set.intersection(*({*find_masks(summary)} for summary in self.scenario.summaries))
+        stated += [Fact("mask", (mask,)) for mask in sorted(masks)]
+        return KnownFacts(tuple(stated), self.corrected[:1] if self.corrected else ())
 
 
 class _Words(dict[str, Word]):

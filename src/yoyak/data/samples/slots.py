@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from yoyak.data.facts import FactKind
+
 
 class Value(NamedTuple):
     """The wording of a value in dialogues and in summaries."""
@@ -164,3 +166,13 @@ _TEXTS = {
 
 SLOTS: dict[str, tuple[Value, ...]] = {name: _values(text) for name, text in _TEXTS.items()}
 """Values by the name of their list."""
+
+_KINDS: dict[FactKind, str] = {
+    "number": "people group sheets pieces minutes nights weeks months price course_price move_price small_price fee "
+    "amount rent percent doses gigabytes repair_time stops book_count room_count career salary wage off_days line bus",
+    "time": "time evening late early_time",
+    "date": "day weekday date since delivered",
+    "name": "name restaurant show mountain city trip_city country station",
+}
+KINDS: dict[str, FactKind] = {name: kind for kind, names in _KINDS.items() for name in names.split()}
+"""What the values of a list are, by its name; the others are things."""

@@ -1,0 +1,180 @@
+"""Whether the facts of a summary are right: numbers, times, dates, names, things, masks, and who does what.
+
+Where the data know what a summary has to state (`yoyak.data.facts`), each fact has to be in it, and nothing that is
+known to be wrong. In any data, numbers, names and masks that the dialogue does not have are made up, and the speakers
+are mixed up if the summary is closer to its references once they are swapped.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, get_args
+
+import numpy as np
+
+from yoyak.behaviour.accuracy_results import EVERY, REFERENCES, FactAccuracy, FactRate, make_fact_rates
+from yoyak.behaviour.changes import swap_names
+from yoyak.behaviour.facts import Facts, find_facts, find_made_up
+from yoyak.behaviour.numbers import CLOCK, DAY, MINUTE, MONTH, WEEKDAY, Number
+from yoyak.data.facts import NO_FACTS, KnownFacts, SplitFacts
+from yoyak.data.records import Dialogue
+from yoyak.korean.masks import find_masks, split_mask
+from yoyak.params.base import ROUGE_WEIGHTS
+from yoyak.scoring.rouge import rouge
+
+Kind = Literal["number", "time", "date", "name", "thing", "mask", "person"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+_NUMERIC = ("number", "time", "date")
+_UNITS: dict[str, Kind] = {CLOCK: "time", MINUTE: "time", DAY: "date", MONTH: "date", WEEKDAY: "date"}
+_AFTER = (
+    "은|는|이|가|을|를|과|와|의|에|에서|에게|에게서|에는|에도|께|께서|한테|으로|로|으로는|로는|으로써|로써|도|만|까지|부터|이나|나|이랑|랑|"
+    "처럼|보다|마다|씩|째|쯤|경|짜리|행|발|용|뿐|뿐인|인|이다|라고|이라고|이라는|라는|이며|이고|고|인데|하다|한다|하고|해|했다|하는|하기|"
+    "합니다|입니다|이에요|예요|였다|이었다|요|들|이라|라"
+)
+"""What may follow a word within a Korean eojeol: particles, the copula, and suffixes."""
+
+
+def measure_facts(
+    splits: Mapping[str, Sequence[Dialogue]],
+    known: SplitFacts,
+    systems: Mapping[str, Mapping[str, Mapping[str, str]]],
+    confidence: float,
+) -> FactAccuracy:
+    """Return how many summaries of each system (``systems[system][split][fname]``) have their facts right.
+
+    The first references are a system too. A system is measured on the dialogues that it has summarized.
+    """
+    rates: list[FactRate] = []
+    for split, rows in splits.items():
+        texts: dict[str, list[str | None]] = {
+            REFERENCES: [row.summaries[0] if row.summaries else None for row in rows],
+            **{name: [by_split[split].get(row.fname) for row in rows] for name, by_split in systems.items()},
+        }
+        # Systems often write the same.
+        pairs = dict.fromkeys(
+            (index, text) for system in texts.values() for index, text in enumerate(system) if text is not None
+        )
+        facts = known.get(split, {})
+        checked = check_facts(
+            [text for _, text in pairs],
+            [rows[index] for index, _ in pairs],
+            [facts.get(rows[index].fname, NO_FACTS) for index, _ in pairs],
+        )
+        results = dict(zip(pairs, checked, strict=True))
+        slices = [EVERY, *sorted({row.slice for row in rows} - {""})]
+        for name, written in texts.items():
+            for part in slices:
+                of_part = [
+                    results[index, text]
+                    for index, text in enumerate(written)
+                    if text is not None and part in (EVERY, rows[index].slice)
+                ]
+                rates += make_fact_rates(of_part, system=name, split=split, slice=part, confidence=confidence)
+    return FactAccuracy(
+        confidence=confidence, known={split: len(known.get(split, {})) for split in splits}, rates=tuple(rates)
+    )
+
+
+def check_facts(
+    summaries: Sequence[str], rows: Sequence[Dialogue], known: Sequence[KnownFacts], names: Sequence[str] = ()
+) -> list[dict[str, bool]]:
+    """Return, for each summary, whether it is right, by kind and under `EVERY`.
+
+    Only kinds that the summary states or should state have an entry. ``names`` are taken for names wherever they occur.
+    """
+    summaries = [unicodedata.normalize("NFC", text) for text in summaries]
+    own = find_facts(summaries, names)
+    made_up = find_made_up(summaries, [row.dialogue for row in rows], names)
+    wordings = [text for facts in known for text in _numeric_wordings(facts)]
+    meant = dict(zip(wordings, find_facts(wordings), strict=True))
+    mixed_up = _find_mixed_up(summaries, rows)
+    results = []
+    for index, summary in enumerate(summaries):
+        result: dict[str, bool] = {}
+
+        def note(kind: str, right: bool, result: dict[str, bool] = result) -> None:
+            result[kind] = result.get(kind, True) and right
+
+        for kind in _stated_kinds(own[index]):
+            note(kind, True)
+        for text in made_up[index]["numbers"]:
+            note(_kind_of(text, own[index].numbers), False)
+        for _ in made_up[index]["names"]:
+            note("name", False)
+        for mask in made_up[index]["masks"]:
+            note("person" if _is_speaker(mask) else "mask", False)
+        for fact in known[index].stated:
+            stated = any(_mentions(summary, text) for text in fact.wordings) or (
+                fact.kind in _NUMERIC and any(_has_numbers(meant[text], own[index]) for text in fact.wordings)
+            )
+            note(fact.kind, stated)
+        if mixed_up[index] is not None:
+            note("person", not mixed_up[index])
+        result[EVERY] = all(result.values()) and not any(_mentions(summary, text) for text in known[index].wrong)
+        results.append(result)
+    return results
+
+
+def _numeric_wordings(facts: KnownFacts) -> Iterable[str]:
+    return (text for fact in facts.stated if fact.kind in _NUMERIC for text in fact.wordings)
+
+
+def _stated_kinds(facts: Facts) -> set[str]:
+    kinds: set[str] = {_UNITS.get(number.unit, "number") for number in facts.numbers if number.sure}
+    if facts.names:
+        kinds.add("name")
+    if any(not _is_speaker(mask) for mask in facts.masks):
+        kinds.add("mask")
+    return kinds
+
+
+def _is_speaker(mask: str) -> bool:
+    return split_mask(mask)[0] == "Person"
+
+
+def _kind_of(text: str, numbers: Sequence[Number]) -> Kind:
+    unit = next((number.unit for number in numbers if number.text == text), "")
+    return _UNITS.get(unit, "number")
+
+
+def _mentions(summary: str, text: str) -> bool:
+    """Return whether a text occurs in a summary as words of its own, spaces aside, perhaps with a particle."""
+    words = r"\s*".join(re.escape(word) for word in unicodedata.normalize("NFC", text).split())
+    pattern = rf"(?<![0-9A-Za-z가-힣#]){words}(?:(?:{_AFTER})(?![가-힣])|(?![0-9A-Za-z가-힣]))"
+    return re.search(pattern, summary, re.IGNORECASE) is not None
+
+
+def _has_numbers(meant: Facts, own: Facts) -> bool:
+    """Return whether a summary has all numbers of a wording, however they are written."""
+    numbers = [number for number in meant.numbers if number.sure]
+    return bool(numbers) and all(any(each.matches(other) for other in own.numbers) for each in numbers)
+
+
+def _find_mixed_up(summaries: Sequence[str], rows: Sequence[Dialogue]) -> list[bool | None]:
+    """Return whether each summary has its speakers mixed up; None if it or its references name less than one or two."""
+    found: list[bool | None] = [None] * len(rows)
+    tried: list[tuple[int, str]] = []
+    for index, (summary, row) in enumerate(zip(summaries, rows, strict=True)):
+        masks = dict.fromkeys(mask for text in row.summaries for mask in find_masks(text))
+        speakers = [mask for mask in masks if _is_speaker(mask)]
+        if len(speakers) > 1 and any(mask in summary for mask in speakers):
+            found[index] = False
+            pairs = [(one, other) for number, one in enumerate(speakers) for other in speakers[number + 1 :]]
+            tried += [(index, swap_names(summary, *pair)) for pair in pairs]
+    if not tried:
+        return found
+    indices = sorted({index for index, _ in tried})
+    before = dict(zip(indices, _similarity([summaries[i] for i in indices], [rows[i] for i in indices]), strict=True))
+    after = _similarity([text for _, text in tried], [rows[index] for index, _ in tried])
+    for (index, _), score in zip(tried, after, strict=True):
+        if score > before[index] + 1e-9:
+            found[index] = True
+    return found
+
+
+def _similarity(texts: Sequence[str], rows: Sequence[Dialogue]) -> np.ndarray:
+    """Return ROUGE to the nearest reference, by eojeol: a speaker with another particle is another word."""
+    references = [row.summaries for row in rows]
+    return rouge(texts, references, granularity="eojeol", multi_reference="max", weights=ROUGE_WEIGHTS)["combined"]
