@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -191,6 +192,16 @@ def test_overrides_that_dvc_cannot_see_are_refused_in_its_stages(file: Path) -> 
     with pytest.raises(UserError, match=r"LEARNING_RATE would change members\.bart\.learning_rate"):
         params.load(TrainParams, file, key="bart", env=env)
     assert params.load(PredictParams, file, key="bart", env=env).seed == 1
+
+
+@pytest.mark.parametrize("variable", ["YOYAK__MEMBERS__BART", "YOYAK__SCORING"])
+def test_an_override_of_a_whole_section_is_refused_too(file: Path, variable: str) -> None:
+    values = {"YOYAK__SCORING": "{multi_reference: max}"}
+    values["YOYAK__MEMBERS__BART"] = "{family: seq2seq, config: {model_type: bart}, tokenizer: bpe, learning_rate: 1}"
+    env = {"DVC_STAGE": "train@bart", variable: values[variable]}
+    section = variable.removeprefix("YOYAK__").replace("__", ".").lower()
+    with pytest.raises(UserError, match=rf"{variable} would change {re.escape(section)} "):
+        params.load(TrainParams, file, key="bart", env=env)
 
 
 def test_overrides_of_another_member_do_not_affect_a_stage(file: Path) -> None:

@@ -87,7 +87,8 @@ def _refuse_overrides(
 ) -> None:
     for key, variable in sources.items():
         dotted = ".".join(key)
-        if any(f"{dotted}.".startswith(f"{stage_path}.") for stage_path in stage_paths):
+        # Either may be a section that holds the other.
+        if any(f"{dotted}.".startswith(f"{read}.") or f"{read}.".startswith(f"{dotted}.") for read in stage_paths):
             raise UserError(
                 f"{variable} would change {dotted} without DVC knowing: unset it, and use "
                 f"`dvc exp run -S {dotted}=…` or edit {path}."
