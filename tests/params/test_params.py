@@ -131,6 +131,19 @@ def test_the_environment_overrides_one_key_or_that_of_all_members(file: Path) ->
     assert p.scoring.bootstrap_samples == 200
 
 
+def test_an_override_does_not_change_members_that_share_an_anchor(file: Path) -> None:
+    first, second = "{family: seq2seq, config: &config {model_type: bart}", "tokenizer: bpe, learning_rate: 1e-4}"
+    file.write_text(
+        f"tokenizers: {{bpe: {{type: bpe, vocab_size: 400}}}}\nmembers:\n  bart: &bart {first}, {second}\n"
+        f"  same: *bart\n  other: {{family: seq2seq, config: *config, {second}\n"
+    )
+    env = {"YOYAK__MEMBERS__BART__LEARNING_RATE": "0.5", "YOYAK__MEMBERS__BART__CONFIG__MODEL_TYPE": "t5"}
+    p = params.load(Params, file, env=env)
+    assert learning_rates(p) == {"bart": 0.5, "same": 1e-4, "other": 1e-4}
+    types = [trained(member).config["model_type"] for member in p.members.values()]
+    assert types == ["t5", "bart", "bart"]
+
+
 @pytest.mark.parametrize(
     ("variable", "message"),
     [

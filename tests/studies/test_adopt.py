@@ -50,6 +50,13 @@ def test_a_word_becomes_a_mapping() -> None:
     assert tree["ensemble"]["strategies"]["weighted"]["weights"] == {"bart": 0.5, "t5": 0.5, "gpt2": 0.5}
 
 
+def test_a_value_that_members_share_is_not_edited() -> None:
+    text = (ROOT / "params.yaml").read_text().replace("  bart:\n", "  bart: &bart\n", 1)
+    text = text.replace("  t5:\n", "  same: *bart\n  t5:\n", 1)
+    with pytest.raises(UserError, match=r"members\.bart\.learning_rate .*shared by an anchor"):
+        edit_params(text, {"members.bart.learning_rate": 0.002})
+
+
 def test_adopt_shows_the_change_and_makes_it(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = (ROOT / "params.yaml").read_text()
     (project / "params.yaml").write_text(text)

@@ -105,6 +105,12 @@ def test_values_are_set_where_a_word_stood_before() -> None:
     assert TREE["ensemble"]["strategies"]["weighted"]["weights"] == "dev", "the tree itself stays"
 
 
+def test_a_value_is_set_for_one_of_the_members_that_share_an_anchor(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("members: {bart: &bart {learning_rate: 1}, other: *bart}\n")
+    tree = set_values(read_yaml(tmp_path / "params.yaml"), {RATE: 2})
+    assert tree["members"] == {"bart": {"learning_rate": 2}, "other": {"learning_rate": 1}}
+
+
 def test_a_dimension_exists_only_where_it_depends_on() -> None:
     dimensions: dict[str, Dimension] = {
         "optim": CategoricalDimension(type="categorical", choices=["adafactor", "adamw_torch"]),

@@ -100,7 +100,10 @@ def _override(
             node[match] = _parse(text, variable)
             sources[tuple(path)] = variable
         else:
-            node = node.setdefault(match, {})
+            below = node.get(match, {})
+            # A copy, since members may share it by an anchor of YAML.
+            node[match] = dict(below) if isinstance(below, dict) else below
+            node = node[match]
 
 
 def _parse(text: str, where: str) -> Any:

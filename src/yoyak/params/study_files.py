@@ -83,8 +83,9 @@ def set_values(tree: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, 
         node: Any = changed
         *parents, last = key.split(".")
         for part in parents:
-            if not isinstance(node.get(part), dict):
-                node[part] = {}
+            below = node.get(part)
+            # A copy, since members may share it by an anchor of YAML.
+            node[part] = dict(below) if isinstance(below, dict) else {}
             node = node[part]
         node[last] = copy.deepcopy(value)
     return changed

@@ -12,6 +12,7 @@ from yoyak import project
 from yoyak.errors import UserError
 from yoyak.params import PARAMS_FILE, validate
 from yoyak.params.overrides import read_yaml
+from yoyak.params.study_files import set_values
 from yoyak.studies import files
 
 WIDE = 4096
@@ -35,7 +36,7 @@ def read_best(name: str) -> dict[str, Any]:
 def edit_params(text: str, values: Mapping[str, Any]) -> str:
     """Return the text of params.yaml with these values at their dotted keys; everything else stays as it is.
 
-    Raises UserError if the result would not be valid.
+    Raises UserError if the result would not be valid, or something else would change with it.
     """
     from ruamel.yaml import YAML
 
@@ -54,7 +55,13 @@ def edit_params(text: str, values: Mapping[str, Any]) -> str:
     out = io.StringIO()
     yaml.dump(tree, out)
     edited = out.getvalue()
-    validate(YAML(typ="safe").load(edited), PARAMS_FILE)
+    changed = YAML(typ="safe").load(edited)
+    if changed != set_values(YAML(typ="safe").load(text), values):
+        raise UserError(
+            f"{PARAMS_FILE} cannot be edited, because what {' and '.join(values)} would change is shared by an anchor: "
+            "write it out in each place."
+        )
+    validate(changed, PARAMS_FILE)
     return edited
 
 
