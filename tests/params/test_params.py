@@ -167,6 +167,26 @@ def test_a_wrong_value_names_the_variable_that_holds_it(file: Path, variable: st
         params.load(Params, file, env={variable: "abc"})
 
 
+def test_a_variable_of_all_members_leaves_out_those_that_are_not_trained(file: Path) -> None:
+    file.write_text(f"{SMALL}  solar: {{family: api, model: solar, base_url: 'http://localhost', prompt: short}}\n")
+    p = params.load(Params, file, env={"LEARNING_RATE": "0.5", "BATCH_SIZE": "3", "NUM_EPOCHS": "1"})
+    assert [trained(p.members[name]).learning_rate for name in ("bart", "gpt2")] == [0.5, 0.5]
+    assert p.members["solar"].family == "api"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("YOYAK__MEMBERS__BART__SEPARATOR", "x", "members.bart has no key 'separator' where its family is seq2seq"),
+        ("YOYAK__MEMBERS__BART", "{family: bert}", "members.bart.family must be one of"),
+        ("YOYAK__SCORING", "{granularitys: []}", "scoring has no key 'granularitys' (did you mean 'granularities'?)"),
+    ],
+)
+def test_a_variable_with_a_key_that_is_refused_is_named(file: Path, variable: str, value: str, message: str) -> None:
+    with pytest.raises(UserError, match=rf"^{variable}: {re.escape(message)}"):
+        params.load(Params, file, env={variable: value})
+
+
 def test_a_stage_gets_the_part_that_its_class_names(file: Path) -> None:
     p = params.load(TrainParams, file, key="bart", env={})
     assert (trained(p.member).learning_rate, p.seed) == (1e-4, 1)

@@ -133,6 +133,9 @@ def _describe_error(
         # Where a word or a mapping is allowed and a mapping was given, report what is wrong with the mapping.
         first = next((entry for entry in errors if any("dict[" in str(part) for part in entry["loc"])), first)
     location = _key_path(first, tree)
+    # The variable that holds the key, or a section around it.
+    variables = (sources.get(tuple(location[:depth])) for depth in range(len(location), 0, -1))
+    where = next((variable for variable in variables if variable), where)
     if first["type"].startswith("union_tag") and location[:1] == ["members"]:
         family = first["input"].get("family") if isinstance(first["input"], dict) else None
         hint = nearest(family, FAMILIES) if isinstance(family, str) else ""
@@ -152,7 +155,6 @@ def _describe_error(
         name = first["input"]
         return f"{where}: {'.'.join(location[:-2])} cannot hold the name {name!r}: use letters, digits, - and _."
     key = ".".join(location)
-    where = sources.get(tuple(location), where)
     message = first["msg"].removeprefix("Value error, ")
     message = "must hold keys and values" if first["type"] in MAPPINGS else message[:1].lower() + message[1:]
     value = "null" if first["input"] is None else repr(first["input"])

@@ -1,7 +1,7 @@
 """Environment overrides of a params file, for runs outside DVC.
 
 ``YOYAK__MEMBERS__BART__LEARNING_RATE=1e-4`` sets one key, matched case-insensitively. ``LEARNING_RATE``, ``BATCH_SIZE``
-and ``NUM_EPOCHS`` set that key for every member.
+and ``NUM_EPOCHS`` set that key for every member that has it.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
 from yoyak.errors import UserError, first_line, nearest
+from yoyak.params.members import FAMILIES
 
 PREFIX = "YOYAK__"
 MEMBER_VARIABLES = {"LEARNING_RATE": "learning_rate", "BATCH_SIZE": "batch_size", "NUM_EPOCHS": "num_epochs"}
@@ -30,7 +32,9 @@ def read_with_overrides(
     sources: dict[tuple[str, ...], str] = {}
     for variable, key in MEMBER_VARIABLES.items():
         if variable in env:
-            for name in tree.get("members") or {}:
+            for name, member in (tree.get("members") or {}).items():
+                if _lacks(member, key):
+                    continue
                 _override(tree, ("members", name, key), variable, env[variable], schema, sources)
     for variable in sorted(env):
         if variable.startswith(PREFIX):
@@ -75,6 +79,12 @@ def _models(kind: Any) -> list[Any]:
     if (isinstance(kind, type) and issubclass(kind, BaseModel)) or get_origin(kind) is dict:
         return [kind]
     return [model for inner in get_args(kind) for model in _models(inner)]
+
+
+def _lacks(member: Any, key: str) -> bool:
+    """Return whether the family of a member is known and has no such key."""
+    family = str(member.get("family")) if isinstance(member, dict) else ""
+    return family in FAMILIES and key not in resolve_name(FAMILIES[family]).member_class.model_fields
 
 
 def _override(
