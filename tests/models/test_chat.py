@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from trained_members import parse_trained
 from yoyak.errors import UserError
+from yoyak.models.catalog import entries
 from yoyak.models.families.causal import Causal
 from yoyak.models.spec import ModelSpec
 from yoyak.models.tokenizers import load_tokenizer, train_tokenizer
@@ -134,3 +136,17 @@ def test_a_plain_prompt_starts_with_the_bos_token_that_the_tokenizer_adds() -> N
     text = read(tokenizer, spec, DIALOGUE * 20)
     assert text.startswith("<s>#Person1#: 안녕")
     assert text.endswith("\nTL;DR: ")
+
+
+@pytest.mark.parametrize("chat", [None, False])
+@pytest.mark.parametrize(("key", "value"), [("system", "Be brief."), ("chat_template_variables", {"tools": []})])
+def test_what_only_a_chat_has_is_refused_without_one(chat: bool | None, key: str, value: object) -> None:
+    values = {"family": "causal", "checkpoint": "kogpt2", "learning_rate": 1, "chat": chat}
+    with pytest.raises(ValidationError, match=f"{key} is part of a chat: write chat: true"):
+        parse_trained({**values, key: value})
+    assert parse_trained(parse_trained(values).model_dump()) == parse_trained(values)
+
+
+def test_a_chat_of_the_catalog_has_a_system_message() -> None:
+    [name, *_] = [name for name, entry in entries().items() if entry.chat]
+    assert parse_trained({"family": "causal", "checkpoint": name, "learning_rate": 1, "system": "Be brief."})

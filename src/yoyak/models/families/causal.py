@@ -65,8 +65,11 @@ class CausalMember(TrainedMember):
 
     @model_validator(mode="after")
     def _has_a_chat(self) -> CausalMember:
-        if self.system is not None and self.chat is False:
-            raise ValueError("system is a message of a chat: leave out chat: false")
+        # Params that were written out hold the default.
+        given = self.chat_template_variables != type(self).model_fields["chat_template_variables"].default
+        for key, set_here in (("system", self.system is not None), ("chat_template_variables", given)):
+            if set_here and not uses_chat(self):
+                raise ValueError(f"{key} is part of a chat: write chat: true, or leave out {key}")
         return self
 
 
