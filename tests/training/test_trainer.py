@@ -42,6 +42,12 @@ def test_golden_loss(kind: str, tokenizer, tmp_path: Path) -> None:
     }
 
 
+def test_bf16_trains_on_a_cpu(tokenizer, tmp_path: Path) -> None:
+    metrics = train("gpt2", tokenizer, tmp_path, precision="bf16", num_epochs=1, evaluations=1).metrics
+    assert (metrics.precision, metrics.device) == ("bfloat16", "cpu")
+    assert 0 < metrics.eval_loss < 10
+
+
 def test_the_same_seed_gives_the_same_weights(tokenizer, tmp_path: Path) -> None:
     for name in ("one", "two"):
         train("bart", tokenizer, tmp_path / name)

@@ -103,6 +103,8 @@ def build_arguments(
         label_smoothing_factor=member.label_smoothing,
         lr_scheduler_type=member.lr_scheduler_type,
         max_grad_norm=member.max_grad_norm,
+        # Else transformers refuses bf16 on a CPU.
+        use_cpu=find_device().type == "cpu",
         bf16=precision.precision == "bf16",
         fp16=precision.scaler,
         # The fused one does the same in fewer passes through memory.
@@ -138,7 +140,6 @@ def _distributed_arguments(member: TrainedMember) -> dict[str, Any]:
     gpu = torch.cuda.is_available()
     return {
         "sharded": member.launcher.strategy == "fsdp",
-        "use_cpu": not gpu,
         "ddp_backend": "nccl" if gpu else "gloo",
         # Models skip layers at random (BART's layerdrop), and adapters leave parts of a model without a gradient.
         "ddp_find_unused_parameters": True,
