@@ -6,9 +6,10 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import TrainingArguments
+from transformers import Trainer, TrainingArguments
 
 from training.tiny_training import member
 from yoyak.errors import UserError
@@ -16,7 +17,7 @@ from yoyak.models.precision import Decision
 from yoyak.training.arguments import build_arguments
 from yoyak.training.launch import check_launch
 
-FP32 = Decision(precision="fp32", reason="")
+BF16, FP32 = Decision(precision="bf16", reason=""), Decision(precision="fp32", reason="")
 
 
 @settings(max_examples=40)
@@ -48,6 +49,19 @@ def test_a_training_uses_one_of_several_gpus(tmp_path: Path) -> None:
         arguments._n_gpu = 4  # What transformers sets where four GPUs are visible.
         sizes.append((arguments.n_gpu, arguments.train_batch_size))
     assert sizes == [(4, 32), (1, 8)]
+
+
+def test_precision_and_compilation_are_not_those_of_the_training_before(tmp_path: Path, monkeypatch) -> None:
+    # As a shell may have exported them; the first training changes both.
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "eager")
+    trainings = [(member("gpt2", torch_compile=True), BF16), (member("gpt2"), FP32)]
+    used = []
+    for trained, precision in trainings:
+        arguments = build_arguments(trained, 1, tmp_path, 32, precision)
+        accelerator = Trainer(torch.nn.Linear(2, 2), arguments, eval_dataset=[{"labels": 0}]).accelerator
+        used.append((accelerator.mixed_precision, accelerator.state.dynamo_plugin.backend.value.lower()))
+    assert used == [("bf16", "inductor"), ("no", "no")]
 
 
 def test_processes_that_something_else_has_started_are_refused() -> None:

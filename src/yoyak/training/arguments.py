@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,7 @@ def build_arguments(
     # Checkpoints are saved at logged steps, so that a resumed run logs what an uninterrupted one would have.
     logging_steps = max(1, updates // member.evaluations // LOGS_PER_EVALUATION)
     evaluation_steps = max(1, updates // member.evaluations // logging_steps) * logging_steps
+    _reset_accelerate()
     return SingleDeviceArguments(
         output_dir=str(checkpoints),
         seed=seed,
@@ -132,6 +134,16 @@ def build_arguments(
         report_to=[],
         **_distributed_arguments(member),
     )
+
+
+def _reset_accelerate() -> None:
+    """Undo what the arguments of another training of this process, or a shell, have left in the environment.
+
+    transformers hands precision and compilation to accelerate there, and never takes them back.
+    """
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "no"
+    for variable in [variable for variable in os.environ if variable.startswith("ACCELERATE_DYNAMO_")]:
+        del os.environ[variable]
 
 
 def _distributed_arguments(member: TrainedMember) -> dict[str, Any]:
