@@ -19,12 +19,14 @@ from training.tiny_training import MASKS, ROWS, TEXTS, member, train
 from yoyak.errors import UserError
 from yoyak.models.families import TrainedFamily, family_of
 from yoyak.models.load import build_model
+from yoyak.models.precision import Decision
 from yoyak.models.target_loss import TargetLoss, computes_the_same_logits
 from yoyak.models.text import IGNORED
 from yoyak.models.tokenizers import train_tokenizer
 from yoyak.params import Tokenizer, TrainedMember
+from yoyak.training.arguments import build_arguments
 from yoyak.training.dataset import encode_rows, make_collator
-from yoyak.training.loss_trainer import split_batch
+from yoyak.training.loss_trainer import LossTrainer, split_batch
 from yoyak.training.summary_trainer import CheckpointScoring
 
 SMALL = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -119,6 +121,28 @@ def test_label_smoothing_is_that_of_transformers(kind: str, tokenizer) -> None:
     assert_close(gradients, ready.gradients(loss))
     ready.model.train()
     torch.testing.assert_close(make_ready(kind, tokenizer, **NO_DROPOUT[kind]).loss(label_smoothing=0.2), expected)
+
+
+@pytest.mark.parametrize("kind", ["bart", "gpt2"])
+def test_label_smoothing_is_that_of_transformers_for_a_compiled_model(kind: str, tokenizer, tmp_path: Path) -> None:
+    ready = make_ready(kind, tokenizer)
+    precision = Decision(precision="fp32", reason="")
+    trainer = LossTrainer(
+        family=ready.family,
+        base_model=ready.model,
+        parameters=frozenset(inspect.signature(ready.model.forward).parameters),
+        target_loss=None,
+        max_batch_tokens=None,
+        row_tokens=None,
+        model=ready.model,
+        args=build_arguments(member(kind, label_smoothing=0.2), 1, tmp_path, 5, precision),
+        eval_dataset=ROWS,
+    )
+    expected = LabelSmoother(epsilon=0.2)(
+        ready.model(**ready.inputs), ready.inputs["labels"], shift_labels=kind == "gpt2"
+    )
+    compiled = torch.compile(ready.model, backend="eager")
+    torch.testing.assert_close(trainer.compute_loss(compiled, dict(ready.inputs)), expected)
 
 
 def test_no_more_logits_exist_at_once_than_those_of_a_chunk(tokenizer) -> None:

@@ -109,7 +109,14 @@ class LossTrainer(Trainer):
             with self.accelerator.autocast():
                 loss = self.target_loss(model, self.base_model, inputs) / (targets if total is None else total)
             return loss, {"loss": loss}
-        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        if self.label_smoother is not None:
+            # The Trainer tells from the name of the model's class, which compiling and sharding change, whether the
+            # labels are those of the next position.
+            labels = self.family.predicted_labels(inputs.pop("labels"))
+            outputs = model(**inputs)
+            loss = self.label_smoother(outputs, labels)
+        else:
+            loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         if total is not None and (self.label_smoother is not None or not counts_update):
             # It is the mean over this part.
             loss = loss * (targets / total)
