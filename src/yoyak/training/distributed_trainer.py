@@ -110,7 +110,8 @@ class DistributedTrainer(LossTrainer):
             return
         # The Trainer would load all of it onto every device at once, and fails where that is a CPU.
         folder = Path(checkpoint)
-        state = torch.load(folder / OPTIMIZER_NAME, map_location="cpu", weights_only=True)
+        # Each process reads the file, of which it may keep a share only.
+        state = torch.load(folder / OPTIMIZER_NAME, map_location="cpu", mmap=True, weights_only=True)
         sharding.load_optimizer(self.optimizer, state)
         self.lr_scheduler.load_state_dict(torch.load(folder / SCHEDULER_NAME, weights_only=True))
 

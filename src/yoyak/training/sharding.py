@@ -38,7 +38,11 @@ def gather_weights(model: Any) -> dict[str, Any]:
 
 def load_weights(model: Any, checkpoint: Path) -> None:
     """Give each process its share of the weights of a checkpoint."""
-    weights: dict[str, Any] = load_file(checkpoint / SAFE_WEIGHTS_NAME) if distributed.get_rank() == 0 else {}
+    weights: dict[str, Any] = {}
+    if distributed.get_rank() == 0:
+        # Above 5 GB transformers writes several files.
+        for file in checkpoint.glob(f"{Path(SAFE_WEIGHTS_NAME).stem}*.safetensors"):
+            weights |= load_file(file)
     options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, strict=False)
     set_model_state_dict(model, weights, options=options)
 
@@ -57,7 +61,7 @@ def unshard(model: Any, family: TrainedFamily) -> Any:
 
 
 def gather_optimizer(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the state of an optimizer with whole tensors. All have to call it."""
+    """Return the state of an optimizer with whole tensors, in the first process. All have to call it."""
     return {
         "state": {
             number: {name: _gather(value) for name, value in values.items()}
@@ -78,11 +82,16 @@ def load_optimizer(optimizer: Any, state: Mapping[str, Any]) -> None:
 
 
 def _gather(value: Any) -> Any:
-    return value.full_tensor().cpu() if isinstance(value, DTensor) else value
+    if not isinstance(value, DTensor):
+        return value
+    # All take part in it, but only the first one has room for the state of all.
+    whole = value.full_tensor()
+    return whole.cpu() if distributed.get_rank() == 0 else None
 
 
 def _share(value: Any, parameter: Any) -> Any:
     if not isinstance(parameter, DTensor) or not torch.is_tensor(value) or value.shape != parameter.shape:
-        return value  # Such as the count of steps.
+        # Such as the count of steps. A copy, so that the file is closed.
+        return value.clone() if torch.is_tensor(value) else value
     # Each process has all of it already.
     return distribute_tensor(value, parameter.device_mesh, parameter.placements, src_data_rank=None)
