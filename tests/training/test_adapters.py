@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    PreTrainedTokenizerBase,
+    TrainerCallback,
+)
 
-from training.tiny_training import MASKS, ROWS, TEXTS, member, train
+from training.tiny_training import MASKS, ROWS, SCORING, TEXTS, member, train
 from yoyak.decoding.torch import TorchSummarizer
 from yoyak.errors import UserError
 from yoyak.models.load import load_plain
 from yoyak.models.tokenizers import load_tokenizer, train_tokenizer
 from yoyak.params import Generation, Tokenizer
+from yoyak.training.trainer import train_member
 
 SIZES: dict[str, tuple[str, dict[str, Any]]] = {
     "bart": ("seq2seq", {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 64,
@@ -131,6 +139,37 @@ def test_the_embeddings_of_masks_are_trained_and_no_others(
         checkpoint, still, moved = (load_file(file)[name] for file in files)
         assert torch.equal(checkpoint, moved[: len(checkpoint)])
         assert not torch.allclose(still[masks], moved[masks], atol=1e-3)
+
+
+class MemoryAfterTraining(TrainerCallback):
+    """Watches the first forward pass after the training, in which memory may run out."""
+
+    def __init__(self, *, runs_out: bool) -> None:
+        self.runs_out = runs_out
+        self.optimizer_is_freed: bool | None = None
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        optimizer = weakref.ref(kwargs["optimizer"].optimizer)
+
+        def look(*_: Any) -> None:
+            self.optimizer_is_freed = optimizer() is None
+            if self.runs_out:
+                raise MemoryError
+
+        kwargs["model"].register_forward_pre_hook(look)
+
+
+@pytest.mark.parametrize("runs_out", [False, True])
+def test_an_adapter_is_merged_in_the_memory_of_its_optimizer(runs_out: bool, tmp_path: Path, capsys) -> None:
+    values = {**save_checkpoint("gpt2", tmp_path / "checkpoint"), "num_epochs": 1, "evaluations": 1}
+    tokenizer, watch = load_tokenizer(tmp_path / "checkpoint", MASKS), MemoryAfterTraining(runs_out=runs_out)
+    train_member(
+        "gpt2", member("gpt2", **values, adapter={"r": 4}), tokenizer=tokenizer, train=ROWS[:32], dev=ROWS[32:],
+        scoring=SCORING, seed=7, out=tmp_path / "model", checkpoints=tmp_path / "checkpoints", callbacks=[watch],
+    )  # fmt: skip
+    assert watch.optimizer_is_freed
+    assert (tmp_path / "model/adapter_config.json").exists() == runs_out
+    assert ("memory ran out while its adapter was merged" in capsys.readouterr().err) == runs_out
 
 
 def test_a_killed_training_of_an_adapter_goes_on_with_the_same_result(tmp_path: Path) -> None:

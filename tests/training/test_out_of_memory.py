@@ -11,8 +11,12 @@ from typing import Any
 
 import pytest
 
-from training.tiny_training import member
-from yoyak.training.out_of_memory import halve_batch, keep_batch
+from training.tiny_training import MASKS, TEXTS, member, train
+from yoyak.errors import UserError
+from yoyak.models.tokenizers import train_tokenizer
+from yoyak.params import Tokenizer, TrainedMember
+from yoyak.training.out_of_memory import halve_batch, keep_batch, retry_with_smaller_batches
+from yoyak.training.results import TrainingResult
 
 CODE = """
 import json, resource, sys
@@ -64,6 +68,19 @@ def test_a_row_that_does_not_fit_is_one_sentence(tmp_path: Path) -> None:
     done = run(tmp_path, 5, 2)
     assert done.returncode != 0
     assert "not even one row fits into memory" in done.stderr
+
+
+def test_a_training_that_has_ended_is_not_thrown_away(tmp_path: Path) -> None:
+    tokenizer = train_tokenizer(TEXTS, MASKS, Tokenizer(type="bpe", vocab_size=600))
+    values: dict[str, Any] = {"num_epochs": 1, "evaluations": 1, "evaluation_dialogues": 1}
+
+    def run_out(current: TrainedMember) -> TrainingResult:
+        train("bart", tokenizer, tmp_path, **values)
+        raise MemoryError
+
+    with pytest.raises(UserError, match="after the last update"):
+        retry_with_smaller_batches("bart", member("bart", **values), tmp_path / "checkpoints", run_out)
+    assert list((tmp_path / "checkpoints").glob("checkpoint-*"))
 
 
 def test_a_run_that_is_resumed_begins_with_the_batch_that_fitted(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from yoyak.errors import UserError
 from yoyak.files import write_json
 from yoyak.params import TrainedMember
 from yoyak.training.arguments import advise_less_memory
-from yoyak.training.recovery import remove_checkpoints
+from yoyak.training.recovery import has_finished, remove_checkpoints
 from yoyak.training.results import TrainingResult
 
 BATCH_FILE, BATCH = "batch.json", ("batch_size", "gradient_accumulation_steps", "max_batch_tokens")
@@ -25,7 +25,7 @@ def retry_with_smaller_batches(
 ) -> TrainingResult:
     """Train a member; if memory runs out, start over with half the batch and as many rows to an update.
 
-    Raises UserError if not even one row fits.
+    Raises UserError if not even one row fits, or if a training had ended: its checkpoints stay.
     """
     while True:
         try:
@@ -33,6 +33,11 @@ def retry_with_smaller_batches(
         except Exception as error:
             if not ran_out_of_memory(error):
                 raise
+            if has_finished(checkpoints):
+                raise UserError(
+                    f"members.{name}: memory ran out after the last update, while its model was saved: make room and "
+                    "run it again, which goes on from there."
+                ) from error
             smaller = halve_batch(member)
             if smaller is None:
                 raise UserError(

@@ -108,10 +108,16 @@ def find_checkpoint(folder: Path, expected: Fingerprint) -> Checkpoint | None:
         # The Trainer writes its state last: without it, the process was killed while writing the checkpoint.
         state = _read_json(checkpoint / STATE_FILE)
         if state is not None:
-            control = state.get("stateful_callbacks", {}).get("TrainerControl", {}).get("args", {})
-            return Checkpoint(path=checkpoint, finished=bool(control.get("should_training_stop")))
+            return Checkpoint(path=checkpoint, finished=_is_final(state))
         shutil.rmtree(checkpoint)
     return None
+
+
+def has_finished(folder: Path) -> bool:
+    """Return whether the last complete checkpoint is that of a training that has ended."""
+    checkpoints = sorted(folder.glob("checkpoint-*"), key=_step_number, reverse=True)
+    states = (_read_json(checkpoint / STATE_FILE) for checkpoint in checkpoints)
+    return _is_final(next((state for state in states if state is not None), {}))
 
 
 @contextmanager
@@ -141,6 +147,11 @@ def code_digest(package: Path | None = None) -> str:
     package = package or Path(__file__).parents[1]
     paths = (path.relative_to(package) for name in CODE_PACKAGES for path in sorted((package / name).rglob("*.py")))
     return lineage.source_digest(package, paths)
+
+
+def _is_final(state: Mapping[str, Any]) -> bool:
+    control = state.get("stateful_callbacks", {}).get("TrainerControl", {}).get("args", {})
+    return bool(control.get("should_training_stop"))
 
 
 def _step_number(checkpoint: Path) -> int:

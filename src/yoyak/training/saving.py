@@ -75,8 +75,8 @@ def _merge(adapted: Adapted, spec: ModelSpec) -> tuple[Any, float, str]:
 
     The model is None if memory runs out.
     """
-    before = predict_tokens(adapted.model, adapted.batches)
     try:
+        before = predict_tokens(adapted.model, adapted.batches)
         merged = adapters.merge(adapted.model, spec.dtype)
         agreement = float((predict_tokens(merged, adapted.batches) == before).float().mean())
     except Exception as error:

@@ -54,6 +54,12 @@ class SummaryTrainer(ResumableTrainer, DistributedTrainer):
         self.state = TrainerState.load_from_json(str(checkpoint.path / STATE_FILE))
         self._load_best_model()
 
+    def free_optimizer(self) -> None:
+        """Give back the memory of the optimizer's state, to which the callbacks and accelerate refer too."""
+        for owner in (self, self.callback_handler):
+            owner.optimizer = owner.lr_scheduler = None
+        self.accelerator.free_memory()
+
     def sample_batches(self, size: int = COMPARED_ROWS) -> list[dict[str, Any]]:
         """Return what the model is called with on the first ``size`` rows of dev."""
         dev: Any = self.eval_dataset

@@ -173,7 +173,7 @@ def train_member(
                 family.save(whole, tokenizer, spec, work)
             else:
                 # Merging may need the room of the optimizer's state.
-                trainer.optimizer = trainer.lr_scheduler = None
+                trainer.free_optimizer()
                 adapted = Adapted(
                     model=trained,
                     lora=member.adapter,
