@@ -20,7 +20,7 @@ from yoyak.errors import UserError
 from yoyak.models.families import TrainedFamily, family_of
 from yoyak.models.load import build_model
 from yoyak.models.precision import Decision
-from yoyak.models.target_loss import TargetLoss, computes_the_same_logits
+from yoyak.models.target_loss import TargetLoss, computes_the_same_logits, target_loss
 from yoyak.models.text import IGNORED
 from yoyak.models.tokenizers import train_tokenizer
 from yoyak.params import Tokenizer, TrainedMember
@@ -67,6 +67,8 @@ class Ready:
     """A model without dropout, the padded batch that it is called with, and its family."""
 
     model: Any
+    batch: dict[str, Any]
+    """As the collator returns it."""
     inputs: dict[str, Any]
     family: TrainedFamily
 
@@ -92,7 +94,21 @@ def make_ready(kind: str, tokenizer: PreTrainedTokenizerBase, **config: Any) -> 
     data = encode_rows(ROWS[:5], tokenizer, family.make_spec("m", settings), 32, GenerationConfig()).dataset
     batch = make_collator(tokenizer, model, family)(list(data))
     inputs = family.loss_inputs(batch, inspect.signature(model.forward).parameters.keys())
-    return Ready(model=model, inputs=inputs, family=family)
+    return Ready(model=model, batch=dict(batch), inputs=inputs, family=family)
+
+
+def make_trainer(ready: Ready, settings: TrainedMember, folder: Path) -> LossTrainer:
+    return LossTrainer(
+        family=ready.family,
+        base_model=ready.model,
+        parameters=frozenset(inspect.signature(ready.model.forward).parameters),
+        target_loss=target_loss(settings, ready.family),
+        max_batch_tokens=settings.max_batch_tokens,
+        row_tokens=None,
+        model=ready.model,
+        args=build_arguments(settings, 1, folder, 5, Decision(precision="fp32", reason="")),
+        eval_dataset=ROWS,
+    )
 
 
 def assert_close(left: Mapping[str, torch.Tensor], right: Mapping[str, torch.Tensor]) -> None:
@@ -126,23 +142,12 @@ def test_label_smoothing_is_that_of_transformers(kind: str, tokenizer) -> None:
 @pytest.mark.parametrize("kind", ["bart", "gpt2"])
 def test_label_smoothing_is_that_of_transformers_for_a_compiled_model(kind: str, tokenizer, tmp_path: Path) -> None:
     ready = make_ready(kind, tokenizer)
-    precision = Decision(precision="fp32", reason="")
-    trainer = LossTrainer(
-        family=ready.family,
-        base_model=ready.model,
-        parameters=frozenset(inspect.signature(ready.model.forward).parameters),
-        target_loss=None,
-        max_batch_tokens=None,
-        row_tokens=None,
-        model=ready.model,
-        args=build_arguments(member(kind, label_smoothing=0.2), 1, tmp_path, 5, precision),
-        eval_dataset=ROWS,
-    )
+    trainer = make_trainer(ready, member(kind, label_smoothing=0.2), tmp_path)
     expected = LabelSmoother(epsilon=0.2)(
         ready.model(**ready.inputs), ready.inputs["labels"], shift_labels=kind == "gpt2"
     )
     compiled = torch.compile(ready.model, backend="eager")
-    torch.testing.assert_close(trainer.compute_loss(compiled, dict(ready.inputs)), expected)
+    torch.testing.assert_close(trainer.compute_loss(compiled, dict(ready.batch)), expected)
 
 
 def test_no_more_logits_exist_at_once_than_those_of_a_chunk(tokenizer) -> None:
@@ -244,6 +249,26 @@ def test_a_training_is_the_same_in_parts_and_in_chunks(
     found = curves(kind, tokenizer, tmp_path / "other", label_smoothing=smoothing, **values)
     for row, other in zip(expected, found, strict=True):
         assert other == pytest.approx(row, rel=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [("bart", {}), ("bart", {"label_smoothing": 0.1}), ("gpt2", {}), ("gpt2", {"loss_chunk_tokens": 16})],
+)
+def test_an_evaluation_is_the_same_in_parts(kind: str, values: dict[str, Any], tokenizer, tmp_path: Path) -> None:
+    ready = make_ready(kind, tokenizer)
+    rows = []
+    ready.model.register_forward_pre_hook(
+        lambda module, args, inputs: rows.append(len(inputs["input_ids"])), with_kwargs=True
+    )
+    [whole, parts] = (
+        make_trainer(ready, member(kind, max_batch_tokens=limit, **values), tmp_path).prediction_step(
+            ready.model, dict(ready.batch), prediction_loss_only=True
+        )[0]
+        for limit in (None, 1)
+    )
+    assert rows == [5, 1, 1, 1, 1, 1]
+    torch.testing.assert_close(parts, whole)
 
 
 def test_smoothed_losses_are_normalized_over_the_update(tokenizer, tmp_path: Path) -> None:

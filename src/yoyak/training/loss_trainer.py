@@ -47,7 +47,7 @@ class LossTrainer(Trainer):
         """Of the rows that examples are packed into in training; None if each is a row of its own."""
         self.batch_targets: torch.Tensor | None = None
         """The number of target tokens of the batch of which a part is computed, with the rows that other processes have
-        of it; None outside training."""
+        of it in training; None if the batch is computed as a whole."""
 
     def check_loss(self, where: str, loss: TargetLoss, inputs: Mapping[str, Any]) -> None:
         """Raise UserError if the model does not have what the loss needs; it is called with ``inputs`` to see."""
@@ -92,12 +92,25 @@ class LossTrainer(Trainer):
         gradients, which is what an update takes, is the gradient of one process with all rows.
         """
         shared = inputs.pop(ranks.TARGETS, None)
-        loss, outputs = self._compute_own_loss(model, inputs, num_items_in_batch)
+        compute = self._compute_own_loss if model.training else self._compute_dev_loss
+        loss, outputs = compute(model, inputs, num_items_in_batch)
         if shared is not None:
             own, everyone = shared
             # A process without rows computes one that does not count.
             loss = loss * self.size * (own > 0) if model.training else ranks.add_up(loss * own / everyone)
         return (loss, outputs) if return_outputs else loss
+
+    def _compute_dev_loss(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any) -> tuple[Any, Any]:
+        """Return what `_compute_own_loss` does, part by part if the batch has more than ``max_batch_tokens``."""
+        parts = split_batch(inputs, self._largest_part())
+        if len(parts) == 1:
+            return self._compute_own_loss(model, inputs, num_items_in_batch)
+        self.batch_targets = _count_targets(inputs).to(self.args.device)
+        try:
+            loss = torch.stack([self._compute_own_loss(model, part, num_items_in_batch)[0] for part in parts]).sum()
+        finally:
+            self.batch_targets = None
+        return loss, {"loss": loss}
 
     def _compute_own_loss(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any) -> tuple[Any, Any]:
         """Return the loss of the rows of this process, as its part of that of all, and the outputs."""
