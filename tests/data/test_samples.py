@@ -227,12 +227,13 @@ def test_write_corpus_makes_files_that_read_back(tmp_path: Path) -> None:
     assert {path.stem for path in (tmp_path / "data").iterdir()} == {"train", "dev", "test", "gate"}
     for split, size in (("train", 70), ("dev", 20)):
         rows = read(tmp_path / "data" / f"{split}.csv")
-        assert list(rows[0]) == ["fname", "dialogue", "summary", "topic"]
+        facts = [] if split == "train" else ["facts"]
+        assert list(rows[0]) == ["fname", "dialogue", "summary", "topic", *facts]
         assert [row["fname"] for row in rows] == [f"{split}_{number}" for number in range(size)]
     held_out: dict[SplitName, int] = {"test": 30, "gate": 10}
     for split, size in held_out.items():
         rows = read(tmp_path / "data" / f"{split}.csv")
-        assert list(rows[0]) == ["fname", "dialogue", "summary1", "summary2", "summary3", "topic", "slice"]
+        assert list(rows[0]) == ["fname", "dialogue", "summary1", "summary2", "summary3", "topic", "slice", "facts"]
         for row, expected in zip(rows, generate(size, 4, split=split), strict=True):
             assert (row["dialogue"], row["topic"], row["slice"]) == (expected.dialogue, expected.topic, expected.slice)
             assert tuple(row[f"summary{number}"] for number in (1, 2, 3)) == expected.summaries

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from yoyak import params, project
+from yoyak.behaviour.accuracy import measure_facts
+from yoyak.behaviour.accuracy_results import write_fact_accuracy
+from yoyak.data.facts import Fact, KnownFacts
 from yoyak.data.records import Dialogue, write_jsonl
 from yoyak.decoding.candidates import Candidate
 from yoyak.ensemble.analysis import analyse
@@ -71,10 +74,12 @@ def write_project(
     folder: str = "data",
     first: Dialogue | None = None,
     strategies: Sequence[str] = (),
+    facts: str = "",
 ) -> Path:
     """Write a project of 24 test dialogues; ``first`` takes the place of the first of them.
 
-    ``strategies`` are names of `STRATEGIES`: the first of them writes what the first member does, the next the next.
+    ``facts`` is ``known`` if the data say what summaries have to state, ``unknown`` if not; otherwise they are not
+    measured. ``strategies`` are names of `STRATEGIES`: the first of them writes what the first member does, the next the next.
     """
     splits = {
         "dev": [dialogue(number, "dev") for number in range(12)],
@@ -166,6 +171,14 @@ def write_project(
     selected = {name: STRATEGIES[name] for name in strategies}
     analysis = analyse(splits, evaluation, selected, candidates, choices, scoring, 1)
     write_evaluation(evaluation, root / "evaluation", analysis)
+    if facts:
+        measured = {split: rows for split, rows in splits.items() if split != "gate"}
+        known = {
+            split: {row.fname: KnownFacts((Fact("thing", (row.topic,)),)) for row in rows}
+            for split, rows in measured.items()
+        }
+        accuracy = measure_facts(measured, known if facts == "known" else {}, {**predictions, **ensembles}, 0.95)
+        write_fact_accuracy(root / project.FACT_ACCURACY, accuracy)
     registered = Registered(
         registered=tuple(
             RegisteredModel(

@@ -148,8 +148,7 @@ def _mentions(summary: str, text: str) -> bool:
 
 def _has_numbers(meant: Facts, own: Facts) -> bool:
     """Return whether a summary has all numbers of a wording, however they are written."""
-    numbers = [number for number in meant.numbers if number.sure]
-    return bool(numbers) and all(any(each.matches(other) for other in own.numbers) for each in numbers)
+    return bool(meant.numbers) and all(any(each.matches(other) for other in own.numbers) for each in meant.numbers)
 
 
 def _find_mixed_up(summaries: Sequence[str], rows: Sequence[Dialogue]) -> list[bool | None]:

@@ -91,8 +91,10 @@ def write_facts(path: Path, facts: SplitFacts) -> None:
 
 
 def read_facts(path: str | os.PathLike[str]) -> dict[str, dict[str, KnownFacts]]:
-    """Read what `write_facts` wrote."""
+    """Read what `write_facts` wrote; nothing is known where there is no file."""
     file = Path(path)
+    if not file.exists():
+        return {}
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
         return {
