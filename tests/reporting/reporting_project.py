@@ -79,7 +79,8 @@ def write_project(
     """Write a project of 24 test dialogues; ``first`` takes the place of the first of them.
 
     ``facts`` is ``known`` if the data say what summaries have to state, ``unknown`` if not; otherwise they are not
-    measured. ``strategies`` are names of `STRATEGIES`: the first of them writes what the first member does, the next the next.
+    measured. ``strategies`` are names of `STRATEGIES`: the first of them writes what the first member does, the next
+    the next.
     """
     splits = {
         "dev": [dialogue(number, "dev") for number in range(12)],
