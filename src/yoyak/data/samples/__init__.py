@@ -23,7 +23,10 @@ from yoyak.data.facts import KnownFacts, dump_facts
 from yoyak.data.records import Dialogue
 from yoyak.data.samples import topics_health, topics_home, topics_money, topics_shop, topics_travel, topics_work
 from yoyak.data.samples.compose import Sample, compose
+from yoyak.data.samples.parts import draw_scenario
 from yoyak.data.samples.scenario import REFERENCES, Scenario, parse_scenarios
+from yoyak.data.samples.slots import SLOTS
+from yoyak.data.samples.vocabulary import OpenVocabulary
 from yoyak.errors import UserError, nearest
 from yoyak.files import atomic_path
 
@@ -37,6 +40,8 @@ _HELD_OUT = ("test", "gate")
 """Splits with unseen scenarios, all references and slices."""
 _UNSEEN_PER_TEN = 3
 _WORDING_WEIGHTS = (80, 10, 10)
+_KNOWN_VOCABULARY, _KNOWN_SCENARIOS = 0.33, 0.58
+"""Of the rows for pretraining: shares of known scenarios with known values, and with any."""
 _MODULES = (topics_home, topics_shop, topics_money, topics_health, topics_travel, topics_work)
 
 
@@ -110,6 +115,26 @@ def generate_with_facts(n: int, seed: int, *, split: SplitName) -> Iterator[tupl
         (_to_row(number, sample, split, wording), sample.facts)
         for number, sample in enumerate(stream_samples(n, seed, split=split))
     )
+
+
+def generate_open(n: int, seed: int) -> Iterator[Dialogue]:
+    """Stream ``n`` distinct rows for pretraining: far more kinds of dialogues than `generate`, of the split train.
+
+    A third are of the seen scenarios as they are, a quarter of the same with open vocabularies, the rest of scenarios
+    that are composed from parts.
+    """
+    rng = random.Random(f"yoyak open samples {seed}")
+    vocabulary = OpenVocabulary(rng)
+    decks = _draw_scenarios(False, rng)
+    seen: set[bytes] = set()
+    while len(seen) < n:
+        kind = rng.random()
+        scenario = draw_scenario(rng) if kind > _KNOWN_SCENARIOS else next(decks)
+        sample = compose(scenario, rng, SLOTS if kind < _KNOWN_VOCABULARY else vocabulary)
+        digest = hashlib.blake2b(sample.dialogue.encode(), digest_size=8).digest()
+        if _find_split(digest) == "train" and digest not in seen:
+            seen.add(digest)
+            yield _to_row(len(seen) - 1, sample, "train", rng)
 
 
 def _to_row(number: int, sample: Sample, split: SplitName, wording: random.Random) -> Dialogue:

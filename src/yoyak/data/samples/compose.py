@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from yoyak.data.facts import Fact, KnownFacts
@@ -23,6 +23,9 @@ from yoyak.data.samples.talk import (
 )
 from yoyak.korean.josa import Word
 from yoyak.korean.masks import find_masks
+
+Vocabulary = Mapping[str, Sequence[Value]]
+"""Values by the name of their list."""
 
 MAX_TURNS = 20
 
@@ -81,15 +84,15 @@ class _Words(dict[str, Word]):
         return word
 
 
-def compose(scenario: Scenario, rng: random.Random) -> Sample:
+def compose(scenario: Scenario, rng: random.Random, vocabulary: Vocabulary = SLOTS) -> Sample:
     """Draw one dialogue of ``scenario``: values, turns, small talk and references."""
-    values = _draw_values(scenario, rng)
+    values = _draw_values(scenario, rng, vocabulary)
     reported = {name: value.reported for name, value in values.items()}
     spoken = {name: value.spoken for name, value in values.items()}
     if scenario.briefs and rng.random() < _P_BRIEF:
         plan, corrected = [(rng.choice(scenario.briefs), spoken)], None
     else:
-        plan, corrected = _plan(scenario, values, spoken, rng)
+        plan, corrected = _plan(scenario, values, spoken, rng, vocabulary)
     turns = _render(plan, rng)
     roles = {role: f"#Person{number}#" for number, role in enumerate(dict.fromkeys(role for role, _ in turns), 1)}
     words = _Words(reported | roles, rng)
@@ -102,29 +105,35 @@ def compose(scenario: Scenario, rng: random.Random) -> Sample:
     )
 
 
-def _draw_values(scenario: Scenario, rng: random.Random) -> dict[str, Value]:
+def _draw_values(scenario: Scenario, rng: random.Random, vocabulary: Vocabulary) -> dict[str, Value]:
     values: dict[str, Value] = {}
     for name, list_name in scenario.slots:
         # Slots of a scenario must differ, or the summary would repeat a value.
-        choices = [value for value in SLOTS[list_name] if value not in values.values()]
+        choices = [value for value in vocabulary[list_name] if value not in values.values()]
         values[name] = rng.choice(choices)
     return values
 
 
-def _draw_mistake(scenario: Scenario, values: Mapping[str, Value], rng: random.Random) -> Value:
+def _draw_mistake(
+    scenario: Scenario, values: Mapping[str, Value], rng: random.Random, vocabulary: Vocabulary
+) -> Value | None:
     """Draw a mistaken value for the first mention that no summary contains."""
     summary = " ".join(scenario.summaries) + " ".join(value.reported for value in values.values())
     right = values[scenario.fix]
     choices = [
         value
-        for value in SLOTS[dict(scenario.slots)[scenario.fix]]
+        for value in vocabulary[dict(scenario.slots)[scenario.fix]]
         if value.reported not in summary and right.reported not in value.reported
     ]
-    return rng.choice(choices)
+    return rng.choice(choices) if choices else None
 
 
 def _plan(
-    scenario: Scenario, values: Mapping[str, Value], spoken: dict[str, str], rng: random.Random
+    scenario: Scenario,
+    values: Mapping[str, Value],
+    spoken: dict[str, str],
+    rng: random.Random,
+    vocabulary: Vocabulary,
 ) -> tuple[list[tuple[Block, dict[str, str]]], tuple[str, str] | None]:
     """Return the blocks in order, each with the words that apply at that point of the dialogue."""
     core = list(scenario.core)
@@ -142,8 +151,10 @@ def _plan(
     fix_block: Block | None = None
     corrected = None
     words = dict(spoken)
+    mistake = None
     if scenario.fix and rng.random() < _P_FIX:
-        mistake = _draw_mistake(scenario, values, rng)
+        mistake = _draw_mistake(scenario, values, rng, vocabulary)
+    if mistake:
         right = values[scenario.fix]
         corrected = (mistake.reported, right.reported)
         words["old"], words["new"] = mistake.spoken, right.spoken
