@@ -108,7 +108,7 @@ def test_what_cannot_be_made_again_is_one_sentence_before_anything_runs(register
     assert "not in this repository" in sentence(lineage_commit="0" * 40)
     assert "'wise-owl'" in sentence(lineage_experiment="wise-owl")
     assert "changes" in sentence(lineage_dirty="true")
-    assert "bundle" in sentence(bundle_digest="abc")
+    assert "bundle" in sentence(bundle_sha256="abc")
     registered.set_model_version_tag("yoyak", "1", "member", "brat")
     with pytest.raises(UserError, match="did you mean 'bart'"):
         reproduce("yoyak/1")
