@@ -294,6 +294,12 @@ VERBS = (
         examples=("yoyak catalog", "yoyak catalog kobart --memory 24"),
     ),
     Verb(
+        name="checkpoint",
+        group=PROJECT,
+        help="Write a trained model as a checkpoint that other members start from.",
+        examples=("yoyak checkpoint models/bart pretrained/mine --dtype float16",),
+    ),
+    Verb(
         name="samples",
         group=PROJECT,
         help="Write generated Korean sample dialogues as CSV.",

@@ -17,6 +17,9 @@ def run(
     *,
     n: Annotated[Count, Parameter(help="Number of dialogues.")] = 1000,
     seed: Seed = 20,
+    open_vocabulary: Annotated[
+        bool, Parameter(help="For pretraining: any values, and scenarios composed from parts as well.", negative="")
+    ] = False,
     output: Annotated[str, Parameter(help="CSV file to write; - is standard output.")] = "-",
 ) -> None:
     """Write ``n`` rows to ``output`` (``-``: standard output)."""
@@ -25,7 +28,7 @@ def run(
     from yoyak.data.samples import write_samples
 
     if output == "-":
-        write_samples(sys.stdout, n, seed)
+        write_samples(sys.stdout, n, seed, is_open=open_vocabulary)
     else:
         with atomic_path(output) as work, work.open("w", encoding="utf-8", newline="") as out:
-            write_samples(out, n, seed)
+            write_samples(out, n, seed, is_open=open_vocabulary)

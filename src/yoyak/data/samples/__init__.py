@@ -19,7 +19,7 @@ from typing import Literal, TextIO, get_args
 
 from tqdm import tqdm
 
-from yoyak.data.facts import KnownFacts, dump_facts
+from yoyak.data.facts import NO_FACTS, KnownFacts, dump_facts
 from yoyak.data.records import Dialogue
 from yoyak.data.samples import topics_health, topics_home, topics_money, topics_shop, topics_travel, topics_work
 from yoyak.data.samples.compose import Sample, compose
@@ -121,7 +121,7 @@ def generate_open(n: int, seed: int) -> Iterator[Dialogue]:
     """Stream ``n`` distinct rows for pretraining: far more kinds of dialogues than `generate`, of the split train.
 
     A third are of the seen scenarios as they are, a quarter of the same with open vocabularies, the rest of scenarios
-    that are composed from parts.
+    that are composed from parts. Memory grows by one digest per row.
     """
     rng = random.Random(f"yoyak open samples {seed}")
     vocabulary = OpenVocabulary(rng)
@@ -192,14 +192,17 @@ def write_corpus(
             _write_rows(out, generate_with_facts(size, seed, split=split), split)
 
 
-def write_samples(target: str | os.PathLike[str] | TextIO, n: int, seed: int) -> None:
+def write_samples(target: str | os.PathLike[str] | TextIO, n: int, seed: int, *, is_open: bool = False) -> None:
     """Write ``n`` rows in the format of train.csv to a path, atomically, or to an open text stream.
 
-    A progress bar is shown if stderr is a terminal.
+    A progress bar is shown if stderr is a terminal. ``is_open`` gives the rows of `generate_open`.
 
     Raises UserError for a negative ``n``.
     """
-    rows = tqdm(generate_with_facts(n, seed, split="train"), total=n, desc="samples", unit="row", disable=None)
+    source = (
+        ((row, NO_FACTS) for row in generate_open(n, seed)) if is_open else generate_with_facts(n, seed, split="train")
+    )
+    rows = tqdm(source, total=n, desc="samples", unit="row", disable=None)
     if isinstance(target, str | os.PathLike):
         with atomic_path(target) as work, work.open("w", encoding="utf-8", newline="") as out:
             _write_rows(out, rows, "train")
