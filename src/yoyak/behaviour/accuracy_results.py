@@ -47,11 +47,11 @@ class FactAccuracy:
     """Version of the file's format."""
 
     def shares(self, system: str) -> dict[str, float]:
-        """Return the share of a system's summaries that have every fact right, by split."""
+        """Return the share of a system's summaries that have every fact right, by split whose facts are known."""
         return {
             rate.split: rate.share
             for rate in self.rates
-            if (rate.system, rate.slice, rate.kind) == (system, EVERY, EVERY)
+            if (rate.system, rate.slice, rate.kind) == (system, EVERY, EVERY) and self.known[rate.split]
         }
 
 

@@ -36,6 +36,7 @@ def read_section(root: Path, parts: Sequence[Part], systems: Sequence[System]) -
         rates={
             (system.name, part): rate
             for part in parts
+            if accuracy.known.get(part.split)
             for system in systems
             if (rate := _find(accuracy, system.name, part).get(EVERY))
         },

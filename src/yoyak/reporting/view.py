@@ -112,7 +112,7 @@ class FactSection:
     known: bool
     """Whether the data say what a summary has to state, for any dialogue of these parts."""
     rates: Mapping[tuple[str, Part], FactRate]
-    """How often a system has all facts of a summary right."""
+    """How often a system has all facts of a summary right, where they are known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
