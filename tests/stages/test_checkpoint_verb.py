@@ -14,7 +14,7 @@ from yoyak.stages import checkpoint
 
 @pytest.mark.parametrize(("dtype", "share"), [("float16", 0.5), ("float32", 1.0)])
 def test_a_member_is_written_as_a_plain_checkpoint(
-    tiny_bart: Path, tmp_path: Path, dtype: str, share: float, capsys: pytest.CaptureFixture[str]
+    tiny_bart: Path, tmp_path: Path, dtype: checkpoint.Dtype, share: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "pretrained/mine"
     checkpoint.run(str(tiny_bart), str(out), dtype=dtype)
