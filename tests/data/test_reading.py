@@ -76,6 +76,7 @@ def test_optional_columns_may_be_missing(data_of: DataOf, good: str) -> None:
         "topic": None,
         "slice": None,
         "group": None,
+        "facts": None,
         "unused": ["fname", "topic"],
     }
 
