@@ -21,6 +21,7 @@ DIALOGSUM = ROOT.parent / "shared/data/dialogsum/dialogsum.dev.jsonl"
 TUNED: dict[str, Any] = {
     "family": "causal",
     "checkpoint": "pretrained/smollm2",
+    "chat": True,
     "prefix": "Summarize the dialogue in one or two sentences.\n\n",
     "max_input_tokens": 416,
     "max_target_tokens": 64,
@@ -85,9 +86,8 @@ def test_a_lora_of_real_weights_learns_and_is_served(tmp_path: Path, monkeypatch
         and row["split"] == "test"
         and row["p_value"] < 0.01
     }
-    rouge = {name for name in gains if name.startswith("rouge")}
-    assert len(rouge) == 3, summary["comparisons"]
-    assert all(gains[name] > 0 for name in rouge)
+    assert gains.keys() == {"rouge1", "combined"}, summary["comparisons"]
+    assert all(gain > 0 for gain in gains.values())
     training = json.loads((folder / "training/tuned.json").read_text(encoding="utf-8"))
     assert training["trained_parameters"] < training["parameters"] / 10
     assert training["merge_agreement"] >= 0.98
