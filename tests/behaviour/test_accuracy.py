@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from yoyak.behaviour.accuracy import check_facts, measure_facts
-from yoyak.behaviour.accuracy_results import EVERY, REFERENCES, read_fact_accuracy, write_fact_accuracy
+from yoyak.behaviour.accuracy_results import EVERY, read_fact_accuracy, write_fact_accuracy
 from yoyak.data.facts import NO_FACTS, KnownFacts, parse_facts
 from yoyak.data.records import Dialogue
 from yoyak.data.samples import generate_with_facts
@@ -82,6 +82,18 @@ def test_a_speaker_or_mask_that_the_dialogue_lacks_is_made_up() -> None:
     assert "mask" in wrong(REFERENCE.replace("책을", "책을 #Address#에"))
 
 
+def test_another_speaker_s_view_is_not_mixed_up() -> None:
+    summary = "#Person2#는 #Person1#의 토요일 저녁 7시 네 명 자리를 민수 이름으로 예약받고 책을 맡는다."
+    assert "person" not in check(summary)
+    assert check(summary)[EVERY]
+
+
+def test_what_a_reference_has_is_not_made_up() -> None:
+    row = Dialogue(fname="a", dialogue="#Person1#: 둘씩 세 묶음 주세요.", summaries=("#Person1#은 6개를 산다.",))
+    [result] = check_facts(["#Person1#은 6개를 산다."], [row], [NO_FACTS])
+    assert all(result.values())
+
+
 def test_english_is_checked_too() -> None:
     dialogue = "#Person1#: Can we meet at 5 pm on Friday?\n#Person2#: Sure, at the library, with Tom."
     row = Dialogue(fname="a", dialogue=dialogue, summaries=("#Person1# and #Person2# meet Tom on Friday at five.",))
@@ -122,7 +134,6 @@ def test_systems_are_measured_by_split_and_slice(tmp_path) -> None:
     found = {(rate.system, rate.slice): (rate.right, rate.n) for rate in accuracy.rates if rate.kind == EVERY}
     assert found == {
         ("bart", EVERY): (2, 3), ("bart", "even"): (2, 2), ("bart", "odd"): (0, 1),
-        (REFERENCES, EVERY): (4, 4), (REFERENCES, "even"): (2, 2), (REFERENCES, "odd"): (2, 2),
     }  # fmt: skip
     assert accuracy.known == {"test": 4}
     assert accuracy.shares("bart") == {"test": pytest.approx(2 / 3, abs=1e-5)}

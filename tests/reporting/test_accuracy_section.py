@@ -26,7 +26,6 @@ def test_the_tables_have_the_shares_of_every_part(make_project: Project, tmp_pat
         for part in (EVERY, "seen", "unseen"):
             rate = rates["bart", "test", part, EVERY]
             assert f"({rate.low * 100:.0f}%–{rate.high * 100:.0f}%)" in shown
-        assert "references" in shown
     assert "gate, n" not in markdown
 
 

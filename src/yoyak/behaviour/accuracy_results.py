@@ -12,8 +12,6 @@ from yoyak.files import read_result, write_result
 
 EVERY = "all"
 """The kind under which all facts of a summary count at once, and the slice that is an entire split."""
-REFERENCES = "references"
-"""The system that people's own summaries are: what the detection of made-up facts finds in them is its error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

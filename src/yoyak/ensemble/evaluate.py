@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from yoyak import project
 from yoyak.behaviour.accuracy import measure_facts
-from yoyak.behaviour.accuracy_results import REFERENCES, FactAccuracy, write_fact_accuracy
+from yoyak.behaviour.accuracy_results import FactAccuracy, write_fact_accuracy
 from yoyak.data.facts import read_facts
 from yoyak.data.records import Dialogue, read_jsonl
 from yoyak.decoding.candidates import read_candidates
@@ -76,7 +76,7 @@ def score_pipeline(p: EvaluateParams) -> PipelineScores:
     analysis = analyse(splits, evaluation, strategies, whole or candidates, choices, p.scoring, p.seed)
     means = headline_metrics(evaluation.summary)
     accuracy = _measure_facts(splits, {**predictions, **ensembles}, evaluation.summary.best_baseline, p.scoring)
-    facts = {system: accuracy.shares(system) for system in (REFERENCES, *predictions, *ensembles)}
+    facts = {system: accuracy.shares(system) for system in (*predictions, *ensembles)}
     with atomic_path(project.EVALUATION) as work:
         write_evaluation(evaluation, work, analysis)
         write_fact_accuracy(work / project.FACT_ACCURACY.name, accuracy)

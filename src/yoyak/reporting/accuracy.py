@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from yoyak import project
-from yoyak.behaviour.accuracy_results import EVERY, REFERENCES, FactAccuracy, FactRate, read_fact_accuracy
+from yoyak.behaviour.accuracy_results import EVERY, FactAccuracy, FactRate, read_fact_accuracy
 from yoyak.reporting.formats import format_percentage, format_share
 from yoyak.reporting.view import FactSection, System, Table
 from yoyak.scoring.results import ALL, Part
@@ -44,7 +44,7 @@ def read_section(root: Path, parts: Sequence[Part], systems: Sequence[System]) -
 
 
 def _make_table(accuracy: FactAccuracy, part: Part, systems: Sequence[System]) -> Table:
-    rates = {name: _find(accuracy, name, part) for name in (*(system.name for system in systems), REFERENCES)}
+    rates = {name: _find(accuracy, name, part) for name in (system.name for system in systems)}
     rates = {name: of_system for name, of_system in rates.items() if of_system}
     kinds = [kind for kind in KINDS if any(kind in of_system for of_system in rates.values())]
     return Table(

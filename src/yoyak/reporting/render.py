@@ -168,10 +168,9 @@ def _describe_facts(view: View) -> str:
         else "The data do not say what a summary has to state, so that facts that are missing are not noticed. "
     )
     return (
-        f"{known}Numbers, names and masks that the dialogue does not have are made up, and who does what is wrong if a "
-        "summary is closer to its references with the speakers swapped. Each figure is the share of the summaries that "
-        f"state such a fact, or should; {_format_percent(view.confidence)} intervals. Names are recognized by a "
-        "tagger that errs: the row references has what it makes of the summaries that people or the generator wrote."
+        f"{known}Numbers, names and masks that neither the dialogue nor a reference has are made up, and who does what "
+        "is wrong if a summary is closer to its references with the speakers swapped. Each figure is the share of the "
+        f"summaries that state such a fact, or should; {_format_percent(view.confidence)} intervals."
     )
 
 
