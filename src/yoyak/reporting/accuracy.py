@@ -7,7 +7,7 @@ from pathlib import Path
 
 from yoyak import project
 from yoyak.behaviour.accuracy_results import EVERY, FactAccuracy, FactRate, read_fact_accuracy
-from yoyak.reporting.formats import format_percentage, format_share
+from yoyak.reporting.formats import format_share
 from yoyak.reporting.view import FactSection, System, Table
 from yoyak.scoring.results import ALL, Part
 
@@ -69,4 +69,4 @@ def _format(rate: FactRate | None) -> str:
         return "–"
     if rate.kind != EVERY:
         return format_share(rate.share)
-    return f"{format_percentage(rate.share)} ({format_share(rate.low)}–{format_share(rate.high)})"
+    return f"{format_share(rate.share)} ({format_share(rate.low)}–{format_share(rate.high)})"
