@@ -21,7 +21,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 repro: $(STAMP) ## pull the data and run the whole pipeline
-	dvc pull --quiet data.dvc pretrained/ko-bart.dvc
+	dvc pull --quiet data.dvc pretrained.dvc
 	dvc repro
 
 smoke: $(STAMP) ## run the pipeline on presets/smoke.yaml twice; the second run must do nothing

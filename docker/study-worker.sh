@@ -9,7 +9,7 @@ cd /tmp/project
 # The remotes that only this checkout knows, with their credentials.
 if [ -f /project/.dvc/config.local ]; then cp /project/.dvc/config.local .dvc/; fi
 export PYTHONPATH=/tmp/project/src
-dvc pull --quiet data.dvc pretrained/ko-bart.dvc
+dvc pull --quiet data.dvc pretrained.dvc
 dvc repro --quiet prepare
 for name in "$@"; do
     yoyak study run "$name" --workers "${STUDY_WORKERS:-1}"

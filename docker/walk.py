@@ -223,7 +223,7 @@ def run_pipeline(stack: Stack) -> None:
     """The trainer runs the pipeline, logs to MLflow, exports, registers and releases; its artifacts are in S3."""
     started = time.monotonic()
     stack.train(
-        "yoyak preset smoke --force; dvc pull --quiet data.dvc pretrained/ko-bart.dvc; "
+        "yoyak preset smoke --force; dvc pull --quiet data.dvc pretrained.dvc; "
         "dvc repro --quiet; dvc repro --quiet export/dvc.yaml"
     )
     stack.figures["pipeline s"] = round(time.monotonic() - started)

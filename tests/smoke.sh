@@ -7,7 +7,7 @@ yoyak preset smoke --force
 runs() { python -c "import sqlite3; print(sqlite3.connect('mlflow.db').execute('select count(*) from runs').fetchone()[0])"; }
 
 SECONDS=0
-dvc pull --quiet data.dvc pretrained/ko-bart.dvc
+dvc pull --quiet data.dvc pretrained.dvc
 dvc repro
 echo "first run: ${SECONDS} s"
 before=$(runs)
