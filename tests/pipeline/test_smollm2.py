@@ -56,6 +56,8 @@ def write_project(folder: Path, weights: Path) -> None:
     tree["members"] = {"tuned": TUNED, "zero_shot": ZERO_SHOT}
     tree["data"] |= {"folder": "dialogsum", "files": {name: f"{name}.jsonl" for name in ("train", "dev", "test")}}
     del tree["data"]["split"]
+    # 200 dialogues are too few to learn new tokens; as text, a mask can be copied.
+    tree["data"]["mask_tokens"] = False
     tree["ensemble"]["strategies"] = {}
     tree["generation"] |= {"num_beams": 1, "num_return_sequences": 1, "no_repeat_ngram_size": 0}
     with (folder / "params.yaml").open("w") as out:
