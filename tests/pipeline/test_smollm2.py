@@ -59,7 +59,7 @@ def write_project(folder: Path, weights: Path) -> None:
     # 200 dialogues are too few to learn new tokens; as text, a mask can be copied.
     tree["data"]["mask_tokens"] = False
     tree["ensemble"]["strategies"] = {}
-    tree["generation"] |= {"num_beams": 1, "num_return_sequences": 1, "no_repeat_ngram_size": 0}
+    tree["generation"] |= {"num_beams": 1, "num_return_sequences": 1}
     with (folder / "params.yaml").open("w") as out:
         YAML().dump(tree, out)
     (folder / "pretrained/smollm2").mkdir()
