@@ -70,7 +70,7 @@ def test_runs_are_one_tree_with_lineage(finished: Path) -> None:
     train = next(run for run in by_stage if run.info.run_name == "train bart")
     assert train.info.status == "FINISHED"
     assert train.data.tags["mlflow.parentRunId"] == parents[0].info.run_id
-    assert train.data.params["members.bart.learning_rate"] == "0.0015"
+    assert train.data.params["members.bart.learning_rate"] == "0.0003"
     assert {"git.commit", "git.dirty", "seed", "device", "version.torch", "input.bases/bart"} <= set(train.data.tags)
     assert {entry.dataset.name for entry in train.inputs.dataset_inputs} == {"train", "dev"}
     assert len(client(finished).get_metric_history(train.info.run_id, "loss")) > 1
