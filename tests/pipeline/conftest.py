@@ -118,7 +118,8 @@ def _template() -> Path:
     shutil.copy(folder / "data/dev.csv", folder / "data/handwritten.csv")
     edit(folder, shrink)
     edit(folder, score_syllables)
-    for command in (("git", "init", "-q", "-b", "main"), ("dvc", "init", "-q"), ("dvc", "add", "-q", "data")):
+    add = ("dvc", "add", "-q", "data", "pretrained")
+    for command in (("git", "init", "-q", "-b", "main"), ("dvc", "init", "-q"), add):
         succeed(folder, *command)
     (folder / ".dvc/config").write_text("[core]\n    analytics = false\n")
     succeed(folder, "git", "add", "-A")
