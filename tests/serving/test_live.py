@@ -357,7 +357,10 @@ def test_a_full_queue_is_told_to_clients_and_to_the_load_balancer(
             time.sleep(0.005)
         # Another process of the server may be asked for the figures, so this one keeps its own up to date.
         assert live.engine.metrics is not None
-        assert re.search(rb"yoyak_queue_dialogues [1-9]", live.engine.metrics.render())
+        deadline = time.monotonic() + 60
+        while not re.search(rb"yoyak_queue_dialogues [1-9]", live.engine.metrics.render()):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
         status, headers, text = live.ask("/invocations", BODY)
         assert (status, headers["Retry-After"]) == (429, "1")
         assert json.loads(text)["error_code"] == "RESOURCE_EXHAUSTED"

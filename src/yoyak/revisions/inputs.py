@@ -182,7 +182,7 @@ def _read_rows(file: Path | None, column: str) -> Counter[tuple[str, str]]:
     text = file.read_bytes().decode("utf-8-sig", "replace")
     rows: Counter[tuple[str, str]] = Counter()
     if file.suffix.lower() == ".csv":
-        csv.field_size_limit(MAX_DATA_BYTES)
+        csv.field_size_limit(max(csv.field_size_limit(), MAX_DATA_BYTES))
         records: Iterator[Any] = csv.DictReader(io.StringIO(text, newline=""))
     else:
         records = (_parse(line) for line in text.splitlines() if line.strip())

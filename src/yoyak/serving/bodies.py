@@ -154,6 +154,9 @@ def _split_column(data: object) -> list[object] | None:
 
 def _read_csv(text: str, max_rows: int) -> list[object]:
     """Return the column of dialogues, with one row more than allowed at most."""
+    # By default the csv module rejects fields over 131,072 characters. The limit is global to the process, and another
+    # request may be read meanwhile, so it is only ever raised; the size of a body has a limit of its own.
+    csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = next(rows, [])
