@@ -34,8 +34,9 @@ from yoyak.studies.samplers import make_pruner
 from yoyak.studies.storage import open_storage
 
 ROOT = Path(__file__).parents[1]
-TINY = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64,
-        "encoder_attention_heads": 2, "decoder_attention_heads": 2}  # fmt: skip
+TINY = {"model_type": "bart", "d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 64,
+        "decoder_ffn_dim": 64, "encoder_attention_heads": 2, "decoder_attention_heads": 2,
+        "max_position_embeddings": 512, "scale_embedding": True, "dropout": 0.05}  # fmt: skip
 RATE = {"members.bart.learning_rate": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True}}
 SPACE = {
     "members.bart.learning_rate": {"type": "float", "low": 1e-3, "high": 5e-2, "log": True},
@@ -103,9 +104,11 @@ def study(folder: Path, name: str, values: Mapping[str, Any], workers: int = 1) 
 
 def shrink(tree: dict[str, Any]) -> None:
     """Make a training a few seconds long."""
-    tree["members"] = {"bart": tree["members"]["bart"]}
-    tree["members"]["bart"]["config"] |= TINY
-    tree["members"]["bart"] |= {"num_epochs": 1, "evaluations": 2, "evaluation_dialogues": 16, "batch_size": 16}
+    bart = tree["members"]["bart"]
+    del bart["checkpoint"]
+    bart |= {"config": {**TINY}, "tokenizer": "bpe", "learning_rate": 0.0015, "num_epochs": 1, "batch_size": 16}
+    bart |= {"evaluations": 2, "evaluation_dialogues": 16}
+    tree["members"] = {"bart": bart}
     tree["ensemble"]["strategies"] = {}
     tree["registry"]["ensemble"] = None
 
