@@ -14,6 +14,11 @@ def analyse(lines: Sequence[str]) -> Iterator[list[Any]]:
     return iter(_kiwi().tokenize(lines, pretokenized=_mask_spans) if lines else ())
 
 
+def join(morphemes: Sequence[tuple[str, str]]) -> str:
+    """Return the words that morphemes (form, tag) make: 듣 and 어서 make 들어서."""
+    return str(_kiwi().join(morphemes))
+
+
 def _mask_spans(line: str) -> list[tuple[int, int, str]]:
     """Return the masks as proper nouns, so that Kiwi reads a particle after one as a particle."""
     return [(*match.span(), "NNP") for match in MASK.finditer(line)]

@@ -25,6 +25,7 @@ from yoyak.data.samples import topics_health, topics_home, topics_money, topics_
 from yoyak.data.samples.compose import Sample, compose
 from yoyak.data.samples.parts import draw_scenario
 from yoyak.data.samples.scenario import REFERENCES, Scenario, parse_scenarios
+from yoyak.data.samples.situations import draw_situation
 from yoyak.data.samples.slots import SLOTS
 from yoyak.data.samples.vocabulary import OpenVocabulary
 from yoyak.errors import UserError, nearest
@@ -40,8 +41,10 @@ _HELD_OUT = ("test", "gate")
 """Splits with unseen scenarios, all references and slices."""
 _UNSEEN_PER_TEN = 3
 _WORDING_WEIGHTS = (80, 10, 10)
-_KNOWN_VOCABULARY, _KNOWN_SCENARIOS = 0.33, 0.58
-"""Of the rows for pretraining: shares of known scenarios with known values, and with any."""
+_KNOWN_VOCABULARY, _KNOWN_SCENARIOS, _COMPOSED = 0.2, 0.4, 0.55
+"""Of the rows for pretraining, up to: known scenarios with known values, with any, and those composed from parts."""
+_P_FIX_OPEN = 0.7
+"""For pretraining: models learn last of all that a value was corrected."""
 _MODULES = (topics_home, topics_shop, topics_money, topics_health, topics_travel, topics_work)
 
 
@@ -120,8 +123,8 @@ def generate_with_facts(n: int, seed: int, *, split: SplitName) -> Iterator[tupl
 def generate_open(n: int, seed: int) -> Iterator[Dialogue]:
     """Stream ``n`` distinct rows for pretraining: far more kinds of dialogues than `generate`, of the split train.
 
-    A third are of the seen scenarios as they are, a quarter of the same with open vocabularies, the rest of scenarios
-    that are composed from parts. Memory grows by one digest per row.
+    A fifth are of the seen scenarios as they are, a fifth of the same with open vocabularies, some of scenarios that
+    are composed from parts, and nearly half of situations. Memory grows by one digest per row.
     """
     rng = random.Random(f"yoyak open samples {seed}")
     vocabulary = OpenVocabulary(rng)
@@ -129,8 +132,11 @@ def generate_open(n: int, seed: int) -> Iterator[Dialogue]:
     seen: set[bytes] = set()
     while len(seen) < n:
         kind = rng.random()
-        scenario = draw_scenario(rng) if kind > _KNOWN_SCENARIOS else next(decks)
-        sample = compose(scenario, rng, SLOTS if kind < _KNOWN_VOCABULARY else vocabulary)
+        if kind < _KNOWN_SCENARIOS:
+            scenario = next(decks)
+        else:
+            scenario = draw_scenario(rng) if kind < _COMPOSED else draw_situation(rng)
+        sample = compose(scenario, rng, SLOTS if kind < _KNOWN_VOCABULARY else vocabulary, p_fix=_P_FIX_OPEN)
         digest = hashlib.blake2b(sample.dialogue.encode(), digest_size=8).digest()
         if _find_split(digest) == "train" and digest not in seen:
             seen.add(digest)

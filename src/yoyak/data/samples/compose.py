@@ -84,15 +84,18 @@ class _Words(dict[str, Word]):
         return word
 
 
-def compose(scenario: Scenario, rng: random.Random, vocabulary: Vocabulary = SLOTS) -> Sample:
-    """Draw one dialogue of ``scenario``: values, turns, small talk and references."""
+def compose(scenario: Scenario, rng: random.Random, vocabulary: Vocabulary = SLOTS, *, p_fix: float = _P_FIX) -> Sample:
+    """Draw one dialogue of ``scenario``: values, turns, small talk and references.
+
+    ``p_fix`` is the probability that a value is corrected where the scenario allows it.
+    """
     values = _draw_values(scenario, rng, vocabulary)
     reported = {name: value.reported for name, value in values.items()}
     spoken = {name: value.spoken for name, value in values.items()}
     if scenario.briefs and rng.random() < _P_BRIEF:
         plan, corrected = [(rng.choice(scenario.briefs), spoken)], None
     else:
-        plan, corrected = _plan(scenario, values, spoken, rng, vocabulary)
+        plan, corrected = _plan(scenario, values, spoken, rng, vocabulary, p_fix)
     turns = _render(plan, rng)
     roles = {role: f"#Person{number}#" for number, role in enumerate(dict.fromkeys(role for role, _ in turns), 1)}
     words = _Words(reported | roles, rng)
@@ -134,6 +137,7 @@ def _plan(
     spoken: dict[str, str],
     rng: random.Random,
     vocabulary: Vocabulary,
+    p_fix: float,
 ) -> tuple[list[tuple[Block, dict[str, str]]], tuple[str, str] | None]:
     """Return the blocks in order, each with the words that apply at that point of the dialogue."""
     core = list(scenario.core)
@@ -152,7 +156,7 @@ def _plan(
     corrected = None
     words = dict(spoken)
     mistake = None
-    if scenario.fix and rng.random() < _P_FIX:
+    if scenario.fix and rng.random() < p_fix:
         mistake = _draw_mistake(scenario, values, rng, vocabulary)
     if mistake:
         right = values[scenario.fix]
