@@ -61,6 +61,8 @@ CHECKPOINTS = Path("checkpoints")
 """Checkpoints that an interrupted training resumes from."""
 ANSWERS = Path(".yoyak", "answers.db")
 """Every answer of a chat endpoint that was paid for, and what it cost."""
+REWRITTEN = Path(".yoyak", "rewritten.db")
+"""Every turn that a model has rewritten for augmentation."""
 UNSENT = Path(".yoyak", "unsent")
 """A folder for each MLflow run that has unsent data."""
 STORE_LOCK = Path(".yoyak", "store.lock")

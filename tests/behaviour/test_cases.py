@@ -8,8 +8,8 @@ import pytest
 
 from yoyak.behaviour.cases import load_cases
 from yoyak.behaviour.changes import texts_of
-from yoyak.behaviour.facts import find_made_up
 from yoyak.errors import UserError
+from yoyak.korean.facts import find_made_up
 
 OWN = """\
 language: ko

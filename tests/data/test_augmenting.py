@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yoyak.data.augmenting import augment, make_views
+from yoyak.data.augmenting.views import augment, make_views
 from yoyak.data.records import Dialogue
 from yoyak.korean.masks import find_masks
 
@@ -158,7 +158,7 @@ def test_augmented_rows_have_the_summary_of_their_dialogue() -> None:
 
 def test_the_seed_and_the_dialogue_alone_decide() -> None:
     code = (
-        "import json, sys; from yoyak.data.augmenting import make_views; "
+        "import json, sys; from yoyak.data.augmenting.views import make_views; "
         "print(json.dumps(make_views(sys.argv[1], 4, 20)))"
     )
     command = [sys.executable, "-c", code, CHAT]

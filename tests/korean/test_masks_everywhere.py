@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 
-from yoyak.data.augmenting import make_views
+from yoyak.data.augmenting.views import make_views
 from yoyak.data.cleaning import clean_dialogue
 from yoyak.data.records import Dialogue
 from yoyak.decoding.candidates import Candidate

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlflow_helpers import DIALOGUE
-from yoyak.data.augmenting import make_views
+from yoyak.data.augmenting.views import make_views
 from yoyak.data.records import Dialogue, write_jsonl
 from yoyak.decoding.candidates import read_candidates
 from yoyak.decoding.torch import TorchSummarizer

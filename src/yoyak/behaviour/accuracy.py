@@ -16,11 +16,11 @@ import numpy as np
 
 from yoyak.behaviour.accuracy_results import EVERY, FactAccuracy, FactRate, make_fact_rates
 from yoyak.behaviour.changes import swap_names
-from yoyak.behaviour.facts import Facts, find_facts, find_made_up
-from yoyak.behaviour.numbers import CLOCK, DAY, MINUTE, MONTH, WEEKDAY, Number
 from yoyak.data.facts import NO_FACTS, KnownFacts, SplitFacts
 from yoyak.data.records import Dialogue
+from yoyak.korean.facts import Facts, find_facts, find_made_up
 from yoyak.korean.masks import find_masks, split_mask
+from yoyak.korean.numbers import CLOCK, DAY, MINUTE, MONTH, WEEKDAY, Number
 from yoyak.params.base import ROUGE_WEIGHTS
 from yoyak.scoring.rouge import rouge
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from yoyak.behaviour.cases import CaseFile
 from yoyak.behaviour.changes import changes_of, swap_names, text_of
-from yoyak.behaviour.facts import KINDS, find_facts, find_made_up
 from yoyak.behaviour.results import CHECKS, Behaviour, Failure, Rate, make_rate
 from yoyak.data.records import Dialogue
+from yoyak.korean.facts import KINDS, find_facts, find_made_up
 from yoyak.params.base import ROUGE_WEIGHTS, Granularity
 from yoyak.scoring.rouge import rouge
 

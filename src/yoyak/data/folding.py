@@ -19,11 +19,15 @@ SEED = "fold"
 def hold_out(rows: Sequence[Dialogue], index: int, parts: int) -> tuple[list[Dialogue], list[Dialogue]]:
     """Return the rows of all other parts, and those of part ``index``, counted from 1.
 
+    Rows that augmentation made are in no part: they are kept unless the row that they were made from is held out.
+
     Raises UserError if there are too few rows for one of the two to have any.
     """
     kept: list[Dialogue] = []
     held_out: list[Dialogue] = []
     for row in rows:
+        if row.method:
+            continue
         position = hash_to_position(row.group or dialogue_key(row.dialogue), SEED)
         (held_out if int(position * parts) == index - 1 else kept).append(row)
     if not kept or not held_out:
@@ -31,4 +35,6 @@ def hold_out(rows: Sequence[Dialogue], index: int, parts: int) -> tuple[list[Dia
             f"the training set has {len(rows)} rows, too few for {parts} parts: "
             f"part {index} {'would be all of it' if held_out else 'is empty'}; use fewer."
         )
+    held_out_names = {row.fname for row in held_out}
+    kept += [row for row in rows if row.method and row.source not in held_out_names]
     return kept, held_out

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -38,6 +38,8 @@ class Prepared:
     facts: dict[str, dict[str, KnownFacts]]
     """What is known of the summaries of each split but train, by fname."""
     report: dict[str, Any]
+    added: list[Dialogue] = field(default_factory=list)
+    """Rows that augmentation adds to train."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,10 @@ class Dialogue:
     """Label of a subset that is scored separately, such as ``seen`` or ``unseen``."""
     group: str = ""
     """In train: key of rows that must stay together, such as a conversation's; empty where there is none."""
+    source: str = ""
+    """In train: fname of the row that augmentation made this one from; empty for rows of the data files."""
+    method: str = ""
+    """In train: how augmentation made this row; empty for rows of the data files."""
 
 
 def write_jsonl(path: str | os.PathLike[str], rows: Iterable[Dialogue]) -> None:
@@ -32,8 +36,9 @@ def write_jsonl(path: str | os.PathLike[str], rows: Iterable[Dialogue]) -> None:
     with atomic_path(path) as work, work.open("w", encoding="utf-8", newline="\n") as out:
         for row in rows:
             values = asdict(row)
-            if not row.group:
-                del values["group"]
+            for name in ("group", "source", "method"):
+                if not values[name]:
+                    del values[name]
             out.write(json.dumps(values, ensure_ascii=False) + "\n")
 
 

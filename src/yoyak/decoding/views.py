@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from yoyak.data.augmenting import make_views
+from yoyak.data.augmenting.views import make_views
 from yoyak.decoding.candidates import Candidate
 from yoyak.decoding.summarizer import Summarizer
 from yoyak.params import Generation

@@ -1,1 +1,1 @@
-"""Korean text: masks, particles and the morphological analyser."""
+"""Korean text: masks, particles, names, the morphological analyser, and facts of texts, English ones too."""

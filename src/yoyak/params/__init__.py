@@ -1,5 +1,6 @@
 """params.yaml as frozen, typed objects, one module per section. Unknown keys raise errors that name the nearest key."""
 
+from yoyak.params.augmentation import Augmentation
 from yoyak.params.behaviour import Behaviour
 from yoyak.params.data import Columns, Data, Split, Tokenizer
 from yoyak.params.deploy import Bench, Export, Gate, Serving
@@ -20,6 +21,7 @@ __all__ = [
     "PARAMS_FILE",
     "RESERVED",
     "AnyMember",
+    "Augmentation",
     "Behaviour",
     "Bench",
     "Columns",

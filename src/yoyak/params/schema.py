@@ -6,6 +6,7 @@ from pydantic import model_validator
 
 from yoyak.errors import nearest
 from yoyak.params.any_member import AnyMember
+from yoyak.params.augmentation import Augmentation
 from yoyak.params.base import Name, Section, Seed
 from yoyak.params.behaviour import Behaviour
 from yoyak.params.data import Data, Tokenizer
@@ -29,6 +30,7 @@ class Params(Section):
 
     seed: Seed = 20
     data: Data = Data()
+    augmentation: Augmentation = Augmentation()
     tokenizers: dict[Name, Tokenizer] = {}
     members: dict[Name, AnyMember] = {}
     train: Train = Train()

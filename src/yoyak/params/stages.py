@@ -12,6 +12,7 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel
 
 from yoyak.params.any_member import AnyMember
+from yoyak.params.augmentation import Augmentation
 from yoyak.params.base import Granularity, Name, RougeWeights, Section, Seed
 from yoyak.params.behaviour import Behaviour, CaseNames
 from yoyak.params.data import Data, Tokenizer
@@ -42,6 +43,7 @@ class PrepareParams(Section):
     """Params of `yoyak prepare`."""
 
     data: Data
+    augmentation: Augmentation
     cases: Annotated[CaseNames, At("behaviour.cases")]
     tokenizers: dict[Name, Tokenizer]
 
@@ -138,6 +140,7 @@ class ReportParams(Section):
 
     seed: Seed
     data: Data
+    augmentation: Augmentation
     tokenizers: dict[Name, Tokenizer]
     members: dict[Name, AnyMember]
     generation: Generation

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from tqdm import tqdm
 from yoyak import project
 from yoyak.data.facts import write_facts
 from yoyak.data.preparing import Prepared
-from yoyak.data.records import write_jsonl
+from yoyak.data.records import Dialogue, write_jsonl
 from yoyak.errors import UserError
 from yoyak.files import write_text
 from yoyak.korean.masks import distinct_masks
@@ -37,11 +37,13 @@ def write_prepared(
     Raises UserError if a tokenizer's vocabulary is too small.
     """
     path_in(folder, project.EVAL_SPLITS).mkdir(parents=True)
-    for split, rows in prepared.splits.items():
+    splits = {**prepared.splits, project.TRAIN: [*prepared.splits[project.TRAIN], *prepared.added]}
+    for split, rows in splits.items():
         write_jsonl(path_in(folder, project.split_file(split)), rows)
     write_facts(path_in(folder, project.FACTS), prepared.facts)
-    texts = [text for row in prepared.splits[project.TRAIN] for text in (row.dialogue, *row.summaries)]
-    masks = distinct_masks(texts) if mask_tokens else []
+    masks = distinct_masks(_texts(splits[project.TRAIN])) if mask_tokens else []
+    # Without what augmentation adds, so that typos are no tokens, and other rates leave the tokenizers as they are.
+    texts = list(_texts(prepared.splits[project.TRAIN]))
     write_text(path_in(folder, project.MASKS), "".join(f"{mask}\n" for mask in masks))
     out = path_in(folder, project.TOKENIZERS)
     out.mkdir()
@@ -55,3 +57,8 @@ def write_prepared(
             raise UserError(f"tokenizers.{name}: {error}") from error
         trained[name].save_pretrained(out / name)
     return trained
+
+
+def _texts(rows: Iterable[Dialogue]) -> Iterator[str]:
+    for row in rows:
+        yield from (row.dialogue, *row.summaries)

@@ -24,10 +24,11 @@ def run() -> None:
     from yoyak.data.lengths import add_token_histograms, write_length_plots
     from yoyak.data.preparing import prepare_splits
     from yoyak.data.records import Dialogue, write_jsonl
+    from yoyak.preparation.augment import augment_prepared
     from yoyak.preparation.write import path_in, write_prepared
 
     cases = texts_of(load_cases(p.cases).values())
-    prepared = prepare_splits(p.data)
+    prepared = augment_prepared(prepare_splits(p.data), p.data, p.augmentation)
     report = prepared.report
     with atomic_path(project.PREPARED) as work:
         tokenizers = write_prepared(prepared, p.tokenizers, work, mask_tokens=p.data.mask_tokens)
@@ -41,7 +42,8 @@ def run() -> None:
     write_length_plots(report, project.PLOTS)
     write_text(project.ENSEMBLES_README, ENSEMBLES_README)
     for name, rows in prepared.splits.items():
-        print(f"{name}: {len(rows)} dialogues")
+        added = f", and {len(prepared.added)} of augmentation" if name == project.TRAIN and prepared.added else ""
+        print(f"{name}: {len(rows)} dialogues{added}")
 
 
 def _token_lengths(tokenizer: Any, texts: list[str]) -> list[int]:

@@ -172,7 +172,8 @@ def _training_pairs() -> Iterator[tuple[str, str]]:
     from yoyak.data.records import read_jsonl
 
     for row in read_jsonl(project.TRAIN_SPLIT):
-        yield row.dialogue, row.summaries[0]
+        if not row.method:
+            yield row.dialogue, row.summaries[0]
 
 
 def _write_results(

@@ -19,6 +19,7 @@ from yoyak import project
 from yoyak.errors import UserError
 from yoyak.files import cached_folder
 from yoyak.params import Params
+from yoyak.preparation.augment import augment_prepared
 from yoyak.preparation.write import path_in, write_prepared
 from yoyak.studies import files
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from yoyak.data.preparing import Prepared
     from yoyak.data.records import Dialogue
 
-KEYS = ("data.", "tokenizers.")
+KEYS = ("augmentation.", "data.", "tokenizers.")
 """How keys of params.yaml begin that `yoyak prepare` reads."""
 
 
@@ -80,7 +81,7 @@ def prepare_as(settings: Params, values: Mapping[str, Any], where: str) -> Prepa
 
 
 def open_data(study: Path, settings: Params, values: Mapping[str, Any], raw: str) -> TrainingData:
-    """Return the data of a trial with these values of ``data`` and ``tokenizers``, prepared by whoever comes first.
+    """Return the data of a trial with these values of params.yaml, prepared by whoever comes first.
 
     Args:
         study: The study's folder, which keeps it.
@@ -88,6 +89,7 @@ def open_data(study: Path, settings: Params, values: Mapping[str, Any], raw: str
     """
     described = {
         "data": settings.data.model_dump(mode="json"),
+        "augmentation": settings.augmentation.model_dump(mode="json"),
         "tokenizers": {name: tokenizer.model_dump(mode="json") for name, tokenizer in settings.tokenizers.items()},
         "raw": raw,
     }
@@ -95,7 +97,7 @@ def open_data(study: Path, settings: Params, values: Mapping[str, Any], raw: str
     folder = study / files.PREPARED / key
 
     def create(work: Path) -> None:
-        prepared = prepare_as(settings, values, f"{study}.yaml")
+        prepared = augment_prepared(prepare_as(settings, values, f"{study}.yaml"), settings.data, settings.augmentation)
         write_prepared(prepared, settings.tokenizers, work, mask_tokens=settings.data.mask_tokens)
 
     folder.parent.mkdir(parents=True, exist_ok=True)

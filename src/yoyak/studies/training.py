@@ -97,7 +97,9 @@ class Trained(Kind):
 
     def base(self) -> Mapping[str, Any]:
         """Return how data is prepared, if trials prepare it."""
-        return {key: self.tree[key] for key in ("data", "tokenizers") if self.prepares and key in self.tree}
+        return {
+            key: self.tree[key] for key in ("augmentation", "data", "tokenizers") if self.prepares and key in self.tree
+        }
 
     def checkpoints(self) -> Mapping[str, str]:
         """Return the digest or commit of each checkpoint that a member starts from."""
@@ -130,7 +132,7 @@ class Trained(Kind):
         package = Path(__file__).parents[1]
         rooms = (*CODE_PACKAGES, *DATA_CODE) if self.prepares else CODE_PACKAGES
         paths = {path for room in rooms for path in (package / room).rglob("*.py")}
-        paths.add(package / "data" / "augmenting.py")
+        paths.add(package / "data" / "augmenting" / "views.py")
         return lineage.source_digest(package, sorted(path.relative_to(package) for path in paths))
 
     def open(self) -> None:

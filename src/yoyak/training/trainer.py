@@ -20,7 +20,7 @@ from transformers import (
 )
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from yoyak.data.augmenting import augment
+from yoyak.data.augmenting.views import augment
 from yoyak.data.records import Dialogue
 from yoyak.decoding.torch import TorchSummarizer
 from yoyak.files import atomic_path

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from yoyak.behaviour.facts import find_facts, find_made_up
-from yoyak.behaviour.numbers import Number
+from yoyak.korean.facts import find_facts, find_made_up
+from yoyak.korean.numbers import Number
 
 
 def numbers(text: str) -> list[Number]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from yoyak.behaviour.facts import find_facts, find_made_up
+from yoyak.korean.facts import find_facts, find_made_up
 
 KOREAN = "#Person1#: 유진이는 요즘 뭐 해?\n#Person2#: 춘천으로 이사 갔대. 번호는 #PhoneNumber#이야."
 ENGLISH = "#Person1#: Did Amanda move to Leeds?\n#Person2#: She did, with her cat Biscuit."

@@ -1,4 +1,4 @@
-"""Augmentation, at test time and in training: views, slightly varied versions of a dialogue with the same content.
+"""Views, at test time and for the training of one member: slightly varied versions of a dialogue, same content.
 
 A view drops turns without content, and varies punctuation and spacing. Turns keep their order and labels; numbers,
 names and masks such as ``#Person1#`` do not change.
@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from yoyak.data.augmenting.turns import split_label
 from yoyak.data.records import Dialogue
 from yoyak.korean.masks import find_masks
 
@@ -36,7 +37,6 @@ _LAUGHTER = re.compile(r"\s?[ㅋㅎ]{2,}")
 _PUNCTUATION = r"[\s.,!?~…^]"
 _ANY_FILLER = "|".join(re.escape(filler) for filler in sorted(_FILLERS, key=len, reverse=True))
 _FILLER_TURN = re.compile(rf"{_PUNCTUATION}*(?:(?:{_ANY_FILLER})(?:{_PUNCTUATION}+|$))*", re.IGNORECASE)
-_LABEL = re.compile(r"(?:(?=[^\s:：]*[^\W\d])[^\s:：]{1,40}\s?[:：]\s*)?")
 _QUESTION = re.compile(r"[?？]\W*$")
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 
@@ -59,7 +59,7 @@ def make_views(dialogue: str, count: int, seed: int) -> list[str]:
     There are fewer if little can be changed. They depend only on the arguments, and a larger ``count`` only appends
     further views. A speaker who has only filler turns keeps them, and answers to questions are kept as well.
     """
-    turns = [_split_label(line) for line in dialogue.split("\n")]
+    turns = [split_label(line) for line in dialogue.split("\n")]
     removable = _find_removable(turns)
     # A string seed gives the same draws in every process and on every machine.
     rng = random.Random(f"{seed}\n{dialogue}")
@@ -86,13 +86,6 @@ def augment(rows: Sequence[Dialogue], views: int, seed: int) -> list[Dialogue]:
             ),
         )
     ]
-
-
-def _split_label(line: str) -> tuple[str, str]:
-    """Return the speaker's label, possibly empty, and the words."""
-    match = _LABEL.match(line)
-    end = match.end() if match else 0
-    return line[:end], line[end:]
 
 
 def _find_removable(turns: list[tuple[str, str]]) -> set[int]:

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from yoyak.behaviour.numbers import Number, english_numbers, korean_numbers
 from yoyak.korean.kiwi import analyse
 from yoyak.korean.masks import MASK, find_masks, find_stray_hashes
+from yoyak.korean.numbers import Number, english_numbers, korean_numbers
 
 Kind = Literal["masks", "numbers", "names"]
 KINDS: tuple[Kind, ...] = ("masks", "numbers", "names")
