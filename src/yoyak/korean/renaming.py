@@ -23,7 +23,7 @@ _FORMS = {**_AFTER_VOWEL, **{form: form for form in _AFTER_CONSONANT}}
 _PARTICLE = re.compile("|".join(sorted(_FORMS, key=len, reverse=True)))
 _OPEN = ("이었", "이라")
 """Any syllable may follow these."""
-_AFTER_PARTICLE = re.compile("(?:요|도|만|는|서|써|의|부터|까지)*")
+_AFTER_PARTICLE = re.compile("(?:요|도|만|는|은|서|써|의|부터|까지)*")
 _UNCHANGING = re.compile(
     "도|만|의|에|한테|께|부터|까지|보다|처럼|씨|님|군|양|들|입니|인|일|임|하고|마다|밖에|조차|마저|같|쪽|측|뿐|대로"
 )
