@@ -7,7 +7,7 @@ from functools import partial
 
 from yoyak import params, project
 from yoyak.data.preparing import Prepared
-from yoyak.params.augmentation import Augmentation
+from yoyak.params.augmentation import Augmentation, Rewriting
 
 
 def augment_prepared(prepared: Prepared, data: params.Data, settings: Augmentation) -> Prepared:
@@ -19,8 +19,11 @@ def augment_prepared(prepared: Prepared, data: params.Data, settings: Augmentati
         return prepared
     from yoyak.data.augmenting.pseudo import read_pseudo_labels
     from yoyak.data.augmenting.run import augment_train
-    from yoyak.preparation.rewriting import rewrite_texts
+    from yoyak.preparation.rewriting import check_models, rewrite_texts
 
+    for name, method in settings.methods.items():
+        if isinstance(method, Rewriting):
+            check_models(name, method)
     pseudo_labels = read_pseudo_labels(data, settings.pseudo_labels)
     added, report = augment_train(prepared.splits, settings, pseudo_labels, partial(rewrite_texts, project.REWRITTEN))
     return replace(prepared, added=added, report={**prepared.report, "augmentation": report})

@@ -8,15 +8,46 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from yoyak.errors import UserError, first_line
 from yoyak.params.augmentation import Rewriter, Rewriting
 
+if TYPE_CHECKING:
+    from yoyak.models.checkpoints import Source
+
 TABLE = "CREATE TABLE IF NOT EXISTS rewritten (key TEXT PRIMARY KEY, text TEXT)"
 TOO_LONG: None = None
+
+
+def check_models(method: str, settings: Rewriting) -> None:
+    """Raise UserError if a checkpoint of a method cannot be found or is not an encoder-decoder."""
+    for step in settings.steps:
+        _open(method, step)
+
+
+def _open(method: str, step: Rewriter) -> Source:
+    """Return where a checkpoint is."""
+    from yoyak.models.checkpoints import open_source
+    from yoyak.models.libraries import import_transformers
+
+    import_transformers()
+    from transformers import AutoConfig
+
+    where = f"augmentation.{method}: checkpoint '{step.checkpoint}'"
+    try:
+        source = open_source(step.checkpoint, step.revision)
+    except UserError as error:
+        raise UserError(f"augmentation.{method}: {error}") from error
+    try:
+        config = AutoConfig.from_pretrained(source.weights, revision=source.revision, trust_remote_code=False)
+    except Exception as error:  # Missing and damaged files raise anything.
+        raise UserError(f"{where} has no usable config.json, or was not found: {first_line(error)}") from error
+    if not config.is_encoder_decoder:
+        raise UserError(f"{where} is {config.model_type}, a decoder-only model: an encoder-decoder rewrites turns.")
+    return source
 
 
 def rewrite_texts(cache: Path, method: str, settings: Rewriting, texts: Sequence[str]) -> Mapping[str, str | None]:
@@ -30,12 +61,9 @@ def rewrite_texts(cache: Path, method: str, settings: Rewriting, texts: Sequence
     """
     current: dict[str, str | None] = {text: text for text in texts}
     with _open_cache(cache) as file:
-        for number, step in enumerate(settings.steps, 1):
+        for number in range(1, len(settings.steps) + 1):
             wanted = sorted({text for text in current.values() if text})
-            name = method if len(settings.steps) == 1 else f"{method} {number} of {len(settings.steps)}"
-            rewritten = _run_step(
-                file, name, f"augmentation.{method}: checkpoint '{step.checkpoint}'", step, settings, wanted
-            )
+            rewritten = _run_step(file, method, number, settings, wanted)
             current = {text: rewritten[latest] if latest else latest for text, latest in current.items()}
     return current
 
@@ -52,12 +80,13 @@ def _open_cache(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _run_step(
-    file: sqlite3.Connection, name: str, where: str, step: Rewriter, settings: Rewriting, texts: Sequence[str]
+    file: sqlite3.Connection, method: str, number: int, settings: Rewriting, texts: Sequence[str]
 ) -> dict[str, str | None]:
     """Return what one model makes of each text, from the cache where it has it."""
-    from yoyak.models.checkpoints import open_source, weights_digest
+    from yoyak.models.checkpoints import weights_digest
 
-    source = open_source(step.checkpoint, step.revision)
+    step = settings.steps[number - 1]
+    source = _open(method, step)
     identity = {
         "weights": weights_digest(source) or f"{source.weights}@{source.revision}",
         "step": step.model_dump(mode="json", exclude={"checkpoint", "revision"}),
@@ -66,7 +95,7 @@ def _run_step(
     keys = {text: _make_key(identity, text) for text in texts}
     known = {text: row for text, key in keys.items() if (row := _find(file, key)) is not None}
     if len(known) < len(keys):
-        model = _Model(where, step, settings, source)
+        model = _Model(f"augmentation.{method}: checkpoint '{step.checkpoint}'", step, settings, source)
         # Sorted by length for little padding, and into the same batches whatever is known already: how a batch is
         # padded may decide between two texts that are as likely.
         lengths = {text: len(ids) for text, ids in zip(texts, model.encode(texts), strict=True)}
@@ -77,7 +106,7 @@ def _run_step(
             (text for text in texts if known.get(text) != (TOO_LONG,)), key=lambda text: (-lengths[text], text)
         )
         starts = range(0, len(ordered), settings.batch_size)
-        with tqdm(total=len(ordered), desc=name, unit="turn") as bar:
+        with tqdm(total=len(ordered), desc=f"{method}, model {number} of {len(settings.steps)}", unit="turn") as bar:
             for batch in (ordered[start : start + settings.batch_size] for start in starts):
                 if any(text not in known for text in batch):
                     written = model.rewrite(batch)
@@ -114,25 +143,18 @@ def _transaction(file: sqlite3.Connection) -> Iterator[None]:
 class _Model:
     """A checkpoint with its tokenizer, ready to rewrite."""
 
-    def __init__(self, where: str, step: Rewriter, settings: Rewriting, source: Any) -> None:
-        from yoyak.models.libraries import import_transformers
+    def __init__(self, where: str, step: Rewriter, settings: Rewriting, source: Source) -> None:
+        from transformers import AutoModelForSeq2SeqLM
+
         from yoyak.models.precision import find_device
         from yoyak.models.tokenizers import load_tokenizer
 
-        import_transformers()
-        from transformers import AutoConfig, AutoModelForSeq2SeqLM
-
         self.where, self.step, self.settings = where, step, settings
-        options = {"revision": source.revision, "trust_remote_code": False}
-        try:
-            config = AutoConfig.from_pretrained(source.weights, **options)
-        except Exception as error:  # Missing and damaged files raise anything.
-            raise UserError(f"{where} has no usable config.json, or was not found: {first_line(error)}") from error
-        if not config.is_encoder_decoder:
-            raise UserError(f"{where} is {config.model_type}, a decoder-only model: an encoder-decoder rewrites turns.")
         self.tokenizer: Any = load_tokenizer(source.tokenizer, revision=source.revision)
         try:
-            self.model: Any = AutoModelForSeq2SeqLM.from_pretrained(source.weights, use_safetensors=True, **options)
+            self.model: Any = AutoModelForSeq2SeqLM.from_pretrained(
+                source.weights, revision=source.revision, use_safetensors=True, trust_remote_code=False
+            )
         except Exception as error:
             raise UserError(f"{where} has no weights that match its config: {first_line(error)}") from error
         self.model.to(find_device()).eval()
