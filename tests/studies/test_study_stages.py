@@ -46,11 +46,11 @@ def test_a_study_that_prepares_data_depends_on_the_data() -> None:
             kind = open_kind(study, tree, ROOT / "studies" / name)
             assert isinstance(kind, Trained)
             prepares |= {name} if kind.prepares else set()
-    assert prepares == {"ablation"}
+    assert prepares == {"ablation", "augmentation"}
     for name, stage in STAGE_OF.items():
         node = STAGES[stage]["do"]
         assert ("${data.folder}" in node["deps"]) is (name in prepares)
-        assert ({"data", "tokenizers"} <= set(node["params"])) is (name in prepares)
+        assert ({"augmentation", "data", "tokenizers"} <= set(node["params"])) is (name in prepares)
 
 
 def test_the_code_of_the_stages_is_what_studies_import() -> None:

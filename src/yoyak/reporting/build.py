@@ -18,7 +18,7 @@ from yoyak.failures import find_failures
 from yoyak.files import atomic_path, read_result
 from yoyak.params import dump
 from yoyak.params.stages import ReportParams, without_failed
-from yoyak.reporting import accuracy, behaviour, cards, examples, facts, groups, origin, promotion, render
+from yoyak.reporting import accuracy, augmentation, behaviour, cards, examples, facts, groups, origin, promotion, render
 from yoyak.reporting.curves import read_curves
 from yoyak.reporting.ensembles import make_section
 from yoyak.reporting.view import ScoreKey, System, Training, View
@@ -113,7 +113,8 @@ def read_view(root: Path, settings: ReportParams) -> View:
         examples=examples.assemble(table, choices, dialogues, summaries),
         splits=facts.make_split_table(root),
         cleaning=facts.make_cleaning_tables(prepared),
-        preparation=facts.make_tables(prepared),
+        augmentation=augmentation.make_section(prepared),
+        preparation=facts.make_tables({key: value for key, value in prepared.items() if key != "augmentation"}),
         promotion=promotion.make_section(registered, settings.registry, gate) if registered else None,
         picture=origin.make_picture(registered, summary, trainings, settings) if registered else None,
         registry=facts.make_registry_section(registered) if registered else None,

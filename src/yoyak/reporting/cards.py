@@ -293,6 +293,7 @@ def _read_data_facts(root: Path, settings: ReportParams, splits: Sequence[Split]
             }
             for name, entry in report.get("files", {}).items()
         },
+        "augmentation": report.get("augmentation"),
         "leakage": [entry for entry in report.get("leakage", []) if entry.get("dialogues")],
         "masks": sorted(report.get("masks", {}).get("counts", {})),
         "splits": splits,

@@ -21,7 +21,10 @@ MAX_ITEMS = 6
 
 
 def make_split_table(root: Path) -> Table:
-    """Return the size of each prepared split: dialogues, references, topics, turns, characters."""
+    """Return the size of each prepared split: dialogues, references, topics, turns, characters.
+
+    Rows that augmentation added to train do not count.
+    """
     rows = []
     order = {project.TRAIN: 0, project.DEV: 1, project.TEST: 2, project.GATE: 3}
     paths = [*root.glob(project.TRAIN_SPLIT.as_posix()), *(root / project.EVAL_SPLITS).glob("*.jsonl")]
@@ -29,6 +32,8 @@ def make_split_table(root: Path) -> Table:
     for path in paths:
         turns, chars, summary_chars, references, topics = [], [], [], set(), set()
         for row in read_jsonl(path):
+            if row.method:
+                continue
             turns.append(row.dialogue.count("\n") + 1)
             chars.append(len(row.dialogue))
             summary_chars += [len(summary) for summary in row.summaries]

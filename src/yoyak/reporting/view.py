@@ -104,6 +104,24 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A row before and after a method: the turns and summaries that differ; for pseudo-labels, dialogue and summary."""
+
+    method: str
+    fname: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AugmentationSection:
+    """The section on added rows."""
+
+    methods: Table
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FactSection:
     """The section on facts."""
 
@@ -230,7 +248,9 @@ class View:
     cleaning: tuple[Table, ...]
     """What happened to the rows of the data files, according to `prepare`."""
     preparation: tuple[Table, ...]
-    """Everything that `prepare` reported."""
+    """Everything else that `prepare` reported."""
+    augmentation: AugmentationSection | None
+    """None if no rows were added to train."""
     promotion: Promotion | None
     picture: LineagePicture | None
     registry: Registry | None
