@@ -145,7 +145,9 @@ def _find_wrong_summary(path: str, answer: Any, text: str) -> str:
         return "" if text.endswith("data: [DONE]\n\n") else "a stream without its end"
     rows = {
         "/invocations": lambda: answer["predictions"],
-        "/v1/chat/completions": lambda: [{"summary": answer["choices"][0]["message"]["content"], "truncated": False}],
+        "/v1/chat/completions": lambda: [
+            {"summary": answer["choices"][0]["message"]["content"], "truncated": False, "read": "whole"}
+        ],
     }.get(path, lambda: [answer])()
-    is_right = all(set(row) == {"summary", "truncated"} and isinstance(row["summary"], str) for row in rows)
+    is_right = all(set(row) == {"summary", "truncated", "read"} and isinstance(row["summary"], str) for row in rows)
     return "" if is_right else "not a summary"

@@ -234,7 +234,7 @@ def test_the_schema_names_what_is_sent_and_answered(alone: str) -> None:
     post = schema["paths"]["/summarize"]["post"]
     assert post["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("/SummaryRequest")
     assert {"200", "400", "413", "415", "502"} <= set(post["responses"])
-    assert set(schema["components"]["schemas"]["Summary"]["properties"]) == {"summary", "truncated"}
+    assert set(schema["components"]["schemas"]["Summary"]["properties"]) == {"summary", "truncated", "read"}
     assert schema["components"]["schemas"]["SummaryRequest"]["required"] == ["dialogue"]
 
 

@@ -25,7 +25,7 @@ def test_the_client_of_openai_gets_a_summary(live: Live, expected: str) -> None:
     answer = client.chat.completions.create(model=model.id, messages=[USER], temperature=0.2)
     [choice] = answer.choices
     assert (choice.message.role, choice.message.content, choice.finish_reason) == ("assistant", expected, "stop")
-    assert answer.truncated is False
+    assert (answer.truncated, answer.read) == (False, "whole")
     chunks = list(client.chat.completions.create(model=model.id, messages=[USER], stream=True))
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == expected
     assert chunks[-1].choices[0].finish_reason == "stop"

@@ -122,4 +122,4 @@ def test_many_clients_get_their_own_answers_and_errors(bart, expected, tmp_path,
 
 
 def said(expected, text, truncated=False):
-    return {"summary": expected[text], "truncated": truncated}
+    return {"summary": expected[text], "truncated": truncated, "read": "head" if truncated else "whole"}

@@ -96,6 +96,7 @@ def test_signature_example_and_requirements(artifacts):
     assert signature.outputs.to_dict() == [
         {"type": "string", "name": "summary", "required": True},
         {"type": "boolean", "name": "truncated", "required": True},
+        {"type": "string", "name": "read", "required": True},
     ]
     defaults = {param.name: param.default for param in signature.params}
     assert defaults == {
@@ -130,7 +131,7 @@ def test_it_answers_like_the_summarizer(logged, tiny_bart):
     expected = summarizer.summarize([DIALOGUE, second]).texts
     model = load(logged)
     answers = model.predict(pd.DataFrame({"fname": ["a", "b"], "dialogue": [DIALOGUE, second]}))
-    assert answers.to_dict("list") == {"summary": expected, "truncated": [False, False]}
+    assert answers.to_dict("list") == {"summary": expected, "truncated": [False, False], "read": ["whole", "whole"]}
     short = list(summaries(model, [DIALOGUE], params={"max_new_tokens": 4, "num_beams": 1}))
     settings = summarizer.generation.model_copy(update={"max_new_tokens": 4, "num_beams": 1, "num_return_sequences": 1})
     assert short == summarizer.summarize([DIALOGUE], generation=settings).texts

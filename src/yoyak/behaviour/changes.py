@@ -7,12 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from yoyak.behaviour.cases import Case, CaseFile
-from yoyak.korean.josa import particle
+from yoyak.korean.josa import PARTICLE, agree
 from yoyak.korean.masks import MASK
-
-_PARTICLES = {"는": "은", "가": "이", "를": "을", "와": "과", "로": "으로", "랑": "이랑"}
-"""Maps the form after a vowel to the form after a consonant."""
-_FORMS = sorted({*_PARTICLES, *_PARTICLES.values()}, key=len, reverse=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +78,9 @@ def swap_names(text: str, one: str, other: str) -> str:
 
     def replace(match: re.Match[str]) -> str:
         name, form = partner[match[1]], match[2]
-        return name + particle(name, _PARTICLES.get(form, form)) if form else name
+        return name + agree(name, form) if form else name
 
-    # A particle ends its word, or else it is the beginning of something longer, such as 이야기.
-    return re.sub(rf"({names})(?:({'|'.join(_FORMS)})(?![가-힣]))?", replace, text)
+    return re.sub(rf"({names})({PARTICLE})?", replace, text)
 
 
 def _pattern(name: str) -> str:

@@ -22,6 +22,8 @@ from yoyak.bench.variants import EXPORTED, FP32
 from yoyak.cpu import cores
 from yoyak.data.records import Dialogue
 from yoyak.errors import UserError
+from yoyak.models.spec import load_spec
+from yoyak.models.steps import add_topics
 from yoyak.params import Bench, Generation
 from yoyak.params.stages import BenchParams
 from yoyak.tracking import lineage
@@ -50,7 +52,7 @@ def run_bench(subject: Subject, dev: Sequence[Dialogue], params: BenchParams) ->
     Raises UserError if not even one dialogue fits into ``bench.memory_limit_mb``, or a model cannot be measured.
     """
     generation, threads = params.generation, params.serving_threads
-    texts = [row.dialogue for row in _sample_evenly(dev, params.bench.dialogues)]
+    texts = _texts(subject, _sample_evenly(dev, params.bench.dialogues))
     configured = None if params.serving_batch_size == "bench" else params.serving_batch_size
     search = _search_batch_size(subject, texts, params.bench, generation, threads, configured)
     serving = generation.model_copy(update={"batch_size": search.batch_size})
@@ -177,7 +179,7 @@ def _write_summaries(
     threads: int,
 ) -> tuple[list[str], list[str], Fp32Source]:
     """Return the summaries of dev by the exported model as served, those by fp32, and where the latter come from."""
-    dialogues = [row.dialogue for row in dev]
+    dialogues = _texts(subject, dev)
     exported = workers[EXPORTED].summarize(dialogues, serving)
     evaluated = quality.read_evaluated_texts(subject.name, dev, generation)
     if evaluated is not None:
@@ -187,6 +189,12 @@ def _write_summaries(
         return exported, fp32_worker.summarize(dialogues, serving), "written by the bench"
     with closing(Worker(REFERENCE, subject.source, threads)) as worker:
         return exported, worker.summarize(dialogues, serving), "written by the bench"
+
+
+def _texts(subject: Subject, rows: Sequence[Dialogue]) -> list[str]:
+    """Return the dialogues as the model is given them."""
+    steps = load_spec(subject.folder).preprocessing
+    return add_topics([row.dialogue for row in rows], [row.topic for row in rows], steps)
 
 
 def _sample_evenly(dev: Sequence[Dialogue], count: int) -> list[Dialogue]:

@@ -18,6 +18,7 @@ from yoyak.models.spec import SPEC_FILE, ModelSpec
 from yoyak.models.window import find_positions
 from yoyak.params import Generation
 from yoyak.params.base import Name, Section
+from yoyak.params.members import InputStep, Windows
 
 
 class _Spec(Section):
@@ -28,6 +29,9 @@ class _Spec(Section):
     prefix: str
     separator: str
     max_input_tokens: int = Field(gt=0)
+    truncate: Literal["head", "tail", "both"] = "head"
+    windows: Windows | None = None
+    preprocessing: tuple[InputStep, ...] = ()
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     generation: Generation
     options: dict[str, str | bool] = Field(default={})
@@ -81,7 +85,15 @@ def _derive_spec(folder: Path, params: Mapping[str, Any], where: str) -> dict[st
             f"add `family: {' or '.join(families)}` to its config.yaml."
         )
     # Older bundles have keys that only another family knows.
-    keys = {"prefix", "separator", "max_input_tokens", "max_target_tokens"} & family.member_class.model_fields.keys()
+    keys = {
+        "prefix",
+        "separator",
+        "max_input_tokens",
+        "max_target_tokens",
+        "truncate",
+        "windows",
+        "preprocessing",
+    } & family.member_class.model_fields.keys()
     given = {key: own[key] for key in keys if key in own}
     values = {"family": family.name, "checkpoint": ".", "learning_rate": 1, **given}
     spec = family.make_spec(str(name), family.member_class.model_validate(values))

@@ -11,7 +11,8 @@ import multiprocessing
 import resource
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -45,7 +46,9 @@ class JobStats:
     seconds: float
     peak_memory_mb: int
     truncated: int
-    """Number of dialogues that were truncated to the model's window."""
+    """Number of dialogues of which the model did not read a part, since they do not fit into its window."""
+    read: Mapping[str, int]
+    """How many dialogues were read in which way: see `Summaries.read`."""
     resumed: bool = False
     """Whether an earlier, interrupted run wrote them."""
 
@@ -120,7 +123,7 @@ def _run_job(job: Job, work: Path, generation: Generation, workers: int) -> None
 def _write_candidates(job: Job, work: Path, generation: Generation, workers: int) -> None:
     from yoyak.data.records import read_jsonl
     from yoyak.decoding.candidates import write_candidates
-    from yoyak.decoding.summarizer import check_new_tokens
+    from yoyak.decoding.summarizer import check_new_tokens, texts_to_read
     from yoyak.serving.loading import load_summarizer
 
     started = time.perf_counter()
@@ -128,15 +131,17 @@ def _write_candidates(job: Job, work: Path, generation: Generation, workers: int
     summarizer = load_summarizer(job.folder, threads=max(1, cores() // workers))
     check_new_tokens(summarizer, job.name, generation.max_new_tokens)
     print(job.name, file=sys.stderr)
-    summaries = summarizer.summarize([row.dialogue for row in rows], generation=generation, progress=True)
+    summaries = summarizer.summarize(texts_to_read(summarizer, rows), generation=generation, progress=True)
     stats = JobStats(
         seconds=round(time.perf_counter() - started, 2),
         peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         truncated=summaries.truncated,
+        read=dict(Counter(summaries.read)),
     )
     write_result(_stats_file(work, job), stats)
     # Written last: this file marks the job as done.
-    write_candidates(candidates_file(work, job), zip([row.fname for row in rows], summaries.candidates, strict=True))
+    names = [row.fname for row in rows]
+    write_candidates(candidates_file(work, job), zip(names, summaries.candidates, strict=True), summaries.read)
 
 
 def _collect(process: BaseProcess, work: Path, job: Job) -> JobResult:

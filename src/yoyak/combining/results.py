@@ -40,6 +40,9 @@ class CombinedModel:
     seconds: float
     peak_memory_mb: int
     truncated: int
+    """Dialogues of which it did not read a part."""
+    read: Mapping[str, int]
+    """How many dialogues it has read ``whole``, from the ``head``, the ``tail`` or ``both``, or in ``windows``."""
     resumed: bool
 
 

@@ -206,6 +206,7 @@ def _describe_model(name: str, model: FinishedModel, file: Path, outcomes: Itera
         seconds=model.stats.seconds,
         peak_memory_mb=model.stats.peak_memory_mb,
         truncated=model.stats.truncated,
+        read=model.stats.read,
         resumed=model.stats.resumed,
     )
 

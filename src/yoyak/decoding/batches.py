@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from yoyak.decoding.candidates import Candidate
-from yoyak.decoding.summarizer import Summaries, TokenUsage
+from yoyak.decoding.candidates import WHOLE, Candidate
+from yoyak.decoding.summarizer import HEAD, Summaries, TokenUsage
 from yoyak.models.text import Encoded
 
 
@@ -26,6 +26,7 @@ def summarize_in_batches(
     generate: Callable[[list[int]], Sequence[Generated]],
     *,
     batch_size: int,
+    truncate: str = HEAD,
     ran_out_of_memory: Callable[[Exception], bool],
     progress: bool,
 ) -> Summaries:
@@ -35,6 +36,7 @@ def summarize_in_batches(
 
     Args:
         generate: Summarizes one batch: takes the indices of its dialogues and returns a result for each.
+        truncate: What was kept of dialogues that were cut.
         ran_out_of_memory: Whether an error means that the batch was too large; other errors are raised.
     """
     ids = inputs.input_ids
@@ -56,6 +58,7 @@ def summarize_in_batches(
         candidates=[results[row].candidates for row in range(len(ids))],
         cut=inputs.cut,
         tokens=TokenUsage(read=sum(map(len, ids)), written=sum(result.tokens for result in results.values())),
+        how=[truncate if cut else WHOLE for cut in inputs.cut],
     )
 
 

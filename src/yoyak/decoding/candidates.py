@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 from yoyak.files import atomic_path, read_json_lines
+
+WHOLE, READ = "whole", "read"
+"""How a dialogue was read that fits into the window, and the key of a line that says how another one was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +25,21 @@ class Candidate:
     """0 for the original dialogue, else the number of its augmented version (`ensemble.tta`)."""
 
 
-def write_candidates(path: str | os.PathLike[str], rows: Iterable[tuple[str, Sequence[Candidate]]]) -> None:
-    """Write ``(fname, candidates best first)`` rows as JSON lines."""
+def write_candidates(
+    path: str | os.PathLike[str], rows: Iterable[tuple[str, Sequence[Candidate]]], read: Sequence[str] = ()
+) -> None:
+    """Write ``(fname, candidates best first)`` rows as JSON lines, and how dialogues were read that were not whole."""
     with atomic_path(path) as work, work.open("w", encoding="utf-8", newline="\n") as out:
-        for fname, candidates in rows:
-            row = {"fname": fname, "candidates": [_to_json(candidate) for candidate in candidates]}
+        for index, (fname, candidates) in enumerate(rows):
+            row: dict[str, object] = {"fname": fname, "candidates": [_to_json(candidate) for candidate in candidates]}
+            if read and read[index] != WHOLE:
+                row[READ] = read[index]
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def count_readings(path: str | os.PathLike[str]) -> Counter[str]:
+    """Return how many dialogues of a file were read ``whole``, from the ``head`` and so on: see `Summaries.read`."""
+    return Counter(str(row.get(READ, WHOLE)) for row in read_json_lines(path))
 
 
 def read_candidates(path: str | os.PathLike[str]) -> dict[str, list[Candidate]]:

@@ -7,6 +7,7 @@ A server limits its batches by it. It is an upper bound: half to a few times wha
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -65,3 +66,17 @@ def bytes_per_dialogue(summarizer: Summarizer, settings: Generation) -> int:
     """Return what a search of this summarizer takes for one dialogue, at most; 0 if it does not say."""
     estimate = getattr(summarizer, "bytes_per_dialogue", None)
     return int(estimate(settings)) if estimate else 0
+
+
+def count_searches(summarizer: Summarizer, dialogues: Sequence[str]) -> list[int]:
+    """Return how many texts this summarizer searches for each dialogue; 1 if it does not say."""
+    count = getattr(summarizer, "count_searches", None)
+    return list(count(dialogues)) if count else [1] * len(dialogues)
+
+
+def reads_windows(summarizer: Summarizer) -> bool:
+    """Return whether this summarizer reads long dialogues in parts."""
+    members = getattr(summarizer, "members", None)
+    if isinstance(members, Mapping):
+        return any(map(reads_windows, members.values()))
+    return getattr(summarizer, "window", None) is not None

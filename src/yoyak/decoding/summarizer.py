@@ -6,13 +6,42 @@ summaries.texts, summaries.cut, summaries.tokens
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from yoyak.decoding.candidates import Candidate
+from yoyak.data.records import Dialogue
+from yoyak.decoding.candidates import WHOLE, Candidate
 from yoyak.errors import UserError
+from yoyak.models.steps import TOPIC, add_topics
 from yoyak.params import Generation
+
+HEAD, WINDOWS = "head", "windows"
+"""How a dialogue was read that does not fit: only its beginning (or ``tail``, ``both``), or all of it in parts."""
+
+READINGS = {
+    HEAD: "read from the beginning only",
+    "tail": "read from the end only",
+    "both": "read from both ends only",
+    WINDOWS: "read in parts",
+}
+
+
+def describe_reading(how: Iterable[str]) -> str:
+    """Return how several models have read a dialogue: all ways but ``whole``, in the order of the models."""
+    return "+".join(dict.fromkeys(way for way in how if way != WHOLE)) or WHOLE
+
+
+def describe_readings(summaries: Summaries) -> str:
+    """Return what was done with dialogues that did not fit into the window, as a line of text; empty if all did."""
+    affected = [how for how in summaries.read if how != WHOLE]
+    if not affected:
+        return ""
+    ways = ", ".join(f"{count} {READINGS.get(how, how)}" for how, count in sorted(Counter(affected).items()))
+    left_out = f"; of {summaries.truncated} a part was left out" if WINDOWS in affected and summaries.truncated else ""
+    total = len(summaries.candidates)
+    return f"{len(affected)} of {total} dialogues did not fit into the model's window: {ways}{left_out}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +64,17 @@ class Summaries:
     candidates: list[list[Candidate]]
     """Candidates of each dialogue, best first."""
     cut: list[bool]
-    """Whether the dialogue was truncated to the model's window."""
+    """Whether a part of the dialogue was left out, because it does not fit into the model's window."""
     tokens: TokenUsage
     measures: Mapping[str, float] = field(default_factory=dict)
     """What else is known of the call, such as its cost; `predict` logs it."""
+    how: Sequence[str] = ()
+    """How each dialogue was read; empty if those that were cut were read from the beginning, and all others whole."""
+
+    @property
+    def read(self) -> list[str]:
+        """How each dialogue was read: ``whole``, ``head``, ``tail``, ``both`` or ``windows``."""
+        return list(self.how) or [HEAD if cut else WHOLE for cut in self.cut]
 
     @property
     def texts(self) -> list[str]:
@@ -66,6 +102,17 @@ class Summarizer(Protocol):
         self, dialogues: Sequence[str], *, generation: Generation | None = None, progress: bool = False
     ) -> Summaries:
         """Summarize dialogues; ``progress`` shows a progress bar on stderr."""
+
+
+def reads_topics(summarizer: Summarizer) -> bool:
+    """Return whether a summarizer was trained to read a dialogue with its topic."""
+    return bool(getattr(summarizer, "reads_topics", False))
+
+
+def texts_to_read(summarizer: Summarizer, rows: Sequence[Dialogue]) -> list[str]:
+    """Return the dialogues as a summarizer is given them: with their topics if it reads those, and a row has one."""
+    steps = (TOPIC,) if reads_topics(summarizer) else ()
+    return add_topics([row.dialogue for row in rows], [row.topic for row in rows], steps)
 
 
 def check_new_tokens(summarizer: Summarizer, name: str, new_tokens: int) -> None:

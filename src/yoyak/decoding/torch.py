@@ -13,6 +13,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 from yoyak.decoding.batches import Generated, summarize_in_batches
 from yoyak.decoding.candidates import Candidate
 from yoyak.decoding.memory import Footprint
+from yoyak.decoding.reading import Window, count_searches, make_window, summarize_all
 from yoyak.decoding.scores import SequenceScores
 from yoyak.decoding.summarizer import Summaries
 from yoyak.models.families import family_of
@@ -20,6 +21,7 @@ from yoyak.models.families.reader import Reader
 from yoyak.models.load import load_trained
 from yoyak.models.precision import find_device
 from yoyak.models.spec import ModelSpec, load_spec
+from yoyak.models.steps import TOPIC
 from yoyak.models.text import Encoded, decode
 from yoyak.models.tokenizers import load_tokenizer
 from yoyak.models.window import find_positions, new_token_limit
@@ -97,16 +99,35 @@ class TorchSummarizer:
         self, dialogues: Sequence[str], *, generation: Generation | None = None, progress: bool = False
     ) -> Summaries:
         """Return the candidates of each dialogue, best first, in the order of the dialogues."""
+
+        def search(texts: Sequence[str], settings: Generation) -> Summaries:
+            inputs = self.encode(texts)
+            config = self.generation_config(settings)
+            return summarize_in_batches(
+                inputs,
+                lambda rows: self.generate([inputs.input_ids[row] for row in rows], config),
+                batch_size=settings.batch_size,
+                truncate=self.spec.truncate,
+                ran_out_of_memory=ran_out_of_memory,
+                progress=progress,
+            )
+
         settings = generation or self.generation
-        inputs = self.encode(dialogues)
-        config = self.generation_config(settings)
-        return summarize_in_batches(
-            inputs,
-            lambda rows: self.generate([inputs.input_ids[row] for row in rows], config),
-            batch_size=settings.batch_size,
-            ran_out_of_memory=ran_out_of_memory,
-            progress=progress,
-        )
+        return summarize_all(dialogues, settings, search, window=self.window, preprocessing=self.spec.preprocessing)
+
+    @property
+    def reads_topics(self) -> bool:
+        """Whether it was trained to read a dialogue with its topic."""
+        return TOPIC in self.spec.preprocessing
+
+    def count_searches(self, dialogues: Sequence[str]) -> list[int]:
+        """Return how many texts are searched for each dialogue: more than one for what is read in parts."""
+        return count_searches(dialogues, self.window, self.spec.preprocessing)
+
+    @functools.cached_property
+    def window(self) -> Window | None:
+        """How it reads a dialogue in parts; None if it truncates."""
+        return make_window(self.family, self.tokenizer, self.spec)
 
     def encode(self, dialogues: Sequence[str]) -> Encoded:
         """Return the input ids of each dialogue, and which of them were cut."""
@@ -164,7 +185,7 @@ class TorchSummarizer:
         """Return transformers' configuration for ``settings``, with the special tokens of this model."""
         checkpoint_config = self.model.generation_config
         return GenerationConfig(
-            **settings.model_dump(exclude={"batch_size"}),
+            **settings.search,
             do_sample=False,
             early_stopping=settings.num_beams > 1,
             bos_token_id=checkpoint_config.bos_token_id,

@@ -74,7 +74,8 @@ class Summary(BaseModel):
     """What the page shows."""
 
     summary: str
-    truncated: bool = Field(description="Whether the dialogue was longer than the model can read.")
+    truncated: bool = Field(description="Whether the model did not read a part of the dialogue, which is too long.")
+    read: str = Field(default="whole", description="How it was read: whole, head, tail, both or windows.")
 
 
 class Failure(BaseModel):
@@ -101,7 +102,7 @@ def add_page(app: FastAPI, engine: Engine) -> None:
     async def summarize(asked: SummaryRequest, request: Request) -> Summary:
         params = asked.model_dump(exclude={"dialogue"}, exclude_none=True)
         [one] = await answer(engine, request, [asked.dialogue], params)
-        return Summary(summary=one.summary, truncated=one.truncated)
+        return Summary(**one._asdict())
 
     described = json.loads(os.environ.get(environment.PAGE) or '{"model": "yoyak"}')
     _add_routes(app, ModelInfo.model_validate(described), summarize)
@@ -187,7 +188,12 @@ async def request_summary(model_url: str, request: SummaryRequest) -> Summary:
         raise RefusedError(reply.status_code, _error_sentence(reply.text))
     try:
         prediction = reply.json()["predictions"][0]
-        return Summary(summary=str(prediction["summary"]), truncated=bool(prediction["truncated"]))
+        return Summary(
+            summary=str(prediction["summary"]),
+            truncated=bool(prediction["truncated"]),
+            # A server of an older version does not say.
+            read=str(prediction.get("read", "head" if prediction["truncated"] else "whole")),
+        )
     except (ValueError, LookupError, TypeError) as error:
         raise RefusedError(
             502, f"The server at {model_url} does not serve a current Yoyak model: register the model again."

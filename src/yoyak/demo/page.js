@@ -17,7 +17,11 @@ const TEXTS = {
     empty: "여기에 요약이 나옵니다.",
     nothing: "요약할 대화를 먼저 붙여 넣으십시오.",
     number: "{name}에는 1 이상의 정수를 적으십시오.",
-    truncated: "대화가 모델이 읽을 수 있는 길이보다 길어서, 뒷부분은 읽지 않고 요약했습니다.",
+    head: "대화가 모델이 읽을 수 있는 길이보다 길어서, 뒷부분은 읽지 않고 요약했습니다.",
+    tail: "대화가 모델이 읽을 수 있는 길이보다 길어서, 앞부분은 읽지 않고 요약했습니다.",
+    both: "대화가 모델이 읽을 수 있는 길이보다 길어서, 가운데 부분은 읽지 않고 요약했습니다.",
+    windows: "대화가 모델이 한 번에 읽을 수 있는 길이보다 길어서, 나누어 요약한 뒤 합쳤습니다.",
+    cut: "대화가 모델이 읽을 수 있는 길이보다 길어서, 일부는 읽지 않고 요약했습니다.",
     blank: "모델이 빈 요약을 썼습니다.",
     took: "{seconds}초",
     refused: "요약하지 못했습니다: {message}",
@@ -39,7 +43,11 @@ const TEXTS = {
     empty: "The summary appears here.",
     nothing: "Paste a dialogue to summarize first.",
     number: "{name} takes a whole number of 1 or more.",
-    truncated: "The dialogue is longer than the model can read: its end was left out.",
+    head: "The dialogue is longer than the model can read: its end was left out.",
+    tail: "The dialogue is longer than the model can read: its beginning was left out.",
+    both: "The dialogue is longer than the model can read: its middle was left out.",
+    windows: "The dialogue is longer than the model can read at once: its parts were summarized and merged.",
+    cut: "The dialogue is longer than the model can read: a part of it was left out.",
     blank: "The model wrote an empty summary.",
     took: "{seconds} s",
     refused: "No summary: {message}",
@@ -106,6 +114,7 @@ let model = {}; // What GET /model says: model, variant, num_beams, max_new_toke
 let failure = null; // The current error: a key of TEXTS and its values.
 let seconds = null;
 let busy = false;
+let reading = null; // A key of TEXTS: how a dialogue was read that is too long.
 
 function say(key, values = {}) {
   return Object.entries(values).reduce((text, [name, value]) => text.replace(`{${name}}`, () => value), TEXTS[language][key]);
@@ -127,6 +136,8 @@ function write() {
   for (const name of OPTIONS) {
     part(name).placeholder = model[name] ? `${model[name]} (${say("own")})` : say("own");
   }
+  part("truncated").textContent = reading ? say(reading) : "";
+  part("truncated").hidden = !reading;
   part("took").textContent = seconds === null ? "" : say("took", { seconds: seconds.toFixed(2) });
   part("error").textContent = failure ? say(...failure) : "";
   part("error").hidden = !failure;
@@ -154,8 +165,8 @@ function offerSamples() {
 }
 
 function clear() {
-  failure = seconds = null;
-  for (const id of ["summary", "truncated", "took"]) {
+  failure = seconds = reading = null;
+  for (const id of ["summary", "took"]) {
     part(id).hidden = true;
   }
   part("empty").hidden = false;
@@ -164,7 +175,10 @@ function clear() {
 
 function show(answer) {
   part("summary").textContent = answer.summary || say("blank");
-  part("truncated").hidden = !answer.truncated;
+  reading = answer.truncated && (answer.read === "windows" || !TEXTS[language][answer.read]) ? "cut" : answer.read;
+  if (!TEXTS[language][reading]) {
+    reading = null; // All of it was read at once.
+  }
   part("summary").hidden = part("took").hidden = false;
   part("empty").hidden = true;
   write();

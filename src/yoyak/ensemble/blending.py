@@ -16,7 +16,7 @@ import numpy as np
 from yoyak import project
 from yoyak.data.records import Dialogue
 from yoyak.decoding.candidates import Candidate
-from yoyak.decoding.summarizer import Summarizer
+from yoyak.decoding.summarizer import Summarizer, texts_to_read
 from yoyak.decoding.torch import TorchSummarizer
 from yoyak.ensemble import soup, weights
 from yoyak.ensemble.compatibility import check_same_architecture, load_members
@@ -130,7 +130,7 @@ def score_dialogues(
 ) -> np.ndarray:
     """Return [dialogues]: the combined ROUGE of greedy summaries, 0 to 1; ``generation`` applies except its beams."""
     greedy = generation.model_copy(update={"num_beams": 1, "num_return_sequences": 1})
-    summaries = summarizer.summarize([row.dialogue for row in dialogues], generation=greedy, progress=True)
+    summaries = summarizer.summarize(texts_to_read(summarizer, dialogues), generation=greedy, progress=True)
     return score_texts(summaries.texts, [row.summaries for row in dialogues], granularity)
 
 
@@ -211,8 +211,9 @@ def _summarize(
     candidates: dict[int, list[Candidate]] = {}
     truncated = 0
     for part in parts or [CrossFit(held_out=range(len(rows)), make_summarizer=lambda: blend.summarizer)]:
-        dialogues = [rows[index].dialogue for index in part.held_out]
-        summaries = part.make_summarizer().summarize(dialogues, generation=generation, progress=True)
+        summarizer = part.make_summarizer()
+        texts = texts_to_read(summarizer, [rows[index] for index in part.held_out])
+        summaries = summarizer.summarize(texts, generation=generation, progress=True)
         candidates |= zip(part.held_out, summaries.candidates, strict=True)
         truncated += summaries.truncated
     return [candidates[index] for index in range(len(rows))], truncated

@@ -10,11 +10,12 @@ from yoyak.decoding.summarizer import check_new_tokens
 from yoyak.decoding.torch import TorchSummarizer
 from yoyak.errors import UserError
 from yoyak.models.adapters import OPTION
+from yoyak.models.steps import PLAIN_MASKS
 
 ALTERNATIVE = "vote, weighted, mbr and stack do not need that"
 IRRELEVANT_CONFIG = {"_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "use_cache"}
 """Config values that do not change the meaning of trained weights; dropout values do not either."""
-INPUT_SPEC = ("family", "prefix", "separator", "options")
+INPUT_SPEC = ("family", "prefix", "separator", "preprocessing", "options")
 """Spec values that determine how a dialogue becomes the model's input."""
 
 
@@ -41,6 +42,11 @@ def check_same_tokenizer(members: Mapping[str, TorchSummarizer], where: str) -> 
             raise UserError(
                 f"{where}: {first} and {second} have different tokenizers, so their token probabilities cannot be "
                 f"averaged: use members that share one ({ALTERNATIVE})."
+            )
+        if (PLAIN_MASKS in model.spec.preprocessing) != (PLAIN_MASKS in other.spec.preprocessing):
+            raise UserError(
+                f"{where}: only one of {first} and {second} writes masks as words ({PLAIN_MASKS}), so their token "
+                f"probabilities cannot be averaged: use members that all do or do not ({ALTERNATIVE})."
             )
 
 

@@ -23,7 +23,8 @@ from transformers.generation import (
 )
 
 from yoyak.decoding.batches import Generated, summarize_in_batches
-from yoyak.decoding.summarizer import Summaries
+from yoyak.decoding.reading import Window, count_searches, summarize_all
+from yoyak.decoding.summarizer import Summaries, describe_reading
 from yoyak.decoding.torch import TorchSummarizer, ran_out_of_memory
 from yoyak.models.families.reader import Reader
 from yoyak.params import Generation
@@ -57,21 +58,50 @@ class SoftSummarizer:
         self, dialogues: Sequence[str], *, generation: Generation | None = None, progress: bool = False
     ) -> Summaries:
         """Return the candidates of each dialogue; ``cut`` tells which were truncated for any member."""
-        settings = generation or self.generation
-        inputs = [member.encode(dialogues) for member in self.members]
-        summaries = summarize_in_batches(
-            inputs[0],
-            lambda rows: self.generate([[encoded.input_ids[row] for row in rows] for encoded in inputs], settings),
-            batch_size=settings.batch_size,
-            ran_out_of_memory=ran_out_of_memory,
-            progress=progress,
+
+        def search(texts: Sequence[str], settings: Generation) -> Summaries:
+            inputs = [member.encode(texts) for member in self.members]
+            summaries = summarize_in_batches(
+                inputs[0],
+                lambda rows: self.generate([[encoded.input_ids[row] for row in rows] for encoded in inputs], settings),
+                batch_size=settings.batch_size,
+                ran_out_of_memory=ran_out_of_memory,
+                progress=progress,
+            )
+            read = sum(len(ids) for encoded in inputs for ids in encoded.input_ids)
+            cuts = list(zip(*(encoded.cut for encoded in inputs), strict=True))
+            kept = [member.spec.truncate for member in self.members]
+            return replace(
+                summaries,
+                cut=[any(of_row) for of_row in cuts],
+                how=[describe_reading(how for how, cut in zip(kept, of_row, strict=True) if cut) for of_row in cuts],
+                tokens=replace(summaries.tokens, read=read),
+            )
+
+        return summarize_all(
+            dialogues,
+            generation or self.generation,
+            search,
+            window=self.window,
+            preprocessing=self.members[0].spec.preprocessing,
         )
-        read = sum(len(ids) for encoded in inputs for ids in encoded.input_ids)
-        return replace(
-            summaries,
-            cut=[any(cuts) for cuts in zip(*(encoded.cut for encoded in inputs), strict=True)],
-            tokens=replace(summaries.tokens, read=read),
-        )
+
+    @property
+    def reads_topics(self) -> bool:
+        """Whether all members read a dialogue with its topic."""
+        return all(member.reads_topics for member in self.members)
+
+    def count_searches(self, dialogues: Sequence[str]) -> list[int]:
+        """Return how many texts are searched for each dialogue: more than one for what is read in parts."""
+        return count_searches(dialogues, self.window, self.members[0].spec.preprocessing)
+
+    @property
+    def window(self) -> Window | None:
+        """How the first member reads a dialogue in parts, which have to fit into every member's window."""
+        windows = [member.window for member in self.members]
+        if windows[0] is None:
+            return None
+        return replace(windows[0], room=min(window.room for window in windows if window is not None))
 
     @torch.inference_mode()
     def generate(

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 
 from yoyak.data.records import Dialogue
+from yoyak.decoding.summarizer import texts_to_read
 from yoyak.decoding.torch import TorchSummarizer
 from yoyak.ensemble.folds import make_folds, require_rows
+from yoyak.models.steps import prepare_target
 
 BATCH = 8
 """Number of references per batch."""
@@ -26,11 +28,11 @@ def reference_probabilities(members: Mapping[str, TorchSummarizer], rows: Sequen
     """
     first = next(iter(members.values()))
     limit = min(member.generation.max_new_tokens for member in members.values())
-    references = [row.summaries[0] for row in rows]
+    references = [prepare_target(row.summaries[0], first.spec.preprocessing) for row in rows]
     targets = first.family.encode_summaries(first.tokenizer, references, limit, first.model.generation_config)
     probabilities: list[list[np.ndarray]] = [[] for _ in rows]
     for member in members.values():
-        inputs = member.encode([row.dialogue for row in rows]).input_ids
+        inputs = member.encode(texts_to_read(member, rows)).input_ids
         for start in range(0, len(rows), BATCH):
             batch = slice(start, start + BATCH)
             values = _token_probabilities(member, inputs[batch], targets[batch])

@@ -18,8 +18,8 @@ from typing import Any
 from yoyak.data.records import Dialogue
 from yoyak.decoding.candidates import Candidate
 from yoyak.decoding.loading import load_member
-from yoyak.decoding.memory import bytes_per_dialogue, release_memory
-from yoyak.decoding.summarizer import Summaries, Summarizer
+from yoyak.decoding.memory import bytes_per_dialogue, count_searches, release_memory
+from yoyak.decoding.summarizer import Summaries, Summarizer, describe_reading, reads_topics
 from yoyak.ensemble import combine
 from yoyak.ensemble.pool import make_row
 from yoyak.errors import UserError
@@ -51,6 +51,16 @@ class EnsembleSummarizer:
         """Return what a search takes for one dialogue, at most: the members search one after the other."""
         return max(bytes_per_dialogue(member, settings) for member in self.members.values())
 
+    def count_searches(self, dialogues: Sequence[str]) -> list[int]:
+        """Return how many texts are searched for each dialogue, at most: the members search one after the other."""
+        counts = [count_searches(member, dialogues) for member in self.members.values()]
+        return [max(of_row) for of_row in zip(*counts, strict=True)]
+
+    @property
+    def reads_topics(self) -> bool:
+        """Whether all members read a dialogue with its topic."""
+        return all(reads_topics(member) for member in self.members.values())
+
     def release_memory(self) -> None:
         """Free what the members keep of earlier searches."""
         for member in self.members.values():
@@ -79,6 +89,10 @@ class EnsembleSummarizer:
         return Summaries(
             candidates=[[Candidate(outcome.text, outcome.score)] for outcome in outcomes],
             cut=[any(cuts) for cuts in zip(*(summaries.cut for summaries in member_summaries.values()), strict=True)],
+            how=[
+                describe_reading(ways)
+                for ways in zip(*(summaries.read for summaries in member_summaries.values()), strict=True)
+            ],
             tokens=reduce(add, (summaries.tokens for summaries in member_summaries.values())),
         )
 

@@ -32,6 +32,13 @@ _PAIRS = {
     "이에요": ("이에요", "예요"),
     "이었": ("이었", "였"),
 }
+_AFTER_CONSONANT = {"는": "은", "가": "이", "를": "을", "와": "과", "로": "으로", "랑": "이랑"}
+"""Maps the form of a particle after a vowel to that after a consonant."""
+PARTICLE = rf"(?:{'|'.join(sorted({*_AFTER_CONSONANT, *_AFTER_CONSONANT.values()}, key=len, reverse=True))})(?![가-힣])"
+"""Pattern of a particle that changes with the final consonant before it.
+
+It ends its word, or else it is the beginning of something longer, such as 이야기.
+"""
 
 
 def final_consonant(text: str) -> int:
@@ -82,6 +89,11 @@ def particle(text: str, form: str) -> str:
     if form.startswith(("이", "으")):
         return form if final else form[1:]
     raise ValueError(f"'{form}' is not a particle that changes with the final consonant.")
+
+
+def agree(text: str, form: str) -> str:
+    """Return a particle of `PARTICLE`, given in either form, in the one that it takes after ``text``."""
+    return particle(text, _AFTER_CONSONANT.get(form, form))
 
 
 class Word(str):

@@ -11,6 +11,7 @@ from typing import Any
 from yoyak.errors import UserError
 from yoyak.files import write_json
 from yoyak.params.generation import Generation
+from yoyak.params.members import Windows
 
 SPEC_FILE = "yoyak.json"
 ENSEMBLE_FILE = "ensemble.json"
@@ -35,6 +36,12 @@ class ModelSpec:
     """So many dialogues of each split are summarized, a sample; None for all."""
     max_input_tokens: int = 0
     """Where a dialogue is truncated; 0 where the family does not count tokens."""
+    truncate: str = "head"
+    """What is read of a dialogue that is longer: see `TrainedMember.truncate`."""
+    windows: Windows | None = None
+    """How a longer dialogue is read in parts, if it is."""
+    preprocessing: tuple[str, ...] = ()
+    """Steps that change a dialogue before it is read: see `yoyak.models.steps`."""
     dtype: str = "float32"
     """What it was trained to compute with; it is loaded so where the hardware computes in it."""
     generation: Generation = field(default_factory=Generation)
@@ -51,10 +58,14 @@ class ModelSpec:
 def save_spec(folder: Path, spec: ModelSpec) -> None:
     """Write the spec beside the model's files."""
     values = {**asdict(spec), "generation": spec.generation.model_dump()}
-    if not spec.options:
-        del values["options"]
-    if spec.max_samples is None:
-        del values["max_samples"]
+    for name in ("options", "max_samples", "truncate", "windows", "preprocessing"):
+        # What is as it was before there was the key is left out, as older files do.
+        if values[name] in ({}, None, "head", ()):
+            del values[name]
+    if not spec.generation.postprocessing:
+        del values["generation"]["postprocessing"]
+    if spec.windows is not None:
+        values["windows"] = spec.windows.model_dump()
     write_json(folder / SPEC_FILE, values)
 
 
@@ -65,7 +76,12 @@ def load_spec(folder: Path) -> ModelSpec:
         raise UserError(f"{folder} is not a Yoyak model: it has no {SPEC_FILE}; train one with `yoyak train`.")
     try:
         value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return ModelSpec(**{**value, "generation": Generation(**value["generation"])})
+        typed: dict[str, Any] = {
+            "generation": Generation(**value["generation"]),
+            "windows": Windows(**value["windows"]) if value.get("windows") else None,
+            "preprocessing": tuple(value.get("preprocessing", ())),
+        }
+        return ModelSpec(**{**value, **typed})
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({type(error).__name__}): train the model again.") from error
 

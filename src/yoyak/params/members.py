@@ -10,6 +10,8 @@ from pydantic import Field, model_validator
 from yoyak.params.adapters import Lora
 from yoyak.params.base import Name, Section
 
+InputStep = Literal["clean_symbols", "drop_fillers", "plain_masks", "topic"]
+"""The steps of `TrainedMember.preprocessing`, defined in `yoyak.models.steps`."""
 FAMILIES = {
     **{entry.name: entry.value for entry in entry_points(group="yoyak.families")},
     "seq2seq": "yoyak.models.families.seq2seq:Seq2Seq",
@@ -49,6 +51,21 @@ class Member(Section):
         return None
 
 
+class Windows(Section):
+    """Reading a dialogue that does not fit into ``max_input_tokens`` in parts, each summarized by itself."""
+
+    max_parts: Annotated[int, Field(ge=2)] = 8
+    """Of a dialogue that would have more, only so much is read, as ``truncate`` says."""
+    part_tokens: Annotated[int, Field(gt=0)] | None = None
+    """A part has at most so many tokens; null is as many as fit. A model that was trained on short dialogues may need
+    parts of their length: it writes one sentence, whatever the length."""
+    overlap_turns: Annotated[int, Field(ge=0)] = 2
+    """Turns at the end of a part with which the next one begins again."""
+    merge: Literal["summarize", "join"] = "summarize"
+    """``summarize``: the summary is that of the parts' summaries, read as a dialogue. ``join``: it is these summaries,
+    one after the other."""
+
+
 class Launcher(Section):
     """The processes that train a member together, one for each GPU. What they are to result in does not depend on it:
     batches, updates and evaluations are those of one process."""
@@ -76,7 +93,16 @@ class TrainedMember(Member):
     """Name in ``tokenizers``; null for the checkpoint's own."""
     prefix: str | None = None
     """Text put before the dialogue; null is what the catalog says, such as ``summarize: `` for T5, else none."""
+    preprocessing: tuple[InputStep, ...] = ()
+    """Steps that change each dialogue before it is read, in this order, in training and wherever the member summarizes:
+    see docs/processing.md."""
     max_input_tokens: Annotated[int, Field(gt=0)] = 512
+    truncate: Literal["head", "tail", "both"] = "head"
+    """What is read of a dialogue that does not fit into ``max_input_tokens``, in training and in decoding: as many
+    tokens as fit from its beginning, or whole turns from its end, or from both."""
+    windows: Windows | None = None
+    """In decoding, read a dialogue that does not fit in several parts instead; null truncates it. Training never does:
+    nothing says which part of the dialogue a summary is of."""
     max_target_tokens: Annotated[int, Field(gt=1)] = 96
     """Tokens of a summary, including EOS."""
     learning_rate: Annotated[float, Field(gt=0)]
@@ -154,6 +180,14 @@ class TrainedMember(Member):
             raise ValueError("a member built from config needs a tokenizer")
         if self.torch_compile and (self.loss_chunk_tokens is not None or self.r_drop):
             raise ValueError("torch_compile does not go with loss_chunk_tokens and r_drop: leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_the_topic(self) -> TrainedMember:
+        if "topic" in self.preprocessing and self.truncate == "tail":
+            raise ValueError(
+                "preprocessing: topic is the first line of a dialogue, which truncate: tail cuts off: use head or both"
+            )
         return self
 
     @model_validator(mode="after")

@@ -117,6 +117,7 @@ def evaluate_on_gate(version: Version, dialogues: Sequence[Dialogue], dataset: s
     kept = read_evaluation(version, GATE, dataset, scheme)
     if kept is not None:
         return kept
+    from yoyak.decoding.summarizer import texts_to_read
     from yoyak.serving.loading import load_summarizer
 
     try:
@@ -126,7 +127,7 @@ def evaluate_on_gate(version: Version, dialogues: Sequence[Dialogue], dataset: s
             f"Version {version.version} of {version.name} cannot summarize the gate split: {error} If it is the "
             f"champion, roll back, or promote another version by force."
         ) from error
-    summaries = summarizer.summarize([row.dialogue for row in dialogues], progress=True).texts
+    summaries = summarizer.summarize(texts_to_read(summarizer, dialogues), progress=True).texts
     evaluation = score_summaries(GATE, dataset, dialogues, summaries, scheme)
     if restore.is_active(version.run_id):
         attach_evaluations(version.run_id, version.model_id, [evaluation])

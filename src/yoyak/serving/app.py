@@ -63,9 +63,11 @@ def create_app(engine: Engine) -> Guard:
 
 async def answer(engine: Engine, request: Request, dialogues: list[object], params: Any) -> list[Answer]:
     """Return the answers to a request, and note them for its line in the log."""
-    texts, settings = engine.prepare(dialogues, params)
+    # Dividing long dialogues counts their tokens; other requests do not wait for it.
+    is_large = engine.reads_windows and sum(len(one) for one in dialogues if isinstance(one, str)) > LARGE
+    asked = await _parse_in_thread(is_large, lambda: engine.prepare(dialogues, params))
     state = request.scope["state"]
-    answers = await engine.answer(texts, settings, label=state["request_id"], gone=lambda: disconnected(request))
+    answers = await engine.answer(*asked, label=state["request_id"], gone=lambda: disconnected(request))
     state["dialogues"], state["truncated"] = len(answers), sum(one.truncated for one in answers)
     return answers
 
@@ -116,9 +118,9 @@ def _add_chat(app: FastAPI, engine: Engine, model: str) -> None:
         [one] = await answer(engine, request, [asked.dialogue], asked.params)
         request_id = request.scope["state"]["request_id"]
         if asked.stream:
-            events = stream_completion(request_id, model, one.summary, one.truncated)
+            events = stream_completion(request_id, model, one)
             return StreamingResponse(events, media_type="text/event-stream")
-        return JSONResponse(completion(request_id, model, one.summary, one.truncated))
+        return JSONResponse(completion(request_id, model, one))
 
 
 def _add_probes(app: FastAPI, engine: Engine, metrics: Metrics) -> None:
@@ -155,7 +157,11 @@ def _add_probes(app: FastAPI, engine: Engine, metrics: Metrics) -> None:
 
 
 async def _parse(body: bytes, read: Callable[[], Any]) -> Any:
-    return await asyncio.to_thread(read) if len(body) > LARGE else read()
+    return await _parse_in_thread(len(body) > LARGE, read)
+
+
+async def _parse_in_thread(is_large: bool, read: Callable[[], Any]) -> Any:
+    return await asyncio.to_thread(read) if is_large else read()
 
 
 async def disconnected(request: Request) -> None:

@@ -60,6 +60,10 @@ class _Row:
     def text(self) -> str:
         return self.request.texts[self.index]
 
+    @property
+    def cost(self) -> int:
+        return self.request.cost(self.index)
+
 
 class Batcher:
     """A bounded queue of dialogues and the thread that answers them in batches."""
@@ -113,8 +117,8 @@ class Batcher:
         """The number of dialogues in the queue."""
         return len(self._rows)
 
-    def ask(self, texts: Sequence[str], settings: Generation) -> list[Answer]:
-        """Return the answer for each text, in their order, once all are there.
+    def ask(self, texts: Sequence[str], settings: Generation, costs: Sequence[int] = ()) -> list[Answer]:
+        """Return the answer for each text, in their order, once all are there; ``costs`` as in `Request`.
 
         Raises QueueFullError where the queue is full, QueueTimeoutError where the request waited too long,
         WorkerDiedError where the worker died, DialogueFailedError where one of its own texts cannot be answered, and
@@ -122,7 +126,7 @@ class Batcher:
         """
         if not texts:
             return []
-        request = self.submit(texts, settings)
+        request = self.submit(texts, settings, costs=costs)
         try:
             while True:
                 try:
@@ -132,12 +136,12 @@ class Batcher:
         finally:
             self.withdraw(request)
 
-    def submit(self, texts: Sequence[str], settings: Generation, label: str = "") -> Request:
+    def submit(self, texts: Sequence[str], settings: Generation, label: str = "", costs: Sequence[int] = ()) -> Request:
         """Enqueue texts. Whoever waits for the request's future calls `check` every `CHECK` seconds, and `withdraw`
         in the end. Raises QueueFullError.
         """
         deadline = float("inf") if self.timeout is None else time.monotonic() + self.timeout
-        request = Request(texts, settings, next(self._numbers), deadline, label)
+        request = Request(texts, settings, next(self._numbers), deadline, label, costs)
         with self._condition:
             self._enqueue(request)
             self._ensure_worker()
@@ -204,9 +208,9 @@ class Batcher:
                         self._worker = None
                         return []
                     continue
-                batch = self._select_batch()
+                batch, is_full = self._select_batch()
                 remaining = batch[0].request.received_at + self.max_wait - time.monotonic()
-                if len(batch) == self._size(batch[0].request.settings) or remaining <= 0:
+                if is_full or remaining <= 0:
                     taken = set(batch)
                     self._rows = [row for row in self._rows if row not in taken]
                     self._turn = max(row.turn for row in batch)
@@ -214,12 +218,20 @@ class Batcher:
                     return batch
                 self._condition.wait(remaining)
 
-    def _select_batch(self) -> list[_Row]:
-        """Return the row whose turn it is, with others of the same settings and the most similar length."""
+    def _select_batch(self) -> tuple[list[_Row], bool]:
+        """Return the row whose turn it is, with others of the same settings and the most similar length, and whether
+        the batch has room for no other. A text that takes more rows than a batch has is in one of its own.
+        """
         first = self._rows[0]
         same = [row for row in self._rows if row.request.settings == first.request.settings]
         length, size = len(first.text), self._size(first.request.settings)
-        return sorted(same[: LOOKAHEAD * size], key=lambda row: abs(len(row.text) - length))[:size]
+        others = sorted(same[1 : LOOKAHEAD * size], key=lambda row: abs(len(row.text) - length))
+        batch, room = [first], size - first.cost
+        for row in others:
+            if row.cost <= room:
+                batch.append(row)
+                room -= row.cost
+        return batch, room <= 0 or len(batch) <= len(others)
 
     def _size(self, settings: Generation) -> int:
         if self.rows_at_once is None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from yoyak.errors import UserError
+from yoyak.serving.queued import Answer
 from yoyak.serving.requests import PARAMS
 
 if TYPE_CHECKING:
@@ -97,20 +98,24 @@ def _limit(body: Mapping[str, Any], default: Generation) -> dict[str, int]:
     return {"max_new_tokens": limit, "min_new_tokens": min(limit, default.min_new_tokens)}
 
 
-def completion(request_id: str, model: str, summary: str, truncated: bool) -> dict[str, Any]:
-    """Return a summary as a chat completion. ``truncated`` is ours: whether the model read only the beginning."""
-    message = {"role": "assistant", "content": summary, "refusal": None}
+def completion(request_id: str, model: str, answer: Answer) -> dict[str, Any]:
+    """Return a summary as a chat completion. What it says of how the dialogue was read is ours."""
+    message = {"role": "assistant", "content": answer.summary, "refusal": None}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
-    return {**_head(request_id, "chat.completion", model), "choices": [choice], "truncated": truncated}
+    return {**_head(request_id, "chat.completion", model), "choices": [choice], **_reading(answer)}
 
 
-def stream_completion(request_id: str, model: str, summary: str, truncated: bool) -> Iterator[str]:
+def stream_completion(request_id: str, model: str, answer: Answer) -> Iterator[str]:
     """Yield a summary as a stream of events: whole, since a search knows its best summary only at its end."""
     head = _head(request_id, "chat.completion.chunk", model)
-    for delta, reason in (({"role": "assistant", "content": summary}, None), ({}, "stop")):
+    for delta, reason in (({"role": "assistant", "content": answer.summary}, None), ({}, "stop")):
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
-        yield f"data: {json.dumps({**head, 'choices': [choice], 'truncated': truncated}, ensure_ascii=False)}\n\n"
+        yield f"data: {json.dumps({**head, 'choices': [choice], **_reading(answer)}, ensure_ascii=False)}\n\n"
     yield "data: [DONE]\n\n"
+
+
+def _reading(answer: Answer) -> dict[str, Any]:
+    return {"truncated": answer.truncated, "read": answer.read}
 
 
 def _head(request_id: str, kind: str, model: str) -> dict[str, Any]:

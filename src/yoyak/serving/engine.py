@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow.environment_variables import MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT
 
-from yoyak.decoding.memory import bytes_per_dialogue, release_memory
+from yoyak.decoding.memory import bytes_per_dialogue, count_searches, reads_windows, release_memory
+from yoyak.decoding.summarizer import WINDOWS
 from yoyak.errors import UserError
 from yoyak.serving.batching import CHECK, Batcher
 from yoyak.serving.loading import load_summarizer
@@ -49,6 +50,7 @@ class Engine:
         self.limits = load_serving(folder)
         self.summarizer = load_summarizer(folder, threads=self.limits.threads)
         self.served = served
+        self.reads_windows = reads_windows(self.summarizer)
         self.metrics: Metrics | None = None
         self.batch_size = self.summarizer.generation.batch_size
         if isinstance(self.limits.batch_size, int):
@@ -71,20 +73,30 @@ class Engine:
         self.memory = search_memory(self.limits.memory_mb) if served else 0
         self.keeper = MemoryKeeper()
 
-    def prepare(self, dialogues: Sequence[object], params: Mapping[str, Any]) -> tuple[list[str], Generation]:
-        """Return the texts and the settings of a request. Raises UserError where either is wrong or too much."""
+    def prepare(
+        self, dialogues: Sequence[object], params: Mapping[str, Any]
+    ) -> tuple[list[str], Generation, list[int]]:
+        """Return the texts and the settings of a request, and how many rows of a batch each text takes.
+
+        Raises UserError where anything is wrong or too much.
+        """
         texts = check_dialogues(dialogues, self.limits)
         settings = request_generation(self.summarizer.generation, params, self.summarizer.new_token_limit)
         settings = settings.model_copy(update={"batch_size": self.batch_size})
         if self.served:
+            # Before anything is counted that takes time.
             self._check_size(len(texts), settings)
-        return texts, settings
+        costs = count_searches(self.summarizer, texts) if self.reads_windows else [1] * len(texts)
+        if self.served:
+            self._check_size(sum(costs), settings)
+        return texts, settings, costs
 
     def _check_size(self, rows: int, settings: Generation) -> None:
         tokens = rows * settings.num_beams * settings.max_new_tokens
         if tokens > self.limits.max_tokens:
+            rows_of = "parts of dialogues" if self.reads_windows else "dialogues"
             raise UserError(
-                f"The request asks for up to {tokens} tokens (dialogues x num_beams x max_new_tokens), but at most "
+                f"The request asks for up to {tokens} tokens ({rows_of} x num_beams x max_new_tokens), but at most "
                 f"{self.limits.max_tokens} are allowed: send fewer dialogues, or lower num_beams or max_new_tokens."
             )
         one, default = settings.num_beams * settings.max_new_tokens, self.summarizer.generation
@@ -117,20 +129,27 @@ class Engine:
     def _cost(self, settings: Generation) -> int:
         return bytes_per_dialogue(self.summarizer, settings)
 
-    def ask(self, texts: list[str], settings: Generation) -> list[Answer]:
+    def ask(self, texts: list[str], settings: Generation, costs: Sequence[int] = ()) -> list[Answer]:
         """Return the answers, from any thread."""
-        return self.batcher.ask(texts, settings)
+        return self.batcher.ask(texts, settings, costs)
 
     async def answer(
-        self, texts: list[str], settings: Generation, *, label: str, gone: Callable[[], Coroutine[Any, Any, object]]
+        self,
+        texts: list[str],
+        settings: Generation,
+        costs: Sequence[int] = (),
+        *,
+        label: str,
+        gone: Callable[[], Coroutine[Any, Any, object]],
     ) -> list[Answer]:
         """Return the answers, from an event loop.
 
         Args:
+            costs: How many rows of a batch each text takes, as `prepare` says.
             label: The request's name in the log.
             gone: Returns once the client has closed its connection: raises ClientGoneError then.
         """
-        request = self.batcher.submit(texts, settings, label)
+        request = self.batcher.submit(texts, settings, label, costs)
         self.show_queue()
         answered, left = asyncio.wrap_future(request.future), asyncio.ensure_future(gone())
         try:
@@ -158,6 +177,9 @@ class Engine:
         started = time.perf_counter()
         self.show_queue()
         try:
+            if self.served:
+                # A dialogue that is read in parts has more rows than one, which must fit into memory as well.
+                settings = settings.model_copy(update={"batch_size": max(1, self.rows_at_once(settings))})
             summaries = self.summarizer.summarize(texts, generation=settings)
         finally:
             if self.metrics:
@@ -165,5 +187,6 @@ class Engine:
             if self.served and not self.batcher.waiting:
                 self.keeper.settle(lambda: release_memory(self.summarizer))
         if self.metrics:
-            self.metrics.count_dialogues(len(texts), sum(summaries.cut))
-        return [Answer(text, cut) for text, cut in zip(summaries.texts, summaries.cut, strict=True)]
+            windowed = sum(WINDOWS in how for how in summaries.read)
+            self.metrics.count_dialogues(len(texts), truncated=summaries.truncated, windowed=windowed)
+        return list(map(Answer, summaries.texts, summaries.cut, summaries.read))

@@ -57,8 +57,9 @@ class Metrics:
         )
         self.dialogues = Counter("yoyak_dialogues", "Dialogues that were summarized.", registry=registry)
         self.truncated = Counter(
-            "yoyak_truncated_dialogues", "Dialogues whose end the model did not read.", registry=registry
+            "yoyak_truncated_dialogues", "Dialogues of which the model did not read a part.", registry=registry
         )
+        self.windowed = Counter("yoyak_windowed_dialogues", "Dialogues that were read in parts.", registry=registry)
         ProcessCollector(registry=registry)
 
     def observe_request(self, route: str, status: int, seconds: float) -> None:
@@ -71,10 +72,11 @@ class Metrics:
         self.batch_sizes.observe(size)
         self.batch_seconds.observe(seconds)
 
-    def count_dialogues(self, count: int, truncated: int) -> None:
+    def count_dialogues(self, count: int, *, truncated: int, windowed: int) -> None:
         """Count dialogues that have a summary."""
         self.dialogues.inc(count)
         self.truncated.inc(truncated)
+        self.windowed.inc(windowed)
 
     def render(self) -> bytes:
         """Return the figures of all processes in Prometheus' text format."""

@@ -68,7 +68,7 @@ class DialogueSummarizer(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Return ``summary`` and ``truncated`` for each row's ``dialogue``; an error is one sentence."""
+        """Return ``summary``, ``truncated`` and ``read`` for each row's ``dialogue``; an error is one sentence."""
         try:
             answers = self.engine.ask(*self.engine.prepare(list(model_input[COLUMN]), params or {}))
         except UserError as error:

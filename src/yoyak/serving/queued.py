@@ -36,7 +36,9 @@ class Answer(NamedTuple):
 
     summary: str
     truncated: bool
-    """Whether the model read only the beginning of the dialogue, because the rest does not fit."""
+    """Whether the model did not read a part of the dialogue, because it does not fit."""
+    read: str = "whole"
+    """How it was read: ``whole``, from the ``head``, the ``tail`` or ``both``, or in ``windows``."""
 
 
 @dataclass(eq=False, slots=True)
@@ -50,6 +52,8 @@ class Request:
     """When its client stops waiting, on the clock of `time.monotonic`."""
     label: str = ""
     """What the log calls it."""
+    costs: Sequence[int] = ()
+    """How many rows of a batch each text takes; empty if each takes one."""
     received_at: float = field(default_factory=time.monotonic)
     future: Future[list[Answer]] = field(default_factory=Future)
     """Its answers in the order of its texts, once all are there."""
@@ -59,6 +63,10 @@ class Request:
     def is_over(self) -> bool:
         """Whether nobody waits for its answers: it has them, or failed, or its client is gone."""
         return self.future.done() or time.monotonic() > self.deadline
+
+    def cost(self, index: int) -> int:
+        """Return how many rows of a batch one of the texts takes."""
+        return self.costs[index] if self.costs else 1
 
     def answer(self, index: int, answer: Answer) -> None:
         """Keep the answer of one text."""

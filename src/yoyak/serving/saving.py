@@ -20,6 +20,7 @@ from yoyak.errors import UserError
 from yoyak.models.families import get_family
 from yoyak.models.manifest import write_manifest
 from yoyak.models.spec import ADAPTER_FILE, ENSEMBLE_FILE, ONNX_FILE, SPEC_FILE, load_spec
+from yoyak.models.steps import NEED_KIWI
 from yoyak.params import Generation, Serving
 from yoyak.serving.code import copy_code
 from yoyak.serving.requests import COLUMN, PARAMS
@@ -44,6 +45,8 @@ REQUIREMENTS = (
 """What answering a request imports; pinned to the versions installed here."""
 COMBINING = ("kiwipiepy", "rouge-score")
 """What an ensemble imports as well."""
+STYLE = ("kiwipiepy",)
+"""What a step imports as well that changes the style of sentences."""
 ADAPTERS = ("peft", "accelerate", "bitsandbytes")
 """What a model imports as well whose adapter is apart from its checkpoint."""
 WITHOUT_TORCH = ("mlflow", "onnxruntime", "tokenizers", "numpy", "prometheus-client")
@@ -147,7 +150,7 @@ def signature(generation: Generation) -> ModelSignature:
     specs = [ParamSpec(name, kinds[type(value)], value) for name, value in _defaults(generation).items()]
     return ModelSignature(
         inputs=Schema([ColSpec("string", COLUMN)]),
-        outputs=Schema([ColSpec("string", "summary"), ColSpec("boolean", "truncated")]),
+        outputs=Schema([ColSpec("string", "summary"), ColSpec("boolean", "truncated"), ColSpec("string", "read")]),
         params=ParamSchema(specs),
     )
 
@@ -159,6 +162,10 @@ def requirements(folder: Path) -> list[str]:
         names += COMBINING
     if any(folder.rglob(ADAPTER_FILE)):
         names += ADAPTERS
+    if {*NEED_KIWI} & {
+        step for file in folder.rglob(SPEC_FILE) for step in load_spec(file.parent).generation.postprocessing
+    }:
+        names += tuple(name for name in STYLE if name not in names)
     families = {load_spec(file.parent).family for file in sorted(folder.rglob(SPEC_FILE))}
     names += tuple(name for family in sorted(families) for name in get_family(family).requirements)
     return [f"{name}=={version(name).partition('+')[0]}" for name in names]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 from yoyak import params, project
@@ -23,7 +24,7 @@ def run(member: MemberName, /) -> None:
     p = params.load(PredictParams)
     from yoyak.data.records import read_jsonl
     from yoyak.data.sampling import draw_sample
-    from yoyak.decoding.candidates import write_candidates
+    from yoyak.decoding.candidates import WHOLE, write_candidates
     from yoyak.models.spec import load_spec
     from yoyak.tracking import runs
     from yoyak.tracking.traces import traced
@@ -38,7 +39,7 @@ def run(member: MemberName, /) -> None:
     inputs = lineage.digests([project.EVAL_SPLITS, project.CASE_DIALOGUES, folder])
     with runs.stage_run("predict", member=member, params=params.dump(p), inputs=inputs) as run:
         from yoyak.decoding.loading import load_member
-        from yoyak.decoding.summarizer import check_new_tokens
+        from yoyak.decoding.summarizer import check_new_tokens, describe_readings, texts_to_read
         from yoyak.decoding.views import add_view_candidates
 
         summarizer = load_member(folder)
@@ -48,7 +49,7 @@ def run(member: MemberName, /) -> None:
             work.mkdir()
             for split, path in project.eval_splits().items():
                 rows = draw_sample(read_jsonl(path), size, p.seed)
-                dialogues = [row.dialogue for row in rows]
+                dialogues = texts_to_read(summarizer, rows)
                 summaries = summarizer.summarize(dialogues, generation=p.generation, progress=True)
                 candidates = summaries.candidates
                 if p.views:
@@ -59,8 +60,15 @@ def run(member: MemberName, /) -> None:
                     requested = p.views * len(rows)
                     note = "" if views == requested else f" of {requested}: the others would have repeated one"
                     print(f"{split}: {views} views{note}", file=sys.stderr)
-                write_candidates(work / path.name, zip([row.fname for row in rows], candidates, strict=True))
+                names = [row.fname for row in rows]
+                write_candidates(work / path.name, zip(names, candidates, strict=True), summaries.read)
                 run.log_metrics({f"{split}_dialogues": len(rows), f"{split}_truncated": summaries.truncated})
+                run.log_metrics(
+                    {f"{split}_read_{how}": n for how, n in Counter(summaries.read).items() if how != WHOLE}
+                )
+                sentence = describe_readings(summaries)
+                if sentence:
+                    print(f"{split}: {sentence}", file=sys.stderr)
                 run.log_metrics({f"{split}_{name}": value for name, value in summaries.measures.items()})
             if size is None:
                 cases = read_jsonl(project.CASE_DIALOGUES)

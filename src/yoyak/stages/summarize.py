@@ -32,6 +32,7 @@ def run(
     from yoyak.data.preparing import read_input
 
     rows = read_input(sys.stdin.buffer if input == "-" else Path(input), data, input)
+    from yoyak.decoding.summarizer import describe_readings, texts_to_read
     from yoyak.serving.loading import load_summarizer
 
     folder = resolve_model(model)
@@ -42,10 +43,11 @@ def run(
             work = stack.enter_context(atomic_path(output))
             out = stack.enter_context(work.open("w", encoding="utf-8", newline=""))
         summarizer = load_summarizer(folder)
-        summaries = summarizer.summarize([row.dialogue for row in rows], progress=True)
+        summaries = summarizer.summarize(texts_to_read(summarizer, rows), progress=True)
         _write(out, zip([row.fname for row in rows], summaries.texts, strict=True))
-    if summaries.truncated:
-        print(f"{summaries.truncated} of {len(rows)} dialogues were cut at the model's window", file=sys.stderr)
+    sentence = describe_readings(summaries)
+    if sentence:
+        print(sentence, file=sys.stderr)
 
 
 def _write(stream: TextIO, lines: Iterable[tuple[str, str]]) -> None:

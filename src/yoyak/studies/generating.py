@@ -220,7 +220,10 @@ class GenerationKind(Kind):
         return scores, seconds / len(rows)
 
     def _summarize(self, member: str, rows: Sequence[Dialogue], generation: Generation) -> list[list[Candidate]]:
-        return self.summarizers[member].summarize([row.dialogue for row in rows], generation=generation).candidates
+        from yoyak.decoding.summarizer import texts_to_read
+
+        summarizer = self.summarizers[member]
+        return summarizer.summarize(texts_to_read(summarizer, rows), generation=generation).candidates
 
     def _decode(
         self, member: str, split: str, settings: Params, trial: RunningTrial | None

@@ -215,12 +215,13 @@ class Trained(Kind):
         if not (folder / MODEL).is_dir():
             raise UserError(f"{folder / MODEL} is not on this machine.")
         from yoyak.decoding.loading import load_member
+        from yoyak.decoding.summarizer import texts_to_read
 
         settings = self.settings(values)
         summarizer = load_member(folder / MODEL)
         return {
             split: scoring.score_dialogues(
-                summarizer.summarize([row.dialogue for row in rows], generation=settings.generation).texts,
+                summarizer.summarize(texts_to_read(summarizer, rows), generation=settings.generation).texts,
                 rows,
                 settings,
             )

@@ -29,7 +29,7 @@ from yoyak.models.tokenizers import load_tokenizer
 from yoyak.models.window import find_positions, window_problem
 from yoyak.params import TrainedMember
 from yoyak.training.arguments import advise_less_memory, check_devices, check_optimizer
-from yoyak.training.dataset import sample_rows
+from yoyak.training.dataset import input_texts, sample_rows, target_texts
 from yoyak.training.plugins import load_callbacks, load_metrics
 from yoyak.training.tensorboard import check_tensorboard
 
@@ -173,9 +173,12 @@ def _check_example(
 ) -> tuple[Level, str]:
     """Encode one row as training does, and show what the model reads and what it is to write."""
     family = family_of(spec)
-    [ids] = family.encode_dialogues(tokenizer, [row.dialogue], spec).input_ids
+    [ids] = family.encode_dialogues(tokenizer, input_texts([row], spec), spec).input_ids
     [target] = family.encode_summaries(
-        tokenizer, [row.summaries[0]], member.max_target_tokens, GenerationConfig(eos_token_id=tokenizer.eos_token_id)
+        tokenizer,
+        target_texts([row], spec),
+        member.max_target_tokens,
+        GenerationConfig(eos_token_id=tokenizer.eos_token_id),
     )
     _, labels = family.make_example(ids, target)
     learned = [label for label in labels if label != IGNORED]
@@ -218,11 +221,11 @@ def _measure_lengths(
     member: TrainedMember, tokenizer: PreTrainedTokenizerBase, spec: ModelSpec, rows: Sequence[Dialogue]
 ) -> Lengths:
     family, sample = family_of(spec), sample_rows(rows, SAMPLE, 0)
-    at_random = family.encode_dialogues(tokenizer, [row.dialogue for row in sample], spec)
-    whole = family.encode_summaries(tokenizer, [row.summaries[0] for row in sample], sys.maxsize, GenerationConfig())
+    at_random = family.encode_dialogues(tokenizer, input_texts(sample, spec), spec)
+    whole = family.encode_summaries(tokenizer, target_texts(sample, spec), sys.maxsize, GenerationConfig())
     longest = sorted(rows, key=lambda row: -len(row.dialogue))[: max(member.batch_size, 8)]
-    inputs = sorted(map(len, family.encode_dialogues(tokenizer, [row.dialogue for row in longest], spec).input_ids))
-    texts = sorted((row.summaries[0] for row in rows), key=len)[-member.batch_size :]
+    inputs = sorted(map(len, family.encode_dialogues(tokenizer, input_texts(longest, spec), spec).input_ids))
+    texts = sorted(target_texts(rows, spec), key=len)[-member.batch_size :]
     targets = family.encode_summaries(tokenizer, texts, member.max_target_tokens, GenerationConfig())
     batch = inputs[-member.batch_size :]
     return Lengths(

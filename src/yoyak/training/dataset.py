@@ -15,6 +15,7 @@ from torch.utils.data import Sampler
 from yoyak.data.records import Dialogue
 from yoyak.models.families import family_of
 from yoyak.models.spec import ModelSpec
+from yoyak.models.steps import add_topics, prepare_target
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -54,8 +55,8 @@ def encode_rows(
     from datasets import Dataset
 
     family = family_of(spec)
-    summaries = [row.summaries[0] for row in rows]
-    encoded = family.encode_dialogues(tokenizer, [row.dialogue for row in rows], spec)
+    summaries = target_texts(rows, spec)
+    encoded = family.encode_dialogues(tokenizer, input_texts(rows, spec), spec)
     targets = family.encode_summaries(tokenizer, summaries, max_target_tokens, generation)
     untruncated = family.encode_summaries(tokenizer, summaries, sys.maxsize, generation)
     cut_summaries = sum(len(full) > len(target) for full, target in zip(untruncated, targets, strict=True))
@@ -67,6 +68,16 @@ def encode_rows(
         cut_dialogues=sum(encoded.cut),
         cut_summaries=cut_summaries,
     )
+
+
+def input_texts(rows: Sequence[Dialogue], spec: ModelSpec) -> list[str]:
+    """Return the dialogues that a member is trained on, which `encode_dialogues` takes."""
+    return add_topics([row.dialogue for row in rows], [row.topic for row in rows], spec.preprocessing)
+
+
+def target_texts(rows: Sequence[Dialogue], spec: ModelSpec) -> list[str]:
+    """Return what a member learns to write: the first reference of each row."""
+    return [prepare_target(row.summaries[0], spec.preprocessing) for row in rows]
 
 
 def make_collator(

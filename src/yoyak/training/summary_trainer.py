@@ -10,6 +10,7 @@ from typing import Any
 from transformers import TrainerState
 
 from yoyak.data.records import Dialogue
+from yoyak.decoding.summarizer import texts_to_read
 from yoyak.decoding.torch import TorchSummarizer
 from yoyak.errors import UserError
 from yoyak.models.families import family_of
@@ -94,7 +95,7 @@ class SummaryTrainer(ResumableTrainer, DistributedTrainer):
 
     def _summarize_sample(self) -> list[str]:
         """Return greedy summaries of the sample. Processes share its batches, which are those of one process."""
-        dialogues = [row.dialogue for row in self.sample]
+        dialogues = texts_to_read(self.summarizer, self.sample)
         if self.sharded:
             # Every layer is put together by all processes, so they all do the same. `generate` begins inside the model.
             self.model.unshard()

@@ -37,7 +37,7 @@ from yoyak.params.adapters import Lora
 from yoyak.process import return_freed_memory
 from yoyak.training import ranks
 from yoyak.training.arguments import build_arguments, check_optimizer
-from yoyak.training.dataset import EncodedRows, encode_rows, make_collator, sample_rows
+from yoyak.training.dataset import EncodedRows, encode_rows, input_texts, make_collator, sample_rows, target_texts
 from yoyak.training.out_of_memory import keep_batch
 from yoyak.training.plugins import load_callbacks, load_metrics
 from yoyak.training.progress import MetricLogger, Progress, peak_memory_mb
@@ -105,8 +105,9 @@ def train_member(
     spec = replace(spec, dtype=precision.dtype)
     with time_limit(f"members.{name}.max_load_seconds", member.max_load_seconds, fail):
         model = build_model(name, member, tokenizer, precision.dtype)
+        examples = list(zip(input_texts(train[:8], spec), target_texts(train[:8], spec), strict=True))
         # It calls the model, which may hang too.
-        preflight.check(spec, member, model, tokenizer, [(row.dialogue, row.summaries[0]) for row in train[:8]], out)
+        preflight.check(spec, member, model, tokenizer, examples, out)
     rows = encode_rows(train, tokenizer, spec, member.max_target_tokens, model.generation_config)
     _report_truncation(name, rows, member.max_truncated_share)
     base_checkpoint = identify_checkpoint(member, getattr(model.config, "_commit_hash", None))

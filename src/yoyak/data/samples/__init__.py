@@ -22,7 +22,8 @@ from tqdm import tqdm
 from yoyak.data.facts import NO_FACTS, KnownFacts, dump_facts
 from yoyak.data.records import Dialogue
 from yoyak.data.samples import topics_health, topics_home, topics_money, topics_shop, topics_travel, topics_work
-from yoyak.data.samples.compose import Sample, compose
+from yoyak.data.samples.compose import MAX_TURNS, Sample, compose
+from yoyak.data.samples.long import draw_long
 from yoyak.data.samples.parts import draw_scenario
 from yoyak.data.samples.scenario import REFERENCES, Scenario, parse_scenarios
 from yoyak.data.samples.situations import draw_situation
@@ -143,6 +144,17 @@ def generate_open(n: int, seed: int) -> Iterator[Dialogue]:
             yield _to_row(len(seen) - 1, sample, "train", rng)
 
 
+def generate_long(
+    n: int, seed: int, turns: tuple[int, int], *, split: SplitName
+) -> Iterator[tuple[Dialogue, KnownFacts]]:
+    """Stream ``n`` distinct dialogues of several conversations of a split, with their facts: see `samples.long`.
+
+    Each has three summaries and, as its slice, a bin of its number of turns, which is within ``turns``.
+    """
+    known = [scenario for scenario in scenarios() if not scenario.unseen]
+    return draw_long(n, seed, turns, known, lambda digest: _find_split(digest) == split, f"long_{split}")
+
+
 def _to_row(number: int, sample: Sample, split: SplitName, wording: random.Random) -> Dialogue:
     held_out = split in _HELD_OUT
     return Dialogue(
@@ -154,9 +166,11 @@ def _to_row(number: int, sample: Sample, split: SplitName, wording: random.Rando
     )
 
 
-def _write_rows(out: TextIO, rows: Iterable[tuple[Dialogue, KnownFacts]], split: SplitName) -> None:
+def _write_rows(
+    out: TextIO, rows: Iterable[tuple[Dialogue, KnownFacts]], split: SplitName, *, has_slices: bool | None = None
+) -> None:
     writer = csv.writer(out, lineterminator="\n")
-    if split in _HELD_OUT:
+    if split in _HELD_OUT if has_slices is None else has_slices:
         names = [f"summary{number}" for number in range(1, REFERENCES + 1)]
         writer.writerow(["fname", "dialogue", *names, "topic", "slice", "facts"])
         writer.writerows(
@@ -198,19 +212,37 @@ def write_corpus(
             _write_rows(out, generate_with_facts(size, seed, split=split), split)
 
 
-def write_samples(target: str | os.PathLike[str] | TextIO, n: int, seed: int, *, is_open: bool = False) -> None:
-    """Write ``n`` rows in the format of train.csv to a path, atomically, or to an open text stream.
+def write_samples(
+    target: str | os.PathLike[str] | TextIO,
+    n: int,
+    seed: int,
+    *,
+    is_open: bool = False,
+    split: SplitName = "train",
+    turns: tuple[int, int] | None = None,
+) -> None:
+    """Write ``n`` rows in the format of the split's file to a path, atomically, or to an open text stream.
 
-    A progress bar is shown if stderr is a terminal. ``is_open`` gives the rows of `generate_open`.
+    A progress bar is shown if stderr is a terminal. ``is_open`` gives the rows of `generate_open`, and ``turns`` those
+    of `generate_long`, with all references, slices and facts in every split.
 
-    Raises UserError for a negative ``n``.
+    Raises UserError for a negative ``n``, an unknown split, and a range of turns that is too short.
     """
-    source = (
-        ((row, NO_FACTS) for row in generate_open(n, seed)) if is_open else generate_with_facts(n, seed, split="train")
-    )
+    if turns is not None and turns[0] < MAX_TURNS:
+        raise UserError(
+            f"A long dialogue has at least {MAX_TURNS} turns, which one conversation can have, not {turns[0]}."
+        )
+    source: Iterable[tuple[Dialogue, KnownFacts]]
+    if is_open:
+        source = ((row, NO_FACTS) for row in generate_open(n, seed))
+    elif turns is not None:
+        source = generate_long(n, seed, turns, split=split)
+    else:
+        source = generate_with_facts(n, seed, split=split)
     rows = tqdm(source, total=n, desc="samples", unit="row", disable=None)
+    has_slices = True if turns is not None else None
     if isinstance(target, str | os.PathLike):
         with atomic_path(target) as work, work.open("w", encoding="utf-8", newline="") as out:
-            _write_rows(out, rows, "train")
+            _write_rows(out, rows, split, has_slices=has_slices)
     else:
-        _write_rows(target, rows, "train")
+        _write_rows(target, rows, split, has_slices=has_slices)

@@ -202,6 +202,11 @@ def _count_turns(blocks: list[tuple[Block, dict[str, str]]]) -> int:
     return 1 + sum(left != right for left, right in itertools.pairwise(roles))
 
 
+def render_block(block: Block, rng: random.Random) -> list[tuple[str, str]]:
+    """Return the turns of a block of small talk as (role, text)."""
+    return _render([(block, {})], rng)
+
+
 def _render(blocks: list[tuple[Block, dict[str, str]]], rng: random.Random) -> list[tuple[str, str]]:
     """Return turns as (role, text), merging consecutive turns of the same speaker."""
     turns: list[tuple[str, str]] = []

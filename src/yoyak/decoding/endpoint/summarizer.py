@@ -17,6 +17,7 @@ from yoyak.decoding.summarizer import Summaries, TokenUsage
 from yoyak.models.endpoint import run_async
 from yoyak.models.prompts import EXAMPLES_FILE, Message, Prompt
 from yoyak.models.spec import ModelSpec, load_spec
+from yoyak.models.steps import finish_summary
 from yoyak.params import Generation
 from yoyak.params.endpoint import Endpoint
 from yoyak.tracking.traces import current_traces
@@ -50,6 +51,7 @@ class EndpointSummarizer:
 
         Raises UnavailableError that says what is missing if the endpoint fails for good or the budget ends.
         """
+        settings = generation or self.generation
         texts = [dialogue[: self.endpoint.max_input_chars] for dialogue in dialogues]
         requests = [self._make_request(messages) for messages in self.render(texts)]
         store = self.asker.store
@@ -67,7 +69,10 @@ class EndpointSummarizer:
         if progress:
             self._report(known, len(requests), cut_off)
         return Summaries(
-            candidates=[[Candidate(answer.text, 0.0)] for answer in found],
+            candidates=[
+                [Candidate(finish_summary(answer.text, dialogue, (), settings.postprocessing), 0.0)]
+                for answer, dialogue in zip(found, dialogues, strict=True)
+            ],
             cut=[len(text) < len(dialogue) for text, dialogue in zip(texts, dialogues, strict=True)],
             tokens=TokenUsage(
                 read=sum(answer.read for answer in found), written=sum(answer.written for answer in found)

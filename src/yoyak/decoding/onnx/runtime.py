@@ -37,10 +37,12 @@ from yoyak.decoding.onnx.decoder import (
 )
 from yoyak.decoding.onnx.options import Ints, Sampling, Search
 from yoyak.decoding.onnx.search import Written, search
+from yoyak.decoding.reading import Window, count_searches, make_window, summarize_all
 from yoyak.decoding.summarizer import Summaries
 from yoyak.errors import UserError, first_line
 from yoyak.models.families import family_of
 from yoyak.models.spec import ONNX_FILE, ModelSpec, load_spec
+from yoyak.models.steps import TOPIC
 from yoyak.models.text import Encoded, decode
 from yoyak.models.window import new_token_limit
 from yoyak.params import Generation
@@ -186,22 +188,43 @@ class OnnxSummarizer:
 
         Raises UserError if the model has no positions for that many tokens.
         """
+
+        def search_texts(texts: Sequence[str], settings: Generation) -> Summaries:
+            search_settings = self.search(settings, sampling)
+            inputs = self.encode(texts)
+            self._check_window(inputs.input_ids, settings.max_new_tokens)
+
+            def generate(rows: list[int]) -> list[Generated]:
+                written = self.write([inputs.input_ids[row] for row in rows], search_settings, rows)
+                return [self._decode(of_row) for of_row in written]
+
+            return summarize_in_batches(
+                inputs,
+                generate,
+                batch_size=settings.batch_size,
+                truncate=self.spec.truncate,
+                ran_out_of_memory=_ran_out_of_memory,
+                progress=progress,
+            )
+
         settings = generation or self.generation
-        search_settings = self.search(settings, sampling)
-        inputs = self.encode(dialogues)
-        self._check_window(inputs.input_ids, settings.max_new_tokens)
-
-        def generate(rows: list[int]) -> list[Generated]:
-            written = self.write([inputs.input_ids[row] for row in rows], search_settings, rows)
-            return [self._decode(texts) for texts in written]
-
-        return summarize_in_batches(
-            inputs,
-            generate,
-            batch_size=settings.batch_size,
-            ran_out_of_memory=_ran_out_of_memory,
-            progress=progress,
+        return summarize_all(
+            dialogues, settings, search_texts, window=self.window, preprocessing=self.spec.preprocessing
         )
+
+    @property
+    def reads_topics(self) -> bool:
+        """Whether it was trained to read a dialogue with its topic."""
+        return TOPIC in self.spec.preprocessing
+
+    def count_searches(self, dialogues: Sequence[str]) -> list[int]:
+        """Return how many texts are searched for each dialogue: more than one for what is read in parts."""
+        return count_searches(dialogues, self.window, self.spec.preprocessing)
+
+    @functools.cached_property
+    def window(self) -> Window | None:
+        """How it reads a dialogue in parts; None if it truncates."""
+        return make_window(self.family, self.tokenizer, self.spec)  # type: ignore[arg-type]
 
     def encode(self, dialogues: Sequence[str]) -> Encoded:
         """Return the input ids of each dialogue, and which of them were cut."""
@@ -217,7 +240,7 @@ class OnnxSummarizer:
     def search(self, settings: Generation, sampling: Sampling | None = None) -> Search:
         """Return the search options that correspond to what `TorchSummarizer` passes to ``generate``."""
         return Search(
-            **settings.model_dump(exclude={"batch_size"}),
+            **settings.search,
             early_stopping=settings.num_beams > 1,
             eos_token_id=self.manifest.eos_token_id,
             pad_token_id=self.manifest.pad_token_id,

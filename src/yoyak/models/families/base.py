@@ -94,6 +94,9 @@ class TrainedFamily(Family):
             family=self.name,
             prefix=prefix if member.prefix is None else member.prefix,
             max_input_tokens=member.max_input_tokens,
+            truncate=member.truncate,
+            windows=member.windows,
+            preprocessing=member.preprocessing,
             generation=Generation(max_new_tokens=member.max_target_tokens, num_beams=1, num_return_sequences=1),
         )
 

@@ -147,7 +147,7 @@ class Causal(TrainedFamily):
             dialogues = [chat.escape_special_tokens(tokenizer, dialogue) for dialogue in dialogues]
         return encode_texts(
             tokenizer,
-            [spec.prefix + dialogue for dialogue in dialogues],
+            dialogues,
             head=starting_tokens(tokenizer) if BOS in spec.options else (),
             tail=tokenizer(spec.separator, add_special_tokens=False)["input_ids"],
             spec=spec,

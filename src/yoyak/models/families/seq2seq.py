@@ -56,7 +56,7 @@ class Seq2Seq(TrainedFamily):
         end = tokenizer.eos_token_id
         return encode_texts(
             tokenizer,
-            [spec.prefix + dialogue for dialogue in dialogues],
+            dialogues,
             tail=[] if end is None else [end],
             spec=spec,
             add_special_tokens=True,
