@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return save_model(request.param, tmp_path_factory.mktemp(request.param) / "model")
 
 
-def load(folder: Path, **changes: object) -> TorchSummarizer:
+def load(folder: Path, **changes: Any) -> TorchSummarizer:
     loaded = TorchSummarizer.load(folder, "cpu")
     return TorchSummarizer(loaded.model, loaded.tokenizer, replace(loaded.spec, **changes))
 

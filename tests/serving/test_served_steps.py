@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -68,7 +69,7 @@ def test_parts_count_for_the_limits_of_a_request_and_of_a_batch(exported: Path, 
     sizes = []
     write = OnnxSummarizer.write
 
-    def watch(self: OnnxSummarizer, inputs: Sequence[list[int]], *rest: object) -> object:
+    def watch(self: OnnxSummarizer, inputs: Sequence[list[int]], *rest: Any) -> Any:
         sizes.append(len(inputs))
         return write(self, inputs, *rest)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from yoyak.behaviour.accuracy_results import EVERY, FactAccuracy, FactRate, make_fact_rates
 from yoyak.behaviour.changes import swap_names
-from yoyak.data.facts import NO_FACTS, KnownFacts, SplitFacts
+from yoyak.data.facts import NO_FACTS, Fact, KnownFacts, SplitFacts
 from yoyak.data.records import Dialogue
 from yoyak.korean.facts import Facts, find_facts, find_made_up
 from yoyak.korean.masks import find_masks, split_mask
@@ -104,15 +104,28 @@ def check_facts(
         for mask in made_up[index]["masks"]:
             note("person" if _is_speaker(mask) else "mask", False)
         for fact in known[index].stated:
-            stated = any(_mentions(summary, text) for text in fact.wordings) or (
-                fact.kind in _NUMERIC and any(_has_numbers(meant[text], own[index]) for text in fact.wordings)
-            )
-            note(fact.kind, stated)
+            note(fact.kind, _states(summary, own[index], fact, meant))
         if mixed_up[index] is not None:
             note("person", not mixed_up[index])
         result[EVERY] = all(result.values()) and not any(_mentions(summary, text) for text in known[index].wrong)
         results.append(result)
     return results
+
+
+def share_stated(summary: str, known: KnownFacts) -> float:
+    """Return the share of the known facts that a summary states; 1 if nothing is known."""
+    summary = unicodedata.normalize("NFC", summary)
+    wordings = list(_numeric_wordings(known))
+    own, *found = find_facts([summary, *wordings])
+    meant = dict(zip(wordings, found, strict=True))
+    stated = [_states(summary, own, fact, meant) for fact in known.stated]
+    return sum(stated) / len(stated) if stated else 1.0
+
+
+def _states(summary: str, own: Facts, fact: Fact, meant: Mapping[str, Facts]) -> bool:
+    return any(_mentions(summary, text) for text in fact.wordings) or (
+        fact.kind in _NUMERIC and any(_has_numbers(meant[text], own) for text in fact.wordings)
+    )
 
 
 def _numeric_wordings(facts: KnownFacts) -> Iterable[str]:
