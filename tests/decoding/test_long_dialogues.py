@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from onnx_models import save_model
-from yoyak.decoding.candidates import count_readings, read_candidates, write_candidates
+from yoyak.decoding.candidates import read_candidates, write_candidates
 from yoyak.decoding.loading import load_member
 from yoyak.decoding.onnx.runtime import OnnxSummarizer
 from yoyak.decoding.reading import divide
@@ -20,6 +20,7 @@ from yoyak.ensemble.combine import Combiner
 from yoyak.ensemble.soft import SoftSummarizer
 from yoyak.ensemble.summarizer import EnsembleSummarizer
 from yoyak.export.folder import export_model
+from yoyak.files import read_json_lines
 from yoyak.models.spec import load_spec, save_spec
 from yoyak.params import Generation
 from yoyak.params.deploy import Export
@@ -216,7 +217,7 @@ def test_predictions_say_how_a_dialogue_was_read(model: Path, tmp_path: Path) ->
     summaries = load(model, truncate="both").summarize([SHORT, LONG])
     path = tmp_path / "dev.jsonl"
     write_candidates(path, zip(["a", "b"], summaries.candidates, strict=True), summaries.read)
-    assert count_readings(path) == {"whole": 1, "both": 1}
+    assert [row.get("read") for row in read_json_lines(path)] == [None, "both"]
     assert read_candidates(path)["b"] == summaries.candidates[1]
     assert describe_readings(summaries) == (
         "1 of 2 dialogues did not fit into the model's window: 1 read from both ends only"

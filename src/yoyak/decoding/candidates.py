@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -35,11 +34,6 @@ def write_candidates(
             if read and read[index] != WHOLE:
                 row[READ] = read[index]
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
-
-
-def count_readings(path: str | os.PathLike[str]) -> Counter[str]:
-    """Return how many dialogues of a file were read ``whole``, from the ``head`` and so on: see `Summaries.read`."""
-    return Counter(str(row.get(READ, WHOLE)) for row in read_json_lines(path))
 
 
 def read_candidates(path: str | os.PathLike[str]) -> dict[str, list[Candidate]]:

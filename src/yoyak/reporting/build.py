@@ -18,7 +18,19 @@ from yoyak.failures import find_failures
 from yoyak.files import atomic_path, read_result
 from yoyak.params import dump
 from yoyak.params.stages import ReportParams, without_failed
-from yoyak.reporting import accuracy, augmentation, behaviour, cards, examples, facts, groups, origin, promotion, render
+from yoyak.reporting import (
+    accuracy,
+    augmentation,
+    behaviour,
+    cards,
+    examples,
+    facts,
+    groups,
+    origin,
+    promotion,
+    render,
+    windows,
+)
 from yoyak.reporting.curves import read_curves
 from yoyak.reporting.ensembles import make_section
 from yoyak.reporting.view import ScoreKey, System, Training, View
@@ -112,6 +124,7 @@ def read_view(root: Path, settings: ReportParams) -> View:
         behaviour=behaviour.read_section(root, members),
         examples=examples.assemble(table, choices, dialogues, summaries),
         splits=facts.make_split_table(root),
+        windows=windows.make_table(root, settings.members, list(dict.fromkeys(part.split for part in parts))),
         cleaning=facts.make_cleaning_tables(prepared),
         augmentation=augmentation.make_section(prepared),
         preparation=facts.make_tables({key: value for key, value in prepared.items() if key != "augmentation"}),

@@ -259,6 +259,8 @@ class View:
     """What the page was built from, as labels and values."""
     failures: Mapping[str, str] = field(default_factory=dict)
     """Why members and ensembles are missing, by name; empty unless `train.on_error` is isolate."""
+    windows: Table | None = None
+    """Which dialogues do not fit into the windows of members; None if none has one."""
     folds: tuple[str, ...] = ()
     """Members that evaluated their training on the part of the training set that they hold out, not on dev."""
 
