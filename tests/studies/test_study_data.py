@@ -12,6 +12,7 @@ from transformers import AutoTokenizer
 
 from studies.conftest import Recorded, StudyProject, open_study, write_csv
 from training.tiny_training import MASKS, ROWS
+from yoyak.data.records import read_jsonl
 from yoyak.errors import UserError
 from yoyak.studies.comparing import Ablation
 from yoyak.studies.records import describe_change
@@ -44,6 +45,18 @@ def test_trials_prepare_their_own_data_once_and_leave_the_projects_alone(trainin
     assert sorted((path / "masks.txt").read_text().split() for path in own) == [[], every]
     assert {(path / "eval/dev.jsonl").read_bytes() for path in own} == {Path("prepared/eval/dev.jsonl").read_bytes()}
     assert lineage.digest("prepared") == before
+
+
+def test_trials_may_add_rows_to_train(training_project: StudyProject) -> None:
+    share = "augmentation.fillers.share"
+    kind = open_hyperparameter(training_project, {share: {"type": "float", "low": 0, "high": 1}})
+    plain, augmented = (Recorded(Path(name)) for name in ("plain", "augmented"))
+    kind.run(plain.trial, {share: 0.0})
+    kind.run(augmented.trial, {share: 1.0})
+    assert augmented.notes["training"]["steps"] == 2 * plain.notes["training"]["steps"]
+    own = {path.parent: read_jsonl(path) for path in Path("studies/study/prepared").glob("*/train.jsonl")}
+    assert sorted(sorted({row.method for row in rows}) for rows in own.values()) == [[""], ["", "fillers"]]
+    assert {(path / "eval/dev.jsonl").read_bytes() for path in own} == {Path("prepared/eval/dev.jsonl").read_bytes()}
 
 
 def test_a_study_knows_its_checkpoints_and_libraries(
