@@ -21,6 +21,7 @@ from yoyak import params
 from yoyak.data.checks import hash_dialogue
 from yoyak.data.folding import hold_out
 from yoyak.errors import UserError
+from yoyak.models.spec import load_spec
 from yoyak.registration.study import register_best
 from yoyak.registry.evaluations import read_trained_on
 from yoyak.studies.generating import GenerationKind
@@ -223,3 +224,28 @@ def test_an_ablation_measures_what_each_component_is_worth(training_project: Stu
     assert without.difference == pytest.approx(0.15)
     assert without.difference_low is not None
     assert without.difference_low < 0.15 < (without.difference_high or 0)
+
+
+def test_steps_before_and_after_the_model_are_components(training_project: StudyProject) -> None:
+    kind = open_study(
+        training_project,
+        kind="ablation",
+        member="bart",
+        seeds=[1, 2],
+        values={"members.bart.preprocessing": ["plain_masks"], "generation.postprocessing": ["drop_repeats"]},
+        components={
+            "plain_masks": {"members.bart.preprocessing": []},
+            "drop_repeats": {"generation.postprocessing": []},
+        },
+    )
+    assert steps_of(kind, "all") == (("plain_masks",), ("drop_repeats",))
+    assert steps_of(kind, "plain_masks") == ((), ("drop_repeats",))
+    assert steps_of(kind, "drop_repeats") == (("plain_masks",), ())
+    kind.run(Recorded(Path("trial")).trial, {"without": "all", "seed": 1})
+    spec = load_spec(Path("trial/model"))
+    assert (spec.preprocessing, spec.generation.postprocessing) == (("plain_masks",), ("drop_repeats",))
+
+
+def steps_of(kind: Any, without: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    settings = kind.settings({"without": without, "seed": 1})
+    return settings.members["bart"].preprocessing, settings.generation.postprocessing

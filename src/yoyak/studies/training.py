@@ -96,10 +96,12 @@ class Trained(Kind):
         return [*prepared, self.raw] if self.prepares else prepared
 
     def base(self) -> Mapping[str, Any]:
-        """Return how data is prepared, if trials prepare it."""
-        return {
+        """Return how data is prepared, if trials prepare it, and the steps after the model."""
+        kept = {
             key: self.tree[key] for key in ("augmentation", "data", "tokenizers") if self.prepares and key in self.tree
         }
+        steps = self._apply({}).generation.postprocessing
+        return {**kept, **({"postprocessing": list(steps)} if steps else {})}
 
     def checkpoints(self) -> Mapping[str, str]:
         """Return the digest or commit of each checkpoint that a member starts from."""
@@ -190,6 +192,7 @@ class Trained(Kind):
                 out=trial.folder / MODEL,
                 checkpoints=checkpoints,
                 log=log,
+                postprocessing=settings.generation.postprocessing,
                 callbacks=[StopAtStep(trial.should_stop, StoppedError)],
             )
             remove_checkpoints(checkpoints)

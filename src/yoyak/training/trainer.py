@@ -34,6 +34,7 @@ from yoyak.models.target_loss import target_loss
 from yoyak.models.tokenizers import new_tokens
 from yoyak.params import TrainedMember
 from yoyak.params.adapters import Lora
+from yoyak.params.generation import OutputStep
 from yoyak.process import return_freed_memory
 from yoyak.training import ranks
 from yoyak.training.arguments import build_arguments, check_optimizer
@@ -69,6 +70,7 @@ def train_member(
     log: MetricLogger | None = None,
     requested: TrainedMember | None = None,
     fail: Fail | None = None,
+    postprocessing: tuple[OutputStep, ...] = (),
     callbacks: Sequence[TrainerCallback] = (),
 ) -> TrainingResult:
     """Train a member and save its best checkpoint to ``out`` as safetensors, with its tokenizer.
@@ -85,6 +87,7 @@ def train_member(
         log: Called with a step and its metrics as they are measured.
         requested: The member as params.yaml has it, of which ``member`` may have a smaller batch.
         fail: Called with a sentence before the process is ended because it hangs.
+        postprocessing: Steps after the model, with which evaluations summarize; the saved model has them too.
         callbacks: The caller's own, besides those that the member names.
 
     Raises UserError if a preflight check fails.
@@ -96,6 +99,7 @@ def train_member(
     logging.set_verbosity_error()
     family = family_of(member)
     spec = family.apply_tokenizer(family.make_spec(name, member), member, tokenizer)
+    spec = replace(spec, generation=spec.generation.model_copy(update={"postprocessing": postprocessing}))
     set_seed(seed)
     hardware = find_hardware()
     check_optimizer(name, member, hardware.device)
@@ -121,6 +125,7 @@ def train_member(
         "scoring": asdict(scoring),
         "seed": seed,
         "precision": precision.precision,
+        **({"postprocessing": postprocessing} if postprocessing else {}),
     }
     expected = fingerprint(settings, tokenizer=tokenizer, checkpoint=base_checkpoint, train=train, dev=dev)
     current, reduced = member, requested not in (None, member)
