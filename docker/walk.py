@@ -201,6 +201,18 @@ def try_doors(stack: Stack) -> None:
         expect(status == expected, f"MLflow answered {options} with {status}, not with {expected}.")
     status, _, _ = stack.ask("mlflow", "/api/2.0/mlflow/users/delete", {"username": "admin"}, account="serve")
     expect(status in (403, 404, 405), f"The account `serve` could delete another: {status}.")
+    name = {"name": "secrets", "artifact_location": "/run/secrets"}
+    status, _, said = stack.ask("mlflow", "/api/2.0/mlflow/experiments/create", name, account="serve")
+    expect(status == 200, f"An experiment was answered with {status}: {said[:300]!r}")
+    status, _, said = stack.ask("mlflow", "/api/2.0/mlflow/runs/create", json.loads(said), account="serve")
+    run = json.loads(said)["run"]["info"]["run_id"]
+    for path in ("s3_secret_key", "../s3_secret_key", "../../s3_secret_key", "%252e%252e/%252e%252e/s3_secret_key"):
+        status, _, said = stack.ask("mlflow", f"/get-artifact?run_id={run}&path={path}", account="serve")
+        expect(status != 200, f"The file {path} of /run/secrets was answered with {status}.")
+    for path in ("../dvc", "%2e%2e/dvc", "..%2fdvc", "%252e%252e%252fdvc", "%2frun%2fsecrets%2fs3_secret_key"):
+        for file in ("", "/x"):
+            status, _, said = stack.ask("mlflow", f"/api/2.0/mlflow-artifacts/artifacts/{path}{file}", account="serve")
+            expect(400 <= status < 500, f"The artifact {path}{file} was answered with {status}: {said[:300]!r}")
     status, _, _ = stack.ask("s3", "/mlflow")
     expect(status in (400, 401, 403), f"S3 answered without a key: {status}.")
     for user, database in (("optuna", "mlflow"), ("mlflow", "optuna"), ("optuna", "mlflow_auth")):

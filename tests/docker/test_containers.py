@@ -18,6 +18,7 @@ import tarfile
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from types import ModuleType
+from typing import IO
 
 import pytest
 import yaml
@@ -320,6 +321,7 @@ def test_a_served_image_starts_on_a_read_only_file_system_without_torch_or_a_com
 def test_no_data_key_or_cache_enters_a_build(engine, tmp_path):
     context = tmp_path / "context"
     for path in ("data/train.csv", ".git/config", ".dvc/config.local", "docker/.env", "docker/secrets/key",
+                 ".env", "docker/mlflow/.env", "docker/mlflow/server.key", "src/yoyak/.env", "src/yoyak/id.pem",
                  "docker/backups/x/mlflow.dump", "mlflow.db", "mlruns/x", "src/yoyak/__pycache__/a.pyc", ".venv/x",
                  "src/yoyak/a.py", "pyproject.toml", "docker/Dockerfile"):  # fmt: skip
         (context / path).parent.mkdir(parents=True, exist_ok=True)
@@ -332,3 +334,86 @@ def test_no_data_key_or_cache_enters_a_build(engine, tmp_path):
     assert done.returncode == 0, done.stderr
     found = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     assert found == {"src/yoyak/a.py", "pyproject.toml", "docker/Dockerfile"}
+
+
+PLANTED = "zqxplantedzqx"
+FORBIDDEN = re.compile(
+    r"(^|/)(\.env|\.git|\.netrc|\.pypirc|\.dvc|id_rsa|secrets|backups|mlruns)(/|$)|\.(key|db|dump)$|^(project|src)/."
+    r"|^(data|root/\.cache|var/cache/pip|var/cache/apt/archives|var/lib/apt/lists)/.*[^/]$"
+)
+"""Names that no file of a layer above the base may have: keys, data, histories, caches."""
+
+
+def planted_checkout(folder: Path) -> Path:
+    """Return a clone of this checkout, as it is on disk, in which secrets lie where people leave them."""
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+    changed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
+                             capture_output=True, text=True, check=True).stdout.splitlines()  # fmt: skip
+    for path in changed:
+        if (ROOT / path).is_file():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / path, folder / path)
+    for path in ("data/train.csv", ".git/planted", ".env", "docker/.env", "docker/secrets/key", "docker/backups/x.dump",
+                 "docker/mlflow/.env", "docker/mlflow/server.key", "src/yoyak/.env", "src/yoyak/id.pem", "mlflow.db",
+                 "mlruns/0/x", ".dvc/config.local", ".cache/x", "models/bart/model.safetensors"):  # fmt: skip
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(PLANTED, encoding="utf-8")
+    return folder
+
+
+def holds(file: IO[bytes], text: bytes) -> bool:
+    """Return whether a file that may be large has a text."""
+    before = b""
+    while chunk := file.read(1 << 20):
+        if text in before + chunk:
+            return True
+        before = chunk[-len(text) :]
+    return False
+
+
+def search_layers(saved: Path, base: set[str]) -> tuple[int, list[str]]:
+    """Return how many files the layers of a saved image have above its base, and what no layer may hold."""
+    count, found = 0, []
+    with tarfile.open(saved, "r:") as archive:
+        for member in archive:
+            file = archive.extractfile(member) if member.isfile() else None
+            if file is None or member.name.removeprefix("blobs/").replace("/", ":") in base:
+                continue
+            if holds(file, PLANTED.encode()):
+                found.append(f"{member.name} has the secret")
+            file.seek(0)
+            if file.read(512)[257:262] != b"ustar":
+                continue  # The image's settings.
+            file.seek(0)
+            with tarfile.open(fileobj=file, mode="r:") as layer:
+                names = [one.name.removeprefix("./") for one in layer if not one.isdir()]
+            count += len(names)
+            found += [name for name in names if FORBIDDEN.search(name)]
+    return count, found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mlflow", "serve", "train-cpu"])
+def test_no_layer_of_an_image_holds_a_secret_data_or_a_cache(engine, name, tmp_path):
+    """It is built again, from a context in which secrets lie about and with one in pip's configuration."""
+    inspect(engine, f"yoyak/{name}:local")
+    base = subprocess.run([engine, "image", "inspect", os.environ.get("PYTHON_IMAGE", "")], capture_output=True,
+                          text=True, check=False)  # fmt: skip
+    layers = set(json.loads(base.stdout)[0]["RootFS"]["Layers"]) if base.returncode == 0 else set()
+    configuration = tmp_path / "pip.conf"
+    given = Path(os.environ["PIP_CONF"]).read_text(encoding="utf-8") if os.environ.get("PIP_CONF") else ""
+    configuration.write_text(f"{given}\n# {PLANTED}\n", encoding="utf-8")
+    image = f"yoyak/{name}:planted"
+    command = ["make", "--no-print-directory", "images", f"IMAGES={name}", "TAG=planted", f"PIP_CONF={configuration}"]
+    checkout = planted_checkout(tmp_path / "checkout")
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    saved = tmp_path / "image.tar"
+    try:
+        subprocess.run([engine, "save", "--output", str(saved), image], check=True)
+        count, found = search_layers(saved, layers)
+        assert count > 1000
+        assert not found
+    finally:
+        subprocess.run([engine, "image", "rm", image], capture_output=True, check=False)
+        saved.unlink(missing_ok=True)
