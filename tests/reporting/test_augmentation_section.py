@@ -29,9 +29,9 @@ def test_counts_and_examples_of_each_method() -> None:
     assert isinstance(section.methods, Table)
     assert section.methods.title == "Rows that augmentation added to train: 2 to 1"
     assert section.methods.rows == (
-        ("fillers", "1", "1", "none", "none"),
-        ("renaming", "1", "1", "none", "none"),
-        ("particles", "1", "0", "1 nothing to change", "none"),
+        ("fillers", "1", "1", "none"),
+        ("renaming", "1", "1", "none"),
+        ("particles", "1", "0", "1 nothing to change"),
     )
     assert [change.method for change in section.changes] == ["fillers", "renaming"]
     renamed = section.changes[1]
