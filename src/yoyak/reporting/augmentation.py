@@ -16,7 +16,7 @@ def make_section(prepared: Mapping[str, Any]) -> AugmentationSection | None:
     if not report:
         return None
     methods = report["methods"]
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (_to_words(name), f"{method['drawn']:,}", f"{method['added']:,}", _count(method["filtered"]))
         for name, method in methods.items()
     ]

@@ -81,12 +81,13 @@ def augment_train(
     train = splits[TRAIN]
     in_others = {dialogue_key(row.dialogue): name for name in splits if name != TRAIN for row in splits[name]}
     in_train = {dialogue_key(row.dialogue) for row in train}
-    results = {name: _Result() for name in settings.methods}
+    methods = settings.methods
+    results = {name: _Result() for name in methods}
     names = collect_names(train) if "renaming" in results else None
     pending: dict[str, list[tuple[Source, list[int]]]] = {}
     for row in tqdm(train, desc="augment train", unit="row", leave=False, delay=1, disable=not results):
         source = Source(row)
-        for name, method in settings.methods.items():
+        for name, method in methods.items():
             # A string seed gives the same draws in every process and on every machine.
             rng = random.Random(f"{settings.seed}\n{name}\n{row.fname}")
             if rng.random() >= method.share:
