@@ -49,7 +49,7 @@ lock: $(STAMP) ## update requirements.lock from pyproject.toml
 	sed -i 's/^\(torch==[^+]*\)+.*/\1/' requirements.lock
 
 clean: ## remove outputs of the pipeline and the tests; keep data, runs and .venv
-	rm -rf prepared bases models training predictions ensembles evaluation behaviour exports bench report diff receipts registry checkpoints logs .pytest_cache .ruff_cache .mypy_cache
+	rm -rf prepared bases models training predictions candidate_scores ensembles evaluation behaviour exports bench report diff receipts registry checkpoints logs .pytest_cache .ruff_cache .mypy_cache
 
 include docker/targets.mk
 include .github/targets.mk

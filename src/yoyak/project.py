@@ -33,6 +33,8 @@ CHECKED = BASES / "checked.txt"
 """Written when all members have passed `yoyak check`; every training waits for it."""
 MODELS = Path("models")
 PREDICTIONS = Path("predictions")
+CANDIDATE_SCORES = Path("candidate_scores")
+"""A folder for each member: how likely it finds every member's candidates."""
 ENSEMBLES = Path("ensembles")
 ENSEMBLES_README = ENSEMBLES / "README.md"
 EVALUATION = Path("evaluation")
@@ -63,6 +65,8 @@ ANSWERS = Path(".yoyak", "answers.db")
 """Every answer of a chat endpoint that was paid for, and what it cost."""
 REWRITTEN = Path(".yoyak", "rewritten.db")
 """Every turn that a model has rewritten for augmentation."""
+LIKELIHOODS = Path(".yoyak", "likelihoods.db")
+"""Every log-likelihood that a member has computed of a candidate."""
 UNSENT = Path(".yoyak", "unsent")
 """A folder for each MLflow run that has unsent data."""
 STORE_LOCK = Path(".yoyak", "store.lock")
@@ -103,6 +107,11 @@ def model_folder(member: str) -> Path:
 def predictions_folder(member: str) -> Path:
     """Return the folder of a member's candidates, a file for each split."""
     return PREDICTIONS / member
+
+
+def candidate_scores_folder(member: str) -> Path:
+    """Return the folder of a member's log-likelihoods of all candidates, a file for each split."""
+    return CANDIDATE_SCORES / member
 
 
 def case_predictions_file(member: str) -> Path:

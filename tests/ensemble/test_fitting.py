@@ -7,9 +7,10 @@ import pytest
 
 from ensemble.ensemble_rows import row_of
 from yoyak.ensemble.combine import Combiner, combine
-from yoyak.ensemble.fitting import Fitted, fit, score_texts
+from yoyak.ensemble.fitting import Fitted, fit
 from yoyak.ensemble.folds import FOLDS, make_folds
 from yoyak.ensemble.pool import Row
+from yoyak.ensemble.target import score_texts
 from yoyak.errors import UserError
 from yoyak.params.ensemble import Mbr, OfCandidates, Stack, Vote, Weighted
 

@@ -16,9 +16,8 @@ from yoyak import params
 from yoyak.data.records import Dialogue, read_jsonl, write_jsonl
 from yoyak.decoding.candidates import Candidate, read_candidates, write_candidates
 from yoyak.ensemble import combine as combining
-from yoyak.ensemble import stack
 from yoyak.ensemble.combine import FILE, combine, load
-from yoyak.ensemble.fitting import fit, score_texts
+from yoyak.ensemble.fitting import fit
 from yoyak.ensemble.folds import make_folds
 from yoyak.ensemble.pool import Row, make_row, read_rows
 from yoyak.ensemble.splits import Choice, combine_splits, read_choices
@@ -157,17 +156,12 @@ def test_dev_is_combined_by_rerankers_that_did_not_see_the_dialogue(rows, projec
     dev = rows["dev"]
     texts = [choice.text for choice in read_choices(project / "ensembles/stack/dev.jsonl").values()]
     references = [row.summaries for row in read_jsonl(project / "prepared/eval/dev.jsonl")]
-    described = stack.describe(dev, MEMBERS, "eojeol")
-    pool = [dev[index].candidates[member][rank].text for index, member, rank in described.origins]
-    scores = score_texts(pool, [references[index] for index, _, _ in described.origins], "eojeol")
+    strategy = params.load(params.Params).ensemble.strategies["stack"]
+    whole = fit(strategy, MEMBERS, dev, references, granularity="eojeol", seed=20)
+    assert texts == [outcome.text for outcome in whole.outcomes]
     for fold in make_folds([row.dialogue for row in dev], 4):
         # Each dialogue is there twice, and both are in one fold.
         assert {index ^ 1 for index in fold.held_out} == set(fold.held_out)
-        part, kept = stack.select_rows(described, fold.fitted_to)
-        held_out = stack.select_rows(described, fold.held_out)[0]
-        unseen = stack.choose([dev[index] for index in fold.held_out], held_out, stack.fit(part, scores[kept]))
-        assert [texts[index] for index in fold.held_out] == [outcome.text for outcome in unseen]
-    assert load(project / "ensembles/stack").model is not None
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from yoyak.data.augmenting.views import make_views
 from yoyak.data.cleaning import clean_dialogue
 from yoyak.data.records import Dialogue
 from yoyak.decoding.candidates import Candidate
-from yoyak.ensemble import stack
+from yoyak.ensemble import features
 from yoyak.ensemble.pool import make_row
 from yoyak.ensemble.units import join, split
 from yoyak.korean.josa import particle
@@ -48,8 +48,8 @@ def test_english_words_and_the_reranker_keep_it_whole(mask: str) -> None:
         Dialogue(fname="a", dialogue=f"{mask}: 네."),
         {"x": [Candidate(f"{mask}에게 전화했다.", -0.1), Candidate("#Other_Name#에게 전화했다.", -0.2)]},
     )
-    values = stack.describe([row], ["x"], "syllable").values
-    kept, made_up = (stack.FEATURES.index(name) for name in ("masks_kept", "masks_made_up"))
+    values = features.describe([row], ["x"], "syllable").values
+    kept, made_up = (features.FEATURES.index(name) for name in ("masks_kept", "masks_made_up"))
     assert values[:, kept].tolist() == [1, 0]
     assert values[:, made_up].tolist() == [0, 1]
 

@@ -17,7 +17,7 @@ from yoyak.data.records import read_jsonl
 from yoyak.data.samples import write_corpus
 from yoyak.decoding.candidates import read_candidates
 from yoyak.ensemble import weights
-from yoyak.ensemble.fitting import score_texts
+from yoyak.ensemble.target import score_texts
 from yoyak.project import DEV_SPLIT, EVAL_SPLITS, TRAIN_SPLIT, training_file, training_metrics_file
 from yoyak.stages import (
     base,

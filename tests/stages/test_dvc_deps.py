@@ -23,7 +23,9 @@ EXEMPT = {
 }
 """By module or room: why a change to it cannot change what a stage writes."""
 OWN_SUBJECT = {"report": "reporting"}
-LIBRARIES = {"prepare", "train", "predict", "ensemble", "blend", "evaluate", "behaviour", "export", "bench"}
+LIBRARIES = {
+    "prepare", "train", "predict", "score_candidates", "ensemble", "blend", "evaluate", "behaviour", "export", "bench"
+}  # fmt: skip
 """Stages whose results depend on the versions of libraries."""
 
 

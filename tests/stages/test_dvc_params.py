@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 
 import pytest
 from ruamel.yaml import YAML
@@ -14,7 +15,7 @@ from yoyak.params.base import Section
 PIPELINES = [YAML(typ="safe").load(ROOT / name)["stages"] for name in ("dvc.yaml", "export/dvc.yaml")]
 STAGES = {name: node.get("do", node) for pipeline in PIPELINES for name, node in pipeline.items()}
 CLASSES = {
-    name.removesuffix("Params").lower(): kind
+    re.sub("(?<!^)(?=[A-Z])", "_", name.removesuffix("Params")).lower(): kind
     for name, kind in inspect.getmembers(stages, inspect.isclass)
     if issubclass(kind, Section) and kind.__module__ == stages.__name__
 }

@@ -63,6 +63,12 @@ VERBS = (
         examples=("yoyak predict bart",),
     ),
     Verb(
+        name="score_candidates",
+        group=PIPELINE,
+        help="Let each member score the candidates of all members.",
+        examples=("yoyak score_candidates",),
+    ),
+    Verb(
         name="ensemble",
         group=PIPELINE,
         help="Combine the members' candidates by a strategy of params.yaml.",

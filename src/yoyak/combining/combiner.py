@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import get_args
 
 from yoyak import project
@@ -61,6 +62,11 @@ def build_combiner(
     rule = getattr(strategy, "weights", None)
     if len(members) == 1:
         return with_weights({members[0]: 1.0})
+    if strategy.needs_likelihoods or (fitted is not None and fitted.scorers and rule is None):
+        raise UserError(
+            f"{strategy.type} asks each model how likely it finds the others' summaries, and `yoyak combine` runs one "
+            "after the other: choose mbr or vote, or serve the ensemble that `yoyak register` registered."
+        )
     if given is not None:
         if rule is None:
             raise UserError(f"{strategy.type} has no weights: leave --weights out, or choose another strategy.")
@@ -72,7 +78,8 @@ def build_combiner(
         return with_weights(weights.by_score(scores))
     # What the pipeline fitted holds for its own members only: each model must be one of them.
     trained_as = {name: sources[name].member for name in members}
-    if fitted is not None and sorted(trained_as.values()) == sorted(fitted.weights):
+    same = fitted is not None and sorted(trained_as.values()) == sorted(fitted.weights)
+    if fitted is not None and (same or (fitted.pass_through and set(fitted.weights) <= {*trained_as.values()})):
         return _rename_members(fitted, {member: name for name, member in trained_as.items()})
     if rule is None:
         known = ", ".join(fitted.weights) if fitted is not None else "no members yet"
@@ -92,4 +99,5 @@ def build_combiner(
 
 def _rename_members(combiner: Combiner, names: Mapping[str, str]) -> Combiner:
     renamed = {names[member]: weight for member, weight in combiner.weights.items()}
-    return Combiner(strategy=combiner.strategy, granularity=combiner.granularity, weights=renamed, model=combiner.model)
+    model = combiner.model and replace(combiner.model, member=names[combiner.model.member])
+    return replace(combiner, weights=renamed, model=model)

@@ -42,7 +42,7 @@ def summarize_in_batches(
     ids = inputs.input_ids
     order = sorted(range(len(ids)), key=lambda row: -len(ids[row]))
     results: dict[int, Generated] = {}
-    with _progress_bar(len(ids), progress) as advance:
+    with show_progress(len(ids), "summarizing", "dialogue", visible=progress) as advance:
         while len(results) < len(order):
             rows = order[len(results) : len(results) + batch_size]
             try:
@@ -63,12 +63,12 @@ def summarize_in_batches(
 
 
 @contextmanager
-def _progress_bar(total: int, visible: bool) -> Iterator[Callable[[int], object]]:
+def show_progress(total: int, description: str, unit: str, *, visible: bool) -> Iterator[Callable[[int], object]]:
     """Yield a function that advances the bar; a server shows none and does not import tqdm."""
     if not visible:
         yield lambda _: None
         return
     from tqdm import tqdm
 
-    with tqdm(total=total, desc="summarizing", unit="dialogue") as bar:
+    with tqdm(total=total, desc=description, unit=unit) as bar:
         yield bar.update

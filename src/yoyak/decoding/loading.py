@@ -12,7 +12,22 @@ from yoyak.models.libraries import import_transformers
 from yoyak.models.spec import ONNX_FILE, load_spec
 
 if TYPE_CHECKING:
-    from yoyak.decoding.summarizer import Summarizer
+    from yoyak.decoding.summarizer import Scorer, Summarizer
+
+
+def can_score(folder: Path) -> bool:
+    """Return whether a saved member can tell how likely a text is: an exported one and one behind an API cannot."""
+    from yoyak.decoding.summarizer import Scorer
+
+    if (folder / ONNX_FILE).is_file():
+        return False
+    return issubclass(resolve_name(get_family(load_spec(folder).family).summarizer), Scorer)
+
+
+def load_scorer(folder: Path) -> Scorer:
+    """Load a member that `can_score`, onto the best available device."""
+    scorer: Scorer = load_member(folder)  # type: ignore[assignment]
+    return scorer
 
 
 def load_member(folder: Path, device: str | None = None, threads: int = 0) -> Summarizer:

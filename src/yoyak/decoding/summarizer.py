@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from yoyak.data.records import Dialogue
 from yoyak.decoding.candidates import WHOLE, Candidate
@@ -113,6 +113,16 @@ def texts_to_read(summarizer: Summarizer, rows: Sequence[Dialogue]) -> list[str]
     """Return the dialogues as a summarizer is given them: with their topics if it reads those, and a row has one."""
     steps = (TOPIC,) if reads_topics(summarizer) else ()
     return add_topics([row.dialogue for row in rows], [row.topic for row in rows], steps)
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """A summarizer that can also tell how likely texts are that others wrote; one behind an API cannot."""
+
+    def log_likelihoods(
+        self, dialogues: Sequence[str], texts: Sequence[Sequence[str]], *, progress: bool = False
+    ) -> list[list[float]]:
+        """Return the log-likelihood of each text of each dialogue as its summary, in nats."""
 
 
 def check_new_tokens(summarizer: Summarizer, name: str, new_tokens: int) -> None:

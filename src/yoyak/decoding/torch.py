@@ -12,6 +12,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from yoyak.decoding.batches import Generated, summarize_in_batches
 from yoyak.decoding.candidates import Candidate
+from yoyak.decoding.likelihood import Target, score_in_batches
 from yoyak.decoding.memory import Footprint
 from yoyak.decoding.reading import Window, count_searches, make_window, summarize_all
 from yoyak.decoding.scores import SequenceScores
@@ -21,7 +22,7 @@ from yoyak.models.families.reader import Reader
 from yoyak.models.load import load_trained
 from yoyak.models.precision import find_device
 from yoyak.models.spec import ModelSpec, load_spec
-from yoyak.models.steps import TOPIC
+from yoyak.models.steps import TOPIC, prepare_target
 from yoyak.models.text import Encoded, decode
 from yoyak.models.tokenizers import load_tokenizer
 from yoyak.models.window import find_positions, new_token_limit
@@ -164,6 +165,47 @@ class TorchSummarizer:
             Generated(candidates=candidates[first : first + count], tokens=sum(lengths[first : first + count]))
             for first in range(0, len(candidates), count)
         ]
+
+    def log_likelihoods(
+        self, dialogues: Sequence[str], texts: Sequence[Sequence[str]], *, progress: bool = False
+    ) -> list[list[float]]:
+        """Return the log-likelihood of each text of each dialogue as its summary, with its end, in nats.
+
+        Of a text that is longer than the model's window, the rest is as likely as its beginning, token by token.
+        """
+        inputs = self.encode(dialogues).input_ids
+        flat = [prepare_target(text, self.spec.preprocessing) for row in texts for text in row]
+        owners = [index for index, row in enumerate(texts) for _ in row]
+        limit = max(len(text.encode()) for text in flat) + 3 if flat else 0  # No tokenizer makes more of a text.
+        tokens = self.family.encode_summaries(self.tokenizer, flat, limit, self.model.generation_config) if flat else []
+        window = self.new_token_limit or limit
+        totals = score_in_batches(
+            [Target(owner, ids[:window]) for owner, ids in zip(owners, tokens, strict=True)],
+            [len(ids) for ids in inputs],
+            lambda batch: self._score(inputs, batch),
+            vocabulary=int(self.model.config.get_text_config(decoder=True).vocab_size),
+            ran_out_of_memory=ran_out_of_memory,
+            progress=progress,
+        )
+        scores = iter(total * len(ids) / min(window, len(ids)) for total, ids in zip(totals, tokens, strict=True))
+        return [[next(scores) for _ in row] for row in texts]
+
+    @torch.inference_mode()
+    def _score(self, inputs: Sequence[list[int]], batch: Sequence[Target]) -> list[float]:
+        """Return the log-likelihoods of a batch; each of its dialogues is read once, however many texts it has."""
+        read = list(dict.fromkeys(target.dialogue for target in batch))
+        reader = self.open_reader([inputs[dialogue] for dialogue in read])
+        width = max(len(target.tokens) for target in batch)
+        device = self.model.device
+        ids = torch.tensor([[*target.tokens, *[target.tokens[-1]] * (width - len(target.tokens))] for target in batch])
+        counted = torch.arange(width) < torch.tensor([[len(target.tokens)] for target in batch])
+        ids, counted = ids.to(device), counted.to(device)
+        logits = reader.begin(torch.tensor([read.index(target.dialogue) for target in batch], device=device))[:, None]
+        if width > 1:
+            logits = torch.cat([logits, reader.follow(None, ids[:, :-1])], 1)
+        chosen = logits.gather(-1, ids[..., None])[..., 0] - logits.logsumexp(-1)
+        totals: list[float] = chosen.double().masked_fill(~counted, 0.0).sum(1).tolist()
+        return totals
 
     def pad(self, inputs: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return ids and attention mask, padded to the longest row."""

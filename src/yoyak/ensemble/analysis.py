@@ -24,6 +24,7 @@ import numpy as np
 from yoyak.data.records import Dialogue
 from yoyak.decoding.candidates import Candidate
 from yoyak.ensemble.conclusion import write_conclusion
+from yoyak.ensemble.info import EnsembleInfo
 from yoyak.ensemble.splits import Choice
 from yoyak.ensemble.utility import rouge_matrix
 from yoyak.params import Scoring
@@ -100,6 +101,7 @@ def analyse(
     choices: Choices,
     scoring: Scoring,
     seed: int,
+    learned: Mapping[str, EnsembleInfo] | None = None,
 ) -> EnsembleAnalysis:
     """Return the analysis of all ensembles on every split and slice but gate.
 
@@ -110,6 +112,7 @@ def analyse(
         strategies: The ensembles' params by name; there may be none.
         candidates: The candidates of all members that an ensemble may use.
         choices: The choices of all ensembles.
+        learned: What is known of strategies over candidates, by name.
     """
     summary = evaluation.summary
     common = {
@@ -131,7 +134,7 @@ def analyse(
 
     candidates = {member: candidates[member] for member in rank(candidates)}
     choices = {name: choices[name] for name in rank(choices)}
-    infos = {name: _describe(strategies[name], list(candidates)) for name in choices}
+    infos = {name: _describe(strategies[name], list(candidates), (learned or {}).get(name)) for name in choices}
     figures = _compute_figures(splits, primary, summary.best_member, candidates, choices, scoring)
     bootstrap = _Bootstrap(samples=scoring.bootstrap_samples, confidence=scoring.confidence, seed=seed)
     rows = [row for split in splits.values() for row in split]
@@ -151,9 +154,15 @@ def analyse(
     )
 
 
-def _describe(strategy: Strategy, all_members: Sequence[str]) -> StrategyInfo:
+def _describe(strategy: Strategy, all_members: Sequence[str], learned: EnsembleInfo | None) -> StrategyInfo:
     members = tuple(strategy.members or all_members)
-    return StrategyInfo(type=getattr(strategy, "type", ""), members=members, pass_through=len(members) == 1)
+    return StrategyInfo(
+        type=getattr(strategy, "type", ""),
+        members=members,
+        pass_through=len(members) == 1,
+        reranker=learned.reranker if learned else None,
+        choice=learned.choice if learned else None,
+    )
 
 
 def _compute_figures(

@@ -20,11 +20,11 @@ from yoyak.decoding.summarizer import Summarizer, texts_to_read
 from yoyak.decoding.torch import TorchSummarizer
 from yoyak.ensemble import soup, weights
 from yoyak.ensemble.compatibility import check_same_architecture, load_members
-from yoyak.ensemble.fitting import score_texts
 from yoyak.ensemble.folds import make_folds, mean_of
 from yoyak.ensemble.info import INFO_FILE
 from yoyak.ensemble.soft import SoftSummarizer
 from yoyak.ensemble.soft_weights import fit_weights
+from yoyak.ensemble.target import score_texts
 from yoyak.errors import UserError
 from yoyak.files import write_json
 from yoyak.params import Generation

@@ -11,7 +11,7 @@ import multiprocessing
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,16 @@ from typing import Any
 from pydantic import TypeAdapter
 from tqdm import tqdm
 
-from yoyak.ensemble import stack
+from yoyak.ensemble import rankers, stack
+from yoyak.ensemble.features import describe, feature_names
+from yoyak.ensemble.likelihood import choose_likeliest
 from yoyak.ensemble.mbr import mbr
 from yoyak.ensemble.pool import Outcome, Row
 from yoyak.ensemble.vote import vote
 from yoyak.errors import UserError
 from yoyak.files import write_json
 from yoyak.params.base import Granularity
-from yoyak.params.ensemble import Mbr, OfCandidates, Stack, VotePositional
+from yoyak.params.ensemble import Auto, Likelihood, Mbr, OfCandidates, Ranker, Stack, VotePositional
 
 BATCH = 500
 """Number of dialogues per batch, which bounds the memory for any file."""
@@ -43,6 +45,8 @@ class Combiner:
     """By member, in the members' order; they sum to one."""
     model: stack.Reranker | None = None
     """The fitted reranker of `stack`."""
+    scorers: tuple[str, ...] = ()
+    """The members that have to score all candidates first, in the members' order."""
 
     @property
     def pass_through(self) -> bool:
@@ -57,9 +61,13 @@ def combine(combiner: Combiner, rows: Sequence[Row]) -> list[Outcome]:
         member = next(iter(combiner.weights))
         return [Outcome(text=row.best(member), score=1.0, member=member) for row in rows]
     if combiner.model is not None:
-        return stack.choose(rows, stack.describe(rows, list(combiner.weights), granularity), combiner.model)
-    if isinstance(strategy, Stack):
-        raise ValueError("a reranker must be fitted before it can choose")
+        members = list(combiner.weights)
+        described = describe(rows if combiner.model.ranker else [], members, granularity, combiner.scorers)
+        return stack.choose(rows, described, combiner.model, combiner.weights, granularity)
+    if isinstance(strategy, Stack | Auto):
+        raise ValueError(f"{strategy.type} must be fitted before it can choose")
+    if isinstance(strategy, Likelihood):
+        return choose_likeliest(rows, combiner.weights, strategy.length_penalty)
     if isinstance(strategy, Mbr):
         return mbr(rows, combiner.weights, granularity, strategy)
     return vote(rows, combiner.weights, granularity, positional=isinstance(strategy, VotePositional))
@@ -111,15 +119,26 @@ def _run_batches(combiners: Sequence[Combiner], batches: Iterator[list[Row]], pr
 
 
 def save(combiner: Combiner, folder: Path) -> None:
-    """Write a combiner as JSON: its weights, and the reranker's coefficients by feature."""
+    """Write a combiner as JSON: its weights, and its reranker."""
     value: dict[str, Any] = {
         "strategy": combiner.strategy.model_dump(),
         "granularity": combiner.granularity,
         "weights": dict(combiner.weights),
     }
+    if combiner.scorers:
+        value["scorers"] = list(combiner.scorers)
     if combiner.model is not None:
-        coefficients = dict(zip(_feature_names(combiner.weights), combiner.model.coefficients, strict=True))
-        value["reranker"] = {"intercept": combiner.model.intercept, "coefficients": coefficients}
+        names = feature_names(list(combiner.weights), combiner.scorers)
+        value["reranker"] = {
+            "member": combiner.model.member,
+            "lowest_score": combiner.model.lowest_score,
+        }
+        if combiner.model.ranker is not None:
+            value["reranker"] |= {
+                "kind": combiner.model.kind,
+                "margin": combiner.model.margin,
+                **rankers.to_json(combiner.model.ranker, names),
+            }
     write_json(folder / FILE, value)
 
 
@@ -130,23 +149,31 @@ def load(folder: Path) -> Combiner:
         value = json.loads(path.read_text(encoding="utf-8"))
         strategy: OfCandidates = TypeAdapter(OfCandidates).validate_python(value["strategy"])
         weights = {str(member): _parse_finite(weight) for member, weight in value["weights"].items()}
+        scorers = tuple(str(member) for member in value.get("scorers", ()))
+        if not {*scorers} <= weights.keys():
+            raise ValueError("a scorer is not a member")
         model = None
         if isinstance(strategy, Stack) and len(weights) > 1:
-            coefficients = value["reranker"]["coefficients"]
+            saved = value["reranker"]
+            if saved["member"] not in weights:
+                raise ValueError("the best member is not a member")
+            lowest = saved["lowest_score"]
             model = stack.Reranker(
-                _parse_finite(value["reranker"]["intercept"]),
-                tuple(_parse_finite(coefficients[name]) for name in _feature_names(weights)),
+                member=saved["member"], lowest_score=None if lowest is None else _parse_finite(lowest)
             )
+            if "kind" in saved:
+                model = replace(
+                    model,
+                    kind=TypeAdapter(Ranker).validate_python(saved["kind"]),
+                    ranker=rankers.from_json(saved, feature_names(list(weights), scorers)),
+                    margin=_parse_finite(saved["margin"]),
+                )
         if not any(weights.values()) or min(weights.values()) < 0:
             raise ValueError("no member has a positive weight")
         granularity = TypeAdapter(Granularity).validate_python(value["granularity"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({type(error).__name__}): `dvc repro` recreates it.") from error
-    return Combiner(strategy=strategy, granularity=granularity, weights=weights, model=model)
-
-
-def _feature_names(members: Iterable[str]) -> tuple[str, ...]:
-    return (*stack.FEATURES, *(f"member {member}" for member in members))
+    return Combiner(strategy=strategy, granularity=granularity, weights=weights, model=model, scorers=scorers)
 
 
 def _parse_finite(value: Any) -> float:

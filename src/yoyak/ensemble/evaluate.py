@@ -14,8 +14,9 @@ from yoyak.data.facts import read_facts
 from yoyak.data.records import Dialogue, read_jsonl
 from yoyak.decoding.candidates import read_candidates
 from yoyak.ensemble.analysis import analyse
+from yoyak.ensemble.info import INFO_FILE, EnsembleInfo
 from yoyak.ensemble.splits import read_choices
-from yoyak.files import atomic_path, write_json
+from yoyak.files import atomic_path, read_result, write_json
 from yoyak.params import Scoring
 from yoyak.params.stages import EvaluateParams
 from yoyak.scoring.baselines import extract_baseline
@@ -70,10 +71,14 @@ def score_pipeline(p: EvaluateParams) -> PipelineScores:
         name: {split: {fname: choice.text for fname, choice in rows.items()} for split, rows in by_split.items()}
         for name, by_split in choices.items()
     }
+    learned = {
+        name: read_result(project.ensemble_folder(name) / INFO_FILE, EnsembleInfo, command=f"yoyak ensemble {name}")
+        for name in p.ensemble.strategies
+    }
     sampled = {name for name, member in p.members.items() if member.sample_size is not None}
     evaluation = evaluate_systems(splits, predictions, p.scoring, p.seed, ensembles, sampled)
     whole = {name: rows for name, rows in candidates.items() if name not in sampled}
-    analysis = analyse(splits, evaluation, strategies, whole or candidates, choices, p.scoring, p.seed)
+    analysis = analyse(splits, evaluation, strategies, whole or candidates, choices, p.scoring, p.seed, learned)
     means = headline_metrics(evaluation.summary)
     accuracy = _measure_facts(splits, {**predictions, **ensembles}, evaluation.summary.best_baseline, p.scoring)
     facts = {system: accuracy.shares(system) for system in (*predictions, *ensembles)}

@@ -1,4 +1,4 @@
-"""Fitting a strategy on dev: its weights or its reranker.
+"""Fitting a strategy on dev: its weights, its reranker, or the choice between several strategies.
 
 fitted = fit(strategy, members, dev_rows, references, granularity="morpheme", seed=20)
 outcomes = list(combine_all(fitted.combiner, test_rows, processes=2))
@@ -6,26 +6,17 @@ outcomes = list(combine_all(fitted.combiner, test_rows, processes=2))
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from yoyak.ensemble import stack, weights
 from yoyak.ensemble.combine import Combiner, combine
-from yoyak.ensemble.folds import FOLDS, make_folds, mean_of, require_rows
-from yoyak.ensemble.pool import Outcome, Row
-from yoyak.params.base import ROUGE_WEIGHTS
-from yoyak.params.ensemble import Mbr, OfCandidates, Stack, Vote, VotePositional, Weighted
-from yoyak.scoring.rouge import rouge
-
-WeightedStrategy = Vote | VotePositional | Weighted | Mbr
-"""Strategies whose members have weights."""
-
-Fit = Callable[[Sequence[int]], Combiner]
-"""Fits a strategy to some rows of dev."""
-Apply = Callable[[Combiner, Sequence[int]], list[Outcome]]
-"""Combines some rows of dev."""
+from yoyak.ensemble.pool import DIGITS, Outcome, Row
+from yoyak.ensemble.stack import Reranker, find_lowest_score
+from yoyak.ensemble.steps import Dev, Steps, make_steps, member_steps, own_scores
+from yoyak.params.ensemble import Auto, OfCandidates, Stack
+from yoyak.scoring.ensembles import StrategyChoice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +28,8 @@ class Fitted:
     """One per row of dev; if something was learned there, from a fit that has not seen the row."""
     cross_fitted: bool
     """Whether something was learned, so that ``outcomes`` come from several fits."""
+    choice: StrategyChoice | None = None
+    """What `auto` chose among."""
 
 
 def fit(
@@ -55,103 +48,74 @@ def fit(
     if len(members) == 1:
         combiner = Combiner(strategy=strategy, granularity=granularity, weights={members[0]: 1.0})
         return Fitted(combiner=combiner, outcomes=combine(combiner, rows), cross_fitted=False)
-    if isinstance(strategy, Stack):
-        fit_to, apply = _make_stack_steps(strategy, members, rows, references, granularity)
+    dev = Dev(rows=rows, references=references, members=members, granularity=granularity, seed=seed, known={})
+    if isinstance(strategy, Auto):
+        return _fit_auto(strategy, dev)
+    steps, all_rows = make_steps(strategy, dev), range(len(rows))
+    fitted = Fitted(combiner=steps.fit_to(all_rows), outcomes=steps.cross_fit(dev, all_rows), cross_fitted=steps.learns)
+    return _keep_member(fitted, dev) if isinstance(strategy, Stack) else fitted
+
+
+def _keep_member(fitted: Fitted, dev: Dev) -> Fitted:
+    """Return a reranker's fit, without its ranker if the fits did not do better than the best member on dev."""
+    own = {member: round(float(scores.mean()), DIGITS) for member, scores in own_scores(dev).items()}
+    best = max(own, key=lambda member: own[member])
+    mean = float(dev.score_outcomes(fitted.outcomes, range(len(dev.rows))).mean())
+    if round(mean, DIGITS) >= own[best]:
+        return fitted
+    model = fitted.combiner.model
+    if model is None or model.lowest_score is None:
+        combiner = replace(fitted.combiner, weights={best: 1.0}, model=None, scorers=())
     else:
-        fit_to, apply = _make_weight_steps(strategy, members, rows, references, granularity, seed)
-    all_rows = range(len(rows))
-    combiner = fit_to(all_rows)
-    if not (isinstance(strategy, Stack) or strategy.weights in ("dev", "fit")):
-        return Fitted(combiner=combiner, outcomes=apply(combiner, all_rows), cross_fitted=False)
+        combiner = replace(
+            fitted.combiner, model=Reranker(member=best, lowest_score=find_lowest_score(dev.rows, best)), scorers=()
+        )
+    outcomes = [Outcome(text=row.best(best), score=0.0, member=best) for row in dev.rows]
+    return Fitted(combiner=combiner, outcomes=outcomes, cross_fitted=True)
+
+
+def _fit_auto(strategy: Auto, dev: Dev) -> Fitted:
+    """Return the option with the best cross-validated score.
+
+    The outcomes on dev are those of the same choice made without the fold that it is applied to, so that their mean is
+    what the choice is worth; the mean by which an option was chosen is the highest of several, and flatters it.
+    """
+    options = {member: member_steps(dev, member) for member in dev.members}
+    options |= {
+        name: make_steps(option, dev)
+        for name, option in strategy.options.items()
+        if dev.scorers or not option.needs_likelihoods
+    }
+    all_rows = range(len(dev.rows))
+    means = _cross_validate(options, dev, all_rows)
+    chosen = _find_best(means)
     outcomes: dict[int, Outcome] = {}
-    for fold in make_folds([row.dialogue for row in rows], strategy.folds if isinstance(strategy, Stack) else FOLDS):
-        outcomes |= zip(fold.held_out, apply(fit_to(fold.fitted_to), fold.held_out), strict=True)
-    return Fitted(combiner=combiner, outcomes=[outcomes[index] for index in all_rows], cross_fitted=True)
+    chosen_in_folds = []
+    for held_out, fitted_to in dev.fold(all_rows, strategy.folds):
+        name = _find_best(_cross_validate(options, dev, fitted_to)) if fitted_to else next(iter(options))
+        chosen_in_folds.append(name)
+        steps = options[name]
+        outcomes |= zip(held_out, steps.apply(steps.fit_to(fitted_to), held_out), strict=True)
+    ordered = [outcomes[index] for index in all_rows]
+    choice = StrategyChoice(
+        chosen=chosen,
+        options={name: round(mean, 6) for name, mean in means.items()},
+        in_folds=tuple(chosen_in_folds),
+        naive=round(means[chosen], 6),
+        nested=round(float(dev.score_outcomes(ordered, all_rows).mean()), 6),
+    )
+    combiner = options[chosen].fit_to(all_rows)
+    return Fitted(combiner=combiner, outcomes=ordered, cross_fitted=True, choice=choice)
 
 
-def _make_stack_steps(
-    strategy: Stack,
-    members: Sequence[str],
-    rows: Sequence[Row],
-    references: Sequence[Sequence[str]],
-    granularity: str,
-) -> tuple[Fit, Apply]:
-    """Return functions that fit and apply a reranker; features depend only on the row, so they are computed once."""
-    described = stack.describe(rows, members, granularity)
-    texts = [rows[row].candidates[member][rank].text for row, member, rank in described.origins]
-    scores = score_texts(texts, [references[row] for row, _, _ in described.origins], granularity)
-
-    def fit_to(indices: Sequence[int]) -> Combiner:
-        require_rows(indices)
-        selected, indices_of_selected = stack.select_rows(described, indices)
-        return Combiner(
-            strategy=strategy,
-            granularity=granularity,
-            weights=weights.equal(members),
-            model=stack.fit(selected, scores[indices_of_selected]),
-        )
-
-    def apply(combiner: Combiner, indices: Sequence[int]) -> list[Outcome]:
-        assert combiner.model is not None
-        return stack.choose(
-            [rows[index] for index in indices], stack.select_rows(described, indices)[0], combiner.model
-        )
-
-    return fit_to, apply
+def _cross_validate(options: Mapping[str, Steps], dev: Dev, indices: Sequence[int]) -> dict[str, float]:
+    """Return the mean score of each option on some rows, each row by a fit to others of them."""
+    return {
+        name: float(np.mean(dev.score_outcomes(steps.cross_fit(dev, indices), indices)))
+        for name, steps in options.items()
+    }
 
 
-def _make_weight_steps(
-    strategy: WeightedStrategy,
-    members: Sequence[str],
-    rows: Sequence[Row],
-    references: Sequence[Sequence[str]],
-    granularity: str,
-    seed: int,
-) -> tuple[Fit, Apply]:
-    """Return functions that fit the members' weights and combine with them."""
-    scores = {}
-    if strategy.weights in ("dev", "fit"):
-        scores = {m: score_texts([row.best(m) for row in rows], references, granularity) for m in members}
-
-    def combiner_with(member_weights: Mapping[str, float]) -> Combiner:
-        return Combiner(strategy=strategy, granularity=granularity, weights=member_weights)
-
-    def apply(combiner: Combiner, indices: Sequence[int]) -> list[Outcome]:
-        return combine(combiner, [rows[index] for index in indices])
-
-    def fit_to(indices: Sequence[int]) -> Combiner:
-        if isinstance(strategy.weights, dict):
-            return combiner_with(_given_weights(strategy.weights, strategy.members, members))
-        if strategy.weights == "equal":
-            return combiner_with(weights.equal(members))
-        means = {member: mean_of(values, indices) for member, values in scores.items()}
-        if strategy.weights == "dev":
-            return combiner_with(weights.by_score(means))
-        require_rows(indices)
-        targets = [references[index] for index in indices]
-
-        def measure(candidate: Mapping[str, float]) -> float:
-            outcomes = apply(combiner_with(candidate), indices)
-            return float(score_texts([outcome.text for outcome in outcomes], targets, granularity).mean())
-
-        return combiner_with(weights.fitted(means, measure, seed))
-
-    return fit_to, apply
-
-
-def _given_weights(
-    given: Mapping[str, float], named: Sequence[str] | None, members: Sequence[str]
-) -> Mapping[str, float]:
-    """Return the weights of ``members`` given in params.yaml; ``members`` may lack some of the ``named`` ones."""
-    kept = {name: value for name, value in given.items() if name in members}
-    any_weight = any(given.get(name, 0) for name in named or given)
-    if any_weight and len(kept) == len(members) and not any(kept.values()):
-        # All members with a weight are excluded: the remaining ones count equally.
-        return weights.equal(members)
-    return weights.normalised(kept, members)
-
-
-def score_texts(texts: Sequence[str], references: Sequence[Sequence[str]], granularity: str) -> np.ndarray:
-    """Return [texts]: the combined ROUGE that strategies are fitted to, 0 to 1."""
-    scores = rouge(texts, references, granularity=granularity, multi_reference="mean", weights=ROUGE_WEIGHTS)
-    return scores["combined"]
+def _find_best(means: Mapping[str, float]) -> str:
+    """Return the best option; of equal ones the first, so that members come before strategies."""
+    return max(means, key=lambda name: round(means[name], DIGITS))

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from yoyak.ensemble.combine import Combiner
-from yoyak.params.ensemble import Mbr, Stack
+from yoyak.params.ensemble import Likelihood, Mbr, Stack
+from yoyak.scoring.ensembles import StrategyChoice
 
 INFO_FILE = "info.json"
 
@@ -24,6 +25,10 @@ class CombinerInfo:
     pass_through: bool
     candidates: str
     """The candidates that it considers, in words."""
+    scorers: Sequence[str]
+    """The members whose likelihoods of all candidates it uses."""
+    reranker: str | None
+    """What `stack` has learned, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +42,8 @@ class EnsembleInfo(CombinerInfo):
     different_per_dialogue: float
     repaired_scores: int
     """Number of candidate scores that were not finite."""
+    choice: StrategyChoice | None
+    """What `auto` has chosen."""
 
 
 def describe_combiner(combiner: Combiner) -> CombinerInfo:
@@ -50,13 +57,26 @@ def describe_combiner(combiner: Combiner) -> CombinerInfo:
         weights={member: round(weight, 6) for member, weight in combiner.weights.items()},
         pass_through=combiner.pass_through,
         candidates=_describe_candidates(strategy),
+        scorers=list(combiner.scorers),
+        reranker=_describe_reranker(combiner),
     )
+
+
+def _describe_reranker(combiner: Combiner) -> str | None:
+    if not isinstance(combiner.strategy, Stack):
+        return None
+    model = combiner.model
+    if model is None:
+        return f"no ranker gains enough on dev: the summaries of {next(iter(combiner.weights))}"
+    learned = f"{model.kind}, margin {model.margin:.4f}" if model.kind else "no ranker gains enough on dev"
+    unlike = "" if model.lowest_score is None else f", mbr where its score is below {model.lowest_score:.4f}"
+    return f"{learned}: else the summaries of {model.member}{unlike}"
 
 
 def _describe_candidates(strategy: object) -> str:
     if isinstance(strategy, Mbr) and strategy.candidates:
         return f"the best {strategy.candidates} of each member"
-    return "all of each member" if isinstance(strategy, Mbr | Stack) else "the best of each member"
+    return "all of each member" if isinstance(strategy, Mbr | Likelihood | Stack) else "the best of each member"
 
 
 def _describe_utility(strategy: Mbr, granularity: str) -> str:

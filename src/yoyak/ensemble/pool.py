@@ -6,14 +6,16 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Generic, TypeVar
 
 from yoyak.data.records import Dialogue
 from yoyak.decoding.candidates import Candidate
 from yoyak.errors import UserError
 
+DIGITS = 9
+"""Digits to which scores are compared; differences beyond them are due to the order of summation."""
 CACHE_LINES = 20_000
 """Cached lines of tokens: enough for a few batches, so that memory does not grow with the file."""
 
@@ -27,6 +29,9 @@ class Row:
     candidates: Mapping[str, Sequence[Candidate]]
     repaired: int = 0
     """Number of non-finite scores, which were replaced by the member's lowest score in this row."""
+    likelihoods: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """By member that scored them, then by text: the log-likelihood of every candidate, in nats per character. Members
+    that cannot score are missing."""
 
     def best(self, member: str) -> str:
         """Return the member's own summary."""
@@ -47,7 +52,11 @@ class Outcome:
     """Rank among that member's candidates; 0 is the best."""
 
 
-def make_row(dialogue: Dialogue, candidates: Mapping[str, Sequence[Candidate]]) -> Row:
+def make_row(
+    dialogue: Dialogue,
+    candidates: Mapping[str, Sequence[Candidate]],
+    likelihoods: Mapping[str, Mapping[str, float]] | None = None,
+) -> Row:
     """Return a row with only finite scores. Raises UserError with the fname if a member has no candidates."""
     for member, nbest in candidates.items():
         if not nbest:
@@ -55,45 +64,64 @@ def make_row(dialogue: Dialogue, candidates: Mapping[str, Sequence[Candidate]]) 
     repaired = sum(not _is_score(candidate.score) for nbest in candidates.values() for candidate in nbest)
     if repaired:
         candidates = {member: _repair_scores(nbest) for member, nbest in candidates.items()}
-    return Row(dialogue.fname, dialogue.dialogue, candidates, repaired)
+    return Row(dialogue.fname, dialogue.dialogue, candidates, repaired, likelihoods or {})
 
 
-def read_rows(dialogues: Path, predictions: Mapping[str, Path]) -> Iterator[Row]:
+def read_rows(
+    dialogues: Path, predictions: Mapping[str, Path], scores: Mapping[str, Path] | None = None
+) -> Iterator[Row]:
     """Yield the rows of a split in the order of its dialogues (prepared/<split>.jsonl), joined by fname.
 
     Files are read in parallel line by line, so that memory does not grow with them; for a file in a different order,
     the offsets of its lines are indexed. Raises UserError with the member and fname if a row or all of its candidates
     are missing.
+
+    Args:
+        scores: What the members that can score wrote about all candidates.
     """
     with ExitStack() as stack:
         members = {
             member: _PredictionFile(member, path, stack.enter_context(_open(member, path)))
             for member, path in predictions.items()
         }
+        scorers = {
+            member: _ScoreFile(member, path, stack.enter_context(_open(member, path)))
+            for member, path in (scores or {}).items()
+        }
         for line in stack.enter_context(dialogues.open(encoding="utf-8")):
             value = json.loads(line)
             dialogue = Dialogue(**{**value, "summaries": tuple(value["summaries"])})
-            yield make_row(dialogue, {member: lines.find(dialogue.fname) for member, lines in members.items()})
+            candidates = {member: lines.find(dialogue.fname) for member, lines in members.items()}
+            likelihoods = {member: lines.find_all(dialogue.fname, candidates) for member, lines in scorers.items()}
+            yield make_row(dialogue, candidates, likelihoods)
 
 
-class _PredictionFile:
-    """A member's predictions on disk: read sequentially while the order matches, then by line offsets."""
+Value = TypeVar("Value")
+
+
+class _RowFile(Generic[Value]):
+    """What a member wrote for each dialogue: read sequentially while the order matches, then by line offsets."""
 
     def __init__(self, member: str, path: Path, file: BinaryIO) -> None:
         self.member, self.path, self.file = member, path, file
         self.offsets: dict[str, int] | None = None
 
-    def find(self, fname: str) -> list[Candidate]:
+    def find(self, fname: str) -> Value:
         if self.offsets is None:
             line = self.file.readline()
-            name, candidates = self._parse(line) if line else (None, [])
-            if name == fname:
-                return candidates
+            if line:
+                name, value = self._parse(line)
+                if name == fname:
+                    return value
             self.offsets = self._read_offsets()
         if fname not in self.offsets:
             raise UserError(f"{self.path}: member '{self.member}' has no prediction for dialogue '{fname}'.")
         self.file.seek(self.offsets[fname])
         return self._parse(self.file.readline())[1]
+
+    def read_value(self, value: Mapping[str, Any]) -> Value:
+        """Return what a line says besides the fname."""
+        raise NotImplementedError
 
     def _read_offsets(self) -> dict[str, int]:
         offsets, offset = {}, 0
@@ -108,12 +136,35 @@ class _PredictionFile:
             offset += len(line)
         return offsets
 
-    def _parse(self, line: bytes) -> tuple[str, list[Candidate]]:
+    def _parse(self, line: bytes) -> tuple[str, Value]:
         try:
             value: dict[str, Any] = json.loads(line)
-            return str(value["fname"]), [_parse_candidate(**candidate) for candidate in value["candidates"]]
+            return str(value["fname"]), self.read_value(value)
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise UserError(f"{self.path} has a damaged line ({error}): `dvc repro` recreates it.") from error
+
+
+class _PredictionFile(_RowFile[list[Candidate]]):
+    """A member's candidates."""
+
+    def read_value(self, value: Mapping[str, Any]) -> list[Candidate]:
+        return [_parse_candidate(**candidate) for candidate in value["candidates"]]
+
+
+class _ScoreFile(_RowFile[dict[str, float]]):
+    """How likely a member finds all candidates, by text."""
+
+    def read_value(self, value: Mapping[str, Any]) -> dict[str, float]:
+        return {text: float(score) for text, score in value["scores"].items()}
+
+    def find_all(self, fname: str, candidates: Mapping[str, Sequence[Candidate]]) -> dict[str, float]:
+        scores = self.find(fname)
+        if any(candidate.text not in scores for nbest in candidates.values() for candidate in nbest):
+            raise UserError(
+                f"{self.path}: member '{self.member}' has not scored all candidates of dialogue '{fname}': "
+                "`dvc repro` scores them."
+            )
+        return scores
 
 
 def _open(member: str, path: Path) -> BinaryIO:

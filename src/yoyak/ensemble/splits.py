@@ -16,7 +16,7 @@ from yoyak.ensemble.info import INFO_FILE, EnsembleInfo, describe_combiner
 from yoyak.ensemble.pool import Outcome, Row, read_rows
 from yoyak.errors import UserError
 from yoyak.files import read_json_lines, write_json
-from yoyak.params.ensemble import OfCandidates
+from yoyak.params.ensemble import Auto, OfCandidates
 from yoyak.project import DEV
 
 
@@ -66,6 +66,7 @@ def combine_splits(
     granularity: str,
     processes: int,
     seed: int,
+    scores: Mapping[str, Path] | None = None,
 ) -> CombinedSplits:
     """Fit a strategy on dev, and write its summaries of every split, the combiner and info.json into ``out``.
 
@@ -73,6 +74,7 @@ def combine_splits(
         splits: Folder with the dialogues of dev and of every other split to combine.
         predictions: Folder of each member's candidates.
         out: An existing folder.
+        scores: Folder of each member's log-likelihoods of all candidates, for those that have scored them.
 
     Raises UserError if there is no dev split or a prediction is missing.
     """
@@ -81,7 +83,8 @@ def combine_splits(
     if not dev:
         problem = "it is empty" if dev_path.is_file() else "there is none"
         raise UserError(f"ensembles are fitted on the dev split, and {problem}: see data.files and data.split.")
-    rows = list(read_rows(dev_path, _prediction_files(predictions, DEV)))
+    scores = scores or {}
+    rows = list(read_rows(dev_path, _split_files(predictions, DEV), _split_files(scores, DEV)))
     references = [row.summaries for row in dev]
     members = list(predictions)
 
@@ -90,11 +93,14 @@ def combine_splits(
 
     complete = fit_members(members)
     fits = {"": complete}
-    if len(members) > 1:
+    # Choosing anew without each member would take as long again for each of them.
+    if len(members) > 1 and not isinstance(strategy, Auto):
         fits |= {left_out: fit_members([m for m in members if m != left_out]) for left_out in members}
     counts = _Counts()
     for path in sorted(splits.glob("*.jsonl")):
-        split_rows, counted_rows = tee(read_rows(path, _prediction_files(predictions, path.stem)))
+        split_rows, counted_rows = tee(
+            read_rows(path, _split_files(predictions, path.stem), _split_files(scores, path.stem))
+        )
         outcomes: Iterable[tuple[Outcome, ...]] = (
             zip(*(fitted.outcomes for fitted in fits.values()), strict=True)
             if path.stem == DEV
@@ -121,8 +127,8 @@ def read_choices(path: Path) -> dict[str, Choice]:
     }
 
 
-def _prediction_files(predictions: Mapping[str, Path], split: str) -> dict[str, Path]:
-    return {member: folder / f"{split}.jsonl" for member, folder in predictions.items()}
+def _split_files(folders: Mapping[str, Path], split: str) -> dict[str, Path]:
+    return {member: folder / f"{split}.jsonl" for member, folder in folders.items()}
 
 
 def _format_line(fname: str, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
@@ -141,6 +147,7 @@ def _make_info(fitted: Fitted, counts: _Counts) -> EnsembleInfo:
     return EnsembleInfo(
         **asdict(describe_combiner(fitted.combiner)),
         cross_fitted=fitted.cross_fitted,
+        choice=fitted.choice,
         dialogues=counts.dialogues,
         candidates_per_dialogue=round(counts.candidates / dialogues, 2),
         different_per_dialogue=round(counts.different / dialogues, 2),

@@ -1,151 +1,163 @@
-"""A reranker that learns on dev to predict a candidate's score from features that need no reference.
+"""Stacking: a reranker that learns on dev which candidate is best, and leaves the best member only for a reason.
 
-Features are the member's score and rank, lengths, agreement with the other candidates, and which of the dialogue's
-words, names, numbers and masks are kept or hallucinated. The target is the candidate's combined ROUGE minus the mean
-of its dialogue, because what matters is which candidate is best, not how hard the dialogue is.
+Rankers of several kinds are compared by cross-validation on the rows that are fitted to, each with several margins: how
+much better than the best member's own summary a candidate has to look to be chosen. A ranker and a margin are used if
+what they gain is more than its standard error, and the best member otherwise: the fewer the rows, the more they are
+pulled towards it.
+
+Dev says nothing about dialogues that are unlike any of it, and the best member least of all: where it is less sure of
+its own summary than on dev, the members decide together, by minimum Bayes risk.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from yoyak.ensemble.mbr import DIGITS
-from yoyak.ensemble.pool import CACHE_LINES, Outcome, Row
-from yoyak.ensemble.utility import rouge_matrix
-from yoyak.korean.masks import MASK
-from yoyak.params.base import ROUGE_WEIGHTS
-from yoyak.scoring.tokenize import tokenizer
+from yoyak.ensemble.features import Described, select_rows
+from yoyak.ensemble.folds import Fold
+from yoyak.ensemble.mbr import mbr
+from yoyak.ensemble.pool import DIGITS, Outcome, Row
+from yoyak.ensemble.rankers import Kind, Ranker, fit_ranker
+from yoyak.params.ensemble import Mbr
 
-_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*|[일이삼사오육칠팔구십백천만]+(?=[시분명개원월일층번])")
-_NAME = re.compile(r"[가-힣]{2,4}(?=\s?(?:씨|님|선생|과장|부장|대리|팀장|고객|환자))|\b[A-Z][a-z]+\b")
-
-FEATURES = (
-    "score", "score_in_member", "rank", "first", "changed_input",
-    "tokens", "tokens_to_mean", "share_of_dialogue",
-    "agreement", "agreement_of_firsts", "copies",
-    "words_from_dialogue", "masks_kept", "masks_made_up", "numbers_from_dialogue", "numbers_kept", "names_kept",
-    "repeated",
-)  # fmt: skip
-"""Features of a candidate, followed by one indicator column per member."""
-ALPHAS = np.logspace(-2, 4, 13)
-"""Regularization strengths to try."""
+MARGINS = (0.0, 0.25, 0.5, 0.75, 0.9)
+"""Margins to try, as the share of dialogues that would leave the best member without one, and stay with it."""
 
 
-class Described(NamedTuple):
-    """The candidates of some rows and their features."""
-
-    origins: list[tuple[int, str, int]]
-    """Row index, member and rank of each candidate."""
-    values: np.ndarray
-    """[candidates, features]"""
+UNFAMILIAR = 0.01
+"""Share of dev on which the best member may be less sure of its summary than on a dialogue that is like dev."""
+CONSENSUS = Mbr(type="mbr")
 
 
-def describe(rows: Sequence[Row], members: Sequence[str], granularity: str) -> Described:
-    """Return the features of every candidate; they depend only on the candidate's row."""
-    units = tokenizer(granularity, CACHE_LINES)
-    units.tokenize_all([candidate.text for row in rows for nbest in row.candidates.values() for candidate in nbest])
-    origins: list[tuple[int, str, int]] = []
-    values: list[list[float]] = []
-    for row_index, row in enumerate(rows):
-        dialogue = units.tokenize(row.dialogue)
-        dialogue_tokens, facts = set(dialogue), _extract_facts(row.dialogue)
-        pool = [(member, rank) for member in members for rank in range(len(row.candidates[member]))]
-        candidates = [row.candidates[member][rank] for member, rank in pool]
-        tokens = [units.tokenize(candidate.text) for candidate in candidates]
-        similarity = rouge_matrix(tokens, ROUGE_WEIGHTS)
-        agreement = (similarity.sum(1) - np.diag(similarity)) / max(1, len(pool) - 1)
-        firsts = [column for column, (_, rank) in enumerate(pool) if rank == 0]
-        mean = float(np.mean([len(text) for text in tokens])) or 1.0
-        for number, (member, rank) in enumerate(pool):
-            candidate, text = candidates[number], tokens[number]
-            scores = [other.score for other in row.candidates[member]]
-            others_first = [column for column in firsts if pool[column][0] != member]
-            values.append([
-                candidate.score,
-                (candidate.score - float(np.mean(scores))) / (float(np.std(scores)) or 1.0),
-                rank, float(rank == 0), float(candidate.view > 0),
-                len(text), len(text) / mean, len(text) / max(1, len(dialogue)),
-                agreement[number],
-                float(similarity[number, others_first].mean()) if others_first else 0.0,
-                sum(other.text == candidate.text for other in candidates) - 1,
-                sum(token in dialogue_tokens for token in text) / max(1, len(text)),
-                *_compare_facts(candidate.text, facts),
-                1 - len(set(text)) / max(1, len(text)),
-                *(float(member == name) for name in members),
-            ])  # fmt: skip
-            origins.append((row_index, member, rank))
-    return Described(origins, np.array(values, float).reshape(len(values), len(FEATURES) + len(members)))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reranker:
+    """The best member of dev, and what chooses another candidate in place of its own summary."""
+
+    member: str
+    kind: Kind | None = None
+    ranker: Ranker | None = None
+    """None if no ranker gains enough over the member."""
+    margin: float = 0.0
+    """How much better than the member's own summary another candidate has to look."""
+    lowest_score: float | None = None
+    """Where the member's own summary has a lower score, minimum Bayes risk decides; None if it never does."""
 
 
-def _extract_facts(dialogue: str) -> tuple[set[str], set[str], set[str]]:
-    """Return the masks, numbers and names of a dialogue."""
-    # The contents of masks count as neither numbers nor names.
-    unmasked = MASK.sub(" ", dialogue)
-    return set(MASK.findall(dialogue)), set(_NUMBER.findall(unmasked)), set(_NAME.findall(unmasked))
+def select_reranker(
+    described: Described, scores: np.ndarray, kinds: Sequence[Kind], folds: Sequence[Fold], seed: int
+) -> Reranker:
+    """Return the reranker that cross-validation selects, fitted to all rows.
 
-
-def _compare_facts(text: str, facts: tuple[set[str], set[str], set[str]]) -> tuple[float, ...]:
-    masks, numbers, names = facts
-    own_masks, own_numbers = set(MASK.findall(text)), set(_NUMBER.findall(MASK.sub(" ", text)))
-    return (
-        len(own_masks & masks) / max(1, len(masks)),
-        float(len(own_masks - masks)),
-        len(own_numbers & numbers) / len(own_numbers) if own_numbers else 1.0,
-        len(own_numbers & numbers) / max(1, len(numbers)),
-        sum(name in text for name in names) / max(1, len(names)),
-    )
-
-
-class Reranker(NamedTuple):
-    """A linear model over unscaled features."""
-
-    intercept: float
-    coefficients: tuple[float, ...]
-
-    def predict(self, values: np.ndarray) -> np.ndarray:
-        """Return [candidates]: the predicted score relative to the mean of the dialogue."""
-        return values @ np.array(self.coefficients) + self.intercept
-
-
-def fit(described: Described, scores: np.ndarray) -> Reranker:
-    """Return a ridge regression fitted to the candidates' combined ROUGE, ``scores`` [candidates].
-
-    The regularization strength is chosen by leave-one-out error. Only the coefficients are kept, as plain numbers.
+    Args:
+        described: All candidates of the rows.
+        scores: [candidates]: their combined ROUGE, 0 to 1.
+        folds: Of the rows.
     """
-    from sklearn.linear_model import RidgeCV
-    from sklearn.preprocessing import StandardScaler
+    member = find_best_member(described, scores)
+    layout = _Layout(described, member)
+    held_out = {kind: np.zeros(len(scores)) for kind in kinds}
+    for fold in folds:
+        if not fold.fitted_to:
+            return Reranker(member=member)
+        part, kept = select_rows(described, sorted(fold.fitted_to))
+        groups = np.array([row for row, _, _ in part.origins])
+        tested = select_rows(described, sorted(fold.held_out))[1]
+        for kind in kinds:
+            ranker = fit_ranker(kind, part.values, groups, scores[kept], seed)
+            held_out[kind][tested] = ranker.predict(described.values[tested])
+    best: tuple[float, Kind, float] | None = None
+    for kind, predicted in held_out.items():
+        leads = layout.leads(predicted)
+        positive = leads[leads > 0]
+        for share in MARGINS:
+            margin = round(float(np.quantile(positive, share)), DIGITS) if positive.size and share else 0.0
+            gains = scores[layout.choose(predicted, margin)] - scores[layout.defaults]
+            value = float(gains.mean() - gains.std() / np.sqrt(len(gains)))
+            if value > 0 and (best is None or value > best[0]):
+                best = (value, kind, margin)
+    if best is None:
+        return Reranker(member=member)
+    _, kind, margin = best
+    ranker = fit_ranker(kind, described.values, layout.groups, scores, seed)
+    return Reranker(member=member, kind=kind, ranker=ranker, margin=margin)
 
-    groups = np.array([row for row, _, _ in described.origins])
-    means = np.bincount(groups, scores) / np.maximum(1, np.bincount(groups))
-    scaler = StandardScaler().fit(described.values)
-    model = RidgeCV(alphas=ALPHAS).fit(scaler.transform(described.values), scores - means[groups])
-    coefficients = model.coef_ / scaler.scale_
-    return Reranker(float(model.intercept_ - coefficients @ scaler.mean_), tuple(coefficients.tolist()))
+
+def find_lowest_score(rows: Sequence[Row], member: str) -> float:
+    """Return the score below which a member's own summary is of a dialogue unlike these."""
+    return round(float(np.quantile([row.candidates[member][0].score for row in rows], UNFAMILIAR)), DIGITS)
 
 
-def select_rows(described: Described, rows: Sequence[int]) -> tuple[Described, np.ndarray]:
-    """Return the candidates of some rows, renumbered in the order of ``rows``, and their indices among all."""
-    numbers = {row: number for number, row in enumerate(rows)}
-    kept = np.array([index for index, (row, _, _) in enumerate(described.origins) if row in numbers], int)
-    origins = [(numbers[row], member, rank) for row, member, rank in (described.origins[index] for index in kept)]
-    return Described(origins, described.values[kept]), kept
+def find_best_member(described: Described, scores: np.ndarray) -> str:
+    """Return the member whose own summaries score best; the first one if several do."""
+    own: dict[str, list[float]] = {}
+    for (_, member, rank), score in zip(described.origins, scores, strict=True):
+        if rank == 0:
+            own.setdefault(member, []).append(float(score))
+    return max(own, key=lambda member: round(float(np.mean(own[member])), DIGITS))
 
 
-def choose(rows: Sequence[Row], described: Described, model: Reranker) -> list[Outcome]:
-    """Return for each row the candidate with the highest predicted score; ties go to the first."""
-    predicted = np.round(model.predict(described.values), DIGITS)
-    best: dict[int, int] = {}
-    for candidate, (row_index, _, _) in enumerate(described.origins):
-        if row_index not in best or predicted[candidate] > predicted[best[row_index]]:
-            best[row_index] = candidate
-    outcomes = []
-    for row_index, row in enumerate(rows):
-        candidate = best[row_index]
-        _, member, rank = described.origins[candidate]
-        text = row.candidates[member][rank].text
-        outcomes.append(Outcome(text=text, score=float(predicted[candidate]), member=member, rank=rank))
+def choose(
+    rows: Sequence[Row], described: Described, reranker: Reranker, weights: Mapping[str, float], granularity: str
+) -> list[Outcome]:
+    """Return the candidate of each row that leads by the margin, or else the member's own; ties go to the first.
+
+    The score is how much better it looks than the member's own summary; where the members decide together, it is the
+    expected utility.
+
+    Args:
+        weights: The members' weights for minimum Bayes risk.
+    """
+    if not rows:
+        return []
+    outcomes = _rerank(rows, described, reranker)
+    unlike = [
+        index
+        for index, row in enumerate(rows)
+        if reranker.lowest_score is not None and row.candidates[reranker.member][0].score < reranker.lowest_score
+    ]
+    together = mbr([rows[index] for index in unlike], weights, granularity, CONSENSUS)
+    for index, outcome in zip(unlike, together, strict=True):
+        outcomes[index] = outcome
     return outcomes
+
+
+def _rerank(rows: Sequence[Row], described: Described, reranker: Reranker) -> list[Outcome]:
+    if reranker.ranker is None:
+        return [Outcome(text=row.best(reranker.member), score=0.0, member=reranker.member) for row in rows]
+    layout = _Layout(described, reranker.member)
+    predicted = reranker.ranker.predict(described.values)
+    gains = np.round(predicted - predicted[layout.defaults][layout.groups], DIGITS)
+    outcomes = []
+    for index in layout.choose(predicted, reranker.margin):
+        row, member, rank = described.origins[index]
+        text = rows[row].candidates[member][rank].text
+        outcomes.append(Outcome(text=text, score=float(gains[index]), member=member, rank=rank))
+    return outcomes
+
+
+class _Layout:
+    """Where the candidates of each row are."""
+
+    def __init__(self, described: Described, member: str) -> None:
+        self.groups = np.array([row for row, _, _ in described.origins])
+        self.starts = np.searchsorted(self.groups, np.arange(self.groups.max() + 1))
+        self.defaults = np.array(
+            [index for index, (_, name, rank) in enumerate(described.origins) if name == member and rank == 0]
+        )
+
+    def leads(self, predicted: np.ndarray) -> np.ndarray:
+        """Return [rows]: how far the best candidate is ahead of the member's own."""
+        predicted = np.round(predicted, DIGITS)
+        best: np.ndarray = np.maximum.reduceat(predicted, self.starts)
+        return np.round(best - predicted[self.defaults], DIGITS)
+
+    def choose(self, predicted: np.ndarray, margin: float) -> np.ndarray:
+        """Return [rows]: the indices of the chosen candidates."""
+        rounded = np.round(predicted, DIGITS)
+        highest = np.maximum.reduceat(rounded, self.starts)[self.groups] == rounded
+        first = np.full(len(self.starts), len(rounded))
+        np.minimum.at(first, self.groups[highest], np.flatnonzero(highest))
+        return np.where(self.leads(predicted) > margin, first, self.defaults)

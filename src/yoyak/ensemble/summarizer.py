@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -19,9 +20,10 @@ from yoyak.data.records import Dialogue
 from yoyak.decoding.candidates import Candidate
 from yoyak.decoding.loading import load_member
 from yoyak.decoding.memory import bytes_per_dialogue, count_searches, release_memory
-from yoyak.decoding.summarizer import Summaries, Summarizer, describe_reading, reads_topics
+from yoyak.decoding.summarizer import Scorer, Summaries, Summarizer, describe_reading, reads_topics
 from yoyak.ensemble import combine
-from yoyak.ensemble.pool import make_row
+from yoyak.ensemble.candidate_scores import by_text, distinct_texts
+from yoyak.ensemble.pool import Row, make_row
 from yoyak.errors import UserError
 from yoyak.files import write_json
 from yoyak.models.spec import ENSEMBLE_FILE
@@ -85,6 +87,7 @@ class EnsembleSummarizer:
             )
             for index, text in enumerate(dialogues)
         ]
+        rows = self._add_likelihoods(rows)
         outcomes = combine.combine_all(self.combiner, rows, total=len(rows))
         return Summaries(
             candidates=[[Candidate(outcome.text, outcome.score)] for outcome in outcomes],
@@ -95,6 +98,18 @@ class EnsembleSummarizer:
             ],
             tokens=reduce(add, (summaries.tokens for summaries in member_summaries.values())),
         )
+
+    def _add_likelihoods(self, rows: Sequence[Row]) -> list[Row]:
+        """Let the members score all candidates whose likelihoods the strategy uses."""
+        dialogues, texts = [row.dialogue for row in rows], [distinct_texts(row) for row in rows]
+        likelihoods: list[dict[str, dict[str, float]]] = [{} for _ in rows]
+        for name in self.combiner.scorers:
+            scorer = self.members[name]
+            assert isinstance(scorer, Scorer)
+            scored = scorer.log_likelihoods(dialogues, texts)
+            for row, row_texts, values in zip(likelihoods, texts, scored, strict=True):
+                row[name] = by_text(row_texts, values)
+        return [replace(row, likelihoods=by_member) for row, by_member in zip(rows, likelihoods, strict=True)]
 
 
 def load_ensemble(folder: Path, device: str | None = None) -> Summarizer:
@@ -108,6 +123,12 @@ def load_ensemble(folder: Path, device: str | None = None) -> Summarizer:
     if not soft:
         combiner = combine.load(folder)
         members = {name: load_member(folder / MEMBERS / name, device) for name in combiner.weights}
+        unable = next((name for name in combiner.scorers if not isinstance(members[name], Scorer)), None)
+        if unable is not None:
+            raise UserError(
+                f"{folder}: its strategy needs to know how likely {unable} finds the others' summaries, and {unable} "
+                "cannot tell: register an ensemble without likelihoods."
+            )
         return EnsembleSummarizer(members, combiner, generation)
     from yoyak.decoding.torch import TorchSummarizer
     from yoyak.ensemble.soft import SoftSummarizer

@@ -23,6 +23,16 @@ class Strategy(Section):
     members: list[Name] | None = None
     """Members that take part; null for all."""
 
+    @property
+    def uses_likelihoods(self) -> bool:
+        """Whether it uses the members' likelihoods of each other's candidates."""
+        return self.needs_likelihoods
+
+    @property
+    def needs_likelihoods(self) -> bool:
+        """Whether it cannot do without them."""
+        return False
+
     @model_validator(mode="after")
     def _members_are_unique(self) -> Strategy:
         if self.members is not None and (not self.members or len(set(self.members)) < len(self.members)):
@@ -67,6 +77,15 @@ class Mbr(Strategy):
     """Share of chrF in ``mix``."""
     candidates: Annotated[int, Field(gt=0)] | None = None
     """Candidates to consider per member, best first; null for all."""
+    length_penalty: float | None = None
+    """Weighs each candidate by the mean of the members' log-likelihoods of it, divided by its number of characters to
+    the power of this: 0 is its likelihood, which short summaries have, 1 that of an average character. null lets all
+    candidates of a member count the same."""
+
+    @property
+    def needs_likelihoods(self) -> bool:
+        """Candidates are weighed by them."""
+        return self.length_penalty is not None
 
     @model_validator(mode="after")
     def _rouge_counts(self) -> Mbr:
@@ -75,12 +94,79 @@ class Mbr(Strategy):
         return self
 
 
+class Likelihood(Strategy):
+    """Consensus likelihood: the candidate that all members together find most likely."""
+
+    type: Literal["likelihood"]
+    weights: Weights = "equal"
+    """Of the members' log-likelihoods; every member's candidates can be chosen."""
+    length_penalty: float = 1.0
+    """The exponent of the number of characters that a log-likelihood is divided by: 1 is the mean of a character, 0
+    the log-likelihood of the whole text. Above 1 favours longer summaries."""
+
+    @property
+    def needs_likelihoods(self) -> bool:
+        """It chooses by nothing else."""
+        return True
+
+
+Ranker = Literal["ridge", "pairwise", "trees"]
+
+
 class Stack(Strategy):
-    """A linear reranker, fitted on dev to the candidates' combined ROUGE."""
+    """A reranker of candidates, fitted on dev to their combined ROUGE and pulled towards the best member."""
 
     type: Literal["stack"]
     folds: Annotated[int, Field(gt=1)] = 5
     """Number of folds for cross-fitting on dev: each fold is reranked by a model fitted to the others."""
+    rankers: Annotated[list[Ranker], Field(min_length=1)] = ["ridge", "pairwise", "trees"]
+    """Models to choose from by cross-validation: a ridge regression, a linear model of which of two candidates is
+    better, and boosted trees."""
+    likelihoods: bool = True
+    """Use the members' likelihoods of each other's candidates as features."""
+    unfamiliar: Literal["mbr", "rerank"] = "mbr"
+    """What chooses where the best member is less sure of its summary than on 99 % of dev, so that dev says little about
+    the dialogue: minimum Bayes risk, with each member's dev score as its weight, or the reranker as elsewhere."""
+
+    @property
+    def uses_likelihoods(self) -> bool:
+        """Whether they are features."""
+        return self.likelihoods
+
+
+Option = Annotated[Vote | VotePositional | Weighted | Mbr | Likelihood | Stack, Field(discriminator="type")]
+
+
+class Auto(Strategy):
+    """Whichever of the members and of several strategies is best on dev by cross-validation."""
+
+    type: Literal["auto"]
+    folds: Annotated[int, Field(gt=1)] = 5
+    """Number of folds for cross-validation, and of those around it that tell by how much the choice flatters."""
+    options: Annotated[dict[Name, Option], Field(min_length=1)] = {
+        "weighted": Weighted(type="weighted"),
+        "mbr": Mbr(type="mbr"),
+        "mbr_dev": Mbr(type="mbr", weights="dev"),
+        "mbr_fit": Mbr(type="mbr", weights="fit"),
+        "likelihood": Likelihood(type="likelihood"),
+        "likelihood_dev": Likelihood(type="likelihood", weights="dev"),
+        "likelihood_fit": Likelihood(type="likelihood", weights="fit"),
+        "stack": Stack(type="stack"),
+    }
+    """Strategies to choose from, by a name of your choice; every single member is an option too. Those that need
+    likelihoods are none if no member can score the candidates."""
+
+    @property
+    def uses_likelihoods(self) -> bool:
+        """Whether an option does."""
+        return any(option.uses_likelihoods for option in self.options.values())
+
+    @model_validator(mode="after")
+    def _options_take_all_members(self) -> Auto:
+        named = next((name for name, option in self.options.items() if option.members is not None), None)
+        if named is not None:
+            raise ValueError(f"options.{named} cannot have members of its own: name them once, for all options")
+        return self
 
 
 class Soft(Strategy):
@@ -100,7 +186,9 @@ class Soup(Strategy):
     """``greedy`` adds members one by one, best first, keeping each that does not lower the dev score."""
 
 
-OfCandidates = Annotated[Vote | VotePositional | Weighted | Mbr | Stack, Field(discriminator="type")]
+OfCandidates = Annotated[
+    Vote | VotePositional | Weighted | Mbr | Likelihood | Stack | Auto, Field(discriminator="type")
+]
 OfModels = Annotated[Soft | Soup, Field(discriminator="type")]
 
 

@@ -78,6 +78,13 @@ class PredictParams(Section):
     seed: Seed
 
 
+class ScoreCandidatesParams(Section):
+    """Params of `yoyak score_candidates`."""
+
+    strategies: Annotated[dict[Name, OfCandidates], At("ensemble.strategies")]
+    members: dict[Name, AnyMember]
+
+
 class EnsembleParams(Section):
     """Params of `yoyak ensemble <strategy>`."""
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from yoyak.reporting.formats import (
     format_comparison,
     format_p_cell,
+    format_score,
     format_score_with_interval,
     format_share,
     format_signed,
 )
 from yoyak.reporting.view import Ensembles, Table
-from yoyak.scoring.ensembles import EnsembleAnalysis, PartAnalysis
+from yoyak.scoring.ensembles import EnsembleAnalysis, PartAnalysis, StrategyChoice
 from yoyak.scoring.results import Part
 
 MAX_MEMBERS = 16
@@ -32,6 +34,10 @@ def make_section(analysis: EnsembleAnalysis, parts: tuple[Part, ...]) -> Ensembl
         conclusion=analysis.conclusion,
         best=analysis.best_ensemble,
         results=tuple(_make_result_table(part, analysis.splits[part.split][part.slice], analysis) for part in parts),
+        rerankers=_make_reranker_table(analysis),
+        choices=tuple(
+            _make_choice_table(name, info.choice) for name, info in analysis.strategies.items() if info.choice
+        ),
         contributions=Table(
             title=f"What each member adds on {headline.label}",
             columns=("strategy: member", "effect on score", "p", "share of summaries"),
@@ -56,6 +62,34 @@ def _make_result_table(part: Part, figures: PartAnalysis, analysis: EnsembleAnal
     rows.append(("best candidate", "chosen by references", *oracle))
     columns = ("strategy", "type", "score", f"gain over {analysis.best_member}", "p", "headroom captured")
     return Table(title=f"{part.label} (n = {part.n:,})", columns=columns, rows=tuple(rows))
+
+
+def _make_reranker_table(analysis: EnsembleAnalysis) -> Table | None:
+    rows = tuple((name, info.reranker) for name, info in analysis.strategies.items() if info.reranker)
+    return (
+        Table(title="What rerankers have learned on dev", columns=("strategy", "chooses by"), rows=rows)
+        if rows
+        else None
+    )
+
+
+def _make_choice_table(name: str, choice: StrategyChoice) -> Table:
+    """Return a table with a row for each option, best first, and what the choice is worth."""
+    ranked = sorted(choice.options, key=lambda option: (-choice.options[option], option != choice.chosen))
+    in_folds = Counter(choice.in_folds)
+    rows = [
+        (
+            f"{option}, chosen" if option == choice.chosen else option,
+            format_score(choice.options[option]),
+            f"{in_folds[option]} of {len(choice.in_folds)}" if in_folds[option] else "",
+        )
+        for option in ranked
+    ]
+    rows.append(("choice made without the fold it is applied to", format_score(choice.nested), ""))
+    title = f"What {name} has chosen by cross-validation on dev: the choice flatters by {choice.flattery:.4f}".replace(
+        "-", "−"
+    )
+    return Table(title=title, columns=("option", "score on dev", "chosen in folds"), rows=tuple(rows))
 
 
 def _make_contribution_rows(figures: PartAnalysis, analysis: EnsembleAnalysis) -> Iterator[tuple[str, ...]]:

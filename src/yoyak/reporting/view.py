@@ -142,6 +142,10 @@ class Ensembles:
     """The ensemble that is best on dev."""
     results: tuple[Table, ...]
     """The strategies on each part, the headline's part first."""
+    rerankers: Table | None
+    """What each `stack` has learned."""
+    choices: tuple[Table, ...]
+    """What each `auto` has chosen among."""
     contributions: Table
     agreement: Table | None
     lengths: Table

@@ -21,6 +21,26 @@ ENSEMBLES_FILE = "ensembles.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StrategyChoice:
+    """What an ensemble of the type ``auto`` has chosen by cross-validation on dev."""
+
+    chosen: str
+    options: Mapping[str, float]
+    """Mean combined ROUGE of each option on dev, each dialogue by a fit that has not seen it."""
+    in_folds: tuple[str, ...]
+    """What is chosen without each fold."""
+    naive: float
+    """The mean by which the option was chosen."""
+    nested: float
+    """The mean of what is chosen without each fold, on that fold: it has seen neither fits nor choice."""
+
+    @property
+    def flattery(self) -> float:
+        """By how much choosing the highest of several means flatters what is chosen."""
+        return self.naive - self.nested
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StrategyInfo:
     """The configuration of an ensemble."""
 
@@ -28,6 +48,10 @@ class StrategyInfo:
     members: tuple[str, ...]
     pass_through: bool
     """Whether it has a single member, whose summaries it passes through."""
+    reranker: str | None = None
+    """What `stack` has learned, in words."""
+    choice: StrategyChoice | None = None
+    """What `auto` has chosen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

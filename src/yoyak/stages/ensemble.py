@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from yoyak import params, project
 from yoyak.errors import UserError
@@ -44,7 +46,13 @@ def run(name: StrategyName, /) -> None:
             f"requires {p.min_members}: name more, or set min_members to 1 to pass one member through."
         )
     folders = {member: project.predictions_folder(member) for member in members}
-    inputs = lineage.digests([project.EVAL_SPLITS, *folders.values()])
+    scores = find_scores(members) if strategy.uses_likelihoods and len(members) > 1 else {}
+    if strategy.needs_likelihoods and len(members) > 1 and not scores:
+        raise UserError(
+            f"ensemble.strategies.{name} needs likelihoods, and none of {', '.join(members)} can score what others "
+            "wrote: members behind an API cannot. Choose mbr without length_penalty, or vote."
+        )
+    inputs = lineage.digests([project.EVAL_SPLITS, *folders.values(), *scores.values()])
     with runs.stage_run("ensemble", member=name, params=params.dump(p, name), inputs=inputs) as run:
         from yoyak.ensemble.splits import combine_splits
 
@@ -59,7 +67,18 @@ def run(name: StrategyName, /) -> None:
                 granularity=p.granularity,
                 processes=p.processes,
                 seed=p.seed,
+                scores=scores,
             )
         run.log_metrics({f"weight_{member}": weight for member, weight in result.combiner.weights.items()})
         run.log_artifact(out, project.ENSEMBLES.name)
     print(json.dumps(asdict(result.info), ensure_ascii=False))
+
+
+def find_scores(members: Sequence[str]) -> dict[str, Path]:
+    """Return the folders with the likelihoods of those members that can score; UserError if they are missing."""
+    folders = {member: project.candidate_scores_folder(member) for member in members}
+    missing = [folder for folder in folders.values() if not folder.is_dir()]
+    if missing:
+        raise UserError(f"{missing[0]} is missing: run `yoyak score_candidates` first.")
+    failures = find_failures(folders)
+    return {member: folder for member, folder in folders.items() if member not in failures}

@@ -77,6 +77,11 @@ class GenerationKind(Kind):
         strategy, strategies = self.study.strategy, settings.ensemble.strategies
         if strategy is not None and strategy not in strategies:
             raise UserError(f"{self.folder}.yaml: strategy: there is no '{strategy}'{nearest(strategy, strategies)}.")
+        if strategy is not None and strategies[strategy].needs_likelihoods:
+            raise UserError(
+                f"{self.folder}.yaml: strategy: {strategy} needs the models' likelihoods of each other's summaries, "
+                "which a study does not compute: choose another."
+            )
         allowed = (DECODING,) if strategy is None else (DECODING, f"{COMBINING}strategies.{strategy}.")
         for key in self.study.dimensions:
             if not key.startswith(allowed):

@@ -1,0 +1,72 @@
+"""The log-likelihoods that a project has computed, by a digest of model, dialogue and text: only new ones cost time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
+
+from yoyak import project
+from yoyak.decoding.summarizer import Scorer
+from yoyak.errors import UserError, first_line
+
+TABLE = "CREATE TABLE IF NOT EXISTS likelihoods (key BLOB PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID"
+BATCH = 500
+"""Keys in one query; SQLite limits them."""
+
+Texts = Sequence[Sequence[str]]
+"""By dialogue."""
+
+
+def find_or_score(
+    load: Callable[[], Scorer], model: str, dialogues: Sequence[str], texts: Texts
+) -> tuple[list[list[float]], int]:
+    """Return a model's log-likelihood of each text of each dialogue, and how many were not known.
+
+    Args:
+        load: Loads the model; called only if something is not known.
+        model: The digest of its files.
+    """
+    keys = [[_make_key(model, dialogue, text) for text in row] for dialogue, row in zip(dialogues, texts, strict=True)]
+    path = project.project_root() / project.LIKELIHOODS
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with closing(sqlite3.connect(path, timeout=60)) as file:
+            file.execute("PRAGMA journal_mode=WAL")
+            file.execute(TABLE)
+            known = _find(file, [key for row in keys for key in row])
+            missing = [
+                [text for text, key in zip(row, row_keys, strict=True) if key not in known]
+                for row, row_keys in zip(texts, keys, strict=True)
+            ]
+            wanted = [index for index, row in enumerate(missing) if row]
+            if wanted:
+                scores = load().log_likelihoods(
+                    [dialogues[index] for index in wanted], [missing[index] for index in wanted], progress=True
+                )
+                computed = {
+                    _make_key(model, dialogues[index], text): value
+                    for index, values in zip(wanted, scores, strict=True)
+                    for text, value in zip(missing[index], values, strict=True)
+                }
+                with file:
+                    file.executemany("INSERT OR REPLACE INTO likelihoods VALUES (?, ?)", computed.items())
+                known |= computed
+    except sqlite3.Error as error:
+        raise UserError(f"{path} cannot be used ({first_line(error)}): delete it to compute all again.") from error
+    return [[known[key] for key in row] for row in keys], sum(map(len, missing))
+
+
+def _find(file: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, float]:
+    found: dict[bytes, float] = {}
+    for start in range(0, len(keys), BATCH):
+        part = keys[start : start + BATCH]
+        marks = ",".join("?" * len(part))
+        found.update(file.execute(f"SELECT key, value FROM likelihoods WHERE key IN ({marks})", part))
+    return found
+
+
+def _make_key(model: str, dialogue: str, text: str) -> bytes:
+    return hashlib.sha256(json.dumps([model, dialogue, text]).encode()).digest()

@@ -1,0 +1,65 @@
+"""How likely each member finds the candidates of all members: candidate_scores/<member>/<split>.jsonl.
+
+A line has the fname of a dialogue and ``scores``, by text: the log-likelihood in nats per character, so that those of
+members with other tokenizers can be averaged (`yoyak.decoding.likelihood`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from yoyak.decoding.likelihood import per_character
+from yoyak.decoding.likelihood_store import find_or_score
+from yoyak.decoding.summarizer import Scorer
+from yoyak.ensemble.pool import Row, read_rows
+
+DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredCandidates:
+    """How many candidates a member has scored."""
+
+    candidates: int
+    computed: int
+    """Those that were not known from an earlier run."""
+
+
+def score_splits(
+    load: Callable[[], Scorer], model: str, splits: Path, predictions: Mapping[str, Path], out: Path
+) -> ScoredCandidates:
+    """Write a member's score of every candidate of every split into ``out``, an existing folder.
+
+    Args:
+        load: Loads the member; called once, and only if some candidates are new.
+        model: The digest of its files.
+        splits: Folder with the dialogues of each split.
+        predictions: Folder of each member's candidates.
+    """
+    load_once = cache(load)
+    candidates = computed = 0
+    for path in sorted(splits.glob("*.jsonl")):
+        rows = list(read_rows(path, {member: folder / path.name for member, folder in predictions.items()}))
+        texts = [distinct_texts(row) for row in rows]
+        totals, new = find_or_score(load_once, model, [row.dialogue for row in rows], texts)
+        candidates += sum(map(len, texts))
+        computed += new
+        with (out / path.name).open("w", encoding="utf-8", newline="\n") as file:
+            for row, row_texts, values in zip(rows, texts, totals, strict=True):
+                line = {"fname": row.fname, "scores": by_text(row_texts, values)}
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    return ScoredCandidates(candidates=candidates, computed=computed)
+
+
+def distinct_texts(row: Row) -> list[str]:
+    """Return the different texts of all candidates of a row."""
+    return list(dict.fromkeys(candidate.text for nbest in row.candidates.values() for candidate in nbest))
+
+
+def by_text(texts: Sequence[str], log_likelihoods: Sequence[float]) -> dict[str, float]:
+    """Return the scores of the texts of a row, in nats per character."""
+    return {text: round(per_character(value, text), DIGITS) for text, value in zip(texts, log_likelihoods, strict=True)}
