@@ -25,7 +25,7 @@ STRATEGIES: list[OfCandidates] = [
     Weighted(type="weighted"),
     Mbr(type="mbr", weights="dev"),
     Mbr(type="mbr", utility="mix", candidates=1, weights={"good": 2, "fair": 1, "bad": 1}),
-    Stack(type="stack", folds=3),
+    Stack(type="stack", folds=3, rankers=["ridge"]),
 ]
 NAMES = ["vote", "vote fitted", "positional", "weighted", "mbr", "mbr mixed", "stack"]
 

@@ -20,7 +20,7 @@ LEARNING = [
     Vote(type="vote", weights="fit"),
     Weighted(type="weighted", weights="dev"),
     Mbr(type="mbr", weights="dev"),
-    Stack(type="stack", folds=3),
+    Stack(type="stack", folds=3, rankers=["ridge"]),
 ]
 NAMES = ["vote, fit", "weighted, dev", "mbr, dev", "stack"]
 References = list[list[str]]

@@ -102,7 +102,7 @@ def test_the_stack_learns_from_likelihoods_and_only_where_it_may() -> None:
     rows, references = rows_of(60, seed=4)
     with_them, without = (
         fit(
-            Stack(type="stack", likelihoods=use, unfamiliar="rerank"), MEMBERS, rows, references,
+            Stack(type="stack", rankers=["ridge"], likelihoods=use, unfamiliar="rerank"), MEMBERS, rows, references,
             granularity="eojeol", seed=20,
         )
         for use in (True, False)

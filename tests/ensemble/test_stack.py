@@ -23,8 +23,8 @@ from yoyak.ensemble.target import score_texts
 from yoyak.errors import UserError
 from yoyak.params.ensemble import Stack
 
-STRATEGY = Stack(type="stack", folds=4)
-RERANK = Stack(type="stack", folds=4, unfamiliar="rerank")
+STRATEGY = Stack(type="stack", folds=4, rankers=["ridge", "pairwise"])
+RERANK = STRATEGY.model_copy(update={"unfamiliar": "rerank"})
 
 
 WORDS = list("가나다라마바사아자차카타파하")

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from yoyak.decoding.batches import show_progress
 
-CELLS = 50_000_000
-"""Logits computed at once: 200 MB."""
+CELLS = 16_000_000
+"""Logits computed at once: 64 MB."""
 
 
 @dataclass(frozen=True, slots=True)

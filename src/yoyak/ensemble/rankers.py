@@ -17,7 +17,7 @@ ALPHAS = np.logspace(0, 4, 9)
 """Regularization strengths that a ridge regression tries."""
 PAIRWISE_C = 0.01
 """Inverse regularization strength of the pairwise model."""
-TREES, DEPTH, LEAF, RATE = 100, 3, 20, 0.05
+TREES, DEPTH, LEAF, RATE = 50, 3, 20, 0.1
 """Number of boosted trees, their depth, the candidates in a leaf, and the learning rate."""
 
 

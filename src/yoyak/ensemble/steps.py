@@ -16,7 +16,7 @@ from yoyak.ensemble.pool import Outcome, Row
 from yoyak.ensemble.target import score_texts
 from yoyak.params.ensemble import Likelihood, Mbr, Option, Stack, Vote, VotePositional, Weighted
 
-INNER_FOLDS = 4
+INNER_FOLDS = 3
 """Folds by which a reranker is selected, within the rows that it is fitted to."""
 
 WeightedStrategy = Vote | VotePositional | Weighted | Mbr | Likelihood
