@@ -14,7 +14,7 @@ from yoyak.ensemble.combine import Combiner, combine
 from yoyak.ensemble.fitting import fit
 from yoyak.ensemble.pool import Row, make_row
 from yoyak.errors import UserError
-from yoyak.params.ensemble import Auto, Likelihood, Mbr, OfCandidates, Stack
+from yoyak.params.ensemble import Auto, Likelihood, Mbr, OfCandidates, Option, Stack
 
 MEMBERS = ["a", "b", "c"]
 WORDS = list("가나다라마바사아자차")
@@ -136,7 +136,7 @@ def test_without_any_likelihood_there_is_an_error(strategy: OfCandidates) -> Non
         fit(strategy, MEMBERS, rows, references, granularity="eojeol", seed=20)
 
 
-OPTIONS = {
+OPTIONS: dict[str, Option] = {
     "mbr": Mbr(type="mbr"),
     "likelihood": Likelihood(type="likelihood"),
     "likelihood_fit": Likelihood(type="likelihood", weights="fit"),

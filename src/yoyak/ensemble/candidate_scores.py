@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from yoyak.data.records import read_jsonl
 from yoyak.decoding.likelihood import per_character
 from yoyak.decoding.likelihood_store import find_or_score
 from yoyak.decoding.summarizer import Scorer
 from yoyak.ensemble.pool import Row, read_rows
+from yoyak.models.steps import add_topics
 
 DIGITS = 6
 
@@ -30,13 +32,19 @@ class ScoredCandidates:
 
 
 def score_splits(
-    load: Callable[[], Scorer], model: str, splits: Path, predictions: Mapping[str, Path], out: Path
+    load: Callable[[], Scorer],
+    model: str,
+    preprocessing: Sequence[str],
+    splits: Path,
+    predictions: Mapping[str, Path],
+    out: Path,
 ) -> ScoredCandidates:
     """Write a member's score of every candidate of every split into ``out``, an existing folder.
 
     Args:
         load: Loads the member; called once, and only if some candidates are new.
         model: The digest of its files.
+        preprocessing: Its steps, which say whether it reads a dialogue with its topic.
         splits: Folder with the dialogues of each split.
         predictions: Folder of each member's candidates.
     """
@@ -45,7 +53,9 @@ def score_splits(
     for path in sorted(splits.glob("*.jsonl")):
         rows = list(read_rows(path, {member: folder / path.name for member, folder in predictions.items()}))
         texts = [distinct_texts(row) for row in rows]
-        totals, new = find_or_score(load_once, model, [row.dialogue for row in rows], texts)
+        topics = [row.topic for row in read_jsonl(path)]
+        dialogues = add_topics([row.dialogue for row in rows], topics, preprocessing)
+        totals, new = find_or_score(load_once, model, dialogues, texts)
         candidates += sum(map(len, texts))
         computed += new
         with (out / path.name).open("w", encoding="utf-8", newline="\n") as file:

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from yoyak.behaviour.facts import find_made_up
 from yoyak.ensemble.pool import CACHE_LINES, Row
 from yoyak.ensemble.utility import rouge_matrix
+from yoyak.korean.facts import find_made_up
 from yoyak.korean.masks import MASK
 from yoyak.params.base import ROUGE_WEIGHTS
 from yoyak.scoring.tokenize import tokenizer

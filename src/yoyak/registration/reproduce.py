@@ -31,7 +31,7 @@ from yoyak.tracking import lineage as tracked
 Verdict = Literal["identical", "within tolerance", "different"]
 TOLERANCE = 0.005
 """The difference in combined ROUGE that is tolerated if weights differ."""
-CHECK, EVALUATE = "check", "evaluate"
+CHECK, SCORES, EVALUATE = "check", "score_candidates", "evaluate"
 VARYING = (project.RECEIPTS, project.TRAINING)
 """Outputs that differ from run to run: ids and timings."""
 
@@ -256,6 +256,8 @@ def _stages_to_run(tree: WorkTree, members: Sequence[str], strategy: str) -> lis
         of_members[CHECK] = None
     wanted = [name for kind in definitions for name in of_members if name.partition("@")[0] == kind]
     if strategy:
+        if SCORES in definitions:
+            wanted.append(SCORES)
         ensemble = read_yaml(tree.project / PARAMS_FILE)["ensemble"]
         wanted.append(f"{'blend' if strategy in (ensemble.get('models') or {}) else 'ensemble'}@{strategy}")
     return [*wanted, EVALUATE]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from pathlib import Path
 
 from yoyak import params, project
 from yoyak.failures import find_failures, write_failure
@@ -28,18 +29,20 @@ def run() -> None:
     wanted = {member for strategy in using for member in strategy.members or usable}
     members = [member for member in usable if member in wanted]
     if len(members) < 2:
-        members = []
+        with atomic_path(project.CANDIDATE_SCORES) as work:
+            _start(work)
         print("nothing to score: no strategy of several members uses likelihoods", file=sys.stderr)
+        return
     predictions = {member: project.predictions_folder(member) for member in members}
     models = {member: project.model_folder(member) for member in members}
     inputs = lineage.digests([project.EVAL_SPLITS, *predictions.values(), *models.values()])
     with runs.stage_run("score_candidates", params=params.dump(p), inputs=inputs) as run:
         from yoyak.decoding.loading import can_score, load_scorer
         from yoyak.ensemble.candidate_scores import score_splits
+        from yoyak.models.spec import load_spec
 
         with atomic_path(project.CANDIDATE_SCORES) as work:
-            work.mkdir()
-            (work / "README.md").write_text(README, encoding="utf-8")
+            _start(work)
             for member, folder in models.items():
                 out = work / member
                 if not can_score(folder):
@@ -49,8 +52,20 @@ def run() -> None:
                     continue
                 out.mkdir()
                 print(member, file=sys.stderr)
-                model = inputs[folder.as_posix()]
-                scored = score_splits(partial(load_scorer, folder), model, project.EVAL_SPLITS, predictions, out)
+                scored = score_splits(
+                    partial(load_scorer, folder),
+                    inputs[folder.as_posix()],
+                    load_spec(folder).preprocessing,
+                    project.EVAL_SPLITS,
+                    predictions,
+                    out,
+                )
                 print(f"{scored.candidates} candidates, {scored.computed} of them new", file=sys.stderr)
                 run.log_metrics({f"{member}_candidates": scored.candidates, f"{member}_computed": scored.computed})
         run.log_artifact(project.CANDIDATE_SCORES)
+
+
+def _start(folder: Path) -> None:
+    """Make the folder; its file keeps it, even if no member scores."""
+    folder.mkdir()
+    (folder / "README.md").write_text(README, encoding="utf-8")
