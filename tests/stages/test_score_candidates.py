@@ -51,7 +51,7 @@ def members(store, project: Path) -> Path:
 
 def test_each_member_scores_all_candidates_and_the_likeliest_is_chosen(members: Path, capsys) -> None:
     score_candidates.run()
-    assert "9 candidates, 9 of them new" in capsys.readouterr().err
+    assert "18 candidates, 9 of them new" in capsys.readouterr().err
     texts = list(dict.fromkeys(text for nbest in TEXTS.values() for text in nbest))
     scores = {}
     for member in TEXTS:
@@ -70,7 +70,7 @@ def test_each_member_scores_all_candidates_and_the_likeliest_is_chosen(members: 
         assert choice.text == max(likelihood, key=lambda text: round(likelihood[text], 9))
         assert choice.without == {"a": TEXTS["b"][0], "b": TEXTS["a"][0]}
     score_candidates.run()
-    assert "9 candidates, 0 of them new" in capsys.readouterr().err
+    assert "18 candidates, 0 of them new" in capsys.readouterr().err
 
 
 def test_nothing_is_computed_for_strategies_that_use_no_likelihoods(members: Path, capsys) -> None:

@@ -75,7 +75,7 @@ def select_reranker(
         for share in MARGINS:
             margin = round(float(np.quantile(positive, share)), DIGITS) if positive.size and share else 0.0
             gains = scores[layout.choose(predicted, margin)] - scores[layout.defaults]
-            value = float(gains.mean() - gains.std() / np.sqrt(len(gains)))
+            value = float(gains.mean() - gains.std(ddof=1) / np.sqrt(len(gains))) if len(gains) > 1 else 0.0
             if value > 0 and (best is None or value > best[0]):
                 best = (value, kind, margin)
     if best is None:
