@@ -28,7 +28,7 @@ NOISE = {"good": 0.1, "fair": 0.4, "bad": 0.8}
 STRATEGIES = {
     "weighted": {"type": "weighted"},
     "mbr": {"type": "mbr", "candidates": 2},
-    "stack": {"type": "stack", "folds": 4},
+    "stack": {"type": "stack", "folds": 4, "rankers": ["ridge"], "likelihoods": False},
 }
 
 

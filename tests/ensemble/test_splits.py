@@ -31,7 +31,7 @@ STRATEGIES = {
     "vote": {"type": "vote"},
     "weighted": {"type": "weighted"},
     "mbr": {"type": "mbr", "candidates": 2},
-    "stack": {"type": "stack", "folds": 4, "rankers": ["ridge"]},
+    "stack": {"type": "stack", "folds": 4, "rankers": ["ridge"], "likelihoods": False},
     "fitted": {"type": "vote", "weights": "fit"},
     "heavy": {"type": "vote", "weights": {"good": 3, "fair": 1, "bad": 0}},
     "single": {"type": "mbr", "members": ["fair"]},

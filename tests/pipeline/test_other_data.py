@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from pipeline.conftest import ROOT, shrink
 from yoyak.decoding.candidates import read_candidates
-from yoyak.stages import base, ensemble, evaluate, predict, prepare, register, report, train
+from yoyak.stages import base, ensemble, evaluate, predict, prepare, register, report, score_candidates, train
 
 SHARED = ROOT.parent / "shared" / "data"
 SETS: dict[str, dict[str, Any]] = {
@@ -50,6 +50,7 @@ def test_the_pipeline_takes_it(name: str, project: Path) -> None:
         base.run(member)
         train.run(member)
         predict.run(member)
+    score_candidates.run()
     for strategy in tree["ensemble"]["strategies"]:
         ensemble.run(strategy)
     evaluate.run()

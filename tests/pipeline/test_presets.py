@@ -23,7 +23,19 @@ from yoyak.ensemble.splits import read_choices
 from yoyak.models.catalog import entries
 from yoyak.models.text import decode, encode_targets
 from yoyak.project import EVAL_SPLITS, TRAIN_SPLIT
-from yoyak.stages import base, behaviour, blend, ensemble, evaluate, predict, prepare, register, report, train
+from yoyak.stages import (
+    base,
+    behaviour,
+    blend,
+    ensemble,
+    evaluate,
+    predict,
+    prepare,
+    register,
+    report,
+    score_candidates,
+    train,
+)
 
 PRESETS = sorted(path.stem for path in (ROOT / "presets").glob("*.yaml"))
 ROWS = {"train": 32, "dev": 8, "test": 8, "gate": 8}
@@ -97,6 +109,7 @@ def test_a_preset_runs(preset: str, project: Path) -> None:
         train.run(member)
         predict.run(member)
     strategies, models = tree["ensemble"]["strategies"], tree["ensemble"]["models"]
+    score_candidates.run()
     for name in strategies:
         ensemble.run(name)
     for name in models:
