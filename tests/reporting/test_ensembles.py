@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from yoyak.errors import UserError
 from yoyak.params.stages import ReportParams
 from yoyak.reporting import ensemble_charts
 from yoyak.reporting.build import read_view
+from yoyak.scoring.ensembles import StrategyChoice, read_analysis, write_analysis
 
 CHARTS = ["contributions", "agreement", "gain_length"]
 
@@ -128,3 +131,32 @@ def test_a_damaged_analysis_is_named(make_project: Project, tmp_path: Path) -> N
     path.write_text(path.read_text(encoding="utf-8").replace('"caught"', '"captured"'), encoding="utf-8")
     with pytest.raises(UserError, match=r"ensembles/mbr/test\.jsonl is missing.*ensemble@mbr"):
         build(root, tmp_path / "out")
+
+
+def test_what_was_chosen_and_learned_is_shown(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path / "project")
+    folder = tmp_path / "project/evaluation"
+    before = read_analysis(folder)
+    choice = StrategyChoice(
+        chosen="likelihood",
+        options={"bart": 0.31, "likelihood": 0.35, "weighted": 0.34},
+        in_folds=("likelihood", "weighted", "likelihood"),
+        naive=0.35,
+        nested=0.3388,
+    )
+    infos = {
+        **before.strategies,
+        "mbr": replace(before.strategies["mbr"], choice=choice),
+        "vote": replace(before.strategies["vote"], reranker="ridge, margin 0.0100: else the summaries of bart"),
+    }
+    write_analysis(replace(before, strategies=infos), folder)
+    assert read_analysis(folder).strategies["mbr"].choice == choice
+    build(tmp_path / "project", tmp_path / "report")
+    for name in ("index.html", "report.md"):
+        text = (tmp_path / "report" / name).read_text(encoding="utf-8")
+        assert "What mbr has chosen by cross-validation on dev: the choice flatters by 0.0112" in text
+        assert "likelihood, chosen" in text
+        assert text.index("likelihood, chosen") < text.index("weighted") < text.index("without the fold")
+        assert "2 of 3" in text
+        assert "0.339" in text
+        assert "ridge, margin 0.0100: else the summaries of bart" in text

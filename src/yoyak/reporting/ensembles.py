@@ -86,9 +86,8 @@ def _make_choice_table(name: str, choice: StrategyChoice) -> Table:
         for option in ranked
     ]
     rows.append(("choice made without the fold it is applied to", format_score(choice.nested), ""))
-    title = f"What {name} has chosen by cross-validation on dev: the choice flatters by {choice.flattery:.4f}".replace(
-        "-", "−"
-    )
+    flattery = f"{choice.flattery:.4f}".replace("-", "−")
+    title = f"What {name} has chosen by cross-validation on dev: the choice flatters by {flattery}"
     return Table(title=title, columns=("option", "score on dev", "chosen in folds"), rows=tuple(rows))
 
 
