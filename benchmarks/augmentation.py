@@ -1,5 +1,6 @@
 """Measure what rows that augmentation adds to train are worth: an ablation with as many updates in all trials.
 
+    dvc pull pretrained.dvc
     python benchmarks/augmentation.py                             # the sample's BART, fine-tuned on 100 dialogues
     python benchmarks/augmentation.py --scratch --rows 300 --visits 6000 --components augmentation noise renaming
 
@@ -79,7 +80,8 @@ def write_project(folder: Path, member: dict[str, Any], options: argparse.Namesp
     tree["scoring"]["granularities"] = ["morpheme"]
     yaml.dump(tree, folder / "params.yaml")
     shutil.copytree(ROOT / "cases", folder / "cases")
-    shutil.copytree(ROOT / "pretrained", folder / "pretrained")
+    if not options.scratch:
+        shutil.copytree(ROOT / "pretrained", folder / "pretrained")
     return Data.model_validate({**tree["data"], "folder": str(folder / "data")})
 
 
