@@ -84,10 +84,19 @@ class _Words(dict[str, Word]):
         return word
 
 
-def compose(scenario: Scenario, rng: random.Random, vocabulary: Vocabulary = SLOTS, *, p_fix: float = _P_FIX) -> Sample:
+def compose(
+    scenario: Scenario,
+    rng: random.Random,
+    vocabulary: Vocabulary = SLOTS,
+    *,
+    p_fix: float = _P_FIX,
+    with_talk: bool = True,
+) -> Sample:
     """Draw one dialogue of ``scenario``: values, turns, small talk and references.
 
-    ``p_fix`` is the probability that a value is corrected where the scenario allows it.
+    Args:
+        p_fix: The probability that a value is corrected where the scenario allows it.
+        with_talk: Whether there may be small talk.
     """
     values = _draw_values(scenario, rng, vocabulary)
     reported = {name: value.reported for name, value in values.items()}
@@ -95,7 +104,7 @@ def compose(scenario: Scenario, rng: random.Random, vocabulary: Vocabulary = SLO
     if scenario.briefs and rng.random() < _P_BRIEF:
         plan, corrected = [(rng.choice(scenario.briefs), spoken)], None
     else:
-        plan, corrected = _plan(scenario, values, spoken, rng, vocabulary, p_fix)
+        plan, corrected = _plan(scenario, values, spoken, rng, vocabulary, p_fix, with_talk)
     turns = _render(plan, rng)
     roles = {role: f"#Person{number}#" for number, role in enumerate(dict.fromkeys(role for role, _ in turns), 1)}
     words = _Words(reported | roles, rng)
@@ -138,6 +147,7 @@ def _plan(
     rng: random.Random,
     vocabulary: Vocabulary,
     p_fix: float,
+    with_talk: bool,
 ) -> tuple[list[tuple[Block, dict[str, str]]], tuple[str, str] | None]:
     """Return the blocks in order, each with the words that apply at that point of the dialogue."""
     core = list(scenario.core)
@@ -151,6 +161,8 @@ def _plan(
     talk = rng.sample(SMALL_TALK[scenario.setting], rng.choice(_LONG_TALK_COUNTS if is_long else _TALK_COUNTS))
     if rng.random() < _P_INTERRUPTED:
         talk.append(rng.choice(INTERRUPTIONS[scenario.setting]))
+    if not with_talk:
+        talk = []
 
     fix_block: Block | None = None
     corrected = None
