@@ -34,6 +34,25 @@ _AFTER = (
     "합니다|입니다|이에요|예요|였다|이었다|요|들|이라|라"
 )
 """What may follow a word within a Korean eojeol: particles, the copula, and suffixes."""
+_AUXILIARIES = frozenset(
+    [
+        "한다",
+        "했다",
+        "합니다",
+        "준다",
+        "줬다",
+        "주었다",
+        "줍니다",
+        "된다",
+        "됐다",
+        "되었다",
+        "됩니다",
+        "있다",
+        "있습니다",
+        "않는다",
+        "못한다",
+    ]
+)
 
 
 def measure_facts(
@@ -145,6 +164,12 @@ def _first_speaker(text: str) -> str | None:
     return next((mask for mask in find_masks(text) if _is_speaker(mask)), None)
 
 
+def _predicate(text: str) -> list[str]:
+    """Return the last word, or the last two where the last one says nothing: 가기로 한다, 보내 준다."""
+    words = text.rstrip(" .").split()
+    return words[-2:] if words and words[-1] in _AUXILIARIES else words[-1:]
+
+
 def _is_speaker(mask: str) -> bool:
     return split_mask(mask)[0] == "Person"
 
@@ -178,9 +203,7 @@ def _find_mixed_up(summaries: Sequence[str], rows: Sequence[Dialogue]) -> list[b
         masks = dict.fromkeys(mask for text in row.summaries for mask in find_masks(text))
         speakers = [mask for mask in masks if _is_speaker(mask)]
         first = _first_speaker(summary)
-        comparable = any(
-            first == _first_speaker(text) or summary.split()[-1:] == text.split()[-1:] for text in row.summaries
-        )
+        comparable = any(_predicate(summary) == _predicate(text) for text in row.summaries)
         if len(speakers) > 1 and first and comparable:
             found[index] = False
             pairs = [(one, other) for number, one in enumerate(speakers) for other in speakers[number + 1 :]]
