@@ -35,6 +35,8 @@ _AFTER = (
 )
 """What may follow a word within a Korean eojeol: particles, the copula, and suffixes."""
 _AUXILIARIES = frozenset(
+    ("한다", "했다", "합니다", "준다", "줬다", "주었다", "줍니다", "된다", "됐다", "되었다", "됩니다", "있다", "있습니다")
+)
     [
         "한다",
         "했다",
