@@ -42,10 +42,8 @@ _HELD_OUT = ("test", "gate")
 """Splits with unseen scenarios, all references and slices."""
 _UNSEEN_PER_TEN = 3
 _WORDING_WEIGHTS = (80, 10, 10)
-_KNOWN_VOCABULARY, _KNOWN_SCENARIOS, _COMPOSED, _SHORT = 0.2, 0.4, 0.5, 0.7
-"""Of the rows for pretraining, up to: known scenarios with known values, with any, those composed from parts, and short
-situations.
-"""
+_KNOWN_VOCABULARY, _KNOWN_SCENARIOS, _COMPOSED = 0.2, 0.4, 0.55
+"""Of the rows for pretraining, up to: known scenarios with known values, with any, and those composed from parts."""
 _P_FIX_OPEN = 0.7
 """For pretraining: models learn last of all that a value was corrected."""
 _MODULES = (topics_home, topics_shop, topics_money, topics_health, topics_travel, topics_work)
@@ -127,7 +125,7 @@ def generate_open(n: int, seed: int) -> Iterator[Dialogue]:
     """Stream ``n`` distinct rows for pretraining: far more kinds of dialogues than `generate`, of the split train.
 
     A fifth are of the seen scenarios as they are, a fifth of the same with open vocabularies, some of scenarios that
-    are composed from parts, and half are situations, most of them short. Memory grows by one digest per row.
+    are composed from parts, and nearly half of situations. Memory grows by one digest per row.
     """
     rng = random.Random(f"yoyak open samples {seed}")
     vocabulary = OpenVocabulary(rng)
@@ -138,15 +136,8 @@ def generate_open(n: int, seed: int) -> Iterator[Dialogue]:
         if kind < _KNOWN_SCENARIOS:
             scenario = next(decks)
         else:
-            scenario = draw_scenario(rng) if kind < _COMPOSED else draw_situation(rng, is_short=kind < _SHORT)
-        sample = compose(
-            scenario,
-            rng,
-            SLOTS if kind < _KNOWN_VOCABULARY else vocabulary,
-            p_fix=_P_FIX_OPEN,
-            # Short dialogues teach most in least time that a value was corrected.
-            with_talk=not _COMPOSED < kind < _SHORT,
-        )
+            scenario = draw_scenario(rng) if kind < _COMPOSED else draw_situation(rng)
+        sample = compose(scenario, rng, SLOTS if kind < _KNOWN_VOCABULARY else vocabulary, p_fix=_P_FIX_OPEN)
         digest = hashlib.blake2b(sample.dialogue.encode(), digest_size=8).digest()
         if _find_split(digest) == "train" and digest not in seen:
             seen.add(digest)

@@ -84,19 +84,10 @@ class _Words(dict[str, Word]):
         return word
 
 
-def compose(
-    scenario: Scenario,
-    rng: random.Random,
-    vocabulary: Vocabulary = SLOTS,
-    *,
-    p_fix: float = _P_FIX,
-    with_talk: bool = True,
-) -> Sample:
+def compose(scenario: Scenario, rng: random.Random, vocabulary: Vocabulary = SLOTS, *, p_fix: float = _P_FIX) -> Sample:
     """Draw one dialogue of ``scenario``: values, turns, small talk and references.
 
-    Args:
-        p_fix: The probability that a value is corrected where the scenario allows it.
-        with_talk: Whether there may be small talk.
+    ``p_fix`` is the probability that a value is corrected where the scenario allows it.
     """
     values = _draw_values(scenario, rng, vocabulary)
     reported = {name: value.reported for name, value in values.items()}
@@ -104,7 +95,7 @@ def compose(
     if scenario.briefs and rng.random() < _P_BRIEF:
         plan, corrected = [(rng.choice(scenario.briefs), spoken)], None
     else:
-        plan, corrected = _plan(scenario, values, spoken, rng, vocabulary, p_fix, with_talk)
+        plan, corrected = _plan(scenario, values, spoken, rng, vocabulary, p_fix)
     turns = _render(plan, rng)
     roles = {role: f"#Person{number}#" for number, role in enumerate(dict.fromkeys(role for role, _ in turns), 1)}
     words = _Words(reported | roles, rng)
@@ -147,7 +138,6 @@ def _plan(
     rng: random.Random,
     vocabulary: Vocabulary,
     p_fix: float,
-    with_talk: bool,
 ) -> tuple[list[tuple[Block, dict[str, str]]], tuple[str, str] | None]:
     """Return the blocks in order, each with the words that apply at that point of the dialogue."""
     core = list(scenario.core)
@@ -161,8 +151,6 @@ def _plan(
     talk = rng.sample(SMALL_TALK[scenario.setting], rng.choice(_LONG_TALK_COUNTS if is_long else _TALK_COUNTS))
     if rng.random() < _P_INTERRUPTED:
         talk.append(rng.choice(INTERRUPTIONS[scenario.setting]))
-    if not with_talk:
-        talk = []
 
     fix_block: Block | None = None
     corrected = None

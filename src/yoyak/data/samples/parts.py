@@ -68,11 +68,11 @@ def draw_scenario(rng: random.Random) -> Scenario:
     return add_details(rng.choice(FRAMES), rng)
 
 
-def add_details(frame: Frame, rng: random.Random, count: int | None = None) -> Scenario:
-    """Return a scenario of a frame with some of its details (by default one to four), one of which may be corrected."""
+def add_details(frame: Frame, rng: random.Random) -> Scenario:
+    """Return a scenario of a frame with one to four of its details, one of which may be corrected."""
     casual = frame.setting == "friends"
     usable = [name for name in frame.details if DETAILS[name].casual or not casual]
-    chosen = rng.sample(usable, min(len(usable), count or rng.choice(_DETAIL_COUNTS)))
+    chosen = rng.sample(usable, min(len(usable), rng.choice(_DETAIL_COUNTS)))
     for group in ALTERNATIVES:
         for name in [name for name in chosen if name in group][1:]:
             chosen.remove(name)

@@ -49,8 +49,8 @@ _OWN_ASIDES = {False: _lines(acts.ASIDES), True: _lines(acts.ASIDES_OF_FRIENDS)}
 _VERBS = {name: tuple(verbs.split()) for name, verbs in acts.VERBS.items()}
 
 
-def draw_situation(rng: random.Random, *, is_short: bool = False) -> Scenario:
-    """Return a situation with one to four details, as a scenario for `compose`; a short one has one, and no more."""
+def draw_situation(rng: random.Random) -> Scenario:
+    """Return a situation with one to four details, as a scenario for `compose`."""
     what = rng.choice(tuple(_VERBS))
     verb = rng.choice(_VERBS[what])
     casual = rng.random() < _P_FRIENDS
@@ -73,11 +73,10 @@ def draw_situation(rng: random.Random, *, is_short: bool = False) -> Scenario:
             answers=_conjugate(answers, verb),
             openings=(_block(rng.choice(openings), verb),),
             core=core,
-            extras=() if is_short else tuple(parse_block(line) for line in rng.sample(_OWN_ASIDES[casual], _ASIDES)),
-            closings=((),) if is_short else (parse_block(rng.choice(_CLOSINGS[casual])),),
+            extras=tuple(parse_block(line) for line in rng.sample(_OWN_ASIDES[casual], _ASIDES)),
+            closings=(parse_block(rng.choice(_CLOSINGS[casual])),),
         ),
         rng,
-        1 if is_short else None,
     )
 
 
