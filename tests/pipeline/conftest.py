@@ -75,8 +75,8 @@ def shrink(tree: dict[str, Any]) -> None:
     """Make every model tiny, without a checkpoint, and every training two updates long."""
     for member in tree["members"].values():
         if member.get("checkpoint", "").startswith("pretrained/"):
-            del member["checkpoint"]
-            member |= {"config": {"model_type": "bart", "max_position_embeddings": 512}, "tokenizer": "bpe"}
+            kind = member.pop("checkpoint").rpartition("ko-")[2]
+            member |= {"config": {"model_type": kind}, "tokenizer": "unigram" if kind == "t5" else "bpe"}
     tree["tokenizers"] = {name: {**value, "vocab_size": 1500} for name, value in tree["tokenizers"].items()}
     for member in tree["members"].values():
         if "config" in member:

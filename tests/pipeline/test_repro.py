@@ -207,7 +207,7 @@ def test_a_local_checkpoint_that_changes_in_place_concerns_the_members_that_star
     copy = copy_of(finished, tmp_path)
     (copy / "pretrained/mine").mkdir()
     (copy / "pretrained/mine/config.json").write_text("{}")
-    assert {name.partition("@")[0] for name in changed_stages(copy)} == {"base", "check"}
+    assert {name.partition("@")[0] for name in changed_stages(copy)} == {"prepare", "base", "check"}
     succeed(copy, "dvc", "repro", "check", *(f"base@{member}" for member in MEMBERS), PATH=fast_path)
     assert not {name for name in changed_stages(copy) if name.startswith("train@")}
 
