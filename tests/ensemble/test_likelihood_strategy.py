@@ -178,3 +178,20 @@ def test_auto_goes_without_likelihoods_where_nobody_can_score() -> None:
     fitted = fit(Auto(type="auto", options=OPTIONS), MEMBERS, rows, references, granularity="eojeol", seed=20)
     assert fitted.choice is not None
     assert set(fitted.choice.options) == {"a", "b", "c", "mbr"}
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        Likelihood(type="likelihood", weights="fit"),
+        Mbr(type="mbr", length_penalty=1.0, weights="fit"),
+        Auto(type="auto"),
+    ],
+    ids=lambda s: s.type,
+)
+def test_weights_can_be_fitted_if_only_some_members_score(strategy: OfCandidates) -> None:
+    rows, references = rows_of(15, seed=11, scorers=["b"])
+    fitted = fit(strategy, MEMBERS, rows, references, granularity="eojeol", seed=20)
+    if fitted.combiner.scorers:
+        assert fitted.combiner.weights["b"] > 0
+    assert len(combine(fitted.combiner, rows_of(5, 12, ["b"])[0])) == 5

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,15 +23,16 @@ from yoyak.models.spec import load_spec, save_spec
 from yoyak.params import Generation
 from yoyak.stages import ensemble, score_candidates
 
+TRAINED = "checkpoint: local, learning_rate: 0.001"
 PARAMS = """\
 members:
-  a: {family: seq2seq, checkpoint: local, learning_rate: 0.001}
-  b: {family: seq2seq, checkpoint: local, learning_rate: 0.001}
+  a: {family: seq2seq, TRAINED}
+  b: {family: seq2seq, TRAINED}
 ensemble:
   granularity: eojeol
   strategies:
     vote: {type: vote}
-"""
+""".replace("TRAINED", TRAINED)
 LIKELIHOOD = "    likelihood: {type: likelihood, weights: {a: 2, b: 1}}\n"
 ROWS = [
     Dialogue(fname=name, dialogue=f"{DIALOGUE}\n#Person1#: {name}", summaries=("네 시에 만난다.",)) for name in "xyz"
@@ -129,21 +132,33 @@ def test_rows_are_read_with_their_scores(members: Path) -> None:
     assert set(row.likelihoods["a"]) == {text for nbest in TEXTS.values() for text in nbest}
 
 
-def test_a_family_that_cannot_score_is_left_out_with_a_sentence(members: Path, capsys) -> None:
-    from dataclasses import replace
+def make_api(folder: Path, member: str) -> None:
+    """Let a member be one behind an API, which cannot score."""
+    models, path = folder / "models", folder / "params.yaml"
+    if not (models / member).exists():
+        shutil.copytree(models / "a", models / member)
+        shutil.copytree(folder / "predictions/b", folder / "predictions" / member)
+    save_spec(models / member, replace(load_spec(models / member), family="api"))
+    text = path.read_text(encoding="utf-8").replace(f"  {member}: {{family: seq2seq, {TRAINED}}}\n", "")
+    line = f"  {member}: {{family: api, base_url: 'http://127.0.0.1:9/v1', model: x, prompt: prompts/p.yaml}}\n"
+    path.write_text(text.replace("ensemble:\n", f"{line}ensemble:\n"), encoding="utf-8")
 
-    folder = members / "models/b"
-    save_spec(folder, replace(load_spec(folder), family="api"))
-    text = (
-        (members / "params.yaml")
-        .read_text(encoding="utf-8")
-        .replace(
-            "b: {family: seq2seq, checkpoint: local, learning_rate: 0.001}",
-            "b: {family: api, base_url: 'http://127.0.0.1:9/v1', model: x, prompt: prompts/p.yaml}",
-        )
-    )
-    (members / "params.yaml").write_text(text, encoding="utf-8")
+
+def test_a_family_that_cannot_score_is_left_out_with_a_sentence(members: Path, capsys) -> None:
+    make_api(members, "b")
     score_candidates.run()
     assert "b scores no candidates: models of the family api cannot tell" in capsys.readouterr().err
     ensemble.run("likelihood")
     assert load(members / "ensembles/likelihood").scorers == ("a",)
+
+
+def test_nothing_is_compared_without_the_only_member_that_scores(members: Path) -> None:
+    make_api(members, "b")
+    make_api(members, "c")
+    path = members / "params.yaml"
+    text = path.read_text(encoding="utf-8").replace("weights: {a: 2, b: 1}", "weights: dev")
+    path.write_text(text, encoding="utf-8")
+    score_candidates.run()
+    ensemble.run("likelihood")
+    for choice in read_choices(members / "ensembles/likelihood/test.jsonl").values():
+        assert set(choice.without) == {"b", "c"}

@@ -95,7 +95,11 @@ def combine_splits(
     fits = {"": complete}
     # Choosing anew without each member would take as long again for each of them.
     if len(members) > 1 and not isinstance(strategy, Auto):
-        fits |= {left_out: fit_members([m for m in members if m != left_out]) for left_out in members}
+        for left_out in members:
+            others = [member for member in members if member != left_out]
+            # There is nothing to compare with if only this member can score.
+            if not strategy.needs_likelihoods or len(others) == 1 or scores.keys() & {*others}:
+                fits[left_out] = fit_members(others)
     counts = _Counts()
     for path in sorted(splits.glob("*.jsonl")):
         split_rows, counted_rows = tee(

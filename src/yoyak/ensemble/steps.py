@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -168,6 +169,9 @@ def _make_weight_steps(strategy: WeightedStrategy, dev: Dev) -> Steps:
         require_rows(indices)
 
         def measure(candidate: Mapping[str, float]) -> float:
+            if strategy.needs_likelihoods and scorers and not any(candidate[member] for member in scorers):
+                # Nobody with a weight would say how likely anything is.
+                return -math.inf
             outcomes = apply(combiner_with(candidate), indices)
             return float(dev.score_outcomes(outcomes, indices).mean())
 
