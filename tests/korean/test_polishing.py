@@ -36,6 +36,12 @@ def test_without_masks_in_the_dialogue_nothing_is_one() -> None:
     assert restore_masks("Person1은 간다.", "민수: 네.") == "Person1은 간다."
 
 
+def test_a_word_that_is_not_spelled_as_a_mask_stays_a_word() -> None:
+    dialogue = "#Person1#: Write to #Email#."
+    assert restore_masks("Person1 will email him at Email.", dialogue) == "#Person1# will email him at #Email#."
+    assert restore_masks("# email # and person1", dialogue) == "#Email# and #Person1#"
+
+
 def test_the_references_of_the_corpus_come_back_from_plain_masks() -> None:
     rows = list(generate(150, 3, split="test"))
     assert [restore_masks(plain_masks(row.summaries[0]), row.dialogue) for row in rows] == [

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from yoyak.korean.masks import find_masks
 from yoyak.korean.tidying import add_topic, clean_symbols, drop_fillers, plain_masks
@@ -44,10 +48,24 @@ def test_nothing_is_left_without_words(line: str, tidy: str) -> None:
     assert drop_fillers(clean_symbols(line)) == tidy
 
 
+PIECES = ("!", "?", ".", "~", ",", "…", " ", "ㅋㅋ", "^^", "네", "음", "어", "저기", "😀", ":)", "um", "\n", "#P1#: ")
+
+
 @pytest.mark.parametrize("step", [clean_symbols, drop_fillers, plain_masks])
-def test_a_step_twice_is_a_step_once(step) -> None:
-    assert step(step(DIALOGUE)) == step(DIALOGUE)
+@given(st.lists(st.sampled_from(PIECES)).map("".join) | st.just(DIALOGUE))
+@example("#Person1#: 네. ㅋㅋ.")
+@example("#Person1#: 좋아!~!")
+def test_a_step_twice_is_a_step_once(step, dialogue: str) -> None:
+    assert step(step(dialogue)) == step(dialogue)
     assert step is plain_masks or find_masks(step(DIALOGUE))
+
+
+@pytest.mark.parametrize("syllable", ["어", "음", "m"])
+def test_a_long_run_of_one_syllable_takes_no_time(syllable: str) -> None:
+    line = f"#Person1#: {syllable * 26}라"
+    began = time.perf_counter()
+    assert drop_fillers(line) == line
+    assert time.perf_counter() - began < 1
 
 
 def test_masks_become_words() -> None:

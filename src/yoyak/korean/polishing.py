@@ -20,7 +20,7 @@ def restore_masks(summary: str, dialogue: str) -> str:
     """Return a summary whose masks are spelled as in the dialogue, each with the particle that agrees with it.
 
     ``# Person1 #``, ``#Person1`` and ``Person1`` become ``#Person1#`` if the dialogue has that mask, and the space in
-    ``#Person1# 은`` goes.
+    ``#Person1# 은`` goes. Without a ``#``, a name that has no number must be written as in the mask: ``email`` stays.
     """
     masks = dict.fromkeys(find_masks(dialogue))
     if not masks:
@@ -33,6 +33,9 @@ def restore_masks(summary: str, dialogue: str) -> str:
         if match[1] is None:
             return match[0]
         mask = by_name[re.sub(r"\s", "", match[1]).casefold()]
+        if "#" not in match[0] and not split_mask(mask)[1] and match[1] not in mask:
+            # Only its capital tells #Email# from the word.
+            return match[0]
         return mask + (agree(mask, match[2]) if match[2] else "")
 
     # Whole masks come first, so that the end of one is not taken for the beginning of the next.

@@ -17,7 +17,10 @@ _LAUGHTER = re.compile(r"[ㅋㅎㅠㅜ]{2,}|\^[_.]?\^|(?<!\d)[:;]-?[)(D](?=\s|$)
 _RUN = re.compile(r"([!?~,])\1+|(\.){2,}|(…)+\.*")
 _WAVE = re.compile(r"~+(?=[\s.,!?]|$)")
 
-_HESITATIONS = "음+|어+|아+|흠+|에+|저기|저|그|뭐|글쎄|있잖아요?|뭐랄까|um+|uh+|uhm|hm+|mm+|er+|erm|ah|oh|well|you know"
+_HESITATIONS = (
+    "음++|어++|아++|흠++|에++|저기|저|그|뭐|글쎄|있잖아요?|뭐랄까|um++|uh++|uhm|hm++|mm++|er++|erm|ah|oh|well|you know"
+)
+"""Possessive, since a run of one syllable could else be divided in exponentially many ways."""
 _HESITATION = re.compile(rf"(?:^|(?<=[.!?…] ))(?:(?:{_HESITATIONS})\s?(?:[,…~]|\.{{2,}})+\s*)+", re.IGNORECASE)
 """At the beginning of a sentence, and set off by a comma or dots: 그 사람 is no hesitation."""
 _ONLY_HESITATION = re.compile(rf"(?:(?:{_HESITATIONS})[\s.,…~]*)+", re.IGNORECASE)
@@ -28,7 +31,7 @@ def clean_symbols(dialogue: str) -> str:
 
     ``#Person1#: 진짜요?? ㅋㅋㅋ 좋아요~ 😀`` becomes ``#Person1#: 진짜요? 좋아요``. A turn of nothing else stays.
     """
-    return _map_turns(dialogue, _clean_words)
+    return _repeat(dialogue, lambda text: _map_turns(text, _clean_words))
 
 
 def drop_fillers(dialogue: str) -> str:
@@ -36,13 +39,7 @@ def drop_fillers(dialogue: str) -> str:
 
     ``네`` and ``아니요`` stay, since they answer.
     """
-
-    def change(words: str) -> str:
-        return "" if _ONLY_HESITATION.fullmatch(words) else _HESITATION.sub("", words) or words
-
-    lines = [_split_label(line) for line in dialogue.split("\n")]
-    kept = [label + words for label, words in ((label, change(words)) for label, words in lines) if words]
-    return "\n".join(kept) or dialogue
+    return _repeat(dialogue, _drop_fillers)
 
 
 def plain_masks(text: str) -> str:
@@ -57,12 +54,29 @@ def add_topic(dialogue: str, topic: str) -> str:
     return f"{'주제' if re.search('[가-힣]', dialogue) else 'Topic'}: {topic}\n{dialogue}"
 
 
+def _drop_fillers(dialogue: str) -> str:
+    def change(words: str) -> str:
+        return "" if _ONLY_HESITATION.fullmatch(words) else _HESITATION.sub("", words) or words
+
+    lines = [_split_label(line) for line in dialogue.split("\n")]
+    kept = [label + words for label, words in ((label, change(words)) for label, words in lines) if words]
+    return "\n".join(kept) or dialogue
+
+
 def _clean_words(words: str) -> str:
     for pattern in (_PICTURES, _LAUGHTER):
         words = pattern.sub(" ", words)
     words = _RUN.sub(lambda match: match[1] or ("…" if match[2] or match[3] else ""), words)
     words = re.sub(r"\s+(?=[.,!?…](?:\s|$))", "", _WAVE.sub("", words))
     return " ".join(words.split())
+
+
+def _repeat(text: str, change: Callable[[str], str]) -> str:
+    """Return a text after as many changes as it takes until there is nothing left to change."""
+    # What is removed may bring two marks together: 네. ㅋㅋ. is 네.. and then 네….
+    while (changed := change(text)) != text:
+        text = changed
+    return text
 
 
 def _map_turns(dialogue: str, change: Callable[[str], str]) -> str:
