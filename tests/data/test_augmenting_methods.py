@@ -8,6 +8,7 @@ import random
 import re
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from yoyak.data.augmenting.edits import Source
 from yoyak.data.augmenting.noise import mistype_syllable
 from yoyak.data.augmenting.renaming import collect_names
 from yoyak.data.augmenting.run import EDITS, augment_train, loses_facts
-from yoyak.data.augmenting.turns import split_turns
+from yoyak.data.augmenting.turns import split_turns, split_words
 from yoyak.data.folding import hold_out
 from yoyak.data.records import Dialogue, read_jsonl, write_jsonl
 from yoyak.data.samples import generate
@@ -124,6 +125,51 @@ def test_speakers_with_names_get_names_and_roles_stay() -> None:
         assert name != added.source
         assert added.dialogue.split("\n")[1] == "의사: 같이 먹어요."
         assert added.summaries == (f"{name}{particle(name, '은')} 배가 고프다.",)
+
+
+@pytest.mark.parametrize(
+    ("label", "called", "is_renamed"),
+    [
+        ("김지훈", "지훈아", False),
+        ("지훈", "김지훈 씨", False),
+        ("김지훈", "김지훈 씨", True),
+        ("지훈", "지훈아", True),
+    ],
+)
+def test_a_speaker_who_is_called_by_two_forms_of_a_name_is_not_renamed(
+    label: str, called: str, is_renamed: bool
+) -> None:
+    dialogue = f"{label}: 배가 고파요.\n#Person1#: {called}, 같이 먹어요."
+    rows = [Dialogue(fname=label, dialogue=dialogue, summaries=(f"{label}은 배가 고프다.",))]
+    others = [Dialogue(fname=name, dialogue=f"{name}: 네.", summaries=("네.",)) for name in ("박서연", "민수")]
+    added = augment([*rows, *others], Augmentation.model_validate({"renaming": {"share": 1}}))
+    copies = [row for row in added if row.source == label]
+    assert bool(copies) == is_renamed
+    assert not any("지훈" in text for row in copies for text in (row.dialogue, *row.summaries))
+
+
+@pytest.mark.parametrize("name", ["aeda", "spacing", "typos", "fillers"])
+def test_labels_of_two_words_times_and_addresses_stay(name: str) -> None:
+    talk = (
+        "김 대리: 내일 회의 어디서 하나요",
+        "오후3:30에 만나요 거기서",
+        "https://a.b/c 여기서 봐요",
+        "Dr. Kim: nothing matters",
+    )
+    dialogue = "\n".join(talk)
+    row = Dialogue(fname="labels", dialogue=dialogue, summaries=("요약",))
+    [added] = augment([row], Augmentation.model_validate({name: {"share": 1, "rate": 1}}))
+    lines = added.dialogue.split("\n")
+    assert lines[0].startswith("김 대리: ")
+    assert "오후3:30에" in lines[1]
+    assert "https://a.b/c" in lines[2]
+    assert lines[3].startswith("Dr. Kim: ")
+
+
+def test_a_long_word_takes_no_time() -> None:
+    began = time.perf_counter()
+    assert len(split_words("가" * 20_000, ())) == 1
+    assert time.perf_counter() - began < 1
 
 
 @given(st.integers(0xAC00, 0xD7A3).map(chr), st.integers(0, 99))

@@ -66,6 +66,7 @@ def test_calling_somebody_is_told_from_saying_who_it_is() -> None:
 
 def test_what_is_not_a_particle_is_unclear_where_it_might_change() -> None:
     assert not rename("지훈표 김밥", {"지훈": "수아"}).sure
-    assert rename("지훈표 김밥", {"지훈": "동현"}).sure
+    assert not rename("보라: 보라색 옷이야.", {"보라": "지아"}).sure
+    assert rename("#Person1#표 김밥", {"#Person1#": "#Person7#"}).sure
     assert rename("", {}).text == ""
     assert rename("#Person10#은 #Person1#을", {"#Person1#": "#Person2#"}).text == "#Person10#은 #Person2#를"

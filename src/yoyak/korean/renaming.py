@@ -83,4 +83,7 @@ def _agree(old: str, new: str, following: str, before: str, after: str) -> str |
         form, rest = _FORMS[match.group()], following[match.end() :]
         if form in _OPEN or _AFTER_PARTICLE.fullmatch(rest):
             return particle(new, form) + rest
-    return following if same_class or _UNCHANGING.match(following) else None
+    if _UNCHANGING.match(following):
+        return following
+    # 보라색 is not what 보라 owns, but nothing else begins as a mask does.
+    return following if same_class and MASK.fullmatch(old) else None

@@ -15,6 +15,7 @@ from yoyak.korean.masks import distinct_masks, split_mask
 from yoyak.korean.renaming import rename
 
 UNCLEAR = "a particle whose form after the new name is unclear"
+OTHER_FORM = "a speaker who is also called by another form of the name"
 _NAME_LABEL = re.compile(r"([가-힣]{2,4})\s?[:：]\s*")
 
 
@@ -48,7 +49,10 @@ def rename_all(source: Source, names: Names, rng: random.Random) -> Dialogue | s
     """
     row = source.row
     text = "\n".join((row.dialogue, *row.summaries))
-    new_names = {**_draw_masks(text, names, rng), **_draw_speakers(row.dialogue, text, names, rng)}
+    speakers = _draw_speakers(row.dialogue, text, names, rng)
+    if any(_has_other_form(name, text) for name in speakers):
+        return OTHER_FORM
+    new_names = {**_draw_masks(text, names, rng), **speakers}
     if all(old == new for old, new in new_names.items()):
         return NOTHING_TO_CHANGE
     dialogue, *summaries = (rename(each, new_names) for each in (row.dialogue, *row.summaries))
@@ -60,6 +64,13 @@ def rename_all(source: Source, names: Names, rng: random.Random) -> Dialogue | s
 def _speakers(dialogue: str) -> list[str]:
     matches = (_NAME_LABEL.fullmatch(label) for label, _ in split_turns(dialogue))
     return list(dict.fromkeys(match[1] for match in matches if match))
+
+
+def _has_other_form(name: str, text: str) -> bool:
+    """Return whether somebody is called 지훈 where the label is 김지훈, or the other way round."""
+    given = name[-2:]
+    whole = len(re.findall(rf"(?<!\w){name}", text))
+    return text.count(given) > whole
 
 
 def _draw_masks(text: str, names: Names, rng: random.Random) -> dict[str, str]:

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 
 from yoyak.korean.masks import MASK
 
-_LABEL = re.compile(r"(?:(?=[^\s:：]*[^\W\d])[^\s:：]{1,40}\s?[:：]\s*)?")
+_CLOCK = r"(?<=\d[:：])[0-5]\d(?!\d)"
+_LABEL = re.compile(
+    rf"(?:(?=[^\s:：]*[^\W\d])[^\s:：]{{1,40}}(?: [^\s:：]{{1,40}})?\s?[:：](?!//|{_CLOCK})\s*)?"
+)
+"""Up to two words and a colon, as in ``#Person1#:`` and ``김 대리:``, that is not the one of a time or an address."""
 _HANGUL = re.compile("[가-힣]")
 _LONG_WORD = re.compile("[가-힣]{2,}|[A-Za-z]{4,}")
 _WORD = re.compile(r"\S+")
-_FIXED = re.compile(rf"{MASK.pattern}|\S*[\d#@/]\S*|\b[A-Z]\S*")
+_FIXED = re.compile(rf"{MASK.pattern}|(?<!\S)\S*[\d#@/]\S*|\b[A-Z]\S*")
 
 
 @dataclass(frozen=True, slots=True)
