@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerFast
 
 from random_members import DIALOGUES, MASKS, make, next_logits
 from yoyak.decoding import likelihood
+from yoyak.decoding.deadline import AbandonedError, ends_when
 from yoyak.decoding.likelihood import per_character
 from yoyak.decoding.likelihood_store import find_or_score
 from yoyak.decoding.torch import TorchSummarizer
@@ -86,6 +87,12 @@ def test_a_batch_that_does_not_fit_is_halved(tokenizer, monkeypatch: pytest.Monk
         assert values == pytest.approx(row, rel=1e-4)
     assert max(sizes) == 7
     assert sizes[-1] <= 2
+
+
+def test_it_ends_when_nobody_waits_any_more(tokenizer) -> None:
+    member = make("bart", 1, tokenizer)
+    with ends_when(lambda: True), pytest.raises(AbandonedError):
+        member.log_likelihoods(DIALOGUES, TEXTS)
 
 
 def test_characters_are_counted_with_the_end() -> None:

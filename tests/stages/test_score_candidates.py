@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from mlflow_helpers import DIALOGUE, make_bart
 from yoyak.data.records import Dialogue, write_jsonl
@@ -22,6 +24,7 @@ from yoyak.errors import UserError
 from yoyak.models.spec import load_spec, save_spec
 from yoyak.params import Generation
 from yoyak.stages import ensemble, score_candidates
+from yoyak.tracking import lineage
 
 TRAINED = "checkpoint: local, learning_rate: 0.001"
 PARAMS = """\
@@ -130,6 +133,23 @@ def test_rows_are_read_with_their_scores(members: Path) -> None:
     )
     assert set(row.likelihoods) == {"a"}
     assert set(row.likelihoods["a"]) == {text for nbest in TEXTS.values() for text in nbest}
+
+
+def test_what_is_known_is_computed_anew_by_other_libraries(members: Path, monkeypatch, capsys) -> None:
+    score_candidates.run()
+    capsys.readouterr()
+    monkeypatch.setattr(lineage, "versions", lambda: {"torch": "99.0"})
+    score_candidates.run()
+    assert capsys.readouterr().err.count("18 candidates, 9 of them new") == 2
+
+
+def test_a_member_without_finite_likelihoods_is_named(members: Path) -> None:
+    file = members / "models/b/model.safetensors"
+    weights = load_file(file)
+    save_file({name: torch.full_like(value, torch.nan) for name, value in weights.items()}, file, {"format": "pt"})
+    with pytest.raises(UserError, match=r"members.b computes log-likelihoods of dialogue 'x' that are not finite"):
+        score_candidates.run()
+    assert not (members / "candidate_scores").exists()
 
 
 def make_api(folder: Path, member: str) -> None:

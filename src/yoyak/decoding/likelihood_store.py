@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -25,9 +26,11 @@ def find_or_score(
 ) -> tuple[list[list[float]], int]:
     """Return a model's log-likelihood of each text of each dialogue, and how many were not known.
 
+    What is not a finite number is returned, but not kept.
+
     Args:
         load: Loads the model; called only if something is not known.
-        model: The digest of its files.
+        model: A digest of all that decides a likelihood: its files, and the code and libraries that compute it.
     """
     keys = [[_make_key(model, dialogue, text) for text in row] for dialogue, row in zip(dialogues, texts, strict=True)]
     path = project.project_root() / project.LIKELIHOODS
@@ -51,8 +54,9 @@ def find_or_score(
                     for index, values in zip(wanted, scores, strict=True)
                     for text, value in zip(missing[index], values, strict=True)
                 }
+                finite = [item for item in computed.items() if math.isfinite(item[1])]
                 with file:
-                    file.executemany("INSERT OR REPLACE INTO likelihoods VALUES (?, ?)", computed.items())
+                    file.executemany("INSERT OR REPLACE INTO likelihoods VALUES (?, ?)", finite)
                 known |= computed
     except sqlite3.Error as error:
         raise UserError(f"{path} cannot be used ({first_line(error)}): delete it to compute all again.") from error

@@ -12,6 +12,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from yoyak.decoding.batches import Generated, summarize_in_batches
 from yoyak.decoding.candidates import Candidate
+from yoyak.decoding.deadline import check_deadline
 from yoyak.decoding.likelihood import Target, score_in_batches
 from yoyak.decoding.memory import Footprint
 from yoyak.decoding.reading import Window, count_searches, make_window, summarize_all
@@ -193,6 +194,7 @@ class TorchSummarizer:
     @torch.inference_mode()
     def _score(self, inputs: Sequence[list[int]], batch: Sequence[Target]) -> list[float]:
         """Return the log-likelihoods of a batch; each of its dialogues is read once, however many texts it has."""
+        check_deadline()
         read = list(dict.fromkeys(target.dialogue for target in batch))
         reader = self.open_reader([inputs[dialogue] for dialogue in read])
         width = max(len(target.tokens) for target in batch)

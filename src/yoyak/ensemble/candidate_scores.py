@@ -6,20 +6,27 @@ members with other tokenizers can be averaged (`yoyak.decoding.likelihood`).
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import yoyak
 from yoyak.data.records import read_jsonl
 from yoyak.decoding.likelihood import per_character
 from yoyak.decoding.likelihood_store import find_or_score
 from yoyak.decoding.summarizer import Scorer
 from yoyak.ensemble.pool import Row, read_rows
+from yoyak.errors import UserError
 from yoyak.models.steps import add_topics
+from yoyak.tracking import lineage
 
 DIGITS = 6
+CODE_PACKAGES = ("decoding", "korean", "models")
+"""Packages of yoyak that decide a likelihood."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +38,18 @@ class ScoredCandidates:
     """Those that were not known from an earlier run."""
 
 
+def identify_scorer(model: str) -> str:
+    """Return a digest of all that decides a member's likelihoods: its files, the code, the libraries and the device.
+
+    Args:
+        model: The digest of its files.
+    """
+    package = Path(yoyak.__file__).parent
+    paths = (path.relative_to(package) for name in CODE_PACKAGES for path in sorted((package / name).rglob("*.py")))
+    parts = [model, lineage.source_digest(package, paths), lineage.versions(), lineage.device()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
 def score_splits(
     load: Callable[[], Scorer],
     model: str,
@@ -39,11 +58,13 @@ def score_splits(
     predictions: Mapping[str, Path],
     out: Path,
 ) -> ScoredCandidates:
-    """Write a member's score of every candidate of every split into ``out``, an existing folder.
+    """Write a member's score of every candidate of every split into ``out``, an existing folder with its name.
+
+    Raises UserError if a score is not a finite number.
 
     Args:
         load: Loads the member; called once, and only if some candidates are new.
-        model: The digest of its files.
+        model: A digest of all that decides its likelihoods, see `identify_scorer`.
         preprocessing: Its steps, which say whether it reads a dialogue with its topic.
         splits: Folder with the dialogues of each split.
         predictions: Folder of each member's candidates.
@@ -60,6 +81,11 @@ def score_splits(
         computed += new
         with (out / path.name).open("w", encoding="utf-8", newline="\n") as file:
             for row, row_texts, values in zip(rows, texts, totals, strict=True):
+                if not all(map(math.isfinite, values)):
+                    raise UserError(
+                        f"members.{out.name} computes log-likelihoods of dialogue '{row.fname}' that are not finite "
+                        "numbers: train it again, in fp32 if it overflows, or leave likelihoods out."
+                    )
                 line = {"fname": row.fname, "scores": by_text(row_texts, values)}
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
     return ScoredCandidates(candidates=candidates, computed=computed)

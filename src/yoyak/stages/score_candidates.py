@@ -38,7 +38,7 @@ def run() -> None:
     inputs = lineage.digests([project.EVAL_SPLITS, *predictions.values(), *models.values()])
     with runs.stage_run("score_candidates", params=params.dump(p), inputs=inputs) as run:
         from yoyak.decoding.loading import can_score, load_scorer
-        from yoyak.ensemble.candidate_scores import score_splits
+        from yoyak.ensemble.candidate_scores import identify_scorer, score_splits
         from yoyak.models.spec import load_spec
 
         with atomic_path(project.CANDIDATE_SCORES) as work:
@@ -54,7 +54,7 @@ def run() -> None:
                 print(member, file=sys.stderr)
                 scored = score_splits(
                     partial(load_scorer, folder),
-                    inputs[folder.as_posix()],
+                    identify_scorer(inputs[folder.as_posix()]),
                     load_spec(folder).preprocessing,
                     project.EVAL_SPLITS,
                     predictions,
