@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -94,7 +95,8 @@ def test_weights_are_fitted_to_who_knows() -> None:
     strategy = Likelihood(type="likelihood", weights="fit")
     fitted = fit(strategy, MEMBERS, rows, references, granularity="eojeol", seed=20)
     assert fitted.cross_fitted
-    assert fitted.combiner.scorers == ("a", "b", "c")
+    # Those without a weight need not be asked.
+    assert fitted.combiner.scorers == tuple(member for member in MEMBERS if fitted.combiner.weights[member])
     assert fitted.combiner.weights["a"] > fitted.combiner.weights["c"]
 
 
@@ -195,3 +197,12 @@ def test_weights_can_be_fitted_if_only_some_members_score(strategy: OfCandidates
     if fitted.combiner.scorers:
         assert fitted.combiner.weights["b"] > 0
     assert len(combine(fitted.combiner, rows_of(5, 12, ["b"])[0])) == 5
+
+
+def test_members_of_weight_0_are_not_asked() -> None:
+    rows, references = rows_of(10, seed=13)
+    strategy = Likelihood(type="likelihood", weights={"a": 2, "b": 0, "c": 1})
+    fitted = fit(strategy, MEMBERS, rows, references, granularity="eojeol", seed=20)
+    assert fitted.combiner.scorers == ("a", "c")
+    without = [replace(row, likelihoods={name: row.likelihoods[name] for name in "ac"}) for row in rows]
+    assert combine(fitted.combiner, without) == fitted.outcomes

@@ -42,7 +42,7 @@ def make_folds(dialogues: Sequence[str], count: int = FOLDS) -> list[Fold]:
 def require_rows(rows: Sequence[int]) -> None:
     """Raise UserError if there are no rows to fit to."""
     if not rows:
-        raise UserError("strategies that are fitted on dev need at least two distinct dialogues there.")
+        raise UserError("strategies that are fitted on dev need at least two distinct dialogues there, and auto three.")
 
 
 def mean_of(scores: np.ndarray, rows: Sequence[int]) -> float:

@@ -44,8 +44,8 @@ class Outcome:
 
     text: str
     score: float
-    """Its confidence: the winners' mean share of the votes for voting, the expected utility for MBR (both 0 to 1), and
-    the predicted score for a reranker."""
+    """Its confidence: the winners' mean share of the votes for voting, the expected utility for MBR (both 0 to 1), the
+    mean log-likelihood for consensus likelihood, and the predicted gain over the best member for a reranker."""
     member: str = ""
     """The member that wrote the text; empty if it combines text of several."""
     rank: int = 0

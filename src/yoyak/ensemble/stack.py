@@ -24,9 +24,7 @@ from yoyak.ensemble.rankers import Kind, Ranker, fit_ranker
 from yoyak.params.ensemble import Mbr
 
 MARGINS = (0.0, 0.25, 0.5, 0.75, 0.9)
-"""Margins to try, as the share of dialogues that would leave the best member without one, and stay with it."""
-
-
+"""Margins to try: the share of dialogues that would leave the best member without a margin, and stay because of it."""
 UNFAMILIAR = 0.01
 """Share of dev on which the best member may be less sure of its summary than on a dialogue that is like dev."""
 CONSENSUS = Mbr(type="mbr")

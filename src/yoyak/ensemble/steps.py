@@ -150,7 +150,9 @@ def _make_weight_steps(strategy: WeightedStrategy, dev: Dev) -> Steps:
         scores = own_scores(dev)
 
     def combiner_with(member_weights: Mapping[str, float]) -> Combiner:
-        return Combiner(strategy=strategy, granularity=dev.granularity, weights=member_weights, scorers=scorers)
+        # A member of weight 0 is not asked: where the ensemble is served, that takes a pass.
+        asked = tuple(member for member in scorers if member_weights[member] > 0)
+        return Combiner(strategy=strategy, granularity=dev.granularity, weights=member_weights, scorers=asked)
 
     def apply(combiner: Combiner, indices: Sequence[int]) -> list[Outcome]:
         rows = [dev.rows[index] for index in indices]
