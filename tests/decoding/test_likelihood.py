@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from random_members import DIALOGUES, MASKS, make, next_logits
-from yoyak.decoding import likelihood
+from yoyak.decoding import likelihood, likelihood_store
 from yoyak.decoding.deadline import AbandonedError, ends_when
 from yoyak.decoding.likelihood import per_character
 from yoyak.decoding.likelihood_store import find_or_score
@@ -117,3 +117,24 @@ def test_only_new_texts_are_computed(tokenizer, project) -> None:
     assert computed == 1
     assert [second[0][:3], *second[1:]] == first
     assert find_or_score(load, "another model", DIALOGUES, TEXTS)[1] == 7
+
+
+def test_an_interruption_loses_little(tokenizer, project, monkeypatch: pytest.MonkeyPatch) -> None:
+    member = make("bart", 1, tokenizer)
+    monkeypatch.setattr(likelihood_store, "CHUNK", 1)
+    score, left = member._score, [2]
+
+    def interrupted(inputs, batch):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return score(inputs, batch)
+
+    monkeypatch.setattr(member, "_score", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        find_or_score(lambda: member, "digest", DIALOGUES, TEXTS)
+    left[0] = 9
+    scores, computed = find_or_score(lambda: member, "digest", DIALOGUES, TEXTS)
+    assert computed < 7
+    for row, expected in zip(scores, member.log_likelihoods(DIALOGUES, TEXTS), strict=True):
+        assert row == pytest.approx(expected, rel=1e-4)

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from yoyak.decoding.batches import show_progress
-
 CELLS = 16_000_000
 """Logits computed at once: 64 MB."""
 
@@ -36,7 +34,6 @@ def score_in_batches(
     *,
     vocabulary: int,
     ran_out_of_memory: Callable[[Exception], bool],
-    progress: bool,
 ) -> list[float]:
     """Return the log-likelihood of each target.
 
@@ -54,18 +51,16 @@ def score_in_batches(
     )
     results: dict[int, float] = {}
     cells = CELLS
-    with show_progress(len(targets), "scoring", "candidate", visible=progress) as advance:
-        while len(results) < len(order):
-            batch = next(_batches(order[len(results) :], targets, cells // vocabulary))
-            try:
-                values = score([targets[index] for index in batch])
-            except (MemoryError, RuntimeError) as error:
-                if len(batch) == 1 or not ran_out_of_memory(error):
-                    raise
-                cells = len(batch) // 2 * max(len(targets[index].tokens) for index in batch) * vocabulary
-                continue
-            results.update(zip(batch, values, strict=True))
-            advance(len(batch))
+    while len(results) < len(order):
+        batch = next(_batches(order[len(results) :], targets, cells // vocabulary))
+        try:
+            values = score([targets[index] for index in batch])
+        except (MemoryError, RuntimeError) as error:
+            if len(batch) == 1 or not ran_out_of_memory(error):
+                raise
+            cells = len(batch) // 2 * max(len(targets[index].tokens) for index in batch) * vocabulary
+            continue
+        results.update(zip(batch, values, strict=True))
     return [results[index] for index in range(len(targets))]
 
 

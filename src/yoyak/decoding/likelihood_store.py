@@ -10,12 +10,15 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 
 from yoyak import project
+from yoyak.decoding.batches import show_progress
 from yoyak.decoding.summarizer import Scorer
 from yoyak.errors import UserError, first_line
 
 TABLE = "CREATE TABLE IF NOT EXISTS likelihoods (key BLOB PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID"
 BATCH = 500
 """Keys in one query; SQLite limits them."""
+CHUNK = 64
+"""Dialogues after which what has been computed is kept: an interruption loses no more."""
 
 Texts = Sequence[Sequence[str]]
 """By dialogue."""
@@ -44,23 +47,38 @@ def find_or_score(
                 [text for text, key in zip(row, row_keys, strict=True) if key not in known]
                 for row, row_keys in zip(texts, keys, strict=True)
             ]
-            wanted = [index for index, row in enumerate(missing) if row]
-            if wanted:
-                scores = load().log_likelihoods(
-                    [dialogues[index] for index in wanted], [missing[index] for index in wanted], progress=True
-                )
-                computed = {
-                    _make_key(model, dialogues[index], text): value
-                    for index, values in zip(wanted, scores, strict=True)
-                    for text, value in zip(missing[index], values, strict=True)
-                }
-                finite = [item for item in computed.items() if math.isfinite(item[1])]
-                with file:
-                    file.executemany("INSERT OR REPLACE INTO likelihoods VALUES (?, ?)", finite)
-                known |= computed
+            if any(missing):
+                known |= _score(file, load(), model, dialogues, missing)
     except sqlite3.Error as error:
         raise UserError(f"{path} cannot be used ({first_line(error)}): delete it to compute all again.") from error
     return [[known[key] for key in row] for row in keys], sum(map(len, missing))
+
+
+def _score(
+    file: sqlite3.Connection, scorer: Scorer, model: str, dialogues: Sequence[str], texts: Texts
+) -> dict[bytes, float]:
+    """Return and keep the log-likelihoods of all texts, by key."""
+    # Dialogues of similar length share a batch.
+    order = sorted(range(len(texts)), key=lambda index: -len(dialogues[index]))
+    order = [index for index in order if texts[index]]
+    scored: dict[bytes, float] = {}
+    with show_progress(sum(map(len, texts)), "scoring", "candidate", visible=True) as advance:
+        for start in range(0, len(order), CHUNK):
+            part = order[start : start + CHUNK]
+            scores = scorer.log_likelihoods([dialogues[index] for index in part], [texts[index] for index in part])
+            new = {
+                _make_key(model, dialogues[index], text): value
+                for index, values in zip(part, scores, strict=True)
+                for text, value in zip(texts[index], values, strict=True)
+            }
+            with file:
+                file.executemany(
+                    "INSERT OR REPLACE INTO likelihoods VALUES (?, ?)",
+                    [item for item in new.items() if math.isfinite(item[1])],
+                )
+            scored |= new
+            advance(sum(len(texts[index]) for index in part))
+    return scored
 
 
 def _find(file: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, float]:

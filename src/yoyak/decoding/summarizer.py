@@ -119,9 +119,7 @@ def texts_to_read(summarizer: Summarizer, rows: Sequence[Dialogue]) -> list[str]
 class Scorer(Protocol):
     """A summarizer that can also tell how likely texts are that others wrote; one behind an API cannot."""
 
-    def log_likelihoods(
-        self, dialogues: Sequence[str], texts: Sequence[Sequence[str]], *, progress: bool = False
-    ) -> list[list[float]]:
+    def log_likelihoods(self, dialogues: Sequence[str], texts: Sequence[Sequence[str]]) -> list[list[float]]:
         """Return the log-likelihood of each text of each dialogue as its summary, in nats."""
 
 

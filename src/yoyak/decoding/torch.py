@@ -167,9 +167,7 @@ class TorchSummarizer:
             for first in range(0, len(candidates), count)
         ]
 
-    def log_likelihoods(
-        self, dialogues: Sequence[str], texts: Sequence[Sequence[str]], *, progress: bool = False
-    ) -> list[list[float]]:
+    def log_likelihoods(self, dialogues: Sequence[str], texts: Sequence[Sequence[str]]) -> list[list[float]]:
         """Return the log-likelihood of each text of each dialogue as its summary, with its end, in nats.
 
         Of a text that is longer than the model's window, the rest is as likely as its beginning, token by token.
@@ -186,7 +184,6 @@ class TorchSummarizer:
             lambda batch: self._score(inputs, batch),
             vocabulary=int(self.model.config.get_text_config(decoder=True).vocab_size),
             ran_out_of_memory=ran_out_of_memory,
-            progress=progress,
         )
         scores = iter(total * len(ids) / min(window, len(ids)) for total, ids in zip(totals, tokens, strict=True))
         return [[next(scores) for _ in row] for row in texts]
