@@ -94,10 +94,10 @@ def run(folder: Path, *words: str, **variables: str) -> None:
     )  # fmt: skip
 
 
-def study(folder: Path, name: str, values: Mapping[str, Any], workers: int = 1) -> list[FrozenTrial]:
+def study(folder: Path, name: str, values: Mapping[str, Any], workers: int = 1, **variables: str) -> list[FrozenTrial]:
     """Run a study of the member bart, and return its trials."""
     YAML().dump({"kind": "hyperparameter", "member": "bart", **values}, folder / "studies" / f"{name}.yaml")
-    run(folder, "study", "run", name, "--workers", str(workers))
+    run(folder, "study", "run", name, "--workers", str(workers), **variables)
     storage = open_storage(None, folder / "studies" / name / "journal.log")
     return optuna.load_study(study_name=name, storage=storage).get_trials()
 
@@ -192,8 +192,9 @@ def measure_searches(folder: Path, figures: Sequence[str], seeds: int, trials: i
     if "sampler" in figures:
 
         def search(seed: int) -> float:
-            return best_value(study(project, f"tpe{seed}", {**TPE, "trials": trials, "seed": seed, "keep": 0,
-                                                            "dimensions": SPACE}))  # fmt: skip
+            values = {**TPE, "trials": trials, "seed": seed, "keep": 0, "dimensions": SPACE}
+            # Two at once: each has one of the two cores, as each worker of the random study had.
+            return best_value(study(project, f"tpe{seed}", values, OMP_NUM_THREADS="1"))
 
         with ThreadPoolExecutor(2) as pool:
             print(f"tpe: best {describe(list(pool.map(search, range(seeds))))}")
