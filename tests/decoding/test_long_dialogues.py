@@ -213,6 +213,13 @@ def test_models_that_generate_together_read_the_same_parts(model: Path) -> None:
     )
 
 
+def test_parts_fit_into_the_window_of_a_member_that_truncates_by_itself(model: Path) -> None:
+    windows = Windows(max_parts=20, overlap_turns=1)
+    both = SoftSummarizer([load(model, windows=windows), load(model, max_input_tokens=80)], [0.5, 0.5])
+    summaries = both.summarize([LONG], generation=BEAMS)
+    assert (summaries.read, summaries.cut) == (["windows"], [False])
+
+
 def test_predictions_say_how_a_dialogue_was_read(model: Path, tmp_path: Path) -> None:
     summaries = load(model, truncate="both").summarize([SHORT, LONG])
     path = tmp_path / "dev.jsonl"

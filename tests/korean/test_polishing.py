@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from yoyak.data.samples import generate
@@ -34,6 +36,13 @@ def test_masks_are_restored_with_their_particles(written: str, restored: str) ->
 
 def test_without_masks_in_the_dialogue_nothing_is_one() -> None:
     assert restore_masks("Person1은 간다.", "민수: 네.") == "Person1은 간다."
+
+
+def test_thousands_of_masks_take_little_time() -> None:
+    dialogue = " ".join(f"#Person{number}#" for number in range(20_000))
+    began = time.perf_counter()
+    assert restore_masks("Person7은 Person20001을 안다.", dialogue) == "#Person7#은 Person20001을 안다."
+    assert time.perf_counter() - began < 1
 
 
 def test_a_word_that_is_not_spelled_as_a_mask_stays_a_word() -> None:

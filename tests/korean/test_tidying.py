@@ -68,6 +68,13 @@ def test_a_long_run_of_one_syllable_takes_no_time(syllable: str) -> None:
     assert time.perf_counter() - began < 1
 
 
+@pytest.mark.parametrize("piece", ["😀", " ", "~", "음, ", ". ", "ㅋㅋ "])
+def test_a_long_turn_takes_little_time(piece: str) -> None:
+    began = time.perf_counter()
+    drop_fillers(clean_symbols(f"#Person1#: {piece * 20_000}네"))
+    assert time.perf_counter() - began < 5
+
+
 def test_masks_become_words() -> None:
     assert (
         plain_masks("#Person1#은 #Card_Number#를 C#과 #맛집# 말한다.") == "Person1은 Card_Number를 C#과 #맛집# 말한다."

@@ -47,13 +47,18 @@ def make_window(family: TrainedFamily, tokenizer: PreTrainedTokenizerBase, spec:
     """Return how a model reads a dialogue in parts; None if it truncates."""
     if spec.windows is None:
         return None
-    [around] = family.encode_dialogues(tokenizer, [""], spec).input_ids
     return Window(
         settings=spec.windows,
-        room=max(1, spec.max_input_tokens - len(around)),
+        room=find_room(family, tokenizer, spec),
         truncate=spec.truncate,
         count=functools.partial(count_turn_tokens, tokenizer),
     )
+
+
+def find_room(family: TrainedFamily, tokenizer: PreTrainedTokenizerBase, spec: ModelSpec) -> int:
+    """Return how many tokens of a dialogue a model reads at once, without what surrounds it."""
+    [around] = family.encode_dialogues(tokenizer, [""], spec).input_ids
+    return max(1, spec.max_input_tokens - len(around))
 
 
 @dataclass(frozen=True, slots=True)

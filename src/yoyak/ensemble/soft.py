@@ -6,6 +6,7 @@ and follow the generated tokens with their own key-value caches.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +24,7 @@ from transformers.generation import (
 )
 
 from yoyak.decoding.batches import Generated, summarize_in_batches
-from yoyak.decoding.reading import Window, count_searches, summarize_all
+from yoyak.decoding.reading import Window, count_searches, find_room, summarize_all
 from yoyak.decoding.summarizer import Summaries, describe_reading
 from yoyak.decoding.torch import TorchSummarizer, ran_out_of_memory
 from yoyak.models.families.reader import Reader
@@ -95,13 +96,15 @@ class SoftSummarizer:
         """Return how many texts are searched for each dialogue: more than one for what is read in parts."""
         return count_searches(dialogues, self.window, self.members[0].spec.preprocessing)
 
-    @property
+    @functools.cached_property
     def window(self) -> Window | None:
         """How the first member reads a dialogue in parts, which have to fit into every member's window."""
-        windows = [member.window for member in self.members]
-        if windows[0] is None:
+        window = self.members[0].window
+        if window is None:
             return None
-        return replace(windows[0], room=min(window.room for window in windows if window is not None))
+        # Also of members that would truncate by themselves.
+        rooms = [find_room(member.family, member.tokenizer, member.spec) for member in self.members]
+        return replace(window, room=min(rooms))
 
     @torch.inference_mode()
     def generate(

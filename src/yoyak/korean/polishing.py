@@ -22,11 +22,14 @@ def restore_masks(summary: str, dialogue: str) -> str:
     ``# Person1 #``, ``#Person1`` and ``Person1`` become ``#Person1#`` if the dialogue has that mask, and the space in
     ``#Person1# 은`` goes. Without a ``#``, a name that has no number must be written as in the mask: ``email`` stays.
     """
-    masks = dict.fromkeys(find_masks(dialogue))
-    if not masks:
+    found = dict.fromkeys(find_masks(dialogue))
+    if not found:
         return summary
+    # A dialogue may have thousands, of which a pattern takes seconds to compile.
+    written = re.sub(r"\s", "", summary).casefold()
+    masks = [mask for mask in found if mask.strip("#").casefold() in written]
     by_name = {mask.strip("#").casefold(): mask for mask in masks}
-    names = "|".join(_name_pattern(mask) for mask in sorted(masks, key=len, reverse=True))
+    names = "|".join(_name_pattern(mask) for mask in sorted(masks, key=len, reverse=True)) or "(?!)"
     broken = rf"(?<![\w#])(?:#\s?)?((?i:{names}))(?![A-Za-z0-9_])(?:\s?#(?!\s?[A-Z]))?({PARTICLE})?"
 
     def restore(match: re.Match[str]) -> str:

@@ -67,8 +67,9 @@ def _clean_words(words: str) -> str:
     for pattern in (_PICTURES, _LAUGHTER):
         words = pattern.sub(" ", words)
     words = _RUN.sub(lambda match: match[1] or ("…" if match[2] or match[3] else ""), words)
-    words = re.sub(r"\s+(?=[.,!?…](?:\s|$))", "", _WAVE.sub("", words))
-    return " ".join(words.split())
+    # With single spaces, of which a long run would be looked at again from each of its spaces.
+    words = " ".join(_WAVE.sub("", words).split())
+    return re.sub(r" (?=[.,!?…](?: |$))", "", words)
 
 
 def _repeat(text: str, change: Callable[[str], str]) -> str:

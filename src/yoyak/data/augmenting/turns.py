@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from yoyak.korean.masks import MASK
 
 _CLOCK = r"(?<=\d[:：])[0-5]\d(?!\d)"
-_LABEL = re.compile(
-    rf"(?:(?=[^\s:：]*[^\W\d])[^\s:：]{{1,40}}(?: [^\s:：]{{1,40}})?\s?[:：](?!//|{_CLOCK})\s*)?"
-)
+_LABEL = re.compile(rf"(?:(?=[^\s:：]*[^\W\d])[^\s:：]{{1,40}}(?: [^\s:：]{{1,40}})?\s?[:：](?!//|{_CLOCK})\s*)?")
 """Up to two words and a colon, as in ``#Person1#:`` and ``김 대리:``, that is not the one of a time or an address."""
 _HANGUL = re.compile("[가-힣]")
 _LONG_WORD = re.compile("[가-힣]{2,}|[A-Za-z]{4,}")
