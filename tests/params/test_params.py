@@ -12,7 +12,7 @@ from yoyak import params
 from yoyak.errors import UserError
 from yoyak.params import Params
 from yoyak.params.base import Section
-from yoyak.params.ensemble import Mbr
+from yoyak.params.ensemble import Auto, Mbr, Weighted, without_members
 from yoyak.params.stages import EnsembleParams, PredictParams, TrainParams
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +66,16 @@ def test_numbers_are_read_as_dvc_reads_them(file: Path) -> None:
             "ensemble.strategies.vote has no key 'utility' where its type is vote",
         ),
         ("seed: 1", "ensemble: {strategies: {a b: {type: vote}}}", "the name 'a b': use letters"),
+        (
+            "seed: 1",
+            "ensemble: {strategies: {best: {type: auto, options: {bart: {type: mbr}}}}}",
+            "best.options: 'bart' is the name of a member",
+        ),
+        (
+            "seed: 1",
+            "ensemble: {strategies: {best: {type: auto, options: {mine: {type: mbr, weights: {brat: 1}}}}}}",
+            "best refers to the member 'brat', which does not exist (did you mean 'bart'?)",
+        ),
         (
             "seed: 1",
             "ensemble: {members: {study: hyperparameter, top_k: 4}}",
@@ -273,3 +283,9 @@ def test_params_are_frozen(file: Path) -> None:
 
 def test_the_committed_params_are_the_demo_preset() -> None:
     assert (ROOT / "params.yaml").read_text() == (ROOT / "presets/demo.yaml").read_text()
+
+
+def test_options_go_without_members_that_failed() -> None:
+    strategy = Auto(type="auto", options={"given": Weighted(type="weighted", weights={"bart": 2, "t5": 1, "gpt2": 1})})
+    left = without_members(strategy, {"t5"})
+    assert getattr(left.options["given"], "weights") == {"bart": 2, "gpt2": 1}  # noqa: B009

@@ -262,6 +262,8 @@ def without_members(strategy: AnyStrategy, failed: Collection[str]) -> AnyStrate
     weights = getattr(strategy, "weights", None)
     if isinstance(weights, dict):
         changes["weights"] = {member: weight for member, weight in weights.items() if member not in failed}
+    if isinstance(strategy, Auto):
+        changes["options"] = {name: without_members(option, failed) for name, option in strategy.options.items()}
     return strategy.model_copy(update=changes)
 
 

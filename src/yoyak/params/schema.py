@@ -11,7 +11,7 @@ from yoyak.params.base import Name, Section, Seed
 from yoyak.params.behaviour import Behaviour
 from yoyak.params.data import Data, Tokenizer
 from yoyak.params.deploy import Bench, Export, Gate, Serving
-from yoyak.params.ensemble import Ensemble
+from yoyak.params.ensemble import Auto, Ensemble
 from yoyak.params.generation import Generation
 from yoyak.params.members import TrainedMember
 from yoyak.params.registry import Registry
@@ -65,8 +65,16 @@ class Params(Section):
         for name, strategy in self.ensemble.every.items():
             if name in RESERVED or name in self.members:
                 raise ValueError(f"ensemble: '{name}' is the name of a member or a baseline: choose another")
-            weights = getattr(strategy, "weights", None)
-            for member in (*(strategy.members or ()), *(weights if isinstance(weights, dict) else ())):
+            options = strategy.options if isinstance(strategy, Auto) else {}
+            clash = next((option for option in options if option in self.members), None)
+            if clash is not None:
+                raise ValueError(
+                    f"ensemble: {name}.options: '{clash}' is the name of a member, which is an option anyway: choose "
+                    "another"
+                )
+            given = [getattr(each, "weights", None) for each in (strategy, *options.values())]
+            weighted = [member for weights in given if isinstance(weights, dict) for member in weights]
+            for member in (*(strategy.members or ()), *weighted):
                 if member not in self.members:
                     hint = nearest(member, self.members)
                     raise ValueError(f"ensemble: {name} refers to the member '{member}', which does not exist{hint}")
