@@ -154,7 +154,7 @@ class Auto(Strategy):
         "stack": Stack(type="stack"),
     }
     """Strategies to choose from, by a name of your choice; every single member is an option too. Those that need
-    likelihoods are none if no member can score the candidates."""
+    likelihoods are left out if no member can score the candidates."""
 
     @property
     def uses_likelihoods(self) -> bool:
