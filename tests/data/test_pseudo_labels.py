@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from yoyak import params
-from yoyak.data.augmenting.pseudo import filter_pseudo_labels, read_pseudo_labels
+from yoyak.data.augmenting.pseudo import filter_pseudo_labels, read_pseudo_labels, read_train_summaries
 from yoyak.data.augmenting.run import augment_train
 from yoyak.data.records import Dialogue
 from yoyak.errors import UserError
@@ -66,6 +66,27 @@ def test_dialogues_and_summaries_are_joined_by_their_id(files: params.Data) -> N
     rows = read_pseudo_labels(files, FILES)
     assert [(each.fname, each.summaries) for each in rows] == [("a", ("둘은 내일 만난다.",)), ("b", ("",))]
     assert read_pseudo_labels(files, PseudoLabels()) == []
+
+
+def test_a_dialogue_of_train_becomes_a_second_row_with_the_summary_of_a_model(files: params.Data) -> None:
+    settings = Augmentation(pseudo_labels=PseudoLabels(train_summaries="made.csv"))
+    train = [row("둘은 약속한다."), row("둘은 인사한다.", "b", "#Person1#: 안녕하세요."), row("만남.", "c", "시험")]
+    splits = {"train": train, "test": [row("만남.", "t", "시험")]}
+    again = read_train_summaries(files, settings.pseudo_labels, train)
+    added, report = augment_train(splits, settings, train_summaries=again)
+    assert [(each.fname, each.dialogue, each.summaries, each.source, each.method) for each in added] == [
+        ("a~train_summaries", TEXT, ("둘은 내일 만난다.",), "a", "train_summaries")
+    ]
+    assert report["rows"] == {"train": 3, "added": 1}
+    assert report["methods"] == {"train_summaries": {"drawn": 3, "added": 1, "filtered": {"no summary": 2}}}
+    assert settings.is_on and not Augmentation().is_on
+
+
+def test_summaries_of_other_dialogues_than_those_of_train_are_refused(files: params.Data) -> None:
+    settings = PseudoLabels(train_summaries="made.csv")
+    with pytest.raises(UserError, match=r"train_summaries: .*made\.csv has no summary of any row of train"):
+        read_train_summaries(files, settings, [row("", "z")])
+    assert read_train_summaries(files, PseudoLabels(), [row("", "z")]) == []
 
 
 def test_what_is_wrong_is_said_in_one_sentence(files: params.Data) -> None:

@@ -77,6 +77,7 @@ def shrink(tree: dict[str, Any]) -> None:
         if member.get("checkpoint", "").startswith("pretrained/"):
             kind = member.pop("checkpoint").rpartition("ko-")[2]
             member |= {"config": {"model_type": kind}, "tokenizer": "unigram" if kind == "t5" else "bpe"}
+            tree["tokenizers"].setdefault(member["tokenizer"], {"type": member["tokenizer"]})
     tree["tokenizers"] = {name: {**value, "vocab_size": 1500} for name, value in tree["tokenizers"].items()}
     for member in tree["members"].values():
         if "config" in member:

@@ -17,7 +17,7 @@ from pipeline.conftest import ROOT, shrink
 from yoyak import params
 from yoyak.behaviour.results import read_behaviour
 from yoyak.data.records import read_jsonl
-from yoyak.data.samples import write_corpus
+from yoyak.data.samples import write_corpus, write_samples
 from yoyak.decoding.candidates import read_candidates
 from yoyak.ensemble.splits import read_choices
 from yoyak.models.catalog import entries
@@ -73,12 +73,25 @@ def make_data(preset: str, folder: Path) -> list[str]:
     else:
         write_corpus(folder, **ROWS, seed=1)
         (folder / "handwritten.csv").write_bytes((folder / "dev.csv").read_bytes())
+    if preset == "distill":
+        write_summaries(folder)
     texts = []
     for path in sorted(folder.glob("*.csv")):
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 texts += [row[key] for key in row if key.startswith(("dialogue", "summary"))]
     return texts
+
+
+def write_summaries(folder: Path) -> None:
+    """Write unlabelled dialogues, and the summaries of these and of train that an ensemble would have written."""
+    with (folder / "unlabelled.csv").open("w", encoding="utf-8", newline="") as out:
+        write_samples(out, 8, 2)
+    for dialogues, summaries in (("unlabelled", "unlabelled_summaries"), ("train", "train_summaries")):
+        with (folder / f"{dialogues}.csv").open(encoding="utf-8", newline="") as file:
+            rows = [(row["fname"], row["summary"]) for row in csv.DictReader(file)]
+        with (folder / f"{summaries}.csv").open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([("fname", "summary"), *rows])
 
 
 def shrink_preset(tree: dict[str, Any], texts: list[str], folder: Path) -> None:

@@ -276,6 +276,12 @@ VERBS = (
         examples=("yoyak diff origin/main", "yoyak diff v1.0 HEAD --markdown --plots diff/plots"),
     ),
     Verb(
+        name="distillation",
+        group=PROJECT,
+        help="Report what share of an ensemble's gain a student keeps.",
+        examples=("yoyak distillation teachers", "yoyak distillation teachers student --ensemble stack --json"),
+    ),
+    Verb(
         name="preset",
         group=PROJECT,
         help="Replace params.yaml with a file of presets/.",

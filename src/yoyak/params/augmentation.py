@@ -98,12 +98,15 @@ class BackTranslation(Rewriting):
 
 
 class PseudoLabels(Section):
-    """Unlabelled dialogues with summaries that a model wrote."""
+    """Summaries that a model or an ensemble wrote, of unlabelled dialogues and of those of train."""
 
     dialogues: str | None = None
     """File of the dialogues, relative to data.folder, with the columns of data.columns; null turns the method off."""
     summaries: str | None = None
     """File of their summaries, relative to data.folder, a CSV ``fname,summary`` as `yoyak summarize` writes."""
+    train_summaries: str | None = None
+    """File of summaries of train's own dialogues, as ``summaries``: each dialogue becomes a second row with that
+    summary. null adds none."""
     max_length_share: PositiveShare = 0.6
     """A summary with more characters than this share of its dialogue's is filtered out."""
 
@@ -151,4 +154,5 @@ class Augmentation(Section):
     @property
     def is_on(self) -> bool:
         """Whether any row may be added."""
-        return bool(self.methods) or self.pseudo_labels.dialogues is not None
+        labels = self.pseudo_labels
+        return bool(self.methods) or labels.dialogues is not None or labels.train_summaries is not None

@@ -17,7 +17,7 @@ def augment_prepared(prepared: Prepared, data: params.Data, settings: Augmentati
     """
     if not settings.is_on:
         return prepared
-    from yoyak.data.augmenting.pseudo import read_pseudo_labels
+    from yoyak.data.augmenting.pseudo import read_pseudo_labels, read_train_summaries
     from yoyak.data.augmenting.run import augment_train
     from yoyak.preparation.rewriting import check_models, rewrite_texts
 
@@ -25,5 +25,7 @@ def augment_prepared(prepared: Prepared, data: params.Data, settings: Augmentati
         if isinstance(method, Rewriting):
             check_models(name, method)
     pseudo_labels = read_pseudo_labels(data, settings.pseudo_labels)
-    added, report = augment_train(prepared.splits, settings, pseudo_labels, partial(rewrite_texts, project.REWRITTEN))
+    train_summaries = read_train_summaries(data, settings.pseudo_labels, prepared.splits[project.TRAIN])
+    rewrite = partial(rewrite_texts, project.REWRITTEN)
+    added, report = augment_train(prepared.splits, settings, pseudo_labels, rewrite, train_summaries)
     return replace(prepared, added=added, report={**prepared.report, "augmentation": report})

@@ -43,7 +43,7 @@ def compare_revisions(
     Raises:
         UserError: There is no project, no git or DVC repository, or no such revision.
     """
-    repository = git.open_repository(_find_project(folder))
+    repository = git.open_repository(find_project(folder))
     old = git.resolve(repository, base)
     new = git.resolve(repository, head) if head else Revision(name=git.WORK_TREE, commit="")
     if merge_base:
@@ -96,7 +96,8 @@ def compare_revisions(
         )
 
 
-def _find_project(folder: Path) -> Path:
+def find_project(folder: Path) -> Path:
+    """Return the project that a folder is in. Raises UserError if there is none, or no DVC repository."""
     root = project.project_root(folder)
     if not all((root / name).exists() for name in project.MARKERS):
         raise UserError(f"{folder.resolve()} is not in a project: there is no dvc.yaml with a params.yaml beside it.")

@@ -38,6 +38,8 @@ class Scored:
 
     rows: Rows
     best_member: str
+    best_ensemble: str | None
+    """None if there are no ensembles."""
     scheme: tuple[object, ...]
     """Scores of two revisions with the same scheme are comparable."""
 
@@ -96,6 +98,7 @@ def _read_scored(files: RevisionFiles) -> Scored | str:
     return Scored(
         rows=kept,
         best_member=summary.best_member,
+        best_ensemble=summary.best_ensemble,
         scheme=(summary.primary.granularity, summary.primary.multi_reference, *weights),
     )
 
@@ -123,12 +126,17 @@ def _rescore(files: RevisionFiles, scoring: Scoring) -> Scored | str:
             )
             values = zip(*(scores[metric].tolist() for metric in METRICS), strict=True)
             rows[system, split] = dict(zip(names, values, strict=True))
-    members = [system for system in _list_systems(files) if f"{project.PREDICTIONS}/{system}" in files.outputs]
-    ranked = [(_mean(rows[system, DEV].values()), system) for system in members if (system, DEV) in rows]
-    if not ranked:
+    on_dev = {system: _mean(scores.values()) for (system, split), scores in rows.items() if split == DEV}
+    members = [system for system in on_dev if f"{project.PREDICTIONS}/{system}" in files.outputs]
+    if not members:
         return f"The summaries of {files.revision.label} cannot be had."
-    best = max(ranked, key=lambda each: each[0])[1]
-    return Scored(rows=rows, best_member=best, scheme=("rescored",))
+    ensembles = [system for system in on_dev if system not in members]
+    return Scored(
+        rows=rows,
+        best_member=max(members, key=on_dev.__getitem__),
+        best_ensemble=max(ensembles, key=on_dev.__getitem__, default=None),
+        scheme=("rescored",),
+    )
 
 
 def _mean(rows: Iterable[tuple[float, ...]]) -> float:

@@ -15,7 +15,7 @@ MAX_TEXT = 400
 def render_text(changes: Changes) -> str:
     """Return the report; control characters of what it shows do not reach the terminal."""
     parts = [f"{changes.base.label} → {changes.head.label}\n{summarize(changes)}"]
-    parts += [_render_section(section) for section in make_sections(changes)]
+    parts += [render_section(section) for section in make_sections(changes)]
     notes = [note.text for note in changes.notes if note.section == "Summaries"]
     examples = [
         f"{example.fname}: {example.old_score:.3f} → {example.new_score:.3f}\n"
@@ -29,7 +29,8 @@ def render_text(changes: Changes) -> str:
     return "\n\n".join(_printable(part) for part in parts)
 
 
-def _render_section(section: Section) -> str:
+def render_section(section: Section) -> str:
+    """Return a section with its tables aligned."""
     return "\n".join([section.title, *(f"  {line}" for line in section.lines), *map(_render_table, section.tables)])
 
 

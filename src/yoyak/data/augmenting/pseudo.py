@@ -1,10 +1,10 @@
-"""Unlabelled dialogues with the summaries that an earlier run's model wrote, as training rows."""
+"""Summaries that an earlier run's models wrote, of unlabelled dialogues and of those of train, as training rows."""
 
 from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from yoyak.korean.facts import find_made_up
 from yoyak.params.augmentation import PseudoLabels
 
 METHOD = "pseudo_labels"
+TRAIN_METHOD = "train_summaries"
+"""Of rows whose dialogue is one of train."""
 REPEATED_WORDS = 4
 """A summary that has so many words in a row twice repeats itself."""
 
@@ -29,22 +31,42 @@ def read_pseudo_labels(data: params.Data, settings: PseudoLabels) -> list[Dialog
     """
     if settings.dialogues is None or settings.summaries is None:
         return []
-    folder = Path(data.folder)
-    for key, name in (("dialogues", settings.dialogues), ("summaries", settings.summaries)):
-        if not (folder / name).is_file():
-            raise UserError(f"augmentation.pseudo_labels.{key}: {folder / name} does not exist.")
-    summaries = _read_summaries(folder / settings.summaries)
-    rows = read_input(folder / settings.dialogues, data, Path(settings.dialogues).stem)
+    dialogues = _find_file(data, "dialogues", settings.dialogues)
+    summaries = _read_summaries(_find_file(data, "summaries", settings.summaries))
+    rows = read_input(dialogues, data, Path(settings.dialogues).stem)
     return [replace(row, summaries=(summaries.get(row.fname, ""),)) for row in rows]
 
 
+def read_train_summaries(data: params.Data, settings: PseudoLabels, train: Iterable[Dialogue]) -> list[Dialogue]:
+    """Return the rows of train with the summaries of the file in place of the references; "" where it has none.
+
+    Raises UserError if the file is missing, has other columns, or has no summary of any row.
+    """
+    if settings.train_summaries is None:
+        return []
+    path = _find_file(data, "train_summaries", settings.train_summaries)
+    summaries = _read_summaries(path)
+    rows = [replace(row, summaries=(summaries.get(row.fname, ""),)) for row in train]
+    if not any(row.fname in summaries for row in rows):
+        raise UserError(
+            f"augmentation.pseudo_labels.train_summaries: {path} has no summary of any row of train; its column fname "
+            "has to have the ids of train's rows."
+        )
+    return rows
+
+
 def filter_pseudo_labels(
-    rows: Collection[Dialogue], splits: dict[str, str], settings: PseudoLabels, reasons: Counter[str]
+    rows: Collection[Dialogue],
+    splits: dict[str, str],
+    settings: PseudoLabels,
+    reasons: Counter[str],
+    method: str = METHOD,
 ) -> list[Dialogue]:
     """Return the rows that are good enough to train on; ``reasons`` counts why others are left out.
 
     Args:
-        splits: By key of a dialogue: the split that has it.
+        splits: By key of a dialogue: the split that has it, if no row may.
+        method: `METHOD`, or `TRAIN_METHOD` for rows that have the ids of those of train.
     """
     known, kept = dict(splits), []
     made_up = find_made_up([row.summaries[0] for row in rows], [row.dialogue for row in rows])
@@ -65,8 +87,16 @@ def filter_pseudo_labels(
             reasons[reason] += 1
             continue
         known[key] = "an earlier row"
-        kept.append(replace(row, fname=f"{row.fname}~{METHOD}", group="", method=METHOD))
+        source = row.fname if method == TRAIN_METHOD else ""
+        kept.append(replace(row, fname=f"{row.fname}~{method}", group="", source=source, method=method))
     return kept
+
+
+def _find_file(data: params.Data, key: str, name: str) -> Path:
+    path = Path(data.folder, name)
+    if not path.is_file():
+        raise UserError(f"augmentation.pseudo_labels.{key}: {path} does not exist.")
+    return path
 
 
 def _read_summaries(path: Path) -> dict[str, str]:

@@ -70,6 +70,7 @@ def augment_train(
     settings: Augmentation,
     pseudo_labels: Sequence[Dialogue] = (),
     rewrite: Rewrite | None = None,
+    train_summaries: Sequence[Dialogue] = (),
 ) -> tuple[list[Dialogue], dict[str, Any]]:
     """Return the rows to add to train, and a report of them, ready for JSON.
 
@@ -77,6 +78,7 @@ def augment_train(
         splits: All splits. A row whose dialogue would be in one of the others is left out.
         pseudo_labels: Unlabelled dialogues with a model's summaries.
         rewrite: Required if a method with models is on.
+        train_summaries: Rows of train with a model's summaries.
     """
     train = splits[TRAIN]
     in_others = {dialogue_key(row.dialogue): name for name in splits if name != TRAIN for row in splits[name]}
@@ -103,10 +105,16 @@ def augment_train(
     for name, sources in pending.items():
         add = partial(_add, in_others=in_others, in_train=in_train)
         _rewrite_all(results[name], name, settings, sources, rewrite, add)
-    if settings.pseudo_labels.dialogues is not None:
-        result = results[pseudo.METHOD] = _Result(drawn=len(pseudo_labels))
-        known = {**{dialogue_key(row.dialogue): TRAIN for row in train}, **in_others}
-        result.added = pseudo.filter_pseudo_labels(pseudo_labels, known, settings.pseudo_labels, result.filtered)
+    labels = settings.pseudo_labels
+    known = {**dict.fromkeys(in_train, TRAIN), **in_others}
+    for method_name, file, rows, taken in (
+        (pseudo.METHOD, labels.dialogues, pseudo_labels, known),
+        (pseudo.TRAIN_METHOD, labels.train_summaries, train_summaries, in_others),
+    ):
+        if file is None:
+            continue
+        result = results[method_name] = _Result(drawn=len(rows))
+        result.added = pseudo.filter_pseudo_labels(rows, taken, labels, result.filtered, method_name)
         result.examples = [
             {"fname": row.fname, "before": row.dialogue, "after": row.summaries[0]} for row in result.added[:EXAMPLES]
         ]
