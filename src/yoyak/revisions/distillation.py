@@ -7,13 +7,14 @@ ensemble wrote. All are scored on the same dialogues, and the gate split is left
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from yoyak import project
 from yoyak.errors import UserError, nearest
@@ -123,7 +124,7 @@ def compare_student(
 
 
 def measure_kept_gain(
-    split: str, best_member: Sequence[float], ensemble: Sequence[float], student: Sequence[float], confidence: float
+    split: str, best_member: ArrayLike, ensemble: ArrayLike, student: ArrayLike, confidence: float
 ) -> KeptGain:
     """Compare the scores of the same dialogues.
 
