@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -53,7 +54,7 @@ def translator(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def settings_of(checkpoint: str, **values: Any) -> Paraphrase:
-    defaults = {"share": 1, "num_beams": 2, "max_new_tokens": 6, "batch_size": 2}
+    defaults = {"share": 1, "num_beams": 2, "max_input_tokens": 64, "max_new_tokens": 6, "batch_size": 2}
     return Paraphrase.model_validate({**defaults, "model": {"checkpoint": checkpoint}, **values})
 
 
@@ -73,6 +74,23 @@ def test_texts_are_rewritten_once_and_the_same_each_time(checkpoint: str, tmp_pa
     assert kept(tmp_path / "cache.db") == before == kept(tmp_path / "other.db")
     rewrite_texts(tmp_path / "cache.db", "paraphrase", settings_of(checkpoint, num_beams=1), TURNS[:2])
     assert len(kept(tmp_path / "cache.db")) == len(before) + 2
+
+
+def test_another_generation_config_rewrites_again(tmp_path: Path) -> None:
+    folder, cache = tmp_path / "model", tmp_path / "cache.db"
+    settings = settings_of(save_checkpoint(folder, 0))
+    rewrite_texts(cache, "paraphrase", settings, TURNS[:2])
+    config = json.loads((folder / "generation_config.json").read_text())
+    (folder / "generation_config.json").write_text(json.dumps({**config, "no_repeat_ngram_size": 1}))
+    changed = rewrite_texts(cache, "paraphrase", settings, TURNS[:2])
+    assert changed == rewrite_texts(tmp_path / "other.db", "paraphrase", settings, TURNS[:2])
+    assert len(kept(cache)) == 4
+
+
+@pytest.mark.parametrize("key", ["max_input_tokens", "max_new_tokens"])
+def test_more_tokens_than_positions_are_refused_before_anything_is_rewritten(checkpoint: str, key: str) -> None:
+    with pytest.raises(UserError, match=rf"has 64 positions, but {key} is 65: lower it\."):
+        check_models("paraphrase", settings_of(checkpoint, **{key: 65}))
 
 
 def test_a_run_that_was_killed_goes_on_with_what_it_has(checkpoint: str, tmp_path: Path) -> None:

@@ -182,6 +182,14 @@ def weights_digest(source: Source) -> str | None:
     return _digest(sorted(folder.glob("*.safetensors"))) if folder.is_dir() else None
 
 
+def settings_digest(source: Source) -> str | None:
+    """Return a digest of a folder's config, generation config and tokenizer; None for a name on the Hub."""
+    folders = [folder for name in dict.fromkeys((source.weights, source.tokenizer)) if (folder := Path(name)).is_dir()]
+    kinds = ("*.json", "*.jinja", "*.model", "*.txt")
+    paths = [path for folder in folders for kind in kinds for path in sorted(folder.glob(kind))]
+    return _digest(paths) if paths else None
+
+
 def _digest(paths: Sequence[Path]) -> str:
     """Return the sha256 of the files' names and contents."""
     digest = hashlib.sha256()

@@ -23,15 +23,16 @@ TOO_LONG: None = None
 
 
 def check_models(method: str, settings: Rewriting) -> None:
-    """Raise UserError if a checkpoint of a method cannot be found or is not an encoder-decoder."""
+    """Raise UserError if a checkpoint cannot be found, is not an encoder-decoder or has too few positions."""
     for step in settings.steps:
-        _open(method, step)
+        _open(method, step, settings)
 
 
-def _open(method: str, step: Rewriter) -> Source:
+def _open(method: str, step: Rewriter, settings: Rewriting) -> Source:
     """Return where a checkpoint is."""
     from yoyak.models.checkpoints import open_source
     from yoyak.models.libraries import import_transformers
+    from yoyak.models.window import find_positions
 
     import_transformers()
     from transformers import AutoConfig
@@ -47,6 +48,10 @@ def _open(method: str, step: Rewriter) -> Source:
         raise UserError(f"{where} has no usable config.json, or was not found: {first_line(error)}") from error
     if not config.is_encoder_decoder:
         raise UserError(f"{where} is {config.model_type}, a decoder-only model: an encoder-decoder rewrites turns.")
+    positions = find_positions(config.to_dict())
+    for key in ("max_input_tokens", "max_new_tokens"):
+        if positions is not None and getattr(settings, key) > positions:
+            raise UserError(f"{where} has {positions} positions, but {key} is {getattr(settings, key)}: lower it.")
     return source
 
 
@@ -83,12 +88,13 @@ def _run_step(
     file: sqlite3.Connection, method: str, number: int, settings: Rewriting, texts: Sequence[str]
 ) -> dict[str, str | None]:
     """Return what one model makes of each text, from the cache where it has it."""
-    from yoyak.models.checkpoints import weights_digest
+    from yoyak.models.checkpoints import settings_digest, weights_digest
 
     step = settings.steps[number - 1]
-    source = _open(method, step)
+    source = _open(method, step, settings)
     identity = {
         "weights": weights_digest(source) or f"{source.weights}@{source.revision}",
+        "settings": settings_digest(source),
         "step": step.model_dump(mode="json", exclude={"checkpoint", "revision"}),
         "limits": [settings.max_input_tokens, settings.max_new_tokens, settings.num_beams],
     }
