@@ -82,6 +82,13 @@ def edit_places(
         find: Returns start, end and new text of each possible replacement; those of one turn must not overlap.
     """
     places = [(index, *place) for index, (_, words) in enumerate(source.turns) for place in find(words, source)]
+    return apply_some(source, places, rate, rng)
+
+
+def apply_some(
+    source: Source, places: Sequence[tuple[int, int, int, str]], rate: float, rng: random.Random
+) -> Dialogue | str:
+    """Return the row with some of the replacements: index of the turn, start, end and new text of each."""
     turns = list(source.turns)
     for index, start, end, text in sorted(draw(places, rate, rng), reverse=True):
         label, words = turns[index]

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from yoyak.data.augmenting.edits import NOTHING_TO_CHANGE, Source, draw
-from yoyak.data.augmenting.turns import join_turns
+from yoyak.data.augmenting.edits import Source, apply_some
 from yoyak.data.records import Dialogue
 from yoyak.korean.josa import particle
 from yoyak.korean.kiwi import join
@@ -26,24 +24,8 @@ _TRANSITIVE = (
 )
 """Verbs to whose object a particle is added where it was left out."""
 _TIMES = (
-    *(
-        "오늘",
-        "내일",
-        "모레",
-        "어제",
-        "그제",
-        "지금",
-        "아침",
-        "저녁",
-        "오전",
-        "오후",
-        "밤",
-        "낮",
-        "새벽",
-        "주말",
-        "평일",
-    ),
-    *("요즘", "매일", "다음", "이번", "나중"),
+    *("오늘", "내일", "모레", "어제", "그제", "지금", "아침", "저녁", "오전", "오후", "밤", "낮", "새벽", "주말"),
+    *("평일", "요즘", "매일", "다음", "이번", "나중"),
 )
 """Nouns that are no objects."""
 
@@ -69,12 +51,7 @@ def _vary(
         for index, ((_, words), tokens) in enumerate(zip(source.turns, source.tokens, strict=True))
         for place in find(words, tokens)
     ]
-    turns = list(source.turns)
-    for index, start, end, text in sorted(draw(places, rate, rng), reverse=True):
-        label, words = turns[index]
-        turns[index] = label, words[:start] + text + words[end:]
-    dialogue = join_turns(turns)
-    return NOTHING_TO_CHANGE if dialogue == source.row.dialogue else replace(source.row, dialogue=dialogue)
+    return apply_some(source, places, rate, rng)
 
 
 def _find_endings(words: str, tokens: Sequence[Any]) -> Iterator[tuple[int, int, str]]:
