@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from yoyak.cpu import cores, cpu_quota
+from yoyak.cpu import cores, cpu_quota, has_vnni
 
 
 def write(root: Path, files: dict[str, str]) -> tuple[Path, Path]:
@@ -56,3 +56,14 @@ def test_cores_are_no_more_than_the_quota(
     unlimited = cores()
     (cgroup / "cpu.max").write_text(quota)
     assert cores() == (unlimited if expected is None else expected)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [("fma avx2 avx512f avx512_vnni", True), ("avx2 avx_vnni", True), ("fma avx2 avx512f", False), (None, False)],
+)
+def test_vnni_is_found_among_the_processors_flags(flags: str | None, expected: bool, tmp_path: Path) -> None:
+    info = tmp_path / "cpuinfo"
+    if flags:
+        info.write_text(f"processor\t: 0\nmodel name\t: Any\nflags\t\t: fpu {flags} xsave\n")
+    assert has_vnni(info) == expected

@@ -1,4 +1,4 @@
-"""The number of CPU cores that this process may use."""
+"""The number of CPU cores that this process may use, and what the processor can do."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
+CPU_INFO = Path("/proc/cpuinfo")
 
 
 def cores() -> int:
@@ -16,6 +17,12 @@ def cores() -> int:
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cpu_quota(CGROUPS, OWN_CGROUPS)
     return available if quota is None else max(1, min(available, math.ceil(quota)))
+
+
+def has_vnni(info: Path = CPU_INFO) -> bool:
+    """Return whether the processor can multiply unsigned by signed bytes without overflow; False if it does not say."""
+    flags = info.read_text(encoding="utf-8", errors="replace").split() if info.is_file() else []
+    return bool({"avx512_vnni", "avx_vnni"} & set(flags))
 
 
 def cpu_quota(cgroups: Path, own: Path) -> float | None:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
+from yoyak.cpu import has_vnni
 from yoyak.export.cache import quantize_cross_cache
 from yoyak.export.edit import Graphs, drop_unused, find_head, initializers
 from yoyak.params.deploy import Export
@@ -51,9 +52,7 @@ def detect_cpu() -> Cpu:
     """Return the name of Optimum's settings for this machine's processor."""
     if platform.machine().lower() in ("arm64", "aarch64"):
         return "arm64"
-    info = Path("/proc/cpuinfo")
-    flags = info.read_text(encoding="utf-8", errors="replace").split() if info.is_file() else []
-    return "avx512_vnni" if {"avx512_vnni", "avx_vnni"} & set(flags) else "avx2"
+    return "avx512_vnni" if has_vnni() else "avx2"
 
 
 def quantize(graphs: Graphs, settings: Export) -> None:
