@@ -45,8 +45,9 @@ def attention(opset: int) -> tuple[onnx.ModelProto, onnx.ModelProto]:
     ]
     query = helper.make_tensor_value_info("query", TensorProto.FLOAT, ["dialogues", HEADS, "texts", SIZE])
     mixed = helper.make_tensor_value_info("mixed", TensorProto.FLOAT, None)
+    mask = helper.make_tensor_value_info("attention_mask", TensorProto.INT64, ["dialogues", "tokens"])
     graphs = (
-        helper.make_graph(copies, "encoder", infos("given."), infos("")),
+        helper.make_graph(copies, "encoder", [mask, *infos("given.")], infos("")),
         helper.make_graph(attend, "decoder", [query, *infos("")], [mixed]),
     )
     imports = [helper.make_opsetid("", opset)]
@@ -58,6 +59,14 @@ def run(model: onnx.ModelProto, feeds: dict[str, Array]) -> dict[str, Array]:
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     names = [out.name for out in session.get_outputs()]
     return dict(zip(names, session.run(names, feeds), strict=True))
+
+
+def write_cache(encoder: onnx.ModelProto, parts: dict[str, Array], read: int | None = None) -> dict[str, Array]:
+    """Return what an encoder writes of a dialogue's keys and values; those after ``read`` are padding."""
+    dialogues, _, _, tokens = parts[f"{PART}.key"].shape
+    mask = np.broadcast_to(np.arange(tokens) < (tokens if read is None else read), (dialogues, tokens))
+    feeds = {f"given.{name}": array for name, array in parts.items()}
+    return run(encoder, {"attention_mask": mask.astype(np.int64), **feeds})
 
 
 def skip_without_vnni(signed: bool) -> None:
@@ -84,7 +93,7 @@ def test_quantized_attention_is_close_to_float(opset: int, signed: bool) -> None
     encoder, decoder = attention(opset)
     expected = run(decoder, {**feeds, **inputs})["mixed"]
     quantize_cross_cache(encoder, decoder, signed=signed)
-    cache = run(encoder, {f"given.{name}": array for name, array in inputs.items()})
+    cache = write_cache(encoder, inputs)
     actual = run(decoder, {**feeds, **cache})["mixed"]
 
     assert {cache[name].dtype for name in inputs} == {np.dtype(np.int8 if signed else np.uint8)}
@@ -100,9 +109,23 @@ def test_a_cache_of_zeros_gives_zeros() -> None:
     encoder, decoder = attention(18)
     quantize_cross_cache(encoder, decoder, signed=True)
     zeros = np.zeros((1, HEADS, SIZE, 5), np.float32)
-    cache = run(encoder, {f"given.{PART}.key": zeros, f"given.{PART}.value": zeros.swapaxes(2, 3)})
+    cache = write_cache(encoder, {f"{PART}.key": zeros, f"{PART}.value": zeros.swapaxes(2, 3)})
     mixed = run(decoder, {"query": zeros[..., :2].swapaxes(2, 3), **cache})["mixed"]
     assert np.array_equal(mixed, np.zeros((1, HEADS, 2, SIZE), np.float32))
+
+
+def test_padding_does_not_change_the_cache() -> None:
+    encoder, decoder = attention(18)
+    quantize_cross_cache(encoder, decoder, signed=True)
+    keys = np.random.default_rng(2).standard_normal((1, HEADS, SIZE, 9)).astype(np.float32)
+    keys[..., 6:] *= 40
+    values = keys.swapaxes(2, 3)
+    alone = write_cache(encoder, {f"{PART}.key": keys[..., :6], f"{PART}.value": values[:, :, :6]})
+    padded = write_cache(encoder, {f"{PART}.key": keys, f"{PART}.value": values}, read=6)
+    for part in ("key_scale", "value_scale"):
+        assert np.array_equal(alone[f"{PART}.{part}"], padded[f"{PART}.{part}"])
+    assert np.array_equal(alone[f"{PART}.key"], padded[f"{PART}.key"][..., :6])
+    assert np.array_equal(alone[f"{PART}.value"], padded[f"{PART}.value"][:, :, :6])
 
 
 @pytest.mark.parametrize("signed", [True, False])

@@ -17,7 +17,6 @@ from yoyak.errors import UserError
 from yoyak.export.edit import initializers
 from yoyak.export.folder import export_model
 from yoyak.export.graphs import export_graphs
-from yoyak.export.quantize import list_activation_products
 from yoyak.export.store import WEIGHTS, write_graphs
 from yoyak.models.families.seq2seq import Seq2Seq
 from yoyak.params.deploy import Export
@@ -128,18 +127,6 @@ def test_beams_share_a_cache_unless_position_biases_are_learned(tmp_path: Path) 
         decoder = onnx.load(tmp_path / f"{kind}.out" / "decoder.onnx", load_external_data=False)
         assert ("own_bias" in {value.name for value in decoder.graph.input}) == shared
         assert (tmp_path / f"{kind}.out" / "reorder.onnx").exists() != shared
-
-
-def test_products_in_branches_are_found() -> None:
-    helper = onnx.helper
-    products = [
-        helper.make_node("MatMul", ["x", "w"], ["a"], name="constant"),
-        helper.make_node("MatMul", ["x", "y"], ["b"], name="variable"),
-    ]
-    branch = helper.make_graph(products, "branch", [], [])
-    outer = helper.make_node("If", ["c"], ["o"], name="if", then_branch=branch, else_branch=branch)
-    graph = helper.make_graph([outer], "g", [], [], [numpy_helper.from_array(np.zeros((2, 2), np.float32), "w")])
-    assert set(list_activation_products(graph)) == {"variable"}
 
 
 def test_the_encoder_computes_the_cross_attention_cache(bart: Path) -> None:

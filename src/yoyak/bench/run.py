@@ -22,6 +22,7 @@ from yoyak.bench.variants import EXPORTED, FP32
 from yoyak.cpu import cores
 from yoyak.data.records import Dialogue
 from yoyak.errors import UserError
+from yoyak.export.calibration import spread
 from yoyak.models.spec import load_spec
 from yoyak.models.steps import add_topics
 from yoyak.params import Bench, Generation
@@ -52,7 +53,7 @@ def run_bench(subject: Subject, dev: Sequence[Dialogue], params: BenchParams) ->
     Raises UserError if not even one dialogue fits into ``bench.memory_limit_mb``, or a model cannot be measured.
     """
     generation, threads = params.generation, params.serving_threads
-    texts = _texts(subject, _sample_evenly(dev, params.bench.dialogues))
+    texts = _texts(subject, spread(dev, params.bench.dialogues))
     configured = None if params.serving_batch_size == "bench" else params.serving_batch_size
     search = _search_batch_size(subject, texts, params.bench, generation, threads, configured)
     serving = generation.model_copy(update={"batch_size": search.batch_size})
@@ -195,13 +196,6 @@ def _texts(subject: Subject, rows: Sequence[Dialogue]) -> list[str]:
     """Return the dialogues as the model is given them."""
     steps = load_spec(subject.folder).preprocessing
     return add_topics([row.dialogue for row in rows], [row.topic for row in rows], steps)
-
-
-def _sample_evenly(dev: Sequence[Dialogue], count: int) -> list[Dialogue]:
-    """Return ``count`` dialogues at even intervals, in the order of dev."""
-    if count >= len(dev):
-        return list(dev)
-    return [dev[index * len(dev) // count] for index in range(count)]
 
 
 def _read_processor_name() -> str:

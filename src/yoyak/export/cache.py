@@ -5,7 +5,8 @@ weights have. Other products of two activations are slower in INT8 than in float
 quantized in each step; here the encoder has done so for the cache.
 
 Scales are fine-grained to lose little precision: one for each dialogue, head and feature of the keys and values. Those
-of the keys are multiplied into the queries, those of the values into the result. Queries have a scale per row.
+of the keys are multiplied into the queries, those of the values into the result. Queries have a scale per row. Padding
+has no part in a scale, so that a dialogue has the same cache in any batch.
 Probabilities are divided by the maximum of their row before rounding and multiplied by it after the product, so that a
 row that attends to everything a little has as many levels as one that attends to a single token.
 """
@@ -20,12 +21,7 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from yoyak.export.cross import find_reader
-from yoyak.export.edit import PAST, producers
-
-Step = tuple[str, list[str], str, dict[str, Any]]
-"""Operator, inputs, output, attributes."""
-ORT_DOMAIN = "com.microsoft"
-"""The domain of onnxruntime's contributed operators."""
+from yoyak.export.edit import ORT_DOMAIN, PAST, Step, import_ort_operators, make_nodes, producers
 
 
 def quantize_cross_cache(encoder: onnx.ModelProto, decoder: onnx.ModelProto, *, signed: bool) -> None:
@@ -40,6 +36,8 @@ def quantize_cross_cache(encoder: onnx.ModelProto, decoder: onnx.ModelProto, *, 
     numbers: dict[str, npt.NDArray[Any]] = {
         "axes.2": np.array([2], np.int64),
         "axes.3": np.array([3], np.int64),
+        "key_axes": np.array([1, 2], np.int64),
+        "value_axes": np.array([1, 3], np.int64),
         "one": np.array(1, np.float32),
         "least": np.array(np.finfo(np.float32).tiny * 256, np.float32),
         "part_127": np.array(1 / 127, np.float32),
@@ -50,8 +48,13 @@ def quantize_cross_cache(encoder: onnx.ModelProto, decoder: onnx.ModelProto, *, 
     }
     for model in (encoder, decoder):
         model.graph.initializer.extend(numpy_helper.from_array(array, f"cache.{key}") for key, array in numbers.items())
-        if not any(entry.domain == ORT_DOMAIN for entry in model.opset_import):
-            model.opset_import.append(onnx.helper.make_opsetid(ORT_DOMAIN, 1))
+        import_ort_operators(model)
+    mask: list[Step] = [
+        ("Cast", ["attention_mask"], "cache.mask", {"to": TensorProto.FLOAT}),
+        ("Unsqueeze", ["cache.mask", "cache.key_axes"], "cache.key_mask", {}),
+        ("Unsqueeze", ["cache.mask", "cache.value_axes"], "cache.value_mask", {}),
+    ]
+    encoder.graph.node.extend(make_nodes(encoder, mask))
     caches = [value for value in decoder.graph.input if value.name.startswith(PAST) and ".encoder." in value.name]
     for value in caches:
         _quantize_output(encoder, value.name)
@@ -75,7 +78,8 @@ def _quantize_output(encoder: onnx.ModelProto, name: str) -> None:
     scale, raw = f"{name}_scale", f"{name}.scale" if is_key else f"{name}_scale"
     steps: list[Step] = [
         ("Abs", [f"{name}.float"], f"{name}.abs", {}),
-        ("ReduceMax", [f"{name}.abs", "cache.axes.3" if is_key else "cache.axes.2"], f"{name}.max", {}),
+        ("Mul", [f"{name}.abs", "cache.key_mask" if is_key else "cache.value_mask"], f"{name}.read", {}),
+        ("ReduceMax", [f"{name}.read", "cache.axes.3" if is_key else "cache.axes.2"], f"{name}.max", {}),
         ("Max", [f"{name}.max", "cache.least"], f"{name}.above", {}),
         ("Mul", [f"{name}.above", "cache.part_127"], raw, {}),
         ("Div", [f"{name}.float", raw], f"{name}.divided", {}),
@@ -83,7 +87,7 @@ def _quantize_output(encoder: onnx.ModelProto, name: str) -> None:
     ]
     if is_key:
         steps.append(("Transpose", [raw], scale, {"perm": [0, 1, 3, 2]}))
-    encoder.graph.node.extend(_make_nodes(encoder, name, steps))
+    encoder.graph.node.extend(make_nodes(encoder, steps))
 
 
 def _quantize_product(decoder: onnx.ModelProto, name: str) -> None:
@@ -123,17 +127,5 @@ def _quantize_product(decoder: onnx.ModelProto, name: str) -> None:
     )
     position = list(decoder.graph.node).index(product)
     decoder.graph.node.remove(product)
-    for offset, node in enumerate(_make_nodes(decoder, name, [*rounded, multiplied, *after])):
+    for offset, node in enumerate(make_nodes(decoder, [*rounded, multiplied, *after])):
         decoder.graph.node.insert(position + offset, node)
-
-
-def _make_nodes(model: onnx.ModelProto, name: str, steps: list[Step]) -> list[onnx.NodeProto]:
-    version = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-    nodes = []
-    for kind, inputs, output, attributes in steps:
-        node_inputs, node_attributes = inputs, attributes
-        if kind == "ReduceMax" and version < 18:
-            # Before opset 18, the axes are an attribute.
-            node_inputs, node_attributes = inputs[:1], {"axes": [int(inputs[1][-1])]}
-        nodes.append(onnx.helper.make_node(kind, node_inputs, [output], name=f"{output}.{kind}", **node_attributes))
-    return nodes

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from yoyak.data.records import Dialogue
 from yoyak.errors import UserError
 from yoyak.export.beams import BIAS
+from yoyak.export.calibration import calibrate, expose_activations, spread
+from yoyak.export.edit import Graphs
 from yoyak.export.graphs import export_graphs, reorder_graph
+from yoyak.export.products import ConstantScale
 from yoyak.export.quantize import detect_cpu, quantize
 from yoyak.export.store import list_ops, write_graphs
 from yoyak.files import atomic_path, write_json
@@ -40,9 +46,10 @@ class ExportResult:
         )
 
 
-def export_model(source: Path, out: Path, settings: Export) -> ExportResult:
+def export_model(source: Path, out: Path, settings: Export, dialogues: Sequence[Dialogue] = ()) -> ExportResult:
     """Export the model in ``source``, which `yoyak train` saved, to the folder ``out``.
 
+    Constant scales of activations in INT8 are found with ``dialogues``; without any, each row has scales of its own.
     Raises UserError if the model cannot be exported.
     """
     from yoyak.models.families import family_of
@@ -67,24 +74,35 @@ def export_model(source: Path, out: Path, settings: Export) -> ExportResult:
         "forced_eos_token_id": config.forced_eos_token_id,
         "positions": find_positions(model.config.to_dict()),
     }
+    calibrated = settings.precision == "int8" and settings.activations == "constant" and len(dialogues) > 0
     if settings.precision == "int8":
         manifest |= {
             "cpu": detect_cpu() if settings.cpu == "auto" else settings.cpu,
             "per_channel": settings.per_channel,
+            "activations": "row" if settings.activations == "constant" and not calibrated else settings.activations,
         }
     torch_bytes = sum(parameter.numel() * 4 for parameter in model.parameters())
     graphs = export_graphs(model)
     del model
-    # A cache that all texts of a dialogue share is never reordered.
-    shared = any(value.name == BIAS for value in graphs["decoder"].graph.input)
-    quantize(graphs, settings)
+
+    def write(written: Graphs, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        # A cache that all texts of a dialogue share is never reordered.
+        shared = any(value.name == BIAS for value in written["decoder"].graph.input)
+        write_graphs(written if shared else {**written, "reorder": reorder_graph(written["decoder"])}, folder)
+        (folder / TOKENIZER).write_text(backend.to_str(), encoding="utf-8")
+        save_spec(folder, spec)
+        write_json(folder / ONNX_FILE, manifest)
+
+    scales: dict[str, dict[str, ConstantScale]] = {}
+    if calibrated:
+        with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
+            write(expose_activations(graphs), Path(temporary))
+            scales = calibrate(graphs, Path(temporary), spread(dialogues, settings.calibration_dialogues))
+    quantize(graphs, settings, scales)
     ops = list_ops(graphs)
     with atomic_path(out) as work:
-        work.mkdir()
-        write_graphs(graphs if shared else {**graphs, "reorder": reorder_graph(graphs["decoder"])}, work)
-        (work / TOKENIZER).write_text(backend.to_str(), encoding="utf-8")
-        save_spec(work, spec)
-        write_json(work / ONNX_FILE, manifest)
+        write(graphs, work)
         write_json(work / OPS, ops)
     size = sum(path.stat().st_size for path in out.iterdir())
     return ExportResult(folder=out, bytes=size, torch_bytes=torch_bytes)

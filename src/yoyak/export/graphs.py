@@ -92,7 +92,11 @@ def _run_optimum(model: Any, task: str, folder: Path) -> None:
 
 
 def _load_graph(path: Path) -> onnx.ModelProto:
+    from onnxruntime.quantization.onnx_model import ONNXModel
+
     model = onnx.load(path)
+    # GPT-2's layers are Gemms; all others are MatMuls.
+    ONNXModel(model).replace_gemm_with_matmul()
     _fold_identities(model)
     return model
 

@@ -1,20 +1,16 @@
 """Quantizing graphs to INT8 or 4-bit weights; an embedding and the head that is tied to it share their weights.
 
-INT8 is onnxruntime's dynamic quantization with Optimum's settings for the processor, limited to products with a
-constant: for QKᵀ and AV, the whole cache would be quantized again in each step, which is slower by a factor of 1.7 or
-more. Embeddings are stored in INT8 (or 4 bits), and only the rows that are looked up are converted to float.
+INT8 is limited to products with a constant: for QKᵀ and AV, the whole cache would be quantized again in each step,
+which is slower by a factor of 1.7 or more. Embeddings are stored in INT8 (or 4 bits), and only the rows that are looked
+up are converted to float.
 """
 
 from __future__ import annotations
 
 import hashlib
-import logging
 import platform
-import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +20,8 @@ from onnx import numpy_helper
 from yoyak.cpu import has_vnni
 from yoyak.export.cache import quantize_cross_cache
 from yoyak.export.edit import Graphs, drop_unused, find_head, initializers
+from yoyak.export.products import ConstantScale, Rounded, quantize_products, round_symmetrically
 from yoyak.params.deploy import Export
-
-if TYPE_CHECKING:
-    from optimum.onnxruntime import QuantizationConfig
 
 Cpu = Literal["avx512_vnni", "avx2", "arm64"]
 Array = npt.NDArray[Any]
@@ -37,48 +31,49 @@ BLOCK_SIZE = 32
 """Number of 4-bit weights that share a scale."""
 
 
-@dataclass(frozen=True, slots=True)
-class QuantizedTable:
-    """An embedding in INT8."""
-
-    values: Array
-    scale: Array
-    """One for all rows, or one per row."""
-    zero: Array
-    """Zero point, for all rows."""
-
-
 def detect_cpu() -> Cpu:
-    """Return the name of Optimum's settings for this machine's processor."""
+    """Return the name of this machine's kind of processor."""
     if platform.machine().lower() in ("arm64", "aarch64"):
         return "arm64"
     return "avx512_vnni" if has_vnni() else "avx2"
 
 
-def quantize(graphs: Graphs, settings: Export) -> None:
-    """Change the graphs to the precision of the settings. In fp32, a tied head reads its weight from the embedding."""
+def quantize(graphs: Graphs, settings: Export, scales: Mapping[str, Mapping[str, ConstantScale]] | None = None) -> None:
+    """Change the graphs to the precision of the settings. In fp32, a tied head reads its weight from the embedding.
+
+    Args:
+        graphs: The graphs of `export_graphs`, which are changed.
+        settings: Their precision.
+        scales: For each graph, the constant scales of its activations in INT8; others have a scale for each row.
+    """
     if settings.precision == "int4":
         for model in graphs.values():
             _quantize_int4(model)
         return
-    tables: dict[bytes, QuantizedTable] = {}
+    tables: dict[bytes, Rounded] = {}
+    # Without VNNI, products of unsigned with signed bytes overflow.
+    signed = (detect_cpu() if settings.cpu == "auto" else settings.cpu) != "avx2"
     # The decoder comes first: its quantized head is also the embedding, in the encoder too.
     for name in sorted(graphs):
-        tied = _find_tied_head(graphs[name])
+        model = graphs[name]
+        tied = _find_tied_head(model)
         if settings.precision == "fp32":
             if tied:
-                _share_head(graphs[name], *tied)
+                _share_head(model, *tied)
             continue
-        weight = None
+        weights = quantize_products(
+            model,
+            (scales or {}).get(name, {}),
+            per_batch=settings.activations == "batch",
+            signed=signed,
+            per_channel=settings.per_channel,
+        )
         if tied:
             embedding, weight = tied
-            key = _hash_tensor(initializers(graphs[name])[embedding])
-        graphs[name] = model = _quantize_int8(graphs[name], settings)
-        if tied and weight is not None:
-            tables[key] = _extract_head(model, weight)
+            key = _hash_tensor(initializers(model)[embedding])
+            tables[key] = _share_rounded_head(model, weight, weights[weight])
         _quantize_embeddings(model, tables, settings.per_channel)
     if settings.precision == "int8" and "encoder" in graphs:
-        signed = _make_config(settings).weights_dtype.name == "QInt8"
         quantize_cross_cache(graphs["encoder"], graphs["decoder"], signed=signed)
     for model in graphs.values():
         drop_unused(model)
@@ -121,74 +116,22 @@ def _share_head(model: onnx.ModelProto, embedding: str, weight: str) -> None:
     model.graph.initializer.extend(kept)
 
 
-def _quantize_int8(model: onnx.ModelProto, settings: Export) -> onnx.ModelProto:
-    """Return the graph with its products with constants in INT8, with Optimum's settings for the processor."""
-    from optimum.onnxruntime import ORTQuantizer
-
-    config = _make_config(settings, list(list_activation_products(model.graph)))
-    with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
-        path = Path(temporary, "graph.onnx")
-        onnx.save(model, path, save_as_external_data=True, location="graph.bin")
-        loggers = [logging.getLogger(name) for name in ("optimum", "root", "transformers")]
-        levels = [logger.level for logger in loggers]
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            from transformers import PretrainedConfig
-
-            ORTQuantizer(path, PretrainedConfig()).quantize(config, temporary, file_suffix="int8")
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
-        return onnx.load(Path(temporary, "graph_int8.onnx"))
-
-
-def _make_config(settings: Export, excluded: Sequence[str] = ()) -> QuantizationConfig:
-    from optimum.onnxruntime import AutoQuantizationConfig
-
-    cpu = detect_cpu() if settings.cpu == "auto" else settings.cpu
-    config: QuantizationConfig = getattr(AutoQuantizationConfig, cpu)(
-        is_static=False,
-        per_channel=settings.per_channel,
-        operators_to_quantize=["MatMul"],
-        nodes_to_exclude=list(excluded),
-    )
-    return config
-
-
-def list_activation_products(graph: onnx.GraphProto, outer: frozenset[str] = frozenset()) -> Iterator[str]:
-    """Yield the names of the products whose second factor is not a constant, including those in subgraphs."""
-    constants = outer | {tensor.name for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "MatMul" and node.input[1] not in constants:
-            yield node.name
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from list_activation_products(inner, frozenset(constants))
-
-
-def _extract_head(model: onnx.ModelProto, weight: str) -> QuantizedTable:
-    """Return the quantized head as a table, and let the graph compute the head's weight as its transpose."""
-    constants = initializers(model)
+def _share_rounded_head(model: onnx.ModelProto, weight: str, rounded: Rounded) -> Rounded:
+    """Let the graph compute the head's weight in 8 bits as the transpose of a table, and return that table."""
     name = f"{weight}_quantized"
-    values = numpy_helper.to_array(constants[name]).T
-    zero = numpy_helper.to_array(constants[f"{weight}_zero_point"])
-    rows = QuantizedTable(
-        np.ascontiguousarray(values),
-        numpy_helper.to_array(constants[f"{weight}_scale"]),
-        zero.reshape(-1)[:1].reshape(()),
-    )
-    constants[name].CopyFrom(numpy_helper.from_array(rows.values, "yoyak.head_rows"))
+    rows = Rounded(np.ascontiguousarray(rounded.values.T), rounded.scale, rounded.zero)
+    initializers(model)[name].CopyFrom(numpy_helper.from_array(rows.values, "yoyak.head_rows"))
     model.graph.node.insert(
         0, onnx.helper.make_node("Transpose", ["yoyak.head_rows"], [name], name="yoyak.head", perm=[1, 0])
     )
     return rows
 
 
-def _quantize_embeddings(model: onnx.ModelProto, tables: dict[bytes, QuantizedTable], per_channel: bool) -> None:
+def _quantize_embeddings(model: onnx.ModelProto, tables: dict[bytes, Rounded], per_channel: bool) -> None:
     """Store embeddings in INT8, and convert the rows that are looked up to float."""
     for number, (node, table) in enumerate(list(find_embeddings(model))):
-        rows = tables.setdefault(_hash_tensor(table), _quantize_table(numpy_helper.to_array(table), per_channel))
+        array = numpy_helper.to_array(table)
+        rows = tables.setdefault(_hash_tensor(table), round_symmetrically(array, 0 if per_channel else None))
         name = f"yoyak.embedding_{number}"
         constants = [(f"{name}.rows", rows.values)]
         out, looked_up = node.output[0], f"{name}.looked_up"
@@ -216,20 +159,10 @@ def _quantize_embeddings(model: onnx.ModelProto, tables: dict[bytes, QuantizedTa
             model.graph.node.insert(position + step, new_node)
 
 
-def _quantize_table(table: Array, per_channel: bool) -> QuantizedTable:
-    """Quantize a table to symmetric INT8."""
-    largest = np.abs(table).max(axis=1 if per_channel else None)
-    scale = np.asarray(np.maximum(largest, np.finfo(np.float32).tiny) / 127, dtype=np.float32)
-    values = np.rint(table / (scale[:, None] if per_channel else scale)).clip(-127, 127).astype(np.int8)
-    return QuantizedTable(values, scale, np.zeros((), dtype=np.int8))
-
-
 def _quantize_int4(model: onnx.ModelProto) -> None:
     """Quantize the constants of products and the embeddings to 4 bits; activations stay in float."""
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
-    from onnxruntime.quantization.onnx_model import ONNXModel
 
-    ONNXModel(model).replace_gemm_with_matmul()
     for number, (node, table) in enumerate(list(find_embeddings(model))):
         if table.dims[1] % BLOCK_SIZE:
             continue

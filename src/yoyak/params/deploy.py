@@ -24,6 +24,12 @@ class Export(Section):
     only, in blocks of 32."""
     cpu: Literal["auto", "avx512_vnni", "avx2", "arm64"] = "auto"
     """The processor to quantize for; ``auto`` is this machine's."""
+    activations: Literal["constant", "row", "batch"] = "constant"
+    """int8: what decides the scale of an activation. ``constant``: what it is in summaries of dev dialogues, and the
+    row itself where that would lose too much. ``row``: the row itself. ``batch``: the whole batch, so that a summary
+    may depend on the dialogues beside it."""
+    calibration_dialogues: Count = 32
+    """Dialogues that constant scales are taken from."""
     per_channel: bool = True
     """One scale per output channel of a weight (int8) and per row of an embedding, instead of one per tensor."""
 

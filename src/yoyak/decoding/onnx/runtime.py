@@ -65,6 +65,7 @@ class OnnxManifest:
     """Number of tokens that the model has positions for; null means no limit."""
     cpu: str | None = None
     per_channel: bool | None = None
+    activations: str | None = None
 
 
 class RuntimeTokenizer:
