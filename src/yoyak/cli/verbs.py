@@ -129,6 +129,7 @@ VERBS = (
         examples=(
             "yoyak summarize models:/yoyak@champion --input data/test.csv --output out.csv",
             "yoyak summarize bart.zip < dialogues.csv > summaries.csv",
+            "yoyak summarize champion-onnx --engine local --input '*.parquet' --output out",
         ),
     ),
     Verb(

@@ -78,13 +78,21 @@ def csv_records(rows: CsvRows, file: str) -> list[Record]:
     records = []
     for number, (line, fields) in enumerate(rows.lines, 1):
         location = f"row {number} (line {line})"
-        if len(fields) != len(rows.header):
-            raise UserError(
-                f"{file}, {location}: {len(fields)} field{'' if len(fields) == 1 else 's'}, but the header has "
-                f"{len(rows.header)}; quote fields that contain a comma, a quote or a line break."
-            )
-        records.append(Record(location=location, fields=dict(zip(rows.header, fields, strict=True))))
+        try:
+            records.append(Record(location=location, fields=name_fields(rows.header, fields)))
+        except UserError as error:
+            raise UserError(f"{file}, {location}: {error}") from error
     return records
+
+
+def name_fields(header: Sequence[str], fields: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of a row of CSV by column. Raises UserError if there are fewer or more than columns."""
+    if len(fields) != len(header):
+        raise UserError(
+            f"{len(fields)} field{'' if len(fields) == 1 else 's'}, but the header has {len(header)}; quote fields "
+            "that contain a comma, a quote or a line break."
+        )
+    return dict(zip(header, fields, strict=True))
 
 
 def parse_json_lines(text: str, file: str) -> JsonLines:
@@ -97,19 +105,24 @@ def parse_json_lines(text: str, file: str) -> JsonLines:
             blank_lines += 1
             continue
         try:
-            value = json.loads(line, strict=False)
-        except (ValueError, RecursionError) as error:
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply or too large"
-            raise UserError(
-                f"{file}, line {number}: this is not valid JSON ({reason}); write one JSON object per line."
-            ) from error
-        if not isinstance(value, dict):
-            raise UserError(
-                f"{file}, line {number}: this is {json_type(value)}, not an object; write one JSON object per line."
-            )
+            value = parse_json_line(line)
+        except UserError as error:
+            raise UserError(f"{file}, line {number}: {error}") from error
         keys.update(dict.fromkeys(value))
         records.append(Record(location=f"line {number}", fields=value))
     return JsonLines(keys=list(keys), records=records, blank_lines=blank_lines)
+
+
+def parse_json_line(line: str) -> dict[str, Any]:
+    """Return the object of one line of JSON lines. Raises UserError if it is not one."""
+    try:
+        value = json.loads(line, strict=False)
+    except (ValueError, RecursionError) as error:
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply or too large"
+        raise UserError(f"this is not valid JSON ({reason}); write one JSON object per line.") from error
+    if not isinstance(value, dict):
+        raise UserError(f"this is {json_type(value)}, not an object; write one JSON object per line.")
+    return value
 
 
 def json_type(value: Any) -> str:

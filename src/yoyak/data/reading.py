@@ -49,7 +49,7 @@ class SourceTable:
 
 
 @dataclass(frozen=True, slots=True)
-class _Mapping:
+class ColumnMapping:
     """The columns of one file that are read."""
 
     id: str | None
@@ -91,12 +91,12 @@ def read_table(
         csv_rows = parse_csv(text, file)
         columns, blank_lines = csv_rows.header, csv_rows.blank_lines
         # Before fields are counted, because an error about the header reveals a wrong separator best.
-        mapping = _map_columns(columns, data.columns, file, required)
+        mapping = map_columns(columns, data.columns, file, required)
         records = csv_records(csv_rows, file)
     else:
         parsed = parse_json_lines(text, file)
         columns, records, blank_lines = parsed.keys, parsed.records, parsed.blank_lines
-        mapping = _map_columns(columns, data.columns, file, required)
+        mapping = map_columns(columns, data.columns, file, required)
     crlf = text.count("\r\n")
     others = (mapping.topic, mapping.slice, mapping.group, mapping.facts)
     used = (mapping.id, mapping.dialogue, *mapping.summaries, *others)
@@ -118,7 +118,7 @@ def read_table(
             "unused": [column for column in columns if column not in used],
         },
     }
-    rows = [_to_row(record, mapping, file, f"{name}_{number}") for number, record in enumerate(records)]
+    rows = [to_row(record, mapping, file, f"{name}_{number}") for number, record in enumerate(records)]
     return SourceTable(file=file, rows=rows, format=table_format)
 
 
@@ -142,9 +142,9 @@ def _is_csv(requested: str, suffix: str, raw: bytes) -> bool:
     return not raw[:4096].lstrip(boms + b" \t\r\n\0").startswith(b"{")
 
 
-def _map_columns(
+def map_columns(
     names: Sequence[str], columns: params.Columns, file: str, required: Collection[OptionalColumn]
-) -> _Mapping:
+) -> ColumnMapping:
     """Return which configured columns a file has; raise UserError if it lacks a required one."""
     summary_columns = [columns.summary] if isinstance(columns.summary, str) else columns.summary
     summaries = tuple(column for column in summary_columns if column in names)
@@ -173,7 +173,7 @@ def _map_columns(
     def optional(column: str | None) -> str | None:
         return column if column in names else None
 
-    return _Mapping(
+    return ColumnMapping(
         id=columns.id,
         dialogue=columns.dialogue,
         summaries=summaries,
@@ -184,7 +184,11 @@ def _map_columns(
     )
 
 
-def _to_row(record: Record, mapping: _Mapping, file: str, numbered_id: str) -> SourceRow:
+def to_row(record: Record, mapping: ColumnMapping, file: str, numbered_id: str) -> SourceRow:
+    """Return the row of a record; ``numbered_id`` is its id where no column has one. Raises UserError if a field is
+    missing or has another type.
+    """
+
     def text(column: str | None, *, numbers: bool = False) -> str:
         value = record.fields.get(column) if column is not None else None
         if value is None:

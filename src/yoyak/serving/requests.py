@@ -59,19 +59,26 @@ def check_dialogues(values: Sequence[object], limits: Serving) -> list[str]:
         raise UserError(f"The request has more than {limits.max_rows} dialogues, the most allowed: send them in parts.")
     texts = []
     for number, value in enumerate(values, start=1):
-        where = f"Dialogue {number} of {len(values)}"
-        if not isinstance(value, str) or value in _NULLS:
-            raise UserError(f"{where} is not text: send each dialogue as one string, as in {TEXT_EXAMPLE}.")
-        if len(value) > limits.max_chars:
-            raise UserError(f"{where} has {len(value)} characters, but at most {limits.max_chars} are allowed.")
-        if _NO_WORDS.fullmatch(value):
-            raise UserError(f"{where} is empty: send its turns, one per line, as in {TEXT_EXAMPLE}.")
-        if not any(letter.isalpha() for letter in value):
-            raise UserError(f"{where} has no words: send its turns as text, as in {TEXT_EXAMPLE}.")
-        if _HALF.search(value):
-            raise UserError(f"{where} has half of a character: it was cut inside of an escape such as \\ud83d.")
-        texts.append(value)
+        problem = find_problem(value, limits)
+        if problem is not None:
+            raise UserError(f"Dialogue {number} of {len(values)} {problem}")
+        texts.append(str(value))
     return texts
+
+
+def find_problem(value: object, limits: Serving) -> str | None:
+    """Return what is wrong with a dialogue, as the end of a sentence that begins with it; None if it is fine."""
+    if not isinstance(value, str) or value in _NULLS:
+        return f"is not text: send each dialogue as one string, as in {TEXT_EXAMPLE}."
+    if len(value) > limits.max_chars:
+        return f"has {len(value)} characters, but at most {limits.max_chars} are allowed."
+    if _NO_WORDS.fullmatch(value):
+        return f"is empty: send its turns, one per line, as in {TEXT_EXAMPLE}."
+    if not any(letter.isalpha() for letter in value):
+        return f"has no words: send its turns as text, as in {TEXT_EXAMPLE}."
+    if _HALF.search(value):
+        return "has half of a character: it was cut inside of an escape such as \\ud83d."
+    return None
 
 
 def request_generation(
