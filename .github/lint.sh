@@ -22,7 +22,7 @@ for file in "${dockerfiles[@]}"; do
     echo "hadolint: $file"
     hadolint "$file"
 done
-mapfile -t scripts < <(git ls-files --cached --others --exclude-standard '*.sh' .ci/run)
+mapfile -t scripts < <(git ls-files --cached --others --exclude-standard '*.sh' '*.sbatch' .ci/run)
 echo "shellcheck: ${#scripts[@]} scripts"
 # A quote in the value of a variable is for the program that reads it.
 shellcheck --exclude SC2089,SC2090 "${scripts[@]}"

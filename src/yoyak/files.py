@@ -128,14 +128,18 @@ def is_disk_full(error: BaseException | None) -> bool:
 
 def read_json_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Read one JSON object per line; raises UserError that names the first line that is not valid JSON."""
-    rows = []
+    return list(iter_json_lines(path))
+
+
+def iter_json_lines(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
+    """Yield what `read_json_lines` reads, line by line."""
     with Path(path).open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                rows.append(json.loads(line.decode("utf-8")))
+                value = json.loads(line.decode("utf-8"))
             except (ValueError, RecursionError) as error:
                 raise UserError(f"{path}, line {number} is damaged ({error}): recreate it with `dvc repro`.") from error
-    return rows
+            yield value
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

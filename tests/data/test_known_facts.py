@@ -65,4 +65,5 @@ def test_data_without_facts_have_none(tmp_path: Path, monkeypatch: pytest.Monkey
     write_corpus("data", train=12, dev=4, test=4, gate=3, seed=1)
     columns = {"summary": ["summary", "summary1"]}
     prepared = prepare_splits(Data.model_validate({"columns": columns}))
-    assert prepared.facts == {"dev": {}, "test": {}}
+    assert list(prepared.facts) == ["dev", "test"]
+    assert not any(row.facts for rows in prepared.facts.values() for row in rows)

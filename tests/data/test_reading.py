@@ -5,7 +5,9 @@ import io
 import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from hypothesis import given
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from yoyak import params
 from yoyak.data.preparing import prepare_splits, read_input
-from yoyak.data.reading import read_table
+from yoyak.data.reading import SourceRow, open_table
 from yoyak.errors import UserError
 
 DataOf = Callable[..., params.Data]
@@ -32,6 +34,19 @@ def sentence(data: params.Data) -> str:
     assert "\n" not in text
     assert text.endswith((".", "?"))
     return text
+
+
+@dataclass
+class Table:
+    """A file that was read to its end."""
+
+    rows: list[SourceRow]
+    format: dict[str, Any]
+
+
+def read_table(source: Path | IO[bytes], data: params.Data, name: str) -> Table:
+    with open_table(source, data, name) as table:
+        return Table(list(table.rows), table.format)
 
 
 def rows_of(data: params.Data) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given, reject
@@ -11,22 +12,27 @@ from hypothesis import strategies as st
 from yoyak.data.checks import dialogue_key
 from yoyak.data.reading import SourceRow
 from yoyak.data.records import Dialogue
+from yoyak.data.source_rows import SourceRows, store_rows
 from yoyak.data.splitting import SplitRows, split_rows
 from yoyak.errors import UserError
 
 
-def make_rows(texts: list[str], groups: list[str] | None = None) -> list[SourceRow]:
-    return [
+def make_rows(texts: list[str], groups: list[str] | None = None) -> SourceRows:
+    return store_rows(
         SourceRow(
             value=Dialogue(fname=str(number), dialogue=text, summaries=("요약",)),
             location=f"row {number}",
             group=groups[number - 1] if groups else "",
         )
         for number, text in enumerate(texts, 1)
-    ]
+    )
 
 
-def fnames(rows: list[SourceRow]) -> list[str]:
+def shuffled(rows: SourceRows, chance: random.Random) -> SourceRows:
+    return store_rows(chance.sample([*rows], len(rows)))
+
+
+def fnames(rows: Iterable[SourceRow]) -> list[str]:
     return [row.value.fname for row in rows]
 
 
@@ -34,7 +40,7 @@ def split_by_fname(split: SplitRows) -> dict[str, str]:
     return {row.value.fname: name for name, rows in split.rows.items() for row in rows}
 
 
-def split_rows_if_enough(rows: list[SourceRow], chosen: dict[str, float], seed: int) -> dict[str, list[SourceRow]]:
+def split_rows_if_enough(rows: SourceRows, chosen: dict[str, float], seed: int) -> dict[str, SourceRows]:
     try:
         return split_rows(rows, chosen, seed, file="f").rows
     except UserError:
@@ -88,8 +94,7 @@ def test_any_share_of_gate_moves_nothing_but_training_rows(
 @given(st.lists(st.text(min_size=1, max_size=5), max_size=300), seeds, st.randoms())
 def test_new_rows_do_not_move_existing_ones(new: list[str], seed: int, chance: random.Random) -> None:
     old = split_by_fname(split_rows(make_rows(FIRST), GATED, seed, file="f"))
-    rows = make_rows(FIRST + new)
-    chance.shuffle(rows)
+    rows = shuffled(make_rows(FIRST + new), chance)
     more = split_by_fname(split_rows(rows, GATED, seed, file="f"))
     assert {fname: more[fname] for fname in old} == old
 
@@ -178,10 +183,10 @@ def test_a_small_file_has_a_gate_too_or_is_refused(seed: int, caplog: pytest.Log
 
 def test_the_order_of_rows_does_not_matter_and_the_seed_does() -> None:
     rows = make_rows(FIRST)
-    shuffled = random.Random(1).sample(rows, len(rows))
+    in_other_order = shuffled(rows, random.Random(1))
     first, again, other = (
         split_by_fname(split_rows(values, SHARES, seed, file="f"))
-        for values, seed in ((rows, 1), (shuffled, 1), (rows, 2))
+        for values, seed in ((rows, 1), (in_other_order, 1), (rows, 2))
     )
     assert first == again != other
 

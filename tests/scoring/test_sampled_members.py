@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import pairwise
 from typing import Any
 
@@ -30,7 +31,7 @@ def texts(rows: list[Dialogue], text: str) -> dict[str, dict[str, str]]:
     return {"dev": answers, "test": answers}
 
 
-def evaluate(sample: list[Dialogue], **others: Any) -> Evaluation:
+def evaluate(sample: Collection[Dialogue], **others: Any) -> Evaluation:
     good = {split: {row.fname: row.summaries[0] for row in sample} for split in SPLITS}
     members = {"whole": texts(ROWS, "이야기 {}"), "good": good, **others}
     return evaluate_systems(SPLITS, members, SCORING, 20, sampled={"good"})

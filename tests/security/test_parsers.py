@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from yoyak import params
 from yoyak.behaviour.cases import read_cases
 from yoyak.data.cleaning import clean_row
-from yoyak.data.reading import read_table
+from yoyak.data.reading import open_table
 from yoyak.data.records import read_jsonl, write_jsonl
 from yoyak.errors import UserError
 from yoyak.files import read_json_lines, read_result
@@ -206,7 +206,8 @@ def test_data_files(tmp_path: Path, table: tuple[str, bytes], encoding: str) -> 
     name, raw = table
     try:
         data = params.Data(encoding=encoding)
-        read = read_table(write(tmp_path / name, raw), data, "train").rows
+        with open_table(write(tmp_path / name, raw), data, "train") as source:
+            read = list(source.rows)
     except UserError:
         return
     cleaned = [clean_row(row.value, 1000)[0] for row in read]

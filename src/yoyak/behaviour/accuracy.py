@@ -17,7 +17,7 @@ import numpy as np
 from yoyak.behaviour.accuracy_results import EVERY, FactAccuracy, FactRate, make_fact_rates
 from yoyak.behaviour.changes import swap_names
 from yoyak.data.facts import NO_FACTS, Fact, KnownFacts, SplitFacts
-from yoyak.data.records import Dialogue
+from yoyak.data.records import Dialogue, in_parts
 from yoyak.korean.facts import Facts, find_facts, find_made_up
 from yoyak.korean.masks import find_masks, split_mask
 from yoyak.korean.numbers import CLOCK, DAY, MINUTE, MONTH, WEEKDAY, Number
@@ -26,6 +26,8 @@ from yoyak.scoring.rouge import rouge
 
 Kind = Literal["number", "time", "date", "name", "thing", "mask", "person"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+WINDOW = 1000
+"""Dialogues whose summaries are checked at once."""
 _NUMERIC = ("number", "time", "date")
 _UNITS: dict[str, Kind] = {CLOCK: "time", MINUTE: "time", DAY: "date", MONTH: "date", WEEKDAY: "date"}
 _AFTER = (
@@ -47,32 +49,56 @@ def measure_facts(
 
     A system is measured on the dialogues that it has summarized.
     """
-    rates: list[FactRate] = []
+    counter = FactCounter(known, list(systems), list(splits))
     for split, rows in splits.items():
-        texts = {name: [by_split[split].get(row.fname) for row in rows] for name, by_split in systems.items()}
+        for part in in_parts(rows, WINDOW):
+            counter.add(split, part, {name: [of[split].get(row.fname) for row in part] for name, of in systems.items()})
+    return counter.finish(confidence)
+
+
+class FactCounter:
+    """Counts how many summaries have their facts right, some dialogues at a time."""
+
+    def __init__(self, known: SplitFacts, systems: Sequence[str], splits: Sequence[str]) -> None:
+        self.known, self.systems, self.splits = known, systems, splits
+        self._slices: dict[str, set[str]] = {split: set() for split in splits}
+        self._counts: dict[tuple[str, str, str], dict[str, tuple[int, int]]] = {}
+        """By system, split and slice, and then by kind: how many summaries have it right, and how many have it."""
+
+    def add(self, split: str, rows: Sequence[Dialogue], texts: Mapping[str, Sequence[str | None]]) -> None:
+        """Check the summaries that each system wrote of some dialogues; None where it wrote none."""
         # Systems often write the same.
         pairs = dict.fromkeys(
-            (index, text) for system in texts.values() for index, text in enumerate(system) if text is not None
+            (index, text) for system in self.systems for index, text in enumerate(texts[system]) if text is not None
         )
-        facts = known.get(split, {})
+        facts = self.known.get(split, {})
         checked = check_facts(
             [text for _, text in pairs],
             [rows[index] for index, _ in pairs],
             [facts.get(rows[index].fname, NO_FACTS) for index, _ in pairs],
         )
         results = dict(zip(pairs, checked, strict=True))
-        slices = [EVERY, *sorted({row.slice for row in rows} - {""})]
-        for name, written in texts.items():
-            for part in slices:
-                of_part = [
-                    results[index, text]
-                    for index, text in enumerate(written)
-                    if text is not None and part in (EVERY, rows[index].slice)
-                ]
-                rates += make_fact_rates(of_part, system=name, split=split, slice=part, confidence=confidence)
-    return FactAccuracy(
-        confidence=confidence, known={split: len(known.get(split, {})) for split in splits}, rates=tuple(rates)
-    )
+        self._slices[split] |= {row.slice for row in rows} - {""}
+        for system in self.systems:
+            for index, text in enumerate(texts[system]):
+                if text is None:
+                    continue
+                for part in {EVERY, rows[index].slice or EVERY}:
+                    counts = self._counts.setdefault((system, split, part), {})
+                    for kind, is_right in results[index, text].items():
+                        right, n = counts.get(kind, (0, 0))
+                        counts[kind] = (right + is_right, n + 1)
+
+    def finish(self, confidence: float) -> FactAccuracy:
+        """Return the rates of all summaries that were added."""
+        rates: list[FactRate] = []
+        for split in self.splits:
+            for system in self.systems:
+                for part in (EVERY, *sorted(self._slices[split])):
+                    counts = self._counts.get((system, split, part), {})
+                    rates += make_fact_rates(counts, system=system, split=split, slice=part, confidence=confidence)
+        known = {split: len(self.known.get(split, {})) for split in self.splits}
+        return FactAccuracy(confidence=confidence, known=known, rates=tuple(rates))
 
 
 def check_facts(
@@ -85,7 +111,7 @@ def check_facts(
     summaries = [unicodedata.normalize("NFC", text) for text in summaries]
     own = find_facts(summaries, names)
     # A reference may compute a number, or name in one word what the dialogue describes.
-    made_up = find_made_up(summaries, ["\n".join([row.dialogue, *row.summaries]) for row in rows], names)
+    made_up = find_made_up(summaries, ["\n".join([row.dialogue, *row.summaries]) for row in rows], names, own)
     wordings = [text for facts in known for text in _numeric_wordings(facts)]
     meant = dict(zip(wordings, find_facts(wordings), strict=True))
     mixed_up = _find_mixed_up(summaries, rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,14 +54,9 @@ class FactAccuracy:
 
 
 def make_fact_rates(
-    results: Iterable[Mapping[str, bool]], *, system: str, split: str, slice: str, confidence: float
+    counts: Mapping[str, tuple[int, int]], *, system: str, split: str, slice: str, confidence: float
 ) -> list[FactRate]:
-    """Return the rate of each kind that any of the summaries states or should state."""
-    counts: dict[str, tuple[int, int]] = {}
-    for result in results:
-        for kind, is_right in result.items():
-            right, n = counts.get(kind, (0, 0))
-            counts[kind] = (right + is_right, n + 1)
+    """Return the rate of each kind, given how many summaries have it right and how many state it or should."""
     rates = []
     for kind, (right, n) in sorted(counts.items()):
         wrong = make_rate(kind, n - right, n, confidence)

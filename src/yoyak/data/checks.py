@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from yoyak.data.reading import SourceRow
-from yoyak.data.records import Dialogue
+import numpy as np
+
 from yoyak.errors import UserError
+
+if TYPE_CHECKING:
+    from yoyak.data.reading import SourceRow
+    from yoyak.data.records import Dialogue
+    from yoyak.data.source_rows import SourceRows
 
 MAX_EXAMPLES = 20
 """Maximum number of rows that the report lists per finding."""
+_EMPTY = np.uint64(int.from_bytes(hashlib.blake2b(b"", digest_size=8).digest(), "little"))
+"""The digest of an empty text."""
 
 
 def dialogue_key(dialogue: str) -> str:
@@ -24,22 +30,29 @@ def hash_dialogue(dialogue: str) -> str:
     return hashlib.blake2b(dialogue_key(dialogue).encode(), digest_size=8).hexdigest()
 
 
-def check_ids(rows: Sequence[SourceRow], file: str) -> None:
+def check_ids(rows: SourceRows, file: str) -> None:
     """Raise UserError for an identifier that is empty or not unique within its file: scores are joined on it."""
-    locations: dict[str, str] = {}
-    for row in rows:
-        fname = row.value.fname
-        if not fname:
+    ids = rows.ids
+    for index in np.flatnonzero(find_repeats(ids) | (ids == _EMPTY)):
+        row = rows[int(index)]
+        if not row.value.fname:
             raise UserError(
                 f"{file}, {row.location}: the id is empty; give each row its own, "
                 "or set data.columns.id to null to number the rows."
             )
-        if fname in locations:
+        first = rows[int(np.flatnonzero(ids == ids[index])[0])]
+        if first.value.fname == row.value.fname:
             raise UserError(
-                f"{file}: {locations[fname]} and {row.location} have the same id '{fname}'; give each row its own, "
-                "or set data.columns.id to null to number the rows."
+                f"{file}: {first.location} and {row.location} have the same id '{row.value.fname}'; give each row its "
+                "own, or set data.columns.id to null to number the rows."
             )
-        locations[fname] = row.location
+
+
+def find_repeats(digests: np.ndarray) -> np.ndarray:
+    """Return [rows]: whether each digest occurred before."""
+    repeats = np.ones(len(digests), bool)
+    repeats[np.unique(digests, return_index=True)[1]] = False
+    return repeats
 
 
 def unusable_reason(row: Dialogue) -> str | None:
@@ -49,16 +62,10 @@ def unusable_reason(row: Dialogue) -> str | None:
     return None if row.summaries else "empty summary"
 
 
-def separate_repeats(rows: Sequence[SourceRow]) -> tuple[list[SourceRow], list[SourceRow]]:
+def separate_repeats(rows: SourceRows) -> tuple[SourceRows, SourceRows]:
     """Return the rows with a new dialogue or summaries, and the exact repeats of earlier ones."""
-    seen: set[tuple[str, tuple[str, ...]]] = set()
-    unique: list[SourceRow] = []
-    repeats: list[SourceRow] = []
-    for row in rows:
-        content = (row.value.dialogue, row.value.summaries)
-        (repeats if content in seen else unique).append(row)
-        seen.add(content)
-    return unique, repeats
+    repeats = find_repeats(rows.contents)
+    return rows.select(~repeats), rows.select(repeats)
 
 
 def locate(row: SourceRow, file: str) -> dict[str, str]:
@@ -66,27 +73,23 @@ def locate(row: SourceRow, file: str) -> dict[str, str]:
     return {"fname": row.value.fname, "where": f"{file}, {row.location}"}
 
 
-def count_duplicates(rows: Sequence[SourceRow], file: str) -> dict[str, Any]:
+def count_duplicates(rows: SourceRows, file: str) -> dict[str, Any]:
     """Return which dialogues occur more than once, and in how many rows beyond the first."""
-    groups: dict[str, list[SourceRow]] = {}
-    for row in rows:
-        groups.setdefault(dialogue_key(row.value.dialogue), []).append(row)
-    repeated = [group for group in groups.values() if len(group) > 1]
+    keys = rows.keys
+    distinct, first, counts = np.unique(keys, return_index=True, return_counts=True)
+    repeated = counts > 1
+    shown = distinct[repeated][np.argsort(first[repeated])][:MAX_EXAMPLES]
     return {
-        "dialogues": len(repeated),
-        "rows_beyond_first": sum(len(group) - 1 for group in repeated),
-        "examples": [[locate(row, file) for row in group[:MAX_EXAMPLES]] for group in repeated[:MAX_EXAMPLES]],
+        "dialogues": int(repeated.sum()),
+        "rows_beyond_first": int((counts[repeated] - 1).sum()),
+        "examples": [[locate(row, file) for row in rows.select(keys == key)[:MAX_EXAMPLES]] for key in shown],
     }
 
 
-def find_shared_dialogues(split: Sequence[SourceRow], other: Sequence[SourceRow]) -> list[tuple[SourceRow, SourceRow]]:
+def find_shared_dialogues(split: SourceRows, other: SourceRows) -> tuple[SourceRows, SourceRows]:
     """Return, for every dialogue that two splits share, its first row in each."""
-    first_in_other: dict[str, SourceRow] = {}
-    for row in other:
-        first_in_other.setdefault(dialogue_key(row.value.dialogue), row)
-    shared: dict[str, tuple[SourceRow, SourceRow]] = {}
-    for row in split:
-        key = dialogue_key(row.value.dialogue)
-        if key in first_in_other:
-            shared.setdefault(key, (row, first_in_other[key]))
-    return list(shared.values())
+    mine, first = np.unique(split.keys, return_index=True)
+    theirs, first_in_other = np.unique(other.keys, return_index=True)
+    _, in_mine, in_theirs = np.intersect1d(mine, theirs, assume_unique=True, return_indices=True)
+    order = np.argsort(first[in_mine])
+    return split.select(first[in_mine][order]), other.select(first_in_other[in_theirs][order])

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from yoyak.errors import UserError, nearest
-from yoyak.files import write_json
+from yoyak.files import atomic_path
 
 FactKind = Literal["number", "time", "date", "name", "thing", "mask"]
 WRONG = "wrong"
@@ -85,9 +85,19 @@ def dump_facts(facts: KnownFacts) -> dict[str, list[str]]:
     return {**cell, **({WRONG: list(facts.wrong)} if facts.wrong else {})}
 
 
-def write_facts(path: Path, facts: SplitFacts) -> None:
-    """Write the facts of all splits as JSON."""
-    write_json(path, {split: {name: dump_facts(each) for name, each in rows.items()} for split, rows in facts.items()})
+def write_facts(path: Path, splits: Mapping[str, Iterable[tuple[str, KnownFacts]]]) -> None:
+    """Write the facts of all splits as JSON, each as ``(fname, facts)``, one after the other."""
+    with atomic_path(path) as work, work.open("w", encoding="utf-8") as out:
+        for number, (split, rows) in enumerate(splits.items()):
+            out.write("{" if number == 0 else ",")
+            out.write(f"\n  {json.dumps(split, ensure_ascii=False)}: {{")
+            written = 0
+            for name, facts in rows:
+                value = json.dumps(dump_facts(facts), ensure_ascii=False, indent=2).replace("\n", "\n    ")
+                out.write(f"{',' if written else ''}\n    {json.dumps(name, ensure_ascii=False)}: {value}")
+                written += 1
+            out.write("\n  }" if written else "}")
+        out.write("\n}\n" if splits else "{}\n")
 
 
 def read_facts(path: str | os.PathLike[str]) -> dict[str, dict[str, KnownFacts]]:

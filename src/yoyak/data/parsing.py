@@ -1,14 +1,15 @@
-"""Parsing a data file, CSV or JSON lines, into records with their location in the file."""
+"""Parsing a data file, CSV or JSON lines, into records with their location in the file, one after the other."""
 
 from __future__ import annotations
 
 import csv
-import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
+from yoyak.data.encoding import TextFile
 from yoyak.errors import UserError
 
 
@@ -20,69 +21,89 @@ class Record:
     fields: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CsvRows:
-    """The non-blank rows of a CSV file."""
+class CsvReader:
+    """The records of a CSV file with a header, and the number of blank lines that were passed so far."""
 
-    header: list[str]
-    lines: list[tuple[int, list[str]]]
-    """Line number of each row's first line, and its fields."""
-    blank_lines: int
+    def __init__(self, text: TextFile, file: str, size: int) -> None:
+        """Read the header of ``file``, which has ``size`` bytes.
 
+        Raises UserError for an unclosed quote or a repeated column name.
+        """
+        self.blank_lines = 0
+        self._text, self._file, self._size = text, file, size
+        self._rows = self._read()
+        line, fields = next(self._rows)
+        self.columns = [name.strip() for name in fields]
+        repeated = next((name for name in self.columns if name and self.columns.count(name) > 1), None)
+        if repeated is not None:
+            raise UserError(f"{file}, header (line {line}): two columns are named '{repeated}'; rename one of them.")
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JsonLines:
-    """The objects of a JSON-lines file."""
+    def records(self) -> Iterator[Record]:
+        """Yield the rows by column. Raises UserError if there are none, or one has the wrong number of fields."""
+        number = 0
+        for number, (line, fields) in enumerate(self._rows, 1):
+            location = f"row {number} (line {line})"
+            try:
+                named = name_fields(self.columns, fields)
+            except UserError as error:
+                raise UserError(f"{self._file}, {location}: {error}") from error
+            yield Record(location=location, fields=named)
+        if not number:
+            raise UserError(f"{self._file} has a header but no rows: it needs at least one.")
 
-    keys: list[str]
-    """Keys of all objects, in order of first occurrence."""
-    records: list[Record]
-    blank_lines: int
-
-
-def parse_csv(text: str, file: str) -> CsvRows:
-    """Parse CSV text with a header. Raises UserError for an unclosed quote or a repeated column name."""
-    # By default the csv module rejects fields over 131,072 characters; the limit is global to the process.
-    limit = csv.field_size_limit(len(text) + 1)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    rows: list[tuple[int, list[str]]] = []
-    blank_lines, first_line = 0, 1
-    try:
-        for fields in reader:
+    def _read(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield the line number of each row's first line, and its fields."""
+        reader = csv.reader(self._text.lines(newline=""), strict=True)
+        rows, first_line = 0, 1
+        while True:
+            # By default the csv module rejects fields over 131,072 characters; the limit is global to the process.
+            limit = csv.field_size_limit(self._size + 1)
+            try:
+                fields = next(reader, None)
+            except csv.Error as error:
+                location = f"row {rows} (line {first_line})" if rows else f"header (line {first_line})"
+                lines = islice(self._text.lines(newline=""), first_line - 1, reader.line_num)
+                raise UserError(
+                    f"{self._file}, {location}: the quote opened on line {_find_open_quote(lines, first_line)} is not "
+                    "closed properly; end the field with a quote, and double each quote inside it."
+                ) from error
+            finally:
+                csv.field_size_limit(limit)
+            if fields is None:
+                return
             if fields:
-                rows.append((first_line, fields))
+                yield first_line, fields
+                rows += 1
             else:
-                blank_lines += 1
+                self.blank_lines += 1
             first_line = reader.line_num + 1
-    except csv.Error as error:
-        location = f"row {len(rows)} (line {first_line})" if rows else f"header (line {first_line})"
-        lines = list(io.StringIO(text, newline=""))[first_line - 1 : reader.line_num]
-        raise UserError(
-            f"{file}, {location}: the quote opened on line {_find_open_quote(lines, first_line)} is not closed "
-            "properly; end the field with a quote, and double each quote inside it."
-        ) from error
-    finally:
-        csv.field_size_limit(limit)
-    header_line, fields = rows[0]
-    header = [name.strip() for name in fields]
-    repeated = next((name for name in header if name and header.count(name) > 1), None)
-    if repeated is not None:
-        raise UserError(f"{file}, header (line {header_line}): two columns are named '{repeated}'; rename one of them.")
-    return CsvRows(header=header, lines=rows[1:], blank_lines=blank_lines)
 
 
-def csv_records(rows: CsvRows, file: str) -> list[Record]:
-    """Return the rows by column. Raises UserError if there are none, or one has the wrong number of fields."""
-    if not rows.lines:
-        raise UserError(f"{file} has a header but no rows: it needs at least one.")
-    records = []
-    for number, (line, fields) in enumerate(rows.lines, 1):
-        location = f"row {number} (line {line})"
-        try:
-            records.append(Record(location=location, fields=name_fields(rows.header, fields)))
-        except UserError as error:
-            raise UserError(f"{file}, {location}: {error}") from error
-    return records
+class JsonLinesReader:
+    """The records of a file with one JSON object per line, and the number of its blank lines."""
+
+    def __init__(self, text: TextFile, file: str) -> None:
+        """Parse all of ``file`` once, for its keys. Raises UserError for a line that is not an object."""
+        self.blank_lines = 0
+        self._text, self._file = text, file
+        keys: dict[str, None] = {}
+        for record in self.records():
+            keys.update(dict.fromkeys(record.fields))
+        self.columns = list(keys)
+        """Keys of all objects, in order of first occurrence."""
+
+    def records(self) -> Iterator[Record]:
+        """Yield the objects; blank lines are skipped."""
+        self.blank_lines = 0
+        for number, line in enumerate(self._text.lines(newline=None), 1):
+            if not line.strip():
+                self.blank_lines += 1
+                continue
+            try:
+                value = parse_json_line(line)
+            except UserError as error:
+                raise UserError(f"{self._file}, line {number}: {error}") from error
+            yield Record(location=f"line {number}", fields=value)
 
 
 def name_fields(header: Sequence[str], fields: Sequence[str]) -> dict[str, Any]:
@@ -93,24 +114,6 @@ def name_fields(header: Sequence[str], fields: Sequence[str]) -> dict[str, Any]:
             "that contain a comma, a quote or a line break."
         )
     return dict(zip(header, fields, strict=True))
-
-
-def parse_json_lines(text: str, file: str) -> JsonLines:
-    """Parse one JSON object per line; blank lines are skipped. Raises UserError for a line that is not an object."""
-    keys: dict[str, None] = {}
-    records: list[Record] = []
-    blank_lines = 0
-    for number, line in enumerate(io.StringIO(text, newline=None), 1):
-        if not line.strip():
-            blank_lines += 1
-            continue
-        try:
-            value = parse_json_line(line)
-        except UserError as error:
-            raise UserError(f"{file}, line {number}: {error}") from error
-        keys.update(dict.fromkeys(value))
-        records.append(Record(location=f"line {number}", fields=value))
-    return JsonLines(keys=list(keys), records=records, blank_lines=blank_lines)
 
 
 def parse_json_line(line: str) -> dict[str, Any]:
@@ -133,7 +136,7 @@ def json_type(value: Any) -> str:
     return names.get(type(value), "an object")
 
 
-def _find_open_quote(lines: Sequence[str], first: int) -> int:
+def _find_open_quote(lines: Iterable[str], first: int) -> int:
     """Return the line on which the last quoted field of a malformed row begins; ``first`` is the number of lines[0]."""
     state, opened = "start", first
     for number, line in enumerate(lines, first):

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import codecs
 import os
-from collections.abc import Collection, Sequence
+import tempfile
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, BinaryIO, Literal
 
 from yoyak import params
-from yoyak.data.encoding import decode
+from yoyak.data.encoding import PIECE, TextFile, open_text
 from yoyak.data.facts import NO_FACTS, KnownFacts, parse_facts
-from yoyak.data.parsing import Record, csv_records, json_type, parse_csv, parse_json_lines
+from yoyak.data.parsing import CsvReader, JsonLinesReader, Record, json_type
 from yoyak.data.records import Dialogue
 from yoyak.errors import UserError, nearest
 
@@ -24,6 +26,8 @@ STANDARD_INPUT = "standard input"
 OptionalColumn = Literal["summary", "group"]
 """Columns that are required only in some cases."""
 _SUMMARY: tuple[OptionalColumn, ...] = ("summary",)
+_BEGINNING = 4096
+"""Bytes that show what a file without an extension is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +47,14 @@ class SourceTable:
     """The raw rows of one file, and its format."""
 
     file: str
-    rows: list[SourceRow]
+    rows: Iterator[SourceRow]
+    """Read as they are taken."""
     format: dict[str, Any]
-    """For the report: format, encoding, bom, line_ends, blank_lines, columns."""
+    """For the report: format, encoding, bom, line_ends, blank_lines, columns. Complete once all rows were taken."""
+    size: int
+    """Bytes of the file."""
+    position: Callable[[], int]
+    """Returns how many of them were read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,52 +70,63 @@ class ColumnMapping:
     facts: str | None
 
 
-def read_table(
+@contextmanager
+def open_table(
     source: str | os.PathLike[str] | IO[Any],
     data: params.Data,
     name: str,
     *,
     required: Collection[OptionalColumn] = _SUMMARY,
-) -> SourceTable:
-    """Read one file, or a stream such as standard input, as rows of split ``name``.
+) -> Iterator[SourceTable]:
+    """Yield one file, or a stream such as standard input, as rows of split ``name``, however large it is.
 
     The format is given by ``data.format``, else by the extension, else it is JSON lines if the text begins with ``{``.
     With ``data.columns.id`` null, rows are named ``<name>_0``, ``<name>_1`` and so on. Summaries and groups are
     optional unless they are ``required``. Raises UserError if the file is missing, empty, malformed, in another
-    encoding, or lacks a required column.
+    encoding, or lacks a required column: for a row, when it is taken.
     """
-    if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        file, raw, encoding = path.as_posix(), _read_bytes(path), data.encoding
-    else:
-        path, file = Path(), STANDARD_INPUT
-        content = source.read()
-        raw = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
-        encoding = "utf-8" if isinstance(content, str) else data.encoding
-    is_csv = _is_csv(data.format, path.suffix.lower(), raw)
-    text = decode(raw, encoding, file=file, column=data.columns.dialogue, is_csv=is_csv)
-    if not text.strip():
-        raise UserError(f"{file} is empty: it needs {'a header and rows' if is_csv else 'one JSON object per line'}.")
-    if is_csv:
-        csv_rows = parse_csv(text, file)
-        columns, blank_lines = csv_rows.header, csv_rows.blank_lines
+    with ExitStack() as stack:
+        if isinstance(source, str | os.PathLike):
+            path = Path(source)
+            file, encoding = path.as_posix(), data.encoding
+            raw: BinaryIO = stack.enter_context(_open_file(path))
+        else:
+            path, file = Path(), STANDARD_INPUT
+            # It is read several times.
+            raw = stack.enter_context(tempfile.TemporaryFile())
+            encoding = "utf-8" if _copy(source, raw) else data.encoding
+        size = raw.seek(0, os.SEEK_END)
+        raw.seek(0)
+        is_csv = _is_csv(data.format, path.suffix.lower(), raw.read(_BEGINNING))
+        text = open_text(raw, encoding, file=file, column=data.columns.dialogue, is_csv=is_csv)
+        if text.is_blank:
+            raise UserError(
+                f"{file} is empty: it needs {'a header and rows' if is_csv else 'one JSON object per line'}."
+            )
+        reader = CsvReader(text, file, size) if is_csv else JsonLinesReader(text, file)
         # Before fields are counted, because an error about the header reveals a wrong separator best.
-        mapping = map_columns(columns, data.columns, file, required)
-        records = csv_records(csv_rows, file)
-    else:
-        parsed = parse_json_lines(text, file)
-        columns, records, blank_lines = parsed.keys, parsed.records, parsed.blank_lines
-        mapping = map_columns(columns, data.columns, file, required)
-    crlf = text.count("\r\n")
+        mapping = map_columns(reader.columns, data.columns, file, required)
+        table_format = _describe_format(text, "csv" if is_csv else "jsonl", mapping, reader.columns, file)
+
+        def rows() -> Generator[SourceRow]:
+            for number, record in enumerate(reader.records()):
+                yield to_row(record, mapping, file, f"{name}_{number}")
+            table_format["blank_lines"] = reader.blank_lines
+
+        with closing(rows()) as all_rows:
+            yield SourceTable(file=file, rows=all_rows, format=table_format, size=size, position=raw.tell)
+
+
+def _describe_format(text: TextFile, kind: str, mapping: ColumnMapping, columns: Sequence[str], file: str) -> dict[str, Any]:
     others = (mapping.topic, mapping.slice, mapping.group, mapping.facts)
     used = (mapping.id, mapping.dialogue, *mapping.summaries, *others)
-    table_format = {
+    return {
         "file": file,
-        "format": "csv" if is_csv else "jsonl",
-        "encoding": encoding,
-        "bom": raw.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)),
-        "line_ends": {"lf": text.count("\n") - crlf, "crlf": crlf, "cr": text.count("\r") - crlf},
-        "blank_lines": blank_lines,
+        "format": kind,
+        "encoding": text.encoding,
+        "bom": text.has_bom,
+        "line_ends": text.line_ends,
+        "blank_lines": 0,
         "columns": {
             "id": mapping.id,
             "dialogue": mapping.dialogue,
@@ -118,13 +138,11 @@ def read_table(
             "unused": [column for column in columns if column not in used],
         },
     }
-    rows = [to_row(record, mapping, file, f"{name}_{number}") for number, record in enumerate(records)]
-    return SourceTable(file=file, rows=rows, format=table_format)
 
 
-def _read_bytes(path: Path) -> bytes:
+def _open_file(path: Path) -> BinaryIO:
     try:
-        return path.read_bytes()
+        return path.open("rb")
     except FileNotFoundError:
         siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         hint = nearest(path.name, siblings)
@@ -133,13 +151,23 @@ def _read_bytes(path: Path) -> bytes:
         raise UserError(f"{path.as_posix()} cannot be read: {error.strerror or error}.") from error
 
 
+def _copy(source: IO[Any], target: BinaryIO) -> bool:
+    """Copy a stream; return whether it is one of text."""
+    is_text = False
+    while piece := source.read(PIECE):
+        is_text = isinstance(piece, str)
+        target.write(piece.encode("utf-8", "surrogatepass") if is_text else piece)
+    return is_text
+
+
 def _is_csv(requested: str, suffix: str, raw: bytes) -> bool:
+    """Return whether a file is CSV, given how it begins."""
     if requested != "auto":
         return requested == "csv"
     if suffix in (".csv", ".jsonl", ".ndjson", ".json"):
         return suffix == ".csv"
     boms = codecs.BOM_UTF8 + codecs.BOM_UTF16_LE
-    return not raw[:4096].lstrip(boms + b" \t\r\n\0").startswith(b"{")
+    return not raw.lstrip(boms + b" \t\r\n\0").startswith(b"{")
 
 
 def map_columns(

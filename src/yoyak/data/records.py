@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
 
-from yoyak.files import atomic_path, read_json_lines
+from yoyak.files import atomic_path, iter_json_lines
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,4 +50,33 @@ def write_jsonl(path: str | os.PathLike[str], rows: Iterable[Dialogue]) -> None:
 
 def read_jsonl(path: str | os.PathLike[str]) -> list[Dialogue]:
     """Read what `write_jsonl` wrote."""
-    return [Dialogue(**{**value, "summaries": tuple(value["summaries"])}) for value in read_json_lines(path)]
+    return list(DialogueFile(path))
+
+
+class DialogueFile(Collection[Dialogue]):
+    """The rows of a file of `write_jsonl`, read one by one each time that they are iterated."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def __iter__(self) -> Iterator[Dialogue]:
+        for value in iter_json_lines(self.path):
+            yield Dialogue(**{**value, "summaries": tuple(value["summaries"])})
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, row: object) -> bool:
+        return any(each == row for each in self)
+
+    @cached_property
+    def _count(self) -> int:
+        with self.path.open("rb") as lines:
+            return sum(1 for _ in lines)
+
+
+def in_parts(values: Iterable[Value], size: int) -> Iterator[list[Value]]:
+    """Yield lists of up to ``size`` consecutive values, none of them empty."""
+    remaining = iter(values)
+    while part := list(islice(remaining, size)):
+        yield part

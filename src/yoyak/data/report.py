@@ -3,37 +3,46 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 from typing import Any
 
 from yoyak.data.checks import MAX_EXAMPLES, find_shared_dialogues, locate
 from yoyak.data.reading import SourceRow
 from yoyak.data.records import Dialogue
+from yoyak.data.source_rows import SourceRows
 from yoyak.korean import masks
 
 MAX_TOPICS = 50
 
 
-def describe_split(rows: Sequence[Dialogue], source: str) -> dict[str, Any]:
+def describe_split(rows: Iterable[Dialogue], source: str) -> dict[str, Any]:
     """Return a split's size and source, and the distribution of its references, topics and slices."""
-    topics = Counter(row.topic for row in rows if row.topic)
+    references: Counter[str] = Counter()
+    topics: Counter[str] = Counter()
+    slices: Counter[str] = Counter()
+    for row in rows:
+        references[str(len(row.summaries))] += 1
+        topics[row.topic] += 1
+        slices[row.slice] += 1
+    size, without_topic = references.total(), topics.pop("", 0)
+    slices.pop("", 0)
     return {
-        "rows": len(rows),
+        "rows": size,
         "from": source,
-        "references": dict(sorted(Counter(str(len(row.summaries)) for row in rows).items())),
+        "references": dict(sorted(references.items())),
         "topics": {
             "different": len(topics),
-            "rows_without": sum(not row.topic for row in rows),
+            "rows_without": without_topic,
             "most_common": dict(sorted(topics.items(), key=lambda item: (-item[1], item[0]))[:MAX_TOPICS]),
         },
-        "slices": dict(sorted(Counter(row.slice for row in rows if row.slice).items())),
+        "slices": dict(sorted(slices.items())),
     }
 
 
 def describe_leakage(
-    before: Mapping[str, list[SourceRow]],
-    final: Mapping[str, list[SourceRow]],
+    before: Mapping[str, SourceRows],
+    final: Mapping[str, SourceRows],
     files: Mapping[str, str],
     removed: Mapping[str, Mapping[str, int]],
 ) -> list[dict[str, Any]]:
@@ -45,11 +54,11 @@ def describe_leakage(
     report = []
     for split, other in combinations(final, 2):
         compared = before if split in before and other in before else final
-        shared = find_shared_dialogues(compared[split], compared[other])
+        mine, theirs = find_shared_dialogues(compared[split], compared[other])
         report.append(
             {
                 "between": [split, other],
-                "dialogues": len(shared),
+                "dialogues": len(mine),
                 "rows_removed": {
                     name: removed[name][cause]
                     for name, cause in ((split, other), (other, split))
@@ -57,14 +66,14 @@ def describe_leakage(
                 },
                 "examples": [
                     {split: locate(first, files[split]), other: locate(second, files[other])}
-                    for first, second in shared[:MAX_EXAMPLES]
+                    for first, second in zip(mine[:MAX_EXAMPLES], theirs[:MAX_EXAMPLES], strict=True)
                 ],
             }
         )
     return report
 
 
-def describe_masks(splits: Mapping[str, list[SourceRow]], files: Mapping[str, str]) -> dict[str, Any]:
+def describe_masks(splits: Mapping[str, SourceRows], files: Mapping[str, str]) -> dict[str, Any]:
     """Return each mask's count per split, the masks that train lacks, and ``#`` characters outside masks."""
     counts: dict[str, dict[str, int]] = {}
     stray_rows = 0

@@ -11,17 +11,20 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from yoyak.data.checks import dialogue_key
 from yoyak.data.reading import SourceRow
+from yoyak.data.source_rows import SourceRows
 from yoyak.errors import UserError
 from yoyak.project import DEV, GATE, TEST, TRAIN
 
 _GATE_START = 0.5
 """Position where gate starts, unless it meets test or dev there: far from both, so that their shares do not move it."""
+_ALL = (TRAIN, DEV, TEST, GATE)
 _LOG = logging.getLogger(__name__)
 
 
@@ -29,9 +32,9 @@ _LOG = logging.getLogger(__name__)
 class SplitRows:
     """The rows of one file by split, in the file's order."""
 
-    rows: dict[str, list[SourceRow]]
+    rows: dict[str, SourceRows]
     """``train`` and every split that was requested; none is empty."""
-    overlaps: dict[str, list[SourceRow]]
+    overlaps: dict[str, SourceRows]
     """By split: rows dropped because their dialogue is also in that split, in another group."""
 
 
@@ -47,7 +50,7 @@ def check_shares(shares: Mapping[str, float]) -> None:
         raise UserError(f"{keys} leave no rows for train: their sum must be below 1.")
 
 
-def split_rows(rows: Sequence[SourceRow], shares: Mapping[str, float], seed: int, *, file: str) -> SplitRows:
+def split_rows(rows: SourceRows, shares: Mapping[str, float], seed: int, *, file: str) -> SplitRows:
     """Split rows into train and the splits in ``shares`` (``dev``, ``test``, ``gate``), keeping groups together.
 
     Because of hashing, shares are approximate: 10% of 1,000 groups are 100 ± 19. If a split would be empty because the
@@ -57,21 +60,24 @@ def split_rows(rows: Sequence[SourceRow], shares: Mapping[str, float], seed: int
     UserError if there are too few groups.
     """
     check_shares(shares)
-    groups: dict[str, list[int]] = {}
-    for index, row in enumerate(rows):
-        groups.setdefault(row.group or dialogue_key(row.value.dialogue), []).append(index)
+    groups, first, group_of_row = np.unique(rows.groups, return_index=True, return_inverse=True)
     if len(groups) <= len(shares):
         names = ", ".join([*shares, TRAIN])
         raise UserError(
             f"{file} has {len(groups)} group{'' if len(groups) == 1 else 's'} of dialogues to split into {names}: "
             f"it needs at least {len(shares) + 1}, or give {' and '.join(shares)} a file in data.files."
         )
-    split_of_group = _assign_groups({key: hash_to_position(key, seed) for key in groups}, shares, file)
-    split_of_row = {index: split_of_group[key] for key, indices in groups.items() for index in indices}
-    by_split: dict[str, list[SourceRow]] = {name: [] for name in (TRAIN, *shares)}
-    for index, row in enumerate(rows):
-        by_split[split_of_row[index]].append(row)
-    return _remove_overlaps(by_split)
+    # In the order of the file, so that the first of equally near groups is the same whatever their digests are.
+    order = np.argsort(first)
+    positions = np.fromiter((_position(row, seed) for row in rows.select(first[order])), float, len(groups))
+    splits = np.empty(len(groups), np.intp)
+    splits[order] = _assign_groups(positions, shares, file)
+    split_of_row = splits[group_of_row]
+    return _remove_overlaps({name: rows.select(split_of_row == _ALL.index(name)) for name in (TRAIN, *shares)})
+
+
+def _position(row: SourceRow, seed: int) -> float:
+    return hash_to_position(row.group or dialogue_key(row.value.dialogue), seed)
 
 
 def hash_to_position(key: str, seed: int | str) -> float:
@@ -81,46 +87,39 @@ def hash_to_position(key: str, seed: int | str) -> float:
     return (int.from_bytes(digest[:8], "big") >> 11) / (1 << 53)
 
 
-def _assign_groups(positions: Mapping[str, float], shares: Mapping[str, float], file: str) -> dict[str, str]:
-    """Return the split of each group; every split gets at least one."""
+def _assign_groups(positions: np.ndarray, shares: Mapping[str, float], file: str) -> np.ndarray:
+    """Return [groups]: the split of each, an index into `_ALL`; every split gets at least one."""
     # Opposite ends, so that changing one share moves no rows between test and dev.
     low, high = shares.get(TEST, 0.0), 1 - shares.get(DEV, 0.0)
     bounds = {DEV: [(high, 1.0)], TEST: [(0.0, low)]}
     splits = _divide(positions, {name: bounds[name] for name in shares if name != GATE} | {TRAIN: [(low, high)]}, file)
     if GATE not in shares:
         return splits
-    trained = {key: position for key, position in positions.items() if splits[key] == TRAIN}
-    if len(trained) < 2:
+    trained = splits == _ALL.index(TRAIN)
+    if trained.sum() < 2:
         raise UserError(f"{file} has too few different dialogues for data.split.gate: give gate a file in data.files.")
     start = max(low, min(_GATE_START, high - shares[GATE]))
     end = start + shares[GATE]
-    return splits | _divide(trained, {GATE: [(start, end)], TRAIN: [(low, start), (end, high)]}, file)
+    splits[trained] = _divide(positions[trained], {GATE: [(start, end)], TRAIN: [(low, start), (end, high)]}, file)
+    return splits
 
 
-def _divide(
-    positions: Mapping[str, float], bounds: Mapping[str, Sequence[tuple[float, float]]], file: str
-) -> dict[str, str]:
-    """Return the split of each group, the one that has its position within its bounds, or else train.
+def _divide(positions: np.ndarray, bounds: Mapping[str, Sequence[tuple[float, float]]], file: str) -> np.ndarray:
+    """Return [groups]: the split that has its position within its bounds, or else train.
 
     A split without any group gets the nearest one, with a warning.
     """
-
-    def distance(position: float, name: str) -> float:
-        return min(max(start - position, position - end) for start, end in bounds[name])
-
-    def is_inside(position: float, name: str) -> bool:
-        return any(start <= position < end for start, end in bounds[name])
-
-    splits = {
-        key: next((name for name in bounds if is_inside(position, name)), TRAIN) for key, position in positions.items()
-    }
+    splits = np.full(len(positions), _ALL.index(TRAIN))
+    for name in reversed([*bounds]):
+        inside = [(positions >= start) & (positions < end) for start, end in bounds[name]]
+        splits[np.logical_or.reduce(inside)] = _ALL.index(name)
     for name in bounds:
-        sizes = Counter(splits.values())
-        if sizes[name]:
+        sizes = np.bincount(splits, minlength=len(_ALL))
+        if sizes[_ALL.index(name)]:
             continue
-        distances = {key: distance(position, name) for key, position in positions.items() if sizes[splits[key]] > 1}
-        nearest = min(distances, key=lambda key: distances[key])
-        splits[nearest] = name
+        distances = np.min([np.maximum(start - positions, positions - end) for start, end in bounds[name]], axis=0)
+        distances[sizes[splits] == 1] = np.inf
+        splits[np.argmin(distances)] = _ALL.index(name)
         _LOG.warning(
             "%s: too few dialogues for data.split: none falls into %s, so it gets the nearest one; adding rows may "
             "move it",
@@ -130,18 +129,21 @@ def _divide(
     return splits
 
 
-def _remove_overlaps(by_split: Mapping[str, list[SourceRow]]) -> SplitRows:
+def _remove_overlaps(by_split: Mapping[str, SourceRows]) -> SplitRows:
     """Keep each dialogue in one split only, preferring held-out splits."""
-    kept: dict[str, list[SourceRow]] = {}
-    overlaps: dict[str, list[SourceRow]] = {}
-    split_of_dialogue: dict[str, str] = {}
-    for name in (TEST, DEV, GATE, TRAIN):
-        if name not in by_split:
-            continue
-        keys = [dialogue_key(row.value.dialogue) for row in by_split[name]]
-        kept[name] = [row for row, key in zip(by_split[name], keys, strict=True) if key not in split_of_dialogue]
-        for row, key in zip(by_split[name], keys, strict=True):
-            if key in split_of_dialogue:
-                overlaps.setdefault(split_of_dialogue[key], []).append(row)
-        split_of_dialogue = {**dict.fromkeys(keys, name), **split_of_dialogue}
-    return SplitRows(rows={name: kept[name] for name in by_split}, overlaps=overlaps)
+    kept: dict[str, SourceRows] = {}
+    overlaps: dict[str, list[np.ndarray]] = {}
+    names = [name for name in (TEST, DEV, GATE, TRAIN) if name in by_split]
+    for number, name in enumerate(names):
+        rows = by_split[name]
+        owners = np.full(len(rows), -1)
+        for index in reversed(range(number)):
+            owners[np.isin(rows.keys, by_split[names[index]].keys)] = index
+        kept[name] = rows.select(owners < 0)
+        for index in dict.fromkeys(owners[owners >= 0].tolist()):
+            overlaps.setdefault(names[index], []).append(rows.indices[owners == index])
+    rows = by_split[TRAIN]
+    return SplitRows(
+        rows={name: kept[name] for name in by_split},
+        overlaps={name: rows.at(np.concatenate(indices)) for name, indices in overlaps.items()},
+    )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import Protocol
 
 from yoyak.files import atomic_path, read_json_lines
 
@@ -24,16 +26,36 @@ class Candidate:
     """0 for the original dialogue, else the number of its augmented version (`ensemble.tta`)."""
 
 
+class WriteCandidates(Protocol):
+    """Appends rows to a file of candidates."""
+
+    def __call__(self, rows: Iterable[tuple[str, Sequence[Candidate]]], read: Sequence[str] = ()) -> None: ...
+
+
 def write_candidates(
     path: str | os.PathLike[str], rows: Iterable[tuple[str, Sequence[Candidate]]], read: Sequence[str] = ()
 ) -> None:
     """Write ``(fname, candidates best first)`` rows as JSON lines, and how dialogues were read that were not whole."""
+    with open_candidates(path) as write:
+        write(rows, read)
+
+
+@contextmanager
+def open_candidates(path: str | os.PathLike[str]) -> Iterator[WriteCandidates]:
+    """Yield a function that appends rows as `write_candidates` writes them; the file is there when the block ends."""
     with atomic_path(path) as work, work.open("w", encoding="utf-8", newline="\n") as out:
-        for index, (fname, candidates) in enumerate(rows):
-            row: dict[str, object] = {"fname": fname, "candidates": [_to_json(candidate) for candidate in candidates]}
-            if read and read[index] != WHOLE:
-                row[READ] = read[index]
-            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+        def write(rows: Iterable[tuple[str, Sequence[Candidate]]], read: Sequence[str] = ()) -> None:
+            for index, (fname, candidates) in enumerate(rows):
+                row: dict[str, object] = {
+                    "fname": fname,
+                    "candidates": [_to_json(candidate) for candidate in candidates],
+                }
+                if read and read[index] != WHOLE:
+                    row[READ] = read[index]
+                out.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+        yield write
 
 
 def read_candidates(path: str | os.PathLike[str]) -> dict[str, list[Candidate]]:

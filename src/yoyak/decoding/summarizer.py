@@ -35,13 +35,17 @@ def describe_reading(how: Iterable[str]) -> str:
 
 def describe_readings(summaries: Summaries) -> str:
     """Return what was done with dialogues that did not fit into the window, as a line of text; empty if all did."""
-    affected = [how for how in summaries.read if how != WHOLE]
+    return describe_reading_counts(Counter(summaries.read), summaries.truncated)
+
+
+def describe_reading_counts(read: Counter[str], truncated: int) -> str:
+    """Return `describe_readings` of dialogues of which so many were read in each way, and so many truncated."""
+    affected = {how: count for how, count in sorted(read.items()) if how != WHOLE}
     if not affected:
         return ""
-    ways = ", ".join(f"{count} {READINGS.get(how, how)}" for how, count in sorted(Counter(affected).items()))
-    left_out = f"; of {summaries.truncated} a part was left out" if WINDOWS in affected and summaries.truncated else ""
-    total = len(summaries.candidates)
-    return f"{len(affected)} of {total} dialogues did not fit into the model's window: {ways}{left_out}"
+    ways = ", ".join(f"{count} {READINGS.get(how, how)}" for how, count in affected.items())
+    left_out = f"; of {truncated} a part was left out" if WINDOWS in affected and truncated else ""
+    return f"{sum(affected.values())} of {read.total()} dialogues did not fit into the model's window: {ways}{left_out}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,18 +15,20 @@ compare ensembles on:
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from yoyak.data.records import Dialogue
+from yoyak.data.records import Dialogue, in_parts
 from yoyak.decoding.candidates import Candidate
 from yoyak.ensemble.conclusion import write_conclusion
 from yoyak.ensemble.info import EnsembleInfo
 from yoyak.ensemble.splits import Choice
 from yoyak.ensemble.utility import rouge_matrix
+from yoyak.errors import UserError
 from yoyak.params import Scoring
 from yoyak.params.ensemble import Strategy
 from yoyak.project import DEV, GATE
@@ -43,14 +45,14 @@ from yoyak.scoring.ensembles import (
     StrategyInfo,
     StrategyResult,
 )
-from yoyak.scoring.evaluation import Evaluation, index_parts
+from yoyak.scoring.evaluation import WINDOW, Evaluation
 from yoyak.scoring.metrics import METRICS
-from yoyak.scoring.results import DIGITS, round_figures
+from yoyak.scoring.results import ALL, DIGITS, round_figures
 from yoyak.scoring.rouge import reference_scores
 from yoyak.scoring.tokenize import tokenizer
 
 Scores = np.ndarray
-"""[dialogues of all splits]: the primary score."""
+"""[dialogues]: the primary score."""
 Candidates = Mapping[str, Mapping[str, Mapping[str, Sequence[Candidate]]]]
 """By member, split and fname, best first."""
 Choices = Mapping[str, Mapping[str, Mapping[str, Choice]]]
@@ -58,20 +60,31 @@ Choices = Mapping[str, Mapping[str, Mapping[str, Choice]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _DialogueFigures:
-    """All figures per dialogue, before averaging over parts of the data."""
+class _Figures:
+    """The figures of every dialogue that is analysed."""
 
     best_member: Scores
     oracle: Scores
     strategies: Mapping[str, Scores]
     without: Mapping[tuple[str, str], Scores]
     """By strategy and excluded member."""
-    writers: Mapping[str, Sequence[str]]
-    """By strategy: the member that wrote each summary, empty if it combines text of several."""
-    agreement: np.ndarray
-    """[dialogues, members, members]: ROUGE between the members' own summaries."""
-    same: np.ndarray
-    """[dialogues, members, members]: whether they are the same."""
+    turns: np.ndarray
+    chars: np.ndarray
+    order: Sequence[int]
+    """Of the members, best first."""
+
+
+class _Part:
+    """The dialogues of a split or a slice, and what is summed over them."""
+
+    def __init__(self, members: int, ensembles: Sequence[str]) -> None:
+        self.indices = array("q")
+        self.agreement = np.zeros((members, members))
+        """ROUGE between the members' own summaries."""
+        self.same = np.zeros((members, members))
+        """Whether they are the same."""
+        self.writers: dict[str, Counter[str]] = {name: Counter() for name in ensembles}
+        """By ensemble: how many of its summaries each member wrote; empty is text of several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +107,7 @@ class _Bootstrap:
 
 
 def analyse(
-    splits: Mapping[str, Sequence[Dialogue]],
+    splits: Mapping[str, Collection[Dialogue]],
     evaluation: Evaluation,
     strategies: Mapping[str, Strategy],
     candidates: Candidates,
@@ -105,8 +118,6 @@ def analyse(
 ) -> EnsembleAnalysis:
     """Return the analysis of all ensembles on every split and slice but gate.
 
-    Dialogues without candidates of some member are left out: where no member has summarized more than a sample.
-
     Args:
         splits: The dialogues that ``evaluation`` scored.
         strategies: The ensembles' params by name; there may be none.
@@ -114,44 +125,146 @@ def analyse(
         choices: The choices of all ensembles.
         learned: What is known of strategies over candidates, by name.
     """
-    summary = evaluation.summary
-    common = {
-        split: {row.fname for row in rows}.intersection(*(by_split[split] for by_split in candidates.values()))
-        for split, rows in splits.items()
-        if split != GATE
-    }
-    shown = [split in common and row.fname in common[split] for split, rows in splits.items() for row in rows]
-    primary = {name: scores[shown] for name, scores in evaluation.primary.items()}
-    splits = {
-        split: kept
-        for split, rows in splits.items()
-        if split in common and (kept := [row for row in rows if row.fname in common[split]])
-    }
-    dev = next(indices for part, indices in index_parts(splits).items() if part.split == DEV)
+    analyser = Analyser(list(candidates), list(choices), scoring)
+    for split, rows in splits.items():
+        for part in in_parts(rows, WINDOW):
+            analyser.add(
+                split,
+                part,
+                {member: [of[split].get(row.fname) for row in part] for member, of in candidates.items()},
+                {name: [of[split].get(row.fname) for row in part] for name, of in choices.items()},
+            )
+    return analyser.finish(evaluation, strategies, seed, learned)
 
-    def rank(names: Iterable[str]) -> list[str]:
-        return sorted(names, key=lambda name: -float(primary[name][dev].mean()))
 
-    candidates = {member: candidates[member] for member in rank(candidates)}
-    choices = {name: choices[name] for name in rank(choices)}
-    infos = {name: _describe(strategies[name], list(candidates), (learned or {}).get(name)) for name in choices}
-    figures = _compute_figures(splits, primary, summary.best_member, candidates, choices, scoring)
-    bootstrap = _Bootstrap(samples=scoring.bootstrap_samples, confidence=scoring.confidence, seed=seed)
-    rows = [row for split in splits.values() for row in split]
-    parts: dict[str, dict[str, PartAnalysis]] = {name: {} for name in splits}
-    for part, indices in index_parts(splits).items():
-        part_rows = [rows[index] for index in indices]
-        parts[part.split][part.slice] = _analyse_part(figures, indices, infos, part_rows, bootstrap)
-    return EnsembleAnalysis(
-        primary=summary.primary,
-        confidence=scoring.confidence,
-        best_member=summary.best_member,
-        best_ensemble=summary.best_ensemble,
-        conclusion=write_conclusion(parts, infos, summary.best_member, summary.best_ensemble, scoring.confidence),
-        members=tuple(candidates),
-        strategies=infos,
-        splits=parts,
-    )
+class Analyser:
+    """Computes the figures of every dialogue, some dialogues at a time, and then averages them over parts of the data.
+
+    Dialogues of gate are left out, and those without candidates of some member: where no member has summarized more
+    than a sample.
+    """
+
+    def __init__(self, members: Sequence[str], ensembles: Sequence[str], scoring: Scoring) -> None:
+        self.members, self.ensembles, self.scoring = members, ensembles, scoring
+        self._shown = array("b")
+        """Of every dialogue: whether it is analysed."""
+        self._parts: dict[str, dict[str, _Part]] = {}
+        """By split and slice."""
+        self._oracle = array("d")
+        self._without: dict[tuple[str, str], array[float]] = {}
+        """By ensemble and excluded member."""
+        self._turns, self._chars = array("i"), array("i")
+
+    def add(
+        self,
+        split: str,
+        rows: Sequence[Dialogue],
+        candidates: Mapping[str, Sequence[Sequence[Candidate] | None]],
+        choices: Mapping[str, Sequence[Choice | None]],
+    ) -> None:
+        """Compute the figures of the next dialogues, given each member's candidates and each ensemble's choices."""
+        members = [candidates[member] for member in self.members]
+        shown = [split != GATE and all(of[index] for of in members) for index in range(len(rows))]
+        self._shown.extend(shown)
+        kept = [index for index, is_shown in enumerate(shown) if is_shown]
+        if not kept:
+            return
+        rows = [rows[index] for index in kept]
+        nbests = [[of[index] or () for of in members] for index in kept]
+        chosen = {name: [_require(choices[name][index], name, split) for index in kept] for name in self.ensembles}
+        first = len(self._oracle)
+        if not first:
+            self._without = {(name, member): array("d") for name in chosen for member in chosen[name][0].without}
+        self._score(rows, nbests, chosen)
+        self._turns.extend(len(split_turns(row.dialogue)) for row in rows)
+        self._chars.extend(len(row.dialogue) for row in rows)
+        compared = _compare_members([[nbest[0].text for nbest in row] for row in nbests], self.scoring)
+        for index, (row, (agreement, same)) in enumerate(zip(rows, compared, strict=True)):
+            for part in self._parts_of(split, row):
+                part.indices.append(first + index)
+                part.agreement += agreement
+                part.same += same
+                for name, row_choices in chosen.items():
+                    part.writers[name][row_choices[index].member] += 1
+
+    def finish(
+        self,
+        evaluation: Evaluation,
+        strategies: Mapping[str, Strategy],
+        seed: int,
+        learned: Mapping[str, EnsembleInfo] | None = None,
+    ) -> EnsembleAnalysis:
+        """Return the analysis; ``evaluation`` has to be of the same dialogues, in the same order."""
+        summary, scoring = evaluation.summary, self.scoring
+        shown = np.frombuffer(self._shown, bool)
+        systems = dict.fromkeys((*self.members, *self.ensembles, summary.best_member))
+        primary = {name: evaluation.primary[name][shown] for name in systems}
+        dev = np.array(self._parts[DEV][ALL].indices)
+
+        def rank(names: Iterable[str]) -> list[str]:
+            return sorted(names, key=lambda name: -float(primary[name][dev].mean()))
+
+        members, ensembles = rank(self.members), rank(self.ensembles)
+        infos = {name: _describe(strategies[name], members, (learned or {}).get(name)) for name in ensembles}
+        figures = _Figures(
+            best_member=primary[summary.best_member],
+            oracle=np.array(self._oracle),
+            strategies={name: primary[name] for name in ensembles},
+            without={
+                key: np.array(self._without[key]) for name in ensembles for key in self._without if key[0] == name
+            },
+            turns=np.array(self._turns),
+            chars=np.array(self._chars),
+            order=[self.members.index(member) for member in members],
+        )
+        bootstrap = _Bootstrap(samples=scoring.bootstrap_samples, confidence=scoring.confidence, seed=seed)
+        parts = {
+            split: {
+                name: _analyse_part(figures, slices[name], infos, bootstrap)
+                for name in (ALL, *sorted(slices.keys() - {ALL}))
+            }
+            for split, slices in self._parts.items()
+        }
+        return EnsembleAnalysis(
+            primary=summary.primary,
+            confidence=scoring.confidence,
+            best_member=summary.best_member,
+            best_ensemble=summary.best_ensemble,
+            conclusion=write_conclusion(parts, infos, summary.best_member, summary.best_ensemble, scoring.confidence),
+            members=tuple(members),
+            strategies=infos,
+            splits=parts,
+        )
+
+    def _score(
+        self,
+        rows: Sequence[Dialogue],
+        nbests: Sequence[Sequence[Sequence[Candidate]]],
+        chosen: Mapping[str, Sequence[Choice]],
+    ) -> None:
+        """Score all candidates, and what the ensembles would write without each member."""
+        pools = [dict.fromkeys(candidate.text for nbest in row for candidate in nbest) for row in nbests]
+        texts = [
+            pool | dict.fromkeys(text for of in chosen.values() for text in of[index].without.values())
+            for index, pool in enumerate(pools)
+        ]
+        scores = _score_texts(texts, [row.summaries for row in rows], self.scoring)
+        self._oracle.extend(max(by_text[text] for text in pool) for by_text, pool in zip(scores, pools, strict=True))
+        for (name, member), values in self._without.items():
+            values.extend(by_text[choice.without[member]] for by_text, choice in zip(scores, chosen[name], strict=True))
+
+    def _parts_of(self, split: str, row: Dialogue) -> list[_Part]:
+        slices = self._parts.setdefault(split, {})
+        for name in (ALL, row.slice):
+            if name and name not in slices:
+                slices[name] = _Part(len(self.members), self.ensembles)
+        return [slices[name] for name in (ALL, row.slice) if name]
+
+
+def _require(choice: Choice | None, name: str, split: str) -> Choice:
+    if choice is None:
+        raise UserError(f"ensemble '{name}' has not summarized all dialogues of {split}: `dvc repro` does.")
+    return choice
 
 
 def _describe(strategy: Strategy, all_members: Sequence[str], learned: EnsembleInfo | None) -> StrategyInfo:
@@ -162,43 +275,6 @@ def _describe(strategy: Strategy, all_members: Sequence[str], learned: EnsembleI
         pass_through=len(members) == 1,
         reranker=learned.reranker if learned else None,
         choice=learned.choice if learned else None,
-    )
-
-
-def _compute_figures(
-    splits: Mapping[str, Sequence[Dialogue]],
-    primary: Mapping[str, Scores],
-    best_member: str,
-    candidates: Candidates,
-    choices: Choices,
-    scoring: Scoring,
-) -> _DialogueFigures:
-    """Return the figures of every dialogue."""
-    rows = [(split, row) for split, rows in splits.items() for row in rows]
-    nbests = [[candidates[member][split][row.fname] for member in candidates] for split, row in rows]
-    chosen = {name: [by_split[split][row.fname] for split, row in rows] for name, by_split in choices.items()}
-    pools = [dict.fromkeys(candidate.text for nbest in row for candidate in nbest) for row in nbests]
-    texts = [
-        pool | dict.fromkeys(text for row_choices in chosen.values() for text in row_choices[index].without.values())
-        for index, pool in enumerate(pools)
-    ]
-    scores = _score_texts(texts, [row.summaries for _, row in rows], scoring)
-    without = {
-        (name, member): np.array(
-            [by_text[choice.without[member]] for by_text, choice in zip(scores, row_choices, strict=True)]
-        )
-        for name, row_choices in chosen.items()
-        for member in row_choices[0].without
-    }
-    agreement, same = _compare_members([[nbest[0].text for nbest in row] for row in nbests], scoring)
-    return _DialogueFigures(
-        best_member=primary[best_member],
-        oracle=np.array([max(by_text[text] for text in pool) for by_text, pool in zip(scores, pools, strict=True)]),
-        strategies={name: primary[name] for name in choices},
-        without=without,
-        writers={name: [choice.member for choice in row_choices] for name, row_choices in chosen.items()},
-        agreement=agreement,
-        same=same,
     )
 
 
@@ -217,29 +293,23 @@ def _score_texts(
     return [{text: next(values) for text in row} for row in texts]
 
 
-def _compare_members(summaries: Sequence[Sequence[str]], scoring: Scoring) -> tuple[np.ndarray, np.ndarray]:
-    """Return [dialogues, members, members]: the ROUGE between their summaries, and whether they are the same."""
+def _compare_members(summaries: Sequence[Sequence[str]], scoring: Scoring) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield [members, members] of each dialogue: the ROUGE between their summaries, and whether they are the same."""
     units = tokenizer(scoring.granularities[0])
-    agreement, same = [], []
     for row in summaries:
         distinct = list(dict.fromkeys(row))
         indices = np.array([distinct.index(text) for text in row])
         matrix = rouge_matrix(units.tokenize_all(distinct), scoring.weights)
         # A text always agrees with itself, even one without tokens.
         np.fill_diagonal(matrix, 1.0)
-        agreement.append(matrix[np.ix_(indices, indices)])
-        same.append(indices[:, None] == indices[None])
-    return np.array(agreement), np.array(same)
+        yield matrix[np.ix_(indices, indices)], indices[:, None] == indices[None]
 
 
 def _analyse_part(
-    figures: _DialogueFigures,
-    indices: np.ndarray,
-    infos: Mapping[str, StrategyInfo],
-    rows: Sequence[Dialogue],
-    bootstrap: _Bootstrap,
+    figures: _Figures, part: _Part, infos: Mapping[str, StrategyInfo], bootstrap: _Bootstrap
 ) -> PartAnalysis:
-    """Return the analysis of the dialogues at ``indices``, which are ``rows``."""
+    """Return the analysis of some dialogues."""
+    indices = np.array(part.indices)
     best, oracle = figures.best_member[indices], figures.oracle[indices]
     scores = {name: values[indices] for name, values in figures.strategies.items()}
     headroom = round(float((oracle - best).mean()), DIGITS)
@@ -251,7 +321,7 @@ def _analyse_part(
     changes = {key: next(compared) for key in figures.without}
     results = {}
     for name, score, gain in zip(scores, means, gains, strict=True):
-        written = Counter(figures.writers[name][index] for index in indices)
+        written = part.writers[name]
         results[name] = StrategyResult(
             score=score,
             gain=gain,
@@ -264,6 +334,7 @@ def _analyse_part(
             },
             of_several=round(written[""] / len(indices), DIGITS),
         )
+    order = np.ix_(figures.order, figures.order)
     return PartAnalysis(
         n=len(indices),
         best_member=best_interval,
@@ -271,10 +342,10 @@ def _analyse_part(
         headroom=headroom,
         strategies=results,
         agreement=Agreement(
-            rouge=_to_tuples(figures.agreement[indices].mean(axis=0)),
-            same=_to_tuples(figures.same[indices].mean(axis=0)),
+            rouge=_to_tuples(part.agreement[order] / len(indices)),
+            same=_to_tuples(part.same[order] / len(indices)),
         ),
-        lengths=_analyse_lengths(scores, best, rows, bootstrap),
+        lengths=_analyse_lengths(scores, best, figures.turns[indices], figures.chars[indices], bootstrap),
     )
 
 
@@ -283,10 +354,10 @@ def _to_tuples(matrix: np.ndarray) -> tuple[tuple[float, ...], ...]:
 
 
 def _analyse_lengths(
-    scores: Mapping[str, Scores], best: Scores, rows: Sequence[Dialogue], bootstrap: _Bootstrap
+    scores: Mapping[str, Scores], best: Scores, turns: np.ndarray, chars: np.ndarray, bootstrap: _Bootstrap
 ) -> Lengths:
     """Return the strategies' gains by dialogue length."""
-    bins = length_bins([len(split_turns(row.dialogue)) for row in rows], [len(row.dialogue) for row in rows])
+    bins = length_bins(turns, chars)
     results = []
     for index, label in enumerate(bins.labels):
         in_bin = bins.indices == index

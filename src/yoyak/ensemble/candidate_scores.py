@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 import yoyak
-from yoyak.data.records import read_jsonl
+from yoyak.data.records import DialogueFile, in_parts
 from yoyak.decoding.likelihood import per_character
 from yoyak.decoding.likelihood_store import find_or_score
 from yoyak.decoding.summarizer import Scorer
@@ -25,6 +25,8 @@ from yoyak.models.steps import add_topics
 from yoyak.tracking import lineage
 
 DIGITS = 6
+WINDOW = 4096
+"""Dialogues whose candidates are scored at once: those of similar length share a batch."""
 CODE_PACKAGES = ("decoding", "korean", "models")
 """Packages of yoyak that decide a likelihood."""
 
@@ -72,22 +74,23 @@ def score_splits(
     load_once = cache(load)
     candidates = computed = 0
     for path in sorted(splits.glob("*.jsonl")):
-        rows = list(read_rows(path, {member: folder / path.name for member, folder in predictions.items()}))
-        texts = [distinct_texts(row) for row in rows]
-        topics = [row.topic for row in read_jsonl(path)]
-        dialogues = add_topics([row.dialogue for row in rows], topics, preprocessing)
-        totals, new = find_or_score(load_once, model, dialogues, texts)
-        candidates += sum(map(len, texts))
-        computed += new
+        rows = read_rows(path, {member: folder / path.name for member, folder in predictions.items()})
         with (out / path.name).open("w", encoding="utf-8", newline="\n") as file:
-            for row, row_texts, values in zip(rows, texts, totals, strict=True):
-                if not all(map(math.isfinite, values)):
-                    raise UserError(
-                        f"members.{out.name} computes log-likelihoods of dialogue '{row.fname}' that are not finite "
-                        "numbers: train it again, in fp32 if it overflows, or leave likelihoods out."
-                    )
-                line = {"fname": row.fname, "scores": by_text(row_texts, values)}
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            for part in in_parts(zip(rows, DialogueFile(path), strict=True), WINDOW):
+                texts = [distinct_texts(row) for row, _ in part]
+                topics = [dialogue.topic for _, dialogue in part]
+                dialogues = add_topics([row.dialogue for row, _ in part], topics, preprocessing)
+                totals, new = find_or_score(load_once, model, dialogues, texts)
+                candidates += sum(map(len, texts))
+                computed += new
+                for (row, _), row_texts, values in zip(part, texts, totals, strict=True):
+                    if not all(map(math.isfinite, values)):
+                        raise UserError(
+                            f"members.{out.name} computes log-likelihoods of dialogue '{row.fname}' that are not "
+                            "finite numbers: train it again, in fp32 if it overflows, or leave likelihoods out."
+                        )
+                    line = {"fname": row.fname, "scores": by_text(row_texts, values)}
+                    file.write(json.dumps(line, ensure_ascii=False) + "\n")
     return ScoredCandidates(candidates=candidates, computed=computed)
 
 

@@ -81,11 +81,11 @@ def read_rows(
     """
     with ExitStack() as stack:
         members = {
-            member: _PredictionFile(member, path, stack.enter_context(_open(member, path)))
+            member: PredictionFile(who := f"member '{member}'", path, stack.enter_context(open_rows(who, path)))
             for member, path in predictions.items()
         }
         scorers = {
-            member: _ScoreFile(member, path, stack.enter_context(_open(member, path)))
+            member: _ScoreFile(who := f"member '{member}'", path, stack.enter_context(open_rows(who, path)))
             for member, path in (scores or {}).items()
         }
         for line in stack.enter_context(dialogues.open(encoding="utf-8")):
@@ -99,14 +99,24 @@ def read_rows(
 Value = TypeVar("Value")
 
 
-class _RowFile(Generic[Value]):
-    """What a member wrote for each dialogue: read sequentially while the order matches, then by line offsets."""
+class RowFile(Generic[Value]):
+    """What a member or an ensemble wrote for each dialogue: read sequentially while the order matches, then by line
+    offsets.
+    """
 
-    def __init__(self, member: str, path: Path, file: BinaryIO) -> None:
-        self.member, self.path, self.file = member, path, file
+    def __init__(self, who: str, path: Path, file: BinaryIO) -> None:
+        self.who, self.path, self.file = who, path, file
         self.offsets: dict[str, int] | None = None
 
     def find(self, fname: str) -> Value:
+        """Return what was written for a dialogue. Raises UserError if there is nothing."""
+        value = self.find_any(fname)
+        if value is None:
+            raise UserError(f"{self.path}: {self.who} has no prediction for dialogue '{fname}'.")
+        return value
+
+    def find_any(self, fname: str) -> Value | None:
+        """Return what was written for a dialogue, or None if there is nothing."""
         if self.offsets is None:
             line = self.file.readline()
             if line:
@@ -115,7 +125,7 @@ class _RowFile(Generic[Value]):
                     return value
             self.offsets = self._read_offsets()
         if fname not in self.offsets:
-            raise UserError(f"{self.path}: member '{self.member}' has no prediction for dialogue '{fname}'.")
+            return None
         self.file.seek(self.offsets[fname])
         return self._parse(self.file.readline())[1]
 
@@ -129,9 +139,7 @@ class _RowFile(Generic[Value]):
         for line in self.file:
             fname = self._parse(line)[0]
             if fname in offsets:
-                raise UserError(
-                    f"{self.path}: member '{self.member}' has two predictions for dialogue '{fname}': predict again."
-                )
+                raise UserError(f"{self.path}: {self.who} has two predictions for dialogue '{fname}': predict again.")
             offsets[fname] = offset
             offset += len(line)
         return offsets
@@ -144,14 +152,14 @@ class _RowFile(Generic[Value]):
             raise UserError(f"{self.path} has a damaged line ({error}): `dvc repro` recreates it.") from error
 
 
-class _PredictionFile(_RowFile[list[Candidate]]):
+class PredictionFile(RowFile[list[Candidate]]):
     """A member's candidates."""
 
     def read_value(self, value: Mapping[str, Any]) -> list[Candidate]:
         return [_parse_candidate(**candidate) for candidate in value["candidates"]]
 
 
-class _ScoreFile(_RowFile[dict[str, float]]):
+class _ScoreFile(RowFile[dict[str, float]]):
     """How likely a member finds all candidates, by text."""
 
     def read_value(self, value: Mapping[str, Any]) -> dict[str, float]:
@@ -161,17 +169,17 @@ class _ScoreFile(_RowFile[dict[str, float]]):
         scores = self.find(fname)
         if any(candidate.text not in scores for nbest in candidates.values() for candidate in nbest):
             raise UserError(
-                f"{self.path}: member '{self.member}' has not scored all candidates of dialogue '{fname}': "
-                "`dvc repro` scores them."
+                f"{self.path}: {self.who} has not scored all candidates of dialogue '{fname}': `dvc repro` scores them."
             )
         return scores
 
 
-def _open(member: str, path: Path) -> BinaryIO:
+def open_rows(who: str, path: Path) -> BinaryIO:
+    """Open what a member or an ensemble wrote of a split. Raises UserError if the file is missing."""
     try:
         return path.open("rb")
     except FileNotFoundError:
-        raise UserError(f"member '{member}' has no predictions: {path} is missing; `dvc repro` creates it.") from None
+        raise UserError(f"{who} has no predictions: {path} is missing; `dvc repro` creates it.") from None
 
 
 def _parse_candidate(text: str, score: float | None, view: int = 0) -> Candidate:

@@ -13,9 +13,9 @@ from yoyak.data.records import read_jsonl
 from yoyak.ensemble.combine import Combiner, combine_each, save
 from yoyak.ensemble.fitting import Fitted, fit
 from yoyak.ensemble.info import INFO_FILE, EnsembleInfo, describe_combiner
-from yoyak.ensemble.pool import Outcome, Row, read_rows
+from yoyak.ensemble.pool import Outcome, Row, RowFile, read_rows
 from yoyak.errors import UserError
-from yoyak.files import read_json_lines, write_json
+from yoyak.files import iter_json_lines, write_json
 from yoyak.params.ensemble import Auto, OfCandidates
 from yoyak.project import DEV
 
@@ -123,12 +123,18 @@ def combine_splits(
 
 def read_choices(path: Path) -> dict[str, Choice]:
     """Read ensembles/<name>/<split>.jsonl, keyed by fname in file order."""
-    return {
-        row["fname"]: Choice(
-            text=row["candidates"][0]["text"], member=row["member"], rank=row["rank"], without=row["without"]
-        )
-        for row in read_json_lines(path)
-    }
+    return {row["fname"]: _parse_choice(row) for row in iter_json_lines(path)}
+
+
+class ChoiceFile(RowFile[Choice]):
+    """What an ensemble wrote of a split."""
+
+    def read_value(self, value: Mapping[str, Any]) -> Choice:
+        return _parse_choice(value)
+
+
+def _parse_choice(row: Mapping[str, Any]) -> Choice:
+    return Choice(text=row["candidates"][0]["text"], member=row["member"], rank=row["rank"], without=row["without"])
 
 
 def _split_files(folders: Mapping[str, Path], split: str) -> dict[str, Path]:

@@ -54,19 +54,25 @@ def find_facts(texts: Sequence[str], names: Sequence[str] = ()) -> list[Facts]:
     ``names`` is a vocabulary: each is a name wherever it occurs.
     """
     texts = [unicodedata.normalize("NFC", text) for text in texts]
-    analysed = analyse([text for text in texts if _HANGUL.search(text)])
-    return [
-        _facts(text, next(analysed) if _HANGUL.search(text) else None, [name for name in names if name in text])
-        for text in texts
-    ]
+    # Several systems often write the same.
+    distinct = list(dict.fromkeys(texts))
+    analysed = analyse([text for text in distinct if _HANGUL.search(text)])
+    facts = {
+        text: _facts(text, next(analysed) if _HANGUL.search(text) else None, [name for name in names if name in text])
+        for text in distinct
+    }
+    return [facts[text] for text in texts]
 
 
 def find_made_up(
-    summaries: Sequence[str], dialogues: Sequence[str], names: Sequence[str] = ()
+    summaries: Sequence[str], dialogues: Sequence[str], names: Sequence[str] = (), stated: Sequence[Facts] | None = None
 ) -> list[dict[Kind, list[str]]]:
-    """Return what each summary has and its dialogue has not, by kind and as it is written."""
+    """Return what each summary has and its dialogue has not, by kind and as it is written.
+
+    ``stated`` are the summaries' facts, for a caller that has found them before.
+    """
     dialogues = [unicodedata.normalize("NFC", dialogue) for dialogue in dialogues]
-    facts = find_facts(summaries, names)
+    facts = find_facts(summaries, names) if stated is None else stated
     # Analysing a dialogue takes long, and most numbers of a summary are in it letter by letter.
     open_numbers = [
         [number for number in own.numbers if number.sure and not _is_quoted(number.text, dialogue)]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def train_tokenizer(texts: Iterable[str], masks: Sequence[str], params: Tokenize
     """Train a tokenizer that round-trips every text exactly, unseen characters and spaces included.
 
     Args:
-        texts: Training texts.
+        texts: Training texts, which are gone through several times and never held together.
         masks: Masks such as ``#Person1#``; each becomes a single token without surrounding spaces.
         params: Type and vocabulary size, which includes special tokens and masks.
 
@@ -35,7 +36,7 @@ def train_tokenizer(texts: Iterable[str], masks: Sequence[str], params: Tokenize
 
     Byte-level BPE covers unseen characters by itself; the unigram model does so by falling back to bytes.
     """
-    pieces = [piece for text in texts for piece in _split_at_masks(text, masks)]
+    pieces = _Pieces(texts, masks)
     size = params.vocab_size - len(masks)
     smallest = len(SPECIAL) + BYTES + (len(set().union(*pieces)) if params.type == "unigram" else 0)
     if size < smallest:
@@ -55,11 +56,22 @@ def train_tokenizer(texts: Iterable[str], masks: Sequence[str], params: Tokenize
     return tokenizer
 
 
-def _split_at_masks(text: str, masks: Sequence[str]) -> list[str]:
-    """Return the text between masks, so that the vocabulary is not spent on parts of masks."""
+def _split_at(text: str, masks: Sequence[str]) -> list[str]:
     for mask in masks:
         text = text.replace(mask, "\0")
     return [piece for piece in text.split("\0") if piece]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """The texts between masks, so that the vocabulary is not spent on parts of masks."""
+
+    texts: Iterable[str]
+    masks: Sequence[str]
+
+    def __iter__(self) -> Iterator[str]:
+        for text in self.texts:
+            yield from _split_at(text, self.masks)
 
 
 def _train_bpe(pieces: Iterable[str], size: int) -> Tokenizer:
@@ -72,7 +84,7 @@ def _train_bpe(pieces: Iterable[str], size: int) -> Tokenizer:
     return backend
 
 
-def _train_unigram(pieces: Sequence[str], size: int) -> Tokenizer:
+def _train_unigram(pieces: Iterable[str], size: int) -> Tokenizer:
     # The trainer of `tokenizers` is not deterministic; SentencePiece gives the same scores for the same texts.
     import sentencepiece
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,13 +39,17 @@ def write_prepared(
     Raises UserError if a tokenizer's vocabulary is too small.
     """
     path_in(folder, project.EVAL_SPLITS).mkdir(parents=True)
-    splits = {**prepared.splits, project.TRAIN: [*prepared.splits[project.TRAIN], *prepared.added]}
-    for split, rows in splits.items():
-        write_jsonl(path_in(folder, project.split_file(split)), rows)
-    write_facts(path_in(folder, project.FACTS), prepared.facts)
-    masks = distinct_masks(_texts(splits[project.TRAIN])) if mask_tokens else []
+    for split, rows in prepared.splits.items():
+        added = prepared.added if split == project.TRAIN else ()
+        write_jsonl(path_in(folder, project.split_file(split)), chain(rows, added))
+    write_facts(
+        path_in(folder, project.FACTS),
+        {split: ((row.value.fname, row.facts) for row in rows if row.facts) for split, rows in prepared.facts.items()},
+    )
+    train = prepared.splits[project.TRAIN]
+    masks = distinct_masks(Texts(chain(train, prepared.added))) if mask_tokens else []
     # Without what augmentation adds, so that typos are no tokens, and other rates leave the tokenizers as they are.
-    texts = list(_texts(prepared.splits[project.TRAIN]))
+    texts = Texts(train)
     write_text(path_in(folder, project.MASKS), "".join(f"{mask}\n" for mask in masks))
     out = path_in(folder, project.TOKENIZERS)
     out.mkdir()
@@ -59,6 +65,12 @@ def write_prepared(
     return trained
 
 
-def _texts(rows: Iterable[Dialogue]) -> Iterator[str]:
-    for row in rows:
-        yield from (row.dialogue, *row.summaries)
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The dialogues and summaries of rows, which are read each time that these are."""
+
+    rows: Iterable[Dialogue]
+
+    def __iter__(self) -> Iterator[str]:
+        for row in self.rows:
+            yield from (row.dialogue, *row.summaries)

@@ -22,7 +22,7 @@ class Bins:
     """[dialogues]: the bin index of each."""
 
 
-def length_bins(turns: Sequence[int], chars: Sequence[int]) -> Bins:
+def length_bins(turns: Sequence[int] | np.ndarray, chars: Sequence[int] | np.ndarray) -> Bins:
     """Group dialogues by quantiles of their turns, or of their characters if the number of turns hardly varies."""
     by, lengths = "turns", np.asarray(turns)
     edges = _edges(lengths)

@@ -1,21 +1,23 @@
 """The evaluation of every system on every split: members, ensembles, extractive baselines and the extractive oracle.
 
-`evaluate_systems` scores, `write_evaluation` writes ``summary.json`` (read back by `results.read_evaluation`) and
-``dialogues.csv``, `headline_metrics` returns the metrics that ``dvc metrics show`` prints. Everything is computed
-from texts: no model, no GPU, no network.
+`Evaluator` scores some dialogues at a time, `evaluate_systems` all of them. `write_evaluation` writes ``summary.json``
+(read back by `results.read_evaluation`) and ``dialogues.csv``, `headline_metrics` returns the metrics that
+``dvc metrics show`` prints. Everything is computed from texts: no model, no GPU, no network.
 """
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from yoyak.data.records import Dialogue
+from yoyak.data.records import Dialogue, in_parts
 from yoyak.errors import UserError, nearest
 from yoyak.files import atomic_path
 from yoyak.params import Scoring
@@ -41,6 +43,7 @@ from yoyak.scoring.results import (
     write_summary,
 )
 from yoyak.scoring.rouge import PROTOCOLS, reference_scores
+from yoyak.scoring.table import ScoreTable
 
 Predictions = Mapping[str, Mapping[str, Mapping[str, str]]]
 """Summaries by system, split and fname."""
@@ -52,18 +55,26 @@ MAX_PAIRED_MEMBERS = 9
 """With more members than this, each is compared only with the best one instead of with all others."""
 
 
+WINDOW = 1000
+"""Dialogues that are scored at once, which bounds the memory for any test set."""
+CELLS = 4_000_000
+"""Scores that are resampled at once: 32 MB."""
+Resample = Callable[..., list[Figures]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """What `write_evaluation` writes."""
 
     summary: EvaluationSummary
-    dialogues: list[DialogueScores]
-    primary: dict[str, np.ndarray] = field(compare=False)
+    dialogues: Iterable[DialogueScores] = field(compare=False)
+    """Made while they are iterated."""
+    primary: Mapping[str, np.ndarray] = field(compare=False)
     """By system: the primary score of each dialogue, over all splits; NaN where it has no summary."""
 
 
 def evaluate_systems(
-    splits: Mapping[str, Sequence[Dialogue]],
+    splits: Mapping[str, Collection[Dialogue]],
     predictions: Predictions,
     scoring: Scoring,
     seed: int,
@@ -72,68 +83,211 @@ def evaluate_systems(
 ) -> Evaluation:
     """Score members (``predictions[member][split][fname]``), ensembles, baselines and oracle on every split and slice.
 
+    Members in ``sampled`` need not have summarized every dialogue. They are scored on those that they have, and
+    compared on those that both have. None of them is the best member as long as another one has summarized all of dev.
+
+    Raises UserError under the conditions of `Evaluator`, and for a dialogue without a prediction.
+    """
+    ensembles = ensembles or {}
+    evaluator = Evaluator(splits, list(predictions), list(ensembles), scoring, seed)
+    _check_predictions(splits, predictions, ensembles, sampled)
+    systems = {**predictions, **ensembles}
+    for split, rows in splits.items():
+        for part in in_parts(rows, WINDOW):
+            texts = {name: [by_split[split].get(row.fname) for row in part] for name, by_split in systems.items()}
+            evaluator.add(split, part, texts)
+    return evaluator.finish()
+
+
+class Evaluator:
+    """Scores systems on every split and slice, some dialogues at a time, and then compares them.
+
     The best system of each kind is the best on dev by the primary score: combined ROUGE at the first granularity with
     ``scoring.multi_reference``. Comparisons are paired: all pairs of members (the better one on dev first; with more
     than `MAX_PAIRED_MEMBERS`, only pairs with the best one), every member against the best baseline on the part and
     the best on dev, and every ensemble against the best member. On gate nothing is compared.
-
-    Members in ``sampled`` need not have summarized every dialogue. They are scored on those that they have, and
-    compared on those that both have. None of them is the best member as long as another one has summarized all of dev.
-
-    Raises UserError for a split without dialogues, a dialogue without a reference or prediction, a name shared by two
-    systems, or a missing dev split.
     """
-    ensembles = ensembles or {}
-    if not scoring.granularities:
-        raise UserError("scoring.granularities is empty: name at least one; the first is used to select models.")
-    _check_inputs(splits, predictions, ensembles, sampled)
-    rows = [row for split in splits.values() for row in split]
-    parts = index_parts(splits)
-    texts = _collect_texts(splits, {**predictions, **ensembles}, scoring)
-    table = _score_texts(texts, [row.summaries for row in rows], scoring)
-    primary = table[0, PROTOCOLS.index(scoring.multi_reference)]
-    kinds: dict[str, SystemKind] = {
-        **dict.fromkeys(predictions, "member"),
-        **dict.fromkeys(ensembles, "ensemble"),
-        **dict.fromkeys(BASELINES, "baseline"),
-        ORACLE: "oracle",
-    }
-    ranked = _rank_on_dev(primary, parts, list(texts))
 
-    def best(kind: SystemKind) -> str | None:
-        return next((name for name in ranked if kinds[name] == kind), None)
+    def __init__(
+        self,
+        splits: Mapping[str, Collection[Dialogue]],
+        members: Sequence[str],
+        ensembles: Sequence[str],
+        scoring: Scoring,
+        seed: int,
+    ) -> None:
+        """Prepare to score the dialogues of ``splits``, which may be read from files each time that they are iterated.
 
-    best_member, best_baseline = best("member"), best("baseline")
-    assert best_member is not None and best_baseline is not None
-    options = {"samples": scoring.bootstrap_samples, "confidence": scoring.confidence, "seed": seed}
-    summary = EvaluationSummary(
-        primary=PrimaryScore(
-            granularity=scoring.granularities[0], multi_reference=scoring.multi_reference, metric="combined"
-        ),
-        confidence=scoring.confidence,
-        bootstrap_samples=scoring.bootstrap_samples,
-        systems={name: kinds[name] for name in texts},
-        parts=tuple(parts),
-        scores=tuple(
-            score
-            for part, indices in parts.items()
-            for score in _score_part(table[..., indices], part, list(texts), scoring, options)
-        ),
-        comparisons=tuple(
-            comparison
-            for part, indices in parts.items()
-            if part.split != GATE
-            for comparison in _compare_part(primary[..., indices], part, kinds, ranked, options)
-        ),
-        best_member=best_member,
-        best_ensemble=best("ensemble"),
-        best_baseline=best_baseline,
-    )
-    return Evaluation(
-        summary=summary,
-        dialogues=list(_score_dialogues(splits, primary, list(texts))),
-        primary=dict(zip(texts, primary[COMBINED], strict=True)),
-    )
+        Raises UserError for a split without dialogues, a dialogue without a reference, a name shared by two systems, or
+        a missing dev split.
+        """
+        if not scoring.granularities:
+            raise UserError("scoring.granularities is empty: name at least one; the first is used to select models.")
+        _check_systems(members, ensembles)
+        _check_splits(splits)
+        self.scoring, self.splits = scoring, splits
+        self.parts = index_parts(splits)
+        self.kinds: dict[str, SystemKind] = {
+            **dict.fromkeys(members, "member"),
+            **dict.fromkeys(ensembles, "ensemble"),
+            **dict.fromkeys(BASELINES, "baseline"),
+            ORACLE: "oracle",
+        }
+        self.systems = list(self.kinds)
+        sizes = {part.split: part.n for part in self.parts if part.slice == ALL}
+        self._starts = dict(zip(sizes, np.cumsum([0, *sizes.values()]).tolist(), strict=False))
+        self._added = dict.fromkeys(sizes, 0)
+        self._sizes = sizes
+        granularities = len(scoring.granularities)
+        self._table = ScoreTable(len(self.systems), granularities, len(PROTOCOLS), len(METRICS), sum(sizes.values()))
+        self._options = {"samples": scoring.bootstrap_samples, "confidence": scoring.confidence, "seed": seed}
+
+    def add(self, split: str, rows: Sequence[Dialogue], texts: Mapping[str, Sequence[str | None]]) -> None:
+        """Score the next dialogues of a split, given each member's and ensemble's summaries; None where it has none."""
+        scores = _score_texts(_add_baselines(rows, texts, self.scoring), [row.summaries for row in rows], self.scoring)
+        self._table.write(self._starts[split] + self._added[split], scores)
+        self._added[split] += len(rows)
+
+    def best(self, kind: SystemKind) -> str | None:
+        """Return the best system of a kind on dev, all of which has to be added before."""
+        return next((name for name in self._rank() if self.kinds[name] == kind), None)
+
+    def finish(self) -> Evaluation:
+        """Compare the systems, once all dialogues are added."""
+        if self._added != self._sizes:
+            raise ValueError(f"scored {self._added} of {self._sizes} dialogues")
+        scoring, ranked = self.scoring, self._rank()
+        best_member, best_baseline = self.best("member"), self.best("baseline")
+        assert best_member is not None and best_baseline is not None
+        summary = EvaluationSummary(
+            primary=PrimaryScore(
+                granularity=scoring.granularities[0], multi_reference=scoring.multi_reference, metric="combined"
+            ),
+            confidence=scoring.confidence,
+            bootstrap_samples=scoring.bootstrap_samples,
+            systems=self.kinds,
+            parts=tuple(self.parts),
+            scores=tuple(score for part, indices in self.parts.items() for score in self._score_part(part, indices)),
+            comparisons=tuple(
+                comparison
+                for part, indices in self.parts.items()
+                if part.split != GATE
+                for comparison in self._compare_part(part, indices, ranked)
+            ),
+            best_member=best_member,
+            best_ensemble=self.best("ensemble"),
+            best_baseline=best_baseline,
+        )
+        return Evaluation(summary=summary, dialogues=_ScoredDialogues(self), primary=_PrimaryScores(self))
+
+    def read_primary(self, system: str, metric: int = COMBINED, start: int = 0, end: int | None = None) -> np.ndarray:
+        """Return a system's primary scores of some or all dialogues, by a metric."""
+        protocol = PROTOCOLS.index(self.scoring.multi_reference)
+        return self._table.read(self._table.row(self.systems.index(system), 0, protocol, metric), start, end)
+
+    def _rank(self) -> list[str]:
+        """Return the systems from best to worst by combined score on dev; ties keep their order.
+
+        Those with a summary of every dialogue come first: the mean of a sample depends on which dialogues are in it.
+        """
+        start = self._starts[DEV]
+        end = start + self._sizes[DEV]
+        scores = np.array([self.read_primary(name, start=start, end=end) for name in self.systems])
+        incomplete = np.isnan(scores).any(axis=1)
+        return [self.systems[index] for index in np.lexsort((-np.nanmean(scores, axis=1), incomplete))]
+
+    def _score_part(self, part: Part, indices: np.ndarray) -> Iterator[SystemScore]:
+        shape = self._table.shape
+        results = _resample_rows(
+            lambda row: self._table.read(row)[indices], math.prod(shape), part.n, bootstrap_intervals, self._options
+        )
+        for (system, granularity, protocol, metric), interval in zip(np.ndindex(shape), results, strict=True):
+            if interval is None:
+                continue
+            yield SystemScore(
+                system=self.systems[system],
+                part=part,
+                granularity=self.scoring.granularities[granularity],
+                multi_reference=PROTOCOLS[protocol],
+                metric=METRICS[metric],
+                interval=round_figures(interval),
+            )
+
+    def _compare_part(self, part: Part, indices: np.ndarray, ranked: list[str]) -> Iterator[SystemComparison]:
+        members = [name for name in ranked if self.kinds[name] == "member"]
+        best_on_dev = next(name for name in ranked if name in BASELINES)
+        best_on_part = max(BASELINES, key=lambda name: self.read_primary(name)[indices].mean())
+        pairs = [
+            *(pair for pair in combinations(members, 2) if len(members) <= MAX_PAIRED_MEMBERS or members[0] in pair),
+            *((name, members[0]) for name in ranked if self.kinds[name] == "ensemble"),
+            *((member, other) for member in members for other in dict.fromkeys([best_on_part, best_on_dev])),
+        ]
+        rows = [(system, against, metric) for system, against in pairs for metric in COMPARED_METRICS]
+
+        def difference(row: int) -> np.ndarray:
+            system, against, metric = rows[row]
+            column = METRICS.index(metric)
+            return (self.read_primary(system, column) - self.read_primary(against, column))[indices]
+
+        results = _resample_rows(difference, len(rows), part.n, paired_bootstraps, self._options)
+        for (system, against, metric), exact in zip(rows, results, strict=True):
+            if exact is None:
+                continue
+            result = round_figures(exact)
+            yield SystemComparison(
+                system=system,
+                against=against,
+                part=part,
+                metric=metric,
+                gain=Interval(mean=result.difference, low=result.low, high=result.high, n=result.n),
+                p_value=result.p_value,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _PrimaryScores(Mapping[str, np.ndarray]):
+    """The primary score of each dialogue, read when a system is asked for."""
+
+    evaluator: Evaluator
+
+    def __getitem__(self, system: str) -> np.ndarray:
+        return self.evaluator.read_primary(system)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.evaluator.systems)
+
+    def __len__(self) -> int:
+        return len(self.evaluator.systems)
+
+
+@dataclass(frozen=True, slots=True)
+class _ScoredDialogues:
+    """The rows of dialogues.csv."""
+
+    evaluator: Evaluator
+
+    def __iter__(self) -> Iterator[DialogueScores]:
+        start = 0
+        for split, dialogues in self.evaluator.splits.items():
+            for rows in in_parts(dialogues, WINDOW):
+                yield from self._of_rows(split, rows, start)
+                start += len(rows)
+
+    def _of_rows(self, split: str, rows: Sequence[Dialogue], start: int) -> Iterator[DialogueScores]:
+        systems, end = self.evaluator.systems, start + len(rows)
+        primary = np.array(
+            [
+                [self.evaluator.read_primary(system, metric, start, end) for system in systems]
+                for metric in range(len(METRICS))
+            ]
+        )
+        for number, row in enumerate(rows):
+            metadata = (split, row.fname, row.slice, row.topic, len(split_turns(row.dialogue)), len(row.dialogue))
+            for index, system in enumerate(systems):
+                if np.isnan(primary[COMBINED, index, number]):
+                    continue
+                scores = tuple(round(float(value), DIGITS) for value in primary[:, index, number])
+                yield DialogueScores(*metadata, system, scores)
 
 
 def write_evaluation(
@@ -160,27 +314,35 @@ def headline_metrics(summary: EvaluationSummary) -> dict[str, dict[str, dict[str
     }
 
 
-def _check_inputs(
-    splits: Mapping[str, Sequence[Dialogue]], members: Predictions, ensembles: Predictions, sampled: Collection[str]
-) -> None:
+def _check_systems(members: Collection[str], ensembles: Collection[str]) -> None:
     if not members:
         raise UserError("There are no members to evaluate: at least one must have predictions.")
+    for kind, systems in (("Member", members), ("Ensemble", ensembles)):
+        for name in systems:
+            if name in (*BASELINES, ORACLE, BEST_BASELINE):
+                raise UserError(f"{kind} '{name}' needs another name: this one is reserved for a baseline.")
+            if kind == "Ensemble" and name in members:
+                raise UserError(f"Ensemble '{name}' needs another name: a member already has this one.")
+
+
+def _check_splits(splits: Mapping[str, Collection[Dialogue]]) -> None:
     if DEV not in splits:
         raise UserError(f"The evaluation needs a split named '{DEV}', on which the best member is selected.")
     for split, rows in splits.items():
-        if not rows:
+        if not len(rows):
             raise UserError(f"Split '{split}' has no dialogues to score.")
         for row in rows:
             if not row.summaries:
                 raise UserError(f"Dialogue '{row.fname}' of split '{split}' has no reference summary.")
             if row.slice == ALL:
                 raise UserError(f"Dialogue '{row.fname}' of split '{split}': a slice may not be named '{ALL}'.")
+
+
+def _check_predictions(
+    splits: Mapping[str, Collection[Dialogue]], members: Predictions, ensembles: Predictions, sampled: Collection[str]
+) -> None:
     for kind, systems in (("Member", members), ("Ensemble", ensembles)):
         for name, parts in systems.items():
-            if name in (*BASELINES, ORACLE, BEST_BASELINE):
-                raise UserError(f"{kind} '{name}' needs another name: this one is reserved for a baseline.")
-            if kind == "Ensemble" and name in members:
-                raise UserError(f"Ensemble '{name}' needs another name: a member already has this one.")
             for split, rows in splits.items():
                 if split not in parts:
                     raise UserError(f"{kind} '{name}' has no predictions for split '{split}'{nearest(split, parts)}.")
@@ -189,7 +351,7 @@ def _check_inputs(
                     raise UserError(f"{kind} '{name}' has no prediction for dialogue '{missing}' of split '{split}'.")
 
 
-def index_parts(splits: Mapping[str, Sequence[Dialogue]]) -> dict[Part, np.ndarray]:
+def index_parts(splits: Mapping[str, Collection[Dialogue]]) -> dict[Part, np.ndarray]:
     """Return every split (slice `ALL`) and each of its slices, with the indices of their dialogues.
 
     Indices refer to the concatenated dialogues of all splits.
@@ -197,28 +359,22 @@ def index_parts(splits: Mapping[str, Sequence[Dialogue]]) -> dict[Part, np.ndarr
     parts: dict[Part, np.ndarray] = {}
     start = 0
     for split, rows in splits.items():
-        parts[Part(split=split, slice=ALL, n=len(rows))] = np.arange(start, start + len(rows))
-        for name in sorted({row.slice for row in rows} - {""}):
-            indices = [start + index for index, row in enumerate(rows) if row.slice == name]
-            parts[Part(split=split, slice=name, n=len(indices))] = np.array(indices)
-        start += len(rows)
+        slices: dict[str, array[int]] = {}
+        size = 0
+        for size, row in enumerate(rows, 1):
+            if row.slice:
+                slices.setdefault(row.slice, array("q")).append(start + size - 1)
+        parts[Part(split=split, slice=ALL, n=size)] = np.arange(start, start + size)
+        for name in sorted(slices):
+            parts[Part(split=split, slice=name, n=len(slices[name]))] = np.array(slices[name])
+        start += size
     return parts
 
 
-def _collect_texts(
-    splits: Mapping[str, Sequence[Dialogue]], predictions: Predictions, scoring: Scoring
-) -> dict[str, list[str | None]]:
-    """Return the summaries of all systems, baselines and oracle included, for the dialogues of all splits.
-
-    None where a system has none.
-    """
-    rows = [row for split in splits.values() for row in split]
-    texts: dict[str, list[str | None]] = {
-        name: [parts[split].get(row.fname) for split, rows in splits.items() for row in rows]
-        for name, parts in predictions.items()
-    }
-    for name in BASELINES:
-        texts[name] = [extract_baseline(name, row.dialogue) for row in rows]
+def _add_baselines(
+    rows: Sequence[Dialogue], texts: Mapping[str, Sequence[str | None]], scoring: Scoring
+) -> dict[str, Sequence[str | None]]:
+    """Return the summaries of all systems, baselines and oracle included; None where a system has none."""
     oracle = extract_oracle(
         [row.dialogue for row in rows],
         [row.summaries for row in rows],
@@ -226,14 +382,15 @@ def _collect_texts(
         multi_reference=scoring.multi_reference,
         weights=scoring.weights,
     )
-    return {**texts, ORACLE: list(oracle)}
+    baselines = {name: [extract_baseline(name, row.dialogue) for row in rows] for name in BASELINES}
+    return {**texts, **baselines, ORACLE: oracle}
 
 
 def _score_texts(
-    texts: Mapping[str, list[str | None]], references: list[tuple[str, ...]], scoring: Scoring
+    texts: Mapping[str, Sequence[str | None]], references: list[tuple[str, ...]], scoring: Scoring
 ) -> np.ndarray:
-    """Return F1 as [granularity, protocol, metric, system, dialogue]; NaN where there is no summary."""
-    table = np.empty((len(scoring.granularities), len(PROTOCOLS), len(METRICS), len(texts), len(references)))
+    """Return F1 as [system, granularity, protocol, metric, dialogue]; NaN where there is no summary."""
+    table = np.empty((len(texts), len(scoring.granularities), len(PROTOCOLS), len(METRICS), len(references)))
     # Summaries of the same dialogue are scored consecutively, so that its references' n-grams are still cached.
     pairs = [(dialogue, text or "") for dialogue, row in enumerate(zip(*texts.values(), strict=True)) for text in row]
     unique = {pair: index for index, pair in enumerate(dict.fromkeys(pairs))}
@@ -248,78 +405,27 @@ def _score_texts(
         )
         for column, protocol in enumerate(PROTOCOLS):
             values = scores.reduce(protocol)[restore].reshape(len(references), len(texts), len(METRICS))
-            table[row, column] = values.transpose(2, 1, 0)
-    table[..., np.array([[text is None for text in row] for row in texts.values()])] = np.nan
+            table[:, row, column] = values.transpose(1, 2, 0)
+    for system, row_texts in enumerate(texts.values()):
+        table[system][..., [text is None for text in row_texts]] = np.nan
     return table
 
 
-def _rank_on_dev(primary: np.ndarray, parts: Mapping[Part, np.ndarray], systems: list[str]) -> list[str]:
-    """Return the systems from best to worst by combined score on dev; ties keep their order.
-
-    Those with a summary of every dialogue come first: the mean of a sample depends on which dialogues are in it.
-    """
-    dev = next(indices for part, indices in parts.items() if part.split == DEV and part.slice == ALL)
-    scores = primary[COMBINED][:, dev]
-    incomplete = np.isnan(scores).any(axis=1)
-    return [systems[index] for index in np.lexsort((-np.nanmean(scores, axis=1), incomplete))]
-
-
-def _score_part(
-    table: np.ndarray, part: Part, systems: list[str], scoring: Scoring, options: dict[str, Any]
-) -> Iterator[SystemScore]:
-    values = np.moveaxis(table, 3, 0)
-    shape = values.shape[:-1]
-    results = _for_each_set(values.reshape(-1, part.n), bootstrap_intervals, options)
-    for (system, granularity, protocol, metric), interval in zip(np.ndindex(shape), results, strict=True):
-        if interval is None:
-            continue
-        yield SystemScore(
-            system=systems[system],
-            part=part,
-            granularity=scoring.granularities[granularity],
-            multi_reference=PROTOCOLS[protocol],
-            metric=METRICS[metric],
-            interval=round_figures(interval),
-        )
+def _resample_rows(
+    read: Callable[[int], np.ndarray],
+    count: int,
+    dialogues: int,
+    resample: Resample[Figures],
+    options: Mapping[str, Any],
+) -> Iterator[Figures | None]:
+    """Yield what ``resample`` makes of each of ``count`` rows of scores; None of one that has nothing but NaN."""
+    step = max(1, CELLS // dialogues)
+    for start in range(0, count, step):
+        rows = np.array([read(row) for row in range(start, min(start + step, count))])
+        yield from _for_each_set(rows, resample, options)
 
 
-def _compare_part(
-    primary: np.ndarray, part: Part, kinds: Mapping[str, SystemKind], ranked: list[str], options: dict[str, Any]
-) -> Iterator[SystemComparison]:
-    values = {name: primary[:, index] for index, name in enumerate(kinds)}
-    members = [name for name in ranked if kinds[name] == "member"]
-    best_on_dev = next(name for name in ranked if name in BASELINES)
-    best_on_part = max(BASELINES, key=lambda name: values[name][COMBINED].mean())
-    pairs = [
-        *(pair for pair in combinations(members, 2) if len(members) <= MAX_PAIRED_MEMBERS or members[0] in pair),
-        *((name, members[0]) for name in ranked if kinds[name] == "ensemble"),
-        *((member, other) for member in members for other in dict.fromkeys([best_on_part, best_on_dev])),
-    ]
-    rows = [(system, against, metric) for system, against in pairs for metric in COMPARED_METRICS]
-    differences = [
-        values[system][METRICS.index(metric)] - values[against][METRICS.index(metric)]
-        for system, against, metric in rows
-    ]
-    if not differences:
-        return
-    results = _for_each_set(np.array(differences), paired_bootstraps, options)
-    for (system, against, metric), exact in zip(rows, results, strict=True):
-        if exact is None:
-            continue
-        result = round_figures(exact)
-        yield SystemComparison(
-            system=system,
-            against=against,
-            part=part,
-            metric=metric,
-            gain=Interval(mean=result.difference, low=result.low, high=result.high, n=result.n),
-            p_value=result.p_value,
-        )
-
-
-def _for_each_set(
-    rows: np.ndarray, resample: Callable[..., list[Figures]], options: Mapping[str, Any]
-) -> list[Figures | None]:
+def _for_each_set(rows: np.ndarray, resample: Resample[Figures], options: Mapping[str, Any]) -> list[Figures | None]:
     """Return what ``resample`` makes of each row [rows, dialogues] without its NaN; None of a row of nothing else.
 
     Rows that have a value for the same dialogues are resampled together, by the same draws.
@@ -335,16 +441,3 @@ def _for_each_set(
             for index, result in zip(indices, resample(rows[indices][:, mask], **options), strict=True):
                 results[index] = result
     return results
-
-
-def _score_dialogues(
-    splits: Mapping[str, Sequence[Dialogue]], primary: np.ndarray, systems: list[str]
-) -> Iterator[DialogueScores]:
-    rows = [(split, row) for split, rows in splits.items() for row in rows]
-    for dialogue, (split, row) in enumerate(rows):
-        metadata = (split, row.fname, row.slice, row.topic, len(split_turns(row.dialogue)), len(row.dialogue))
-        for index, system in enumerate(systems):
-            if np.isnan(primary[COMBINED, index, dialogue]):
-                continue
-            scores = tuple(round(float(value), DIGITS) for value in primary[:, index, dialogue])
-            yield DialogueScores(*metadata, system, scores)

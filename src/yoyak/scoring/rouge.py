@@ -15,7 +15,8 @@ import multiprocessing
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -140,14 +141,34 @@ def lcs_lengths(tokens: Sequence[Sequence[str]]) -> np.ndarray:
 Work = list[tuple[Tokens, list[Tokens]]]
 
 
+_POOL: ContextVar[ProcessPoolExecutor | None] = ContextVar("pool", default=None)
+
+
+@contextmanager
+def scoring_processes(processes: int) -> Iterator[None]:
+    """Let all scores of the block that take several processes share them: starting some takes a second."""
+    if processes == 1:
+        yield
+        return
+    with _open_pool(processes) as pool:
+        token = _POOL.set(pool)
+        try:
+            yield
+        finally:
+            _POOL.reset(token)
+
+
+def _open_pool(processes: int) -> ProcessPoolExecutor:
+    # A forked child would inherit locks held by threads of Kiwi and torch.
+    return ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
+
+
 def _score_in_parallel(work: Work, processes: int, name: str) -> Iterator[tuple[float, ...]]:
     chunks = [work[start : start + CHUNK] for start in range(0, len(work), CHUNK)]
     with ExitStack() as stack:
         scores: Iterable[list[tuple[float, ...]]] = map(_score_chunk, chunks)
         if processes > 1:
-            # A forked child would inherit locks held by threads of Kiwi and torch.
-            context = multiprocessing.get_context("spawn")
-            pool = stack.enter_context(ProcessPoolExecutor(processes, mp_context=context))
+            pool = _POOL.get() or stack.enter_context(_open_pool(processes))
             scores = pool.map(_score_chunk, chunks)
         progress = stack.enter_context(tqdm(total=len(work), desc=name, unit="text", delay=3, leave=False))
         for chunk, values in zip(chunks, scores, strict=True):

@@ -30,7 +30,8 @@ from yoyak.errors import UserError, nearest
 from yoyak.korean.kiwi import analyse
 from yoyak.korean.masks import MASK
 
-CACHE_LINES = 500_000
+CACHE_LINES = 50_000
+"""Lines whose tokens are kept, some 30 MB: those of a few thousand dialogues, which are scored again and again."""
 
 _COUNTED = re.compile(rf"{MASK.pattern}|[^\W_]")
 _SYLLABLE = re.compile(rf"{MASK.pattern}|[A-Za-z]+|[0-9]+|[^\W_]")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
 from pathlib import Path
 
 from yoyak import params, project
@@ -22,7 +21,7 @@ def run(member: MemberName, /) -> None:
     sample of each split.
     """
     p = params.load(PredictParams)
-    from yoyak.data.records import read_jsonl
+    from yoyak.data.records import DialogueFile, read_jsonl
     from yoyak.data.sampling import draw_sample
     from yoyak.decoding.candidates import WHOLE, write_candidates
     from yoyak.models.spec import load_spec
@@ -39,8 +38,8 @@ def run(member: MemberName, /) -> None:
     inputs = lineage.digests([project.EVAL_SPLITS, project.CASE_DIALOGUES, folder])
     with runs.stage_run("predict", member=member, params=params.dump(p), inputs=inputs) as run:
         from yoyak.decoding.loading import load_member
-        from yoyak.decoding.summarizer import check_new_tokens, describe_readings, texts_to_read
-        from yoyak.decoding.views import add_view_candidates
+        from yoyak.decoding.predicting import predict_split
+        from yoyak.decoding.summarizer import check_new_tokens
 
         summarizer = load_member(folder)
         check_new_tokens(summarizer, member, p.generation.max_new_tokens)
@@ -48,28 +47,21 @@ def run(member: MemberName, /) -> None:
         with atomic_path(out) as work, traced(run):
             work.mkdir()
             for split, path in project.eval_splits().items():
-                rows = draw_sample(read_jsonl(path), size, p.seed)
-                dialogues = texts_to_read(summarizer, rows)
-                summaries = summarizer.summarize(dialogues, generation=p.generation, progress=True)
-                candidates = summaries.candidates
-                if p.views:
-                    candidates, views = add_view_candidates(
-                        summarizer, dialogues, candidates, generation=p.generation, views=p.views, seed=p.seed
-                    )
-                    run.log_metrics({f"{split}_views": views})
-                    requested = p.views * len(rows)
-                    note = "" if views == requested else f" of {requested}: the others would have repeated one"
-                    print(f"{split}: {views} views{note}", file=sys.stderr)
-                names = [row.fname for row in rows]
-                write_candidates(work / path.name, zip(names, candidates, strict=True), summaries.read)
-                run.log_metrics({f"{split}_dialogues": len(rows), f"{split}_truncated": summaries.truncated})
-                run.log_metrics(
-                    {f"{split}_read_{how}": n for how, n in Counter(summaries.read).items() if how != WHOLE}
+                rows = draw_sample(DialogueFile(path), size, p.seed)
+                done = predict_split(
+                    summarizer, rows, work / path.name, generation=p.generation, views=p.views, seed=p.seed
                 )
-                sentence = describe_readings(summaries)
+                if p.views:
+                    run.log_metrics({f"{split}_views": done.views})
+                    requested = p.views * done.dialogues
+                    note = "" if done.views == requested else f" of {requested}: the others would have repeated one"
+                    print(f"{split}: {done.views} views{note}", file=sys.stderr)
+                run.log_metrics({f"{split}_dialogues": done.dialogues, f"{split}_truncated": done.truncated})
+                run.log_metrics({f"{split}_read_{how}": n for how, n in done.read.items() if how != WHOLE})
+                sentence = done.describe_readings()
                 if sentence:
                     print(f"{split}: {sentence}", file=sys.stderr)
-                run.log_metrics({f"{split}_{name}": value for name, value in summaries.measures.items()})
+                run.log_metrics({f"{split}_{name}": value for name, value in done.measures.items()})
             if size is None:
                 cases = read_jsonl(project.CASE_DIALOGUES)
                 greedy = p.generation.model_copy(update={"num_beams": 1, "num_return_sequences": 1})

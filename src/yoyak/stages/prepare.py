@@ -28,9 +28,9 @@ def run() -> None:
     from yoyak.preparation.write import path_in, write_prepared
 
     cases = texts_of(load_cases(p.cases).values())
-    prepared = augment_prepared(prepare_splits(p.data), p.data, p.augmentation)
-    report = prepared.report
     with atomic_path(project.PREPARED) as work:
+        prepared = augment_prepared(prepare_splits(p.data, work.parent), p.data, p.augmentation)
+        report = prepared.report
         tokenizers = write_prepared(prepared, p.tokenizers, work, mask_tokens=p.data.mask_tokens)
         write_jsonl(
             path_in(work, project.CASE_DIALOGUES),
