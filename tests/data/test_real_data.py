@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from yoyak import params
-from yoyak.data.checks import dialogue_key
 from yoyak.data.cleaning import clean_dialogue
+from yoyak.data.keys import dialogue_key
 from yoyak.data.preparing import Prepared, prepare_splits
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"

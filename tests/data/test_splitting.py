@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from yoyak.data.checks import dialogue_key
+from yoyak.data.keys import dialogue_key
 from yoyak.data.reading import SourceRow
 from yoyak.data.records import Dialogue
 from yoyak.data.source_rows import SourceRows, store_rows

@@ -8,7 +8,7 @@ from typing import Any
 
 from mlflow.entities import Param
 
-from yoyak.data.checks import hash_dialogue
+from yoyak.data.keys import hash_dialogue
 from yoyak.params import Scoring
 from yoyak.registry import promotion
 from yoyak.registry.evaluations import ModelEvaluation, Scheme, ScoredSummary, attach_evaluations

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from mlflow_helpers import git
 from registry.scored_models import dialogue, evaluation, register
 from yoyak import cli
-from yoyak.data.checks import hash_dialogue
+from yoyak.data.keys import hash_dialogue
 from yoyak.data.records import Dialogue, write_jsonl
 from yoyak.project import GATE, split_file
 from yoyak.registry import promotion

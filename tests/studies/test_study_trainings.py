@@ -18,8 +18,8 @@ from ruamel.yaml import YAML
 from studies.conftest import Recorded, StudyProject, open_study
 from training.tiny_training import ROWS
 from yoyak import params
-from yoyak.data.checks import hash_dialogue
 from yoyak.data.folding import hold_out
+from yoyak.data.keys import hash_dialogue
 from yoyak.errors import UserError
 from yoyak.models.spec import load_spec
 from yoyak.registration.study import register_best

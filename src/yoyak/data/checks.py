@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from yoyak.data.keys import hash_text
+from yoyak.data.reading import SourceRow
+from yoyak.data.records import Dialogue
+from yoyak.data.source_rows import SourceRows
 from yoyak.errors import UserError
-
-if TYPE_CHECKING:
-    from yoyak.data.reading import SourceRow
-    from yoyak.data.records import Dialogue
-    from yoyak.data.source_rows import SourceRows
 
 MAX_EXAMPLES = 20
 """Maximum number of rows that the report lists per finding."""
-_EMPTY = np.uint64(int.from_bytes(hashlib.blake2b(b"", digest_size=8).digest(), "little"))
+_EMPTY = np.uint64(hash_text(""))
 """The digest of an empty text."""
-
-
-def dialogue_key(dialogue: str) -> str:
-    """Return a key that is equal for dialogues that differ only in whitespace and letter case."""
-    return "".join(dialogue.casefold().split())
-
-
-def hash_dialogue(dialogue: str) -> str:
-    """Return a short key that is equal for dialogues that differ only in whitespace and letter case."""
-    return hashlib.blake2b(dialogue_key(dialogue).encode(), digest_size=8).hexdigest()
 
 
 def check_ids(rows: SourceRows, file: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from yoyak.data.checks import dialogue_key
+from yoyak.data.keys import dialogue_key
 from yoyak.data.records import Dialogue
 from yoyak.data.splitting import hash_to_position
 from yoyak.errors import UserError

@@ -208,15 +208,14 @@ def _remove_leaks(file: _File, rows: SourceRows, others: Mapping[str, SourceRows
         return rows, {}
     keys = rows.keys
     shared = np.array([np.isin(keys, other_rows.keys) for other_rows in others.values()])
-    leaks = shared.any(axis=0)
+    leaks: np.ndarray = np.logical_or.reduce(shared)
     # By the splits that have the dialogue too, in the order in which they come up.
     combinations = (1 << np.arange(len(others))) @ shared
     found, first = np.unique(combinations[leaks], return_index=True)
     for combination in found[np.argsort(first)].tolist():
         also_in = [name for number, name in enumerate(others) if combination >> number & 1]
-        _report_dropped(
-            file, rows.select(np.flatnonzero(combinations == combination)), f"also in {' and '.join(also_in)}"
-        )
+        leaked = rows.select(combinations == combination)
+        _report_dropped(file, leaked, f"also in {' and '.join(also_in)}")
     removed = {name: int(count) for name, count in zip(others, shared.sum(axis=1), strict=True)}
     if leaks.all():
         raise UserError(

@@ -117,7 +117,9 @@ def open_table(
             yield SourceTable(file=file, rows=all_rows, format=table_format, size=size, position=raw.tell)
 
 
-def _describe_format(text: TextFile, kind: str, mapping: ColumnMapping, columns: Sequence[str], file: str) -> dict[str, Any]:
+def _describe_format(
+    text: TextFile, kind: str, mapping: ColumnMapping, columns: Sequence[str], file: str
+) -> dict[str, Any]:
     others = (mapping.topic, mapping.slice, mapping.group, mapping.facts)
     used = (mapping.id, mapping.dialogue, *mapping.summaries, *others)
     return {

@@ -6,7 +6,6 @@ have the same one with a probability of three in a million.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
@@ -19,17 +18,12 @@ from typing import TypeVar, overload
 
 import numpy as np
 
-from yoyak.data.checks import dialogue_key
 from yoyak.data.facts import KnownFacts, dump_facts, parse_facts
+from yoyak.data.keys import dialogue_key, hash_text
 from yoyak.data.reading import SourceRow
 from yoyak.data.records import Dialogue
 
 _WRITTEN_AT_ONCE = 1 << 20
-
-
-def digest(text: str) -> int:
-    """Return a digest of 64 bits."""
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 class _Store:
@@ -47,10 +41,10 @@ class _Store:
         for row in rows:
             value = row.value
             key = dialogue_key(value.dialogue)
-            self.ids.append(digest(value.fname))
-            self.keys.append(digest(key))
-            self.contents.append(digest("\0".join((value.dialogue, *value.summaries))))
-            self.groups.append(digest(row.group or key))
+            self.ids.append(hash_text(value.fname))
+            self.keys.append(hash_text(key))
+            self.contents.append(hash_text("\0".join((value.dialogue, *value.summaries))))
+            self.groups.append(hash_text(row.group or key))
             line = json.dumps(
                 [
                     *(value.fname, value.dialogue, value.summaries, value.topic, value.slice, row.location, row.group),

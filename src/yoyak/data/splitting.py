@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from yoyak.data.checks import dialogue_key
+from yoyak.data.keys import dialogue_key
 from yoyak.data.reading import SourceRow
 from yoyak.data.source_rows import SourceRows
 from yoyak.errors import UserError

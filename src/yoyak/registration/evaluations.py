@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from yoyak import project
-from yoyak.data.checks import hash_dialogue
+from yoyak.data.keys import hash_dialogue
 from yoyak.data.records import Dialogue, read_jsonl
 from yoyak.decoding.candidates import read_candidates
 from yoyak.params import Scoring

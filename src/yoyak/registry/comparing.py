@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from yoyak import project
-from yoyak.data.checks import hash_dialogue
+from yoyak.data.keys import hash_dialogue
 from yoyak.errors import UserError
 from yoyak.project import DEV, GATE
 from yoyak.registry.evaluations import ModelEvaluation, Scheme, ScoredSummary, read_evaluations

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from yoyak.data.checks import hash_dialogue
+from yoyak.data.keys import hash_dialogue
 from yoyak.data.records import Dialogue
 from yoyak.files import write_json, write_text
 from yoyak.params import Scoring

@@ -149,7 +149,7 @@ class Trained(Kind):
 
     def run(self, trial: RunningTrial, values: Mapping[str, Any]) -> Mapping[str, float]:
         """Train a member, and measure it."""
-        from yoyak.data.checks import hash_dialogue
+        from yoyak.data.keys import hash_dialogue
         from yoyak.studies.stopping import StopAtStep
         from yoyak.training.recovery import lock_checkpoints, remove_checkpoints
         from yoyak.training.selection import CheckpointScoring

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from yoyak import params
-from yoyak.data.checks import dialogue_key
 from yoyak.data.cleaning import clean_line
+from yoyak.data.keys import dialogue_key
 from yoyak.data.preparing import read_input
 from yoyak.data.records import Dialogue
 from yoyak.errors import UserError

@@ -21,7 +21,7 @@ from yoyak.data.augmenting.dropping import drop_turns
 from yoyak.data.augmenting.edits import Source
 from yoyak.data.augmenting.renaming import collect_names, rename_all
 from yoyak.data.augmenting.rewriting import draw_turns, put_together
-from yoyak.data.checks import dialogue_key
+from yoyak.data.keys import dialogue_key
 from yoyak.data.records import Dialogue
 from yoyak.korean.facts import find_made_up
 from yoyak.params.augmentation import Augmentation, Edits, Method, Rewriting

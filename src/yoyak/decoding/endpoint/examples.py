@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from yoyak.data.checks import dialogue_key
+from yoyak.data.keys import dialogue_key
 from yoyak.files import read_json_lines
 from yoyak.models.prompts import Example
 from yoyak.params.endpoint import FewShot
