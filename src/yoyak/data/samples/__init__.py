@@ -19,6 +19,7 @@ from typing import Literal, TextIO, get_args
 
 from tqdm import tqdm
 
+from yoyak.data.digests import DigestSet
 from yoyak.data.facts import NO_FACTS, KnownFacts, dump_facts
 from yoyak.data.records import Dialogue
 from yoyak.data.samples import topics_health, topics_home, topics_money, topics_shop, topics_travel, topics_work
@@ -73,7 +74,7 @@ def stream_samples(n: int, seed: int, *, split: SplitName) -> Iterator[Sample]:
 def _draw_samples(n: int, seed: int, split: SplitName) -> Iterator[Sample]:
     rng = random.Random(f"yoyak samples {seed} {split}")
     decks = {unseen: _draw_scenarios(unseen, rng) for unseen in (False, True)}
-    seen: set[bytes] = set()
+    seen = DigestSet()
     for row in range(n):
         is_unseen = split in _HELD_OUT and (row + 1) * _UNSEEN_PER_TEN // 10 > row * _UNSEEN_PER_TEN // 10
         scenario = next(decks[is_unseen])
@@ -130,7 +131,7 @@ def generate_open(n: int, seed: int) -> Iterator[Dialogue]:
     rng = random.Random(f"yoyak open samples {seed}")
     vocabulary = OpenVocabulary(rng)
     decks = _draw_scenarios(False, rng)
-    seen: set[bytes] = set()
+    seen = DigestSet()
     while len(seen) < n:
         kind = rng.random()
         if kind < _KNOWN_SCENARIOS:
