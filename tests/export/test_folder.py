@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
 
-from onnx_models import VOCABULARY, save_model
-from yoyak.decoding.onnx.decoder import GROWTH_STEPS, SharedCacheDecoder
+from onnx_models import MODELS, VOCABULARY, save_model
 from yoyak.decoding.onnx.runtime import OnnxSummarizer
+from yoyak.decoding.onnx.shared import GROWTH_STEPS, SharedCacheDecoder
 from yoyak.errors import UserError
 from yoyak.export.edit import initializers
 from yoyak.export.folder import export_model
@@ -121,12 +121,12 @@ def test_the_folder_is_complete(bart: Path, tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_beams_share_a_cache_unless_position_biases_are_learned(tmp_path: Path) -> None:
-    for kind, shared in (("bart", True), ("t5", False)):
-        export_model(save_model(kind, tmp_path / kind), tmp_path / f"{kind}.out", Export(precision="fp32"))
-        decoder = onnx.load(tmp_path / f"{kind}.out" / "decoder.onnx", load_external_data=False)
-        assert ("own_bias" in {value.name for value in decoder.graph.input}) == shared
-        assert (tmp_path / f"{kind}.out" / "reorder.onnx").exists() != shared
+@pytest.mark.parametrize("kind", MODELS)
+def test_all_texts_of_a_dialogue_share_a_cache(kind: str, tmp_path: Path) -> None:
+    export_model(save_model(kind, tmp_path / "model"), tmp_path / "out", Export(precision="fp32"))
+    decoder = onnx.load(tmp_path / "out/decoder.onnx", load_external_data=False)
+    assert "own_bias" in {value.name for value in decoder.graph.input}
+    assert not (tmp_path / "out/reorder.onnx").exists()
 
 
 def test_the_encoder_computes_the_cross_attention_cache(bart: Path) -> None:
@@ -160,7 +160,7 @@ def test_all_texts_of_a_dialogue_share_its_caches(bart: Path, tmp_path: Path) ->
     assert isinstance(decoder, SharedCacheDecoder)
     decoder.first()
     decoder.advance(np.array([11, 12, 13, 14, 15, 16]), np.array([0, 0, 0, 1, 1, 1]))
-    assert {len(array) for array in (*decoder.cross.values(), *decoder.self_cache.values())} == {2}
+    assert {len(array) for array in (*decoder.read.values(), *decoder.self_cache.values())} == {2}
     # The first step has written one column for each dialogue, the second one for each of its texts.
     for array in decoder.self_cache.values():
         assert np.flatnonzero(array.any(axis=(0, 1, 3))).tolist() == [0, 1, 2, 3]

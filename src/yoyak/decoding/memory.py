@@ -43,9 +43,10 @@ class Footprint:
 
     def bytes_per_dialogue(self, *, read: int, new: int, beams: int) -> int:
         """Return the peak in bytes for one dialogue of ``read`` tokens and ``beams`` summaries of ``new`` tokens."""
-        tokens = new + (0 if self.read_bytes else read)
-        columns = beams * tokens if self.shares_cache else tokens
-        cache = beams * tokens * self.token_bytes * COPIES
+        prompt = 0 if self.read_bytes else read
+        tokens = prompt + new
+        columns = prompt + beams * new if self.shares_cache else tokens
+        cache = (columns if self.shares_cache else beams * tokens) * self.token_bytes * COPIES
         inputs = read * self.read_bytes * (1 if self.shares_input else beams) * COPIES
         attention = 2 * 4 * beams * self.heads * (columns + read)
         bias = 3 * 4 * beams * columns if self.shares_cache else 0

@@ -71,3 +71,17 @@ def drop_unused(model: onnx.ModelProto) -> None:
     kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)
+
+
+def drop_unneeded_nodes(model: onnx.ModelProto) -> None:
+    """Remove the nodes that no output depends on."""
+    producer_of = producers(model)
+    pending, needed = [out.name for out in model.graph.output], set()
+    while pending:
+        node = producer_of.get(pending.pop())
+        if node is not None and node.output[0] not in needed:
+            needed.add(node.output[0])
+            pending += node.input
+    kept = [node for node in model.graph.node if node.output[0] in needed]
+    del model.graph.node[:]
+    model.graph.node.extend(kept)

@@ -20,7 +20,7 @@ import onnx
 from onnx import numpy_helper
 
 from yoyak.errors import UserError
-from yoyak.export import beams, cross
+from yoyak.export import beams, cross, prompts
 from yoyak.export.edit import PAST, PRESENT, Graphs, find_head, initializers
 
 
@@ -39,6 +39,7 @@ def export_graphs(model: Any) -> Graphs:
         if not has_encoder:
             decoder = _load_graph(folder / "model.onnx")
             _keep_last_position(decoder)
+            prompts.share_prompt_cache(decoder)
             return {"decoder": decoder}
         encoder, decoder = (
             _load_graph(folder / "encoder_model.onnx"),
@@ -48,7 +49,7 @@ def export_graphs(model: Any) -> Graphs:
         cross.share_cross_cache(decoder)
         cross.transpose_keys(encoder, decoder)
         cross.scale_queries(decoder)
-        beams.share_self_cache(decoder)
+        beams.share_self_cache(decoder, _find_buckets(model.config))
     return {"encoder": encoder, "decoder": decoder}
 
 
@@ -71,6 +72,19 @@ def reorder_graph(decoder: onnx.ModelProto) -> onnx.ModelProto:
         [onnx.helper.make_tensor_value_info(present, onnx.TensorProto.FLOAT, None) for _, present in names],
     )
     return onnx.helper.make_model(graph, opset_imports=decoder.opset_import, ir_version=decoder.ir_version)
+
+
+def _find_buckets(config: Any) -> Any:
+    """Return the row of T5's learned biases for each distance to an earlier token; None for models without them."""
+    if getattr(config, "relative_attention_num_buckets", None) is None:
+        return None
+    import torch
+    from transformers.models.t5.modeling_t5 import T5Attention
+
+    farthest = config.relative_attention_max_distance
+    return T5Attention._relative_position_bucket(
+        -torch.arange(farthest + 1), False, config.relative_attention_num_buckets, farthest
+    ).numpy()
 
 
 def _run_optimum(model: Any, task: str, folder: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from transformers import GenerationConfig
 
 from onnx_models import MODELS, VOCABULARY, save_model
-from yoyak.decoding.onnx import decoder, search
+from yoyak.decoding.onnx import decoder, runtime, search, shared
 from yoyak.decoding.onnx.options import Search
 from yoyak.decoding.onnx.runtime import OnnxSummarizer
 from yoyak.decoding.torch import TorchSummarizer
@@ -38,7 +38,7 @@ def one_thread() -> Iterator[None]:
 def small_growth() -> Iterator[None]:
     """Short texts outgrow the room of their caches too."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(decoder, "GROWTH_STEPS", 3)
+        patched.setattr(shared, "GROWTH_STEPS", 3)
         yield
 
 
@@ -134,7 +134,7 @@ def test_dialogues_leave_the_batch_when_they_are_finished(
     spread = Counter(token for text in written for token in set(text))
     monkeypatch.setattr(search, "MIN_ACTIVE_SHARE", 0.95)
     left: list[int] = []
-    for kind in get_args(decoder.OnnxDecoder):
+    for kind in get_args(runtime.OnnxDecoder):
 
         def keep(self: Any, dialogues: Any, known: Any = kind.keep) -> None:
             left.append(len(dialogues))

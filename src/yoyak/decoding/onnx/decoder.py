@@ -1,6 +1,7 @@
 """Running the graphs of an exported model: the encoder on a batch, then the decoder one token at a time.
 
-The classes implement `decoding.onnx.search.Decoder` with onnxruntime and numpy alone.
+The classes implement `decoding.onnx.search.Decoder` with onnxruntime and numpy alone. Those in this module are for
+models of an unknown structure, which have one cache per text; all others are in `shared`.
 """
 
 from __future__ import annotations
@@ -12,13 +13,10 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from yoyak.decoding.deadline import check_deadline
-from yoyak.decoding.onnx.options import NEVER, Floats, Ints
+from yoyak.decoding.onnx.options import Floats, Ints
 
 Array = npt.NDArray[Any]
 PAST, PRESENT, SOURCE = "past_key_values", "present", "source"
-BIAS, WRITE_INDICES, LENGTH = "own_bias", "own_indices", "past_length"
-GROWTH_STEPS = 16
-"""Steps that a shared cache is enlarged by at once. Columns that are not written yet are attended to with weight 0."""
 CACHE_TYPES = {"tensor(float)": np.float32, "tensor(int8)": np.int8, "tensor(uint8)": np.uint8}
 """Types that the cross-attention cache may have."""
 MAX_ENCODER_TOKENS = 512
@@ -45,8 +43,8 @@ def run_encoder(encoder: ort.InferenceSession, ids: Ints, mask: Ints) -> dict[st
             last += 1
         longest = int(lengths[first:last].max())
         feeds = {
-            "input_ids": _to_ort_value(ids[first:last, :longest]),
-            "attention_mask": _to_ort_value(mask[first:last, :longest]),
+            "input_ids": to_ort_value(ids[first:last, :longest]),
+            "attention_mask": to_ort_value(mask[first:last, :longest]),
         }
         values = encoder.run_with_ort_values(list(cache), feeds)
         for out, value in zip(outputs, values, strict=True):
@@ -67,11 +65,11 @@ class PerTextCacheDecoder:
         self.growing = [value.name for value in reorder.get_inputs() if value.name != SOURCE]
         """Input names of the self-attention cache, which grows with each step."""
         self.rows = rows
-        self.past = {name: _to_ort_value(_empty_cache(self.inputs[name].shape, rows)) for name in self.growing}
+        self.past = {name: to_ort_value(empty_cache(self.inputs[name].shape, rows)) for name in self.growing}
 
     def _step(self, feeds: dict[str, Any]) -> Floats:
         """Run one step and return the logits of its last position."""
-        values = {name: _to_ort_value(array) for name, array in feeds.items() if name in self.inputs}
+        values = {name: to_ort_value(array) for name, array in feeds.items() if name in self.inputs}
         results = self.session.run_with_ort_values(self.outputs, {**values, **self.past})
         for name, value in zip(self.outputs, results, strict=True):
             if name.startswith(PRESENT):
@@ -84,7 +82,7 @@ class PerTextCacheDecoder:
         self.rows = len(source)
         feeds = {name: self.past[name] for name in self.growing}
         outputs = [name.replace(PAST, PRESENT) for name in self.growing]
-        reordered = self.reorder.run_with_ort_values(outputs, {**feeds, SOURCE: _to_ort_value(source)})
+        reordered = self.reorder.run_with_ort_values(outputs, {**feeds, SOURCE: to_ort_value(source)})
         self.past.update(zip(self.growing, reordered, strict=True))
 
 
@@ -101,13 +99,13 @@ class Seq2SeqDecoder(PerTextCacheDecoder):
     ) -> None:
         super().__init__(decoder, reorder, len(mask))
         self.mask, self.prompt = mask, start
-        self.past |= {name: _to_ort_value(array) for name, array in cross.items()}
+        self.past |= {name: to_ort_value(array) for name, array in cross.items()}
         self.cross = list(cross)
 
     def keep(self, dialogues: Ints) -> None:
         self._reorder(_expand_rows(dialogues, self.rows // len(self.mask)))
         for name in self.cross:
-            self.past[name] = _to_ort_value(self.past[name].numpy()[dialogues])
+            self.past[name] = to_ort_value(self.past[name].numpy()[dialogues])
         self.mask = self.mask[dialogues]
 
     def first(self) -> Floats:
@@ -118,92 +116,6 @@ class Seq2SeqDecoder(PerTextCacheDecoder):
         if source is not None and not _is_identity(source, self.rows):
             self._reorder(source)
         return self._step({"input_ids": tokens[:, None], "encoder_attention_mask": self.mask})
-
-
-class SharedCacheDecoder:
-    """A decoder with cross-attention and one cache for all texts of a dialogue.
-
-    The cache is written in place: the same memory is bound as input and output. Its capacity grows by several steps at
-    once, so that it is copied once in `GROWTH_STEPS` steps instead of in each.
-    """
-
-    def __init__(self, decoder: ort.InferenceSession, cross: dict[str, Array], mask: Ints, start: Ints) -> None:
-        self.session, self.mask, self.prompt = decoder, mask, start
-        self.shapes = {value.name: value.shape for value in decoder.get_inputs()}
-        self.cross = cross
-        names = [name for name in self.shapes if name.startswith(PAST) and name not in cross]
-        self.self_cache = {name: _empty_cache(self.shapes[name], len(mask)) for name in names}
-        """Keys and values of the new tokens [dialogues, heads, columns, features]."""
-        self.text_columns = np.zeros((len(mask), 1, 0), dtype=np.int64)
-        """Columns of the cache that hold each text's tokens [dialogues, texts, tokens]."""
-        self.column_count = 0
-        """Number of columns that are written."""
-        self.capacity = 0
-        """Number of columns that are allocated."""
-        self.binding = decoder.io_binding()
-        # Outputs are returned in the order in which they are bound: logits first.
-        self.binding.bind_output("logits", "cpu")
-        self.bound: dict[str, ort.OrtValue] = {}
-        """Keeps alive what onnxruntime reads and writes: it holds no references itself."""
-        self._bind({"encoder_attention_mask": mask, **self.cross})
-
-    def keep(self, dialogues: Ints) -> None:
-        self.text_columns, self.mask = self.text_columns[dialogues], self.mask[dialogues]
-        self.cross = {name: array[dialogues] for name, array in self.cross.items()}
-        self._bind({"encoder_attention_mask": self.mask, **self.cross})
-        self._replace_cache({name: array[dialogues] for name, array in self.self_cache.items()})
-
-    def first(self) -> Floats:
-        return self._step(self.prompt, None)
-
-    def advance(self, tokens: Ints, source: Ints | None) -> Floats:
-        return self._step(tokens[:, None], source)
-
-    def _step(self, tokens: Ints, source: Ints | None) -> Floats:
-        dialogues, before, written = self.text_columns.shape
-        texts = len(tokens) // dialogues
-        if source is not None:
-            local = source.reshape(dialogues, texts) - np.arange(dialogues)[:, None] * before
-            self.text_columns = np.take_along_axis(self.text_columns, local[:, :, None], 1)
-        new = self.column_count + np.arange(texts)
-        self.text_columns = np.concatenate(
-            [self.text_columns, np.broadcast_to(new[:, None], (dialogues, texts, 1))], axis=2
-        )
-        self.column_count += texts
-        if self.column_count > self.capacity:
-            self._grow_cache(texts)
-        bias = np.full((dialogues, 1, texts, self.capacity), NEVER, dtype=np.float32)
-        np.put_along_axis(bias[:, 0], self.text_columns, np.float32(0), 2)
-        heads = self.shapes[WRITE_INDICES][1]
-        indices = np.stack(np.meshgrid(np.arange(dialogues), np.arange(heads), new, indexing="ij"), axis=-1)
-        self._bind({"input_ids": tokens, BIAS: bias, WRITE_INDICES: indices, LENGTH: np.array(written, dtype=np.int64)})
-        self.binding.bind_output("logits", "cpu")
-        self.session.run_with_iobinding(self.binding)
-        logits: Floats = self.binding.get_outputs()[0].numpy()
-        return logits[:, -1]
-
-    def _grow_cache(self, texts: int) -> None:
-        """Allocate columns for the next `GROWTH_STEPS` steps."""
-        written, self.capacity = self.column_count - texts, self.column_count + (GROWTH_STEPS - 1) * texts
-        for name, array in self.self_cache.items():
-            dialogues, heads, _, size = array.shape
-            # Hidden columns get weight 0 but are still multiplied, so they must not hold NaN.
-            larger = np.zeros((dialogues, heads, self.capacity, size), dtype=np.float32)
-            larger[:, :, :written] = array[:, :, :written]
-            self._replace_cache({name: larger})
-
-    def _replace_cache(self, arrays: dict[str, Floats]) -> None:
-        """Replace parts of the self-attention cache, and bind the new arrays."""
-        self.self_cache |= arrays
-        self._bind(arrays)
-        for name in arrays:
-            self.binding.bind_ortvalue_output(name.replace(PAST, PRESENT), self.bound[name])
-
-    def _bind(self, arrays: dict[str, Any]) -> None:
-        for name, array in arrays.items():
-            if name in self.shapes:
-                self.bound[name] = _to_ort_value(array)
-                self.binding.bind_ortvalue_input(name, self.bound[name])
 
 
 class CausalDecoder(PerTextCacheDecoder):
@@ -236,14 +148,11 @@ class CausalDecoder(PerTextCacheDecoder):
 
 def empty_reordering(reorder: ort.InferenceSession) -> dict[str, Array]:
     """Return inputs of the graph that reorders caches: one text without tokens, which stays where it is."""
-    caches = {value.name: _empty_cache(value.shape, 1) for value in reorder.get_inputs() if value.name != SOURCE}
+    caches = {value.name: empty_cache(value.shape, 1) for value in reorder.get_inputs() if value.name != SOURCE}
     return {**caches, SOURCE: np.zeros(1, dtype=np.int64)}
 
 
-OnnxDecoder = Seq2SeqDecoder | SharedCacheDecoder | CausalDecoder
-
-
-def _empty_cache(shape: list[Any], rows: int) -> Floats:
+def empty_cache(shape: list[Any], rows: int) -> Floats:
     """Return a cache without tokens."""
     _, heads, _, size = shape
     return np.zeros((rows, heads, 0, size), dtype=np.float32)
@@ -258,5 +167,5 @@ def _is_identity(source: Ints, rows: int) -> bool:
     return len(source) == rows and bool((source == np.arange(rows)).all())
 
 
-def _to_ort_value(array: Any) -> ort.OrtValue:
+def to_ort_value(array: Any) -> ort.OrtValue:
     return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))

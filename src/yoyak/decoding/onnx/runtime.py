@@ -25,18 +25,16 @@ from yoyak.decoding.batches import Generated, summarize_in_batches
 from yoyak.decoding.candidates import Candidate
 from yoyak.decoding.memory import Footprint
 from yoyak.decoding.onnx.decoder import (
-    BIAS,
     CACHE_TYPES,
     PAST,
     CausalDecoder,
-    OnnxDecoder,
     Seq2SeqDecoder,
-    SharedCacheDecoder,
     empty_reordering,
     run_encoder,
 )
 from yoyak.decoding.onnx.options import Ints, Sampling, Search
 from yoyak.decoding.onnx.search import Written, search
+from yoyak.decoding.onnx.shared import BIAS, SharedCausalDecoder, SharedSeq2SeqDecoder, smallest_feeds
 from yoyak.decoding.reading import Window, count_searches, make_window, summarize_all
 from yoyak.decoding.summarizer import Summaries
 from yoyak.errors import UserError, first_line
@@ -48,6 +46,7 @@ from yoyak.models.window import new_token_limit
 from yoyak.params import Generation
 
 TOKENIZER = "tokenizer.json"
+OnnxDecoder = SharedSeq2SeqDecoder | SharedCausalDecoder | Seq2SeqDecoder | CausalDecoder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +175,8 @@ class OnnxSummarizer:
             self.encoder.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)}, options)
         elif self.reorder is not None:
             self.reorder.run(None, empty_reordering(self.reorder), options)
+        else:
+            self.decoder.run(["logits"], smallest_feeds(self.decoder), options)
 
     def summarize(
         self,
@@ -261,12 +262,13 @@ class OnnxSummarizer:
         """Return a decoder for a batch, with the inputs encoded."""
         ids, mask = self._pad(inputs)
         if self.encoder is None:
-            assert self.reorder is not None
+            if self.reorder is None:
+                return SharedCausalDecoder(self.decoder, ids, mask)
             return CausalDecoder(self.decoder, self.reorder, ids, mask)
         start = np.full((len(ids), 1), self.manifest.decoder_start_token_id, dtype=np.int64)
         cross = run_encoder(self.encoder, ids, mask)
         if self.reorder is None:
-            return SharedCacheDecoder(self.decoder, cross, mask, start)
+            return SharedSeq2SeqDecoder(self.decoder, cross, mask, start)
         return Seq2SeqDecoder(self.decoder, self.reorder, cross, mask, start)
 
     def _pad(self, inputs: Sequence[list[int]]) -> tuple[Ints, Ints]:
