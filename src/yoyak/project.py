@@ -78,6 +78,8 @@ ERRORS = Path("errors")
 """The traceback of each member's training that failed last."""
 LOG = LOGS / "yoyak.log"
 """Tracebacks of errors."""
+SPARK_LOG = LOGS / "spark.log"
+"""What Spark and its processes say while `yoyak summarize --engine spark` runs."""
 TENSORBOARD = LOGS / "tensorboard"
 """A folder for each member whose curves TensorBoard shows, with one for each training."""
 DVC_LOCK = Path("dvc.lock")

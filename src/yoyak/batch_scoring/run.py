@@ -29,11 +29,12 @@ from yoyak.batch_scoring.results import (
     SUCCESS,
     PartResult,
     find_done,
+    part_name,
     remove_results,
     remove_unfinished,
 )
 from yoyak.batch_scoring.sources import Part, columns_to_read, find_sources, plan_parts
-from yoyak.batch_scoring.storage import FoundFile, Storage, delete, open_storage, write_whole
+from yoyak.batch_scoring.storage import FoundFile, Storage, delete, list_names, open_storage, write_whole
 from yoyak.batch_scoring.worker import Job
 from yoyak.bundles.resolve import resolve_model
 from yoyak.cpu import cores
@@ -79,6 +80,8 @@ def score(model: str, input: str, output: str, data: params.Data, options: Optio
         raise UserError(f"--output {output} holds files of --input: name another folder.")
     with open_target(model) as target:
         manifest = _begin(target, source, files, folder, data, options)
+        # Processes of a cluster are in folders of their own.
+        input, output = (name if place.scheme else place.path for place, name in ((source, input), (folder, output)))
         job = _make_job(target, input, output, data, options, manifest.run)
         return _score_parts(job, manifest, folder, options)
 
@@ -185,12 +188,17 @@ def _score_parts(job: Job, manifest: Manifest, output: Storage, options: Options
                 for result in results:
                     done[result.number] = result
                     rejected += result.rejected
-                    bar.set_postfix(rejected=rejected, refresh=False)
+                    if rejected:
+                        bar.set_postfix(rejected=rejected, refresh=False)
                     bar.update(result.rows)
     seconds = time.monotonic() - started
-    missing = [part.number for part in manifest.parts if part.number not in done]
+    there = list_names(output)
+    missing = [part_name(part.number) for part in manifest.parts if part_name(part.number) not in there]
     if missing:
-        raise UserError(f"{len(missing)} parts are missing, the first is {missing[0]}: run the command again.")
+        raise UserError(
+            f"{len(missing)} parts are not in {output.show()}, such as {missing[0]}: the machines of a "
+            "cluster have to share the folder, as with a URL; run the command again."
+        )
     totals = _add_up(done.values())
     if left or not manifest.finished:
         finished = {**totals, "seconds": round(seconds, 1), "parts": len(left), "engine": options.engine}

@@ -25,6 +25,7 @@ from yoyak.batch_scoring.results import PartResult
 from yoyak.batch_scoring.sources import Part
 from yoyak.batch_scoring.worker import Job, score_part
 from yoyak.errors import UserError, first_line
+from yoyak.project import SPARK_LOG
 
 LOCAL = "local[*]"
 _POLL = 0.2
@@ -57,9 +58,13 @@ def score_on_spark(job: Job, parts: Sequence[Part], master: str) -> Generator[Pa
     """
     check_spark()
     is_local = master.startswith("local")
-    with _open_context(master, is_local) as context, ThreadPoolExecutor(1) as pool:
+    with (
+        tempfile.TemporaryDirectory(prefix="yoyak-") as temporary,
+        _open_context(master, is_local) as context,
+        ThreadPoolExecutor(1) as pool,
+    ):
         results = context.accumulator([], _make_list_param())
-        model = None if is_local else _send_folder(context, job.folder)
+        model = None if is_local else _send_folder(context, job.folder, Path(temporary))
 
         def score(part: Part) -> None:
             results.add([score_part(_with_model(job, model), part)])
@@ -95,11 +100,13 @@ def _with_model(job: Job, name: str | None) -> Job:
     return replace(job, folder=Path(SparkFiles.get(name)))
 
 
-def _send_folder(context: Any, folder: Path) -> str:
-    """Let Spark unpack a folder wherever it runs a task, and return its name there."""
-    with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
-        archive = shutil.make_archive(str(Path(temporary) / "model"), "zip", folder)
-        context.addArchive(f"{archive}#model")
+def _send_folder(context: Any, folder: Path, temporary: Path) -> str:
+    """Let Spark unpack a folder wherever it runs a task, and return its name there.
+
+    Spark fetches it from the folder ``temporary`` for as long as the context is open.
+    """
+    archive = shutil.make_archive(str(temporary / "model"), "zip", folder)
+    context.addArchive(f"{archive}#model")
     return "model"
 
 
@@ -116,14 +123,33 @@ def _open_context(master: str, is_local: bool) -> Iterator[Any]:
         # Its page would listen on all addresses.
         builder = builder.config("spark.ui.enabled", "false")
     try:
-        session = builder.getOrCreate()
+        # Java keeps what standard error was when it started, and so do the processes that it starts.
+        with _stderr_to(SPARK_LOG):
+            session = builder.getOrCreate()
     except Exception as error:  # py4j passes on whatever Java raises, and Python what starting it raises.
-        raise UserError(f"Spark cannot be started with --master {master} ({first_line(error)}).") from error
+        raise UserError(
+            f"Spark cannot be started with --master {master} ({first_line(error)}); {SPARK_LOG} says more."
+        ) from error
     try:
         session.sparkContext.setLogLevel("ERROR")
         yield session.sparkContext
     finally:
         session.stop()
+
+
+@contextmanager
+def _stderr_to(path: Path) -> Iterator[None]:
+    """Let everything, whatever language it is written in, add to a file instead of standard error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with path.open("ab") as file:
+            os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _make_list_param() -> Any:
@@ -144,4 +170,7 @@ def _find_sentence(error: BaseException) -> str:
     raised = _RAISED.findall(str(error))
     if raised:
         return str(raised[-1])
-    return f"Spark could not summarize a part ({first_line(error)}); run the command again, it goes on from there."
+    return (
+        f"Spark could not summarize a part ({first_line(error)}): {SPARK_LOG} says more, and the same command goes on "
+        "from here."
+    )

@@ -162,7 +162,7 @@ def _format_time(modified: datetime | None) -> str | None:
 
 
 def list_names(storage: Storage, *folders: str) -> set[str]:
-    """Return the names of the files in a folder below a place; none if it does not exist."""
+    """Return the names of what is in a folder below a place; none if it does not exist."""
     found = _list(storage, storage.join(*folders) if folders else storage.path, deep=False)
     return {info.base_name for info in found}
 
