@@ -86,8 +86,8 @@ def run(command: Sequence[str], folder: Path) -> Measured:
     return Measured(seconds=usage.ru_utime + usage.ru_stime, peak_mb=usage.ru_maxrss / 1024, output=output)
 
 
-def make_project(rows: int) -> None:
-    """Write data, models and candidates into the working directory; run in a process of its own."""
+def make_project(rows: int, tested: int) -> None:
+    """Write data and models into the working directory; run in a process of its own."""
     sys.path.insert(0, str(ROOT / "tests"))
     from mlflow_helpers import make_bart
     from yoyak.data.samples import write_samples
@@ -95,7 +95,7 @@ def make_project(rows: int) -> None:
     Path("dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
     Path("params.yaml").write_text(PARAMS, encoding="utf-8")
     shutil.copytree(ROOT / "cases", "cases")
-    for split, count, seed in (("train", rows, 1), ("dev", DEV_ROWS, 2), ("test", rows, 3)):
+    for split, count, seed in (("train", rows, 1), ("dev", DEV_ROWS, 2), ("test", tested, 3)):
         write_samples(Path("data", f"{split}.csv"), count, seed)
     for seed, member in enumerate((*MEMBERS, "tiny")):
         make_bart(Path("models", member), seed=seed)
@@ -181,7 +181,9 @@ def main() -> None:
     for rows in given.rows:
         with tempfile.TemporaryDirectory(prefix="yoyak-scale-") as name:
             folder = Path(name)
-            run((*itself, str(rows), "--step", "project"), folder)
+            # What only reads train needs no large test set.
+            tested = rows if set(given.stages) - {"samples", "prepare"} else DEV_ROWS
+            run((*itself, str(rows), str(tested), "--step", "project"), folder)
             written = False
             for stage in STAGES:
                 if stage not in given.stages and not (stage == "prepare" and set(given.stages) - {"samples"}):

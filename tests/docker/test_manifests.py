@@ -13,6 +13,12 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
+
+from yoyak.serving.environment import ALLOWED_HOSTS
+from yoyak.serving.guard import split_hosts
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docker"
@@ -128,6 +134,23 @@ def test_the_objects_of_a_server_mean_the_same_pods_and_port():
         "livenessProbe": "/health",
         "readinessProbe": "/ready",
     }
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *(
+            (name, 200)
+            for name in ("yoyak-serve:5001", "yoyak-serve.team.svc", "yoyak-serve.team.svc.cluster.local:5001")
+        ),
+        ("evil.example.com", 400),
+    ],
+)
+def test_clients_call_the_server_by_the_names_of_its_service(host, status):
+    [serve] = containers_of(OBJECTS["serve/Deployment"])
+    names = {variable["name"]: variable.get("value", "") for variable in serve["env"]}[ALLOWED_HOSTS]
+    app = TrustedHostMiddleware(PlainTextResponse("ok"), allowed_hosts=split_hosts(names), www_redirect=False)
+    assert TestClient(app).get("/health", headers={"Host": host}).status_code == status
 
 
 def test_workers_select_nothing_but_themselves():
