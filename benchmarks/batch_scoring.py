@@ -68,6 +68,7 @@ def main() -> None:
             for engine in engines if number % 2 == 0 else reversed(engines):
                 shutil.rmtree(folder / engine, ignore_errors=True)
                 timings[engine].append(measure(folder, engine))
+                print(f"round {number + 1}, {engine}: {timings[engine][-1]}", file=sys.stderr)
         print_timings(timings, arguments.rows)
         if len(engines) == 2:
             same = all(

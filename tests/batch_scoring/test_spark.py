@@ -182,15 +182,22 @@ spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "fals
 table = spark.createDataFrame({[tuple(row.values()) for row in rows]!r}, ["fname", "dialogue"])
 summarize = mlflow.pyfunc.spark_udf(spark, {str(packaged)!r}, env_manager="local")
 rows = table.withColumn("answer", summarize("dialogue")).select("fname", "answer.*").collect()
+empty = spark.createDataFrame([("empty", "")], ["fname", "dialogue"])
+try:
+    empty.withColumn("answer", summarize("dialogue")).collect()
+except Exception as error:
+    print("is empty" in str(error))
 print(json.dumps([[row.fname, row.summary, row.truncated] for row in rows]))
 """
     environment = {**os.environ, "PYSPARK_PYTHON": sys.executable}
     command = [sys.executable, "-c", code]
     completed = subprocess.run(command, check=False, env=environment, text=True, capture_output=True)
     assert completed.returncode == 0, completed.stderr[-2000:]
-    answers = json.loads(completed.stdout.splitlines()[-1])
+    *_, ended, answers = completed.stdout.splitlines()
+    # What it cannot do: a dialogue that is refused ends the job.
+    assert ended == "True"
     run(packaged, tmp_path / "a.csv", tmp_path / "out", engine="local", workers=1)
-    assert answers == [[row["id"], row["summary"], row["truncated"]] for row in read_parts(tmp_path / "out")]
+    assert json.loads(answers) == [[row["id"], row["summary"], row["truncated"]] for row in read_parts(tmp_path / "out")]
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:

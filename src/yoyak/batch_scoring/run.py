@@ -9,7 +9,7 @@ score(
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -161,14 +161,16 @@ def _count_workers(options: Options) -> int:
     return options.workers or cores()
 
 
-def _run_engine(job: Job, parts: Sequence[Part], options: Options) -> Generator[PartResult]:
+def _run_engine(
+    job: Job, parts: Sequence[Part], options: Options, advance: Callable[[int], object]
+) -> Generator[PartResult]:
     if options.engine == "spark":
         from yoyak.batch_scoring.spark import LOCAL, score_on_spark
 
-        return score_on_spark(job, parts, options.master or LOCAL)
+        return score_on_spark(job, parts, options.master or LOCAL, advance)
     from yoyak.batch_scoring.local import score_in_processes
 
-    return score_in_processes(job, parts, _count_workers(options))
+    return score_in_processes(job, parts, _count_workers(options), advance)
 
 
 def _score_parts(job: Job, manifest: Manifest, output: Storage, options: Options) -> str:
@@ -184,13 +186,12 @@ def _score_parts(job: Job, manifest: Manifest, output: Storage, options: Options
         delete(output, output.join(SUCCESS))
         with tqdm(total=manifest.rows, initial=kept, desc="summarizing", unit="dialogue") as bar:
             rejected = sum(result.rejected for result in done.values())
-            with closing(_run_engine(job, left, options)) as results:
+            with closing(_run_engine(job, left, options, bar.update)) as results:
                 for result in results:
                     done[result.number] = result
                     rejected += result.rejected
                     if rejected:
                         bar.set_postfix(rejected=rejected, refresh=False)
-                    bar.update(result.rows)
     seconds = time.monotonic() - started
     there = list_names(output)
     missing = [part_name(part.number) for part in manifest.parts if part_name(part.number) not in there]

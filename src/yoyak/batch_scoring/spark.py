@@ -14,7 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -48,8 +48,12 @@ def check_spark() -> None:
         )
 
 
-def score_on_spark(job: Job, parts: Sequence[Part], master: str) -> Generator[PartResult]:
+def score_on_spark(
+    job: Job, parts: Sequence[Part], master: str, advance: Callable[[int], object]
+) -> Generator[PartResult]:
     """Yield the result of each part soon after it is done; when the caller leaves off, the job is cancelled.
+
+    ``advance`` is called with the number of its rows.
 
     The processes of a cluster need this package and what the model requires, and reach the input and the output by the
     names that this process has for them; the model is sent to them.
@@ -76,7 +80,9 @@ def score_on_spark(job: Job, parts: Sequence[Part], master: str) -> Generator[Pa
             while True:
                 is_over = done.done()
                 there = results.value
-                yield from there[seen:]
+                for result in there[seen:]:
+                    advance(result.rows)
+                    yield result
                 seen = len(there)
                 if is_over:
                     break

@@ -6,7 +6,7 @@ The same part gives the same file, since its rows are batched in the same way wh
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -51,13 +51,16 @@ def load_model(folder: Path, threads: int) -> LoadedModel:
     return LoadedModel(folder, threads)
 
 
-def score_part(job: Job, part: Part) -> PartResult:
+def score_part(job: Job, part: Part, advance: Callable[[int], object] = lambda rows: None) -> PartResult:
     """Summarize a part and write it, with what was rejected of it.
+
+    ``advance`` is called with the number of rows that are done, batch by batch.
 
     Raises UserError if the part cannot be read or written, or if the model fails on all of its dialogues, which is not
     theirs to blame then.
     """
     rows, rejected = _read_dialogues(job, part)
+    advance(len(rejected))
     model = load_model(job.folder, job.threads)
     # The longest first: batches of dialogues of similar length have the least padding.
     order = sorted(range(len(rows)), key=lambda index: -len(rows[index].text))
@@ -70,6 +73,7 @@ def score_part(job: Job, part: Part) -> PartResult:
             Rejected(rows[batch[position]].id, rows[batch[position]].row, problem)
             for position, problem in problems.items()
         ]
+        advance(len(batch))
     if rows and not answers and len(rows) > 1:
         raise UserError(
             f"The model fails on each of the {len(rows)} dialogues of part {part.number}: {rejected[-1].reason}"
