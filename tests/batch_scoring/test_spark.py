@@ -197,7 +197,8 @@ print(json.dumps([[row.fname, row.summary, row.truncated] for row in rows]))
     # What it cannot do: a dialogue that is refused ends the job.
     assert ended == "True"
     run(packaged, tmp_path / "a.csv", tmp_path / "out", engine="local", workers=1)
-    assert json.loads(answers) == [[row["id"], row["summary"], row["truncated"]] for row in read_parts(tmp_path / "out")]
+    expected = read_parts(tmp_path / "out")
+    assert json.loads(answers) == [[row["id"], row["summary"], row["truncated"]] for row in expected]
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
