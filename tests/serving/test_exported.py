@@ -47,7 +47,7 @@ def test_it_is_logged_with_its_settings_and_without_torch(store, bart):
     folder = Path(logged.artifact_location)
     assert (logged.name, logged.source_run_id) == ("bart", run.run_id)
     names = [line.partition("==")[0] for line in (folder / "requirements.txt").read_text().split()]
-    assert names == ["mlflow", "onnxruntime", "tokenizers", "numpy", "prometheus-client"]
+    assert names == ["mlflow-skinny", "pandas", "onnxruntime", "tokenizers", "numpy", "prometheus-client"]
     about = mlflow.models.Model.load(folder).metadata
     assert about == {
         "member": "bart",

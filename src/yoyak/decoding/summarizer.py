@@ -7,9 +7,9 @@ summaries.texts, summaries.cut, summaries.tokens
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from yoyak.data.records import Dialogue
 from yoyak.decoding.candidates import WHOLE, Candidate
@@ -117,6 +117,62 @@ def texts_to_read(summarizer: Summarizer, rows: Sequence[Dialogue]) -> list[str]
     """Return the dialogues as a summarizer is given them: with their topics if it reads those, and a row has one."""
     steps = (TOPIC,) if reads_topics(summarizer) else ()
     return add_topics([row.dialogue for row in rows], [row.topic for row in rows], steps)
+
+
+class Reading(Protocol):
+    """A dialogue in tokens."""
+
+    @property
+    def ids(self) -> list[int]:
+        """Its tokens."""
+
+
+class Finished(Protocol):
+    """What became of a dialogue."""
+
+    @property
+    def summary(self) -> str:
+        """Its summary."""
+
+    @property
+    def cut(self) -> bool:
+        """Whether a part of it was left out."""
+
+    @property
+    def read(self) -> str:
+        """How it was read, as in `Summaries.read`."""
+
+
+class Run(Protocol):
+    """Dialogues that are summarized together with the same settings, although they may start at different times."""
+
+    def read(self, dialogue: str) -> Any:
+        """Return a dialogue in tokens, a `Reading`."""
+
+    def add(self, readings: Sequence[Any]) -> None:
+        """Let dialogues join. If it fails, none has joined."""
+
+    def step(self) -> Sequence[tuple[Any, Finished]]:
+        """Write a token of each text, and return the dialogues that have left because they are finished."""
+
+    def drop(self, readings: Collection[Any]) -> None:
+        """Let dialogues leave that nobody waits for."""
+
+
+OpenRun = Callable[[Generation, int], Run]
+"""Returns a run for dialogues with these settings, and room for that many."""
+
+
+@runtime_checkable
+class Joinable(Protocol):
+    """A summarizer that may also let dialogues join those that it is summarizing."""
+
+    @property
+    def is_joinable(self) -> bool:
+        """Whether this one does."""
+
+    def open_run(self, settings: Generation, room: int) -> Run:
+        """Return a run with room for that many dialogues."""
 
 
 @runtime_checkable

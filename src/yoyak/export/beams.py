@@ -19,8 +19,9 @@ from yoyak.export.edit import PAST, PRESENT, Step, drop_unneeded_nodes, initiali
 
 BIAS, WRITE_INDICES, LENGTH, DISTANCES = "own_bias", "own_indices", "past_length", "own_distances"
 """The inputs that are added to the decoder: the bias [dialogues, 1, texts, columns], 0 or very low; the dialogue, head
-and column to write each text's new keys and values to [dialogues, heads, texts, 3]; the number of tokens so far; and,
-for T5, how many tokens ago each column was written [dialogues, columns]."""
+and column to write each text's new keys and values to [dialogues, heads, texts, 3]; the number of tokens so far, of
+each text [texts], or a single one for all where positions are used in an unknown way; and, for T5, how many tokens ago
+each column was written [dialogues, columns]."""
 MIN_LEARNED_SIZE = 64
 """Elements from which a constant that a mask depends on counts as learned, as T5's biases of positions do."""
 
@@ -105,7 +106,33 @@ def share_self_cache(decoder: onnx.ModelProto, buckets: npt.NDArray[np.int64] | 
     for out in decoder.graph.output:
         if out.name in inputs:
             out.type.CopyFrom(inputs[out.name].type)
+    if LENGTH in used:
+        _take_lengths(decoder)
     return True
+
+
+def _take_lengths(decoder: onnx.ModelProto) -> None:
+    """Let the decoder take the length of each text instead of one for all, so that dialogues may join a batch later.
+
+    It must only be the position of the one new token: a row Range(length, length + 1), which becomes a column.
+    """
+    read_by = readers(decoder)
+    starts = {LENGTH, *(node.output[0] for node in read_by[LENGTH] if node.op_type == "Cast")}
+    spans = [node for name in starts for node in read_by.get(name, []) if node.op_type == "Range"]
+    rows = [node for span in spans for node in read_by[span.output[0]]]
+    if [node.op_type for node in rows] != ["Unsqueeze"]:
+        return
+    changed = onnx.ModelProto()
+    changed.CopyFrom(decoder)
+    [positions] = [node for node in changed.graph.node if node.output == rows[0].output]
+    positions.input[:] = [LENGTH, "own.column"]
+    drop_unneeded_nodes(changed)
+    if [node.output for node in readers(changed)[LENGTH]] != [positions.output]:
+        return
+    decoder.CopyFrom(changed)
+    decoder.graph.initializer.append(numpy_helper.from_array(np.array([1], dtype=np.int64), "own.column"))
+    [length] = [value for value in decoder.graph.input if value.name == LENGTH]
+    length.CopyFrom(onnx.helper.make_tensor_value_info(LENGTH, TensorProto.INT64, ["rows"]))
 
 
 def _match_layer(

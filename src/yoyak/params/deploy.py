@@ -64,6 +64,9 @@ class Serving(Section):
 
     batch_size: ServingBatchSize = "bench"
     """Dialogues decoded at once; ``bench`` for the result of `yoyak bench`, or generation.batch_size without one."""
+    batching: Literal["continuous", "static"] = "continuous"
+    """``continuous``: a dialogue joins those that are being summarized as soon as there is room, and is answered when
+    it is finished, where the exported model allows it. ``static``: a batch begins and ends as one."""
     max_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 5
     """How long the first request of a batch waits for others to join it."""
     queue_size: Count = 256

@@ -48,7 +48,7 @@ def resolve_model(uri: str) -> Path:
     """
     if Path(uri).is_dir():
         check_manifest(Path(uri), None, where=uri, remedy="copy it again, or restore its files")
-        return _model_folder(Path(uri), uri)
+        return find_model_folder(Path(uri), uri)
     return fetch_model(locate(uri))
 
 
@@ -97,7 +97,7 @@ def fetch_model(model: LocatedModel) -> Path:
 
     Raises UserError if its files are not those that were logged (`models.manifest`).
     """
-    return _model_folder(fetch_mlflow_folder(model), model.uri)
+    return find_model_folder(fetch_mlflow_folder(model), model.uri)
 
 
 def fetch_unchecked(model: LocatedModel) -> Path:
@@ -105,7 +105,7 @@ def fetch_unchecked(model: LocatedModel) -> Path:
     from yoyak.tracking.client import translate_mlflow_errors
 
     with translate_mlflow_errors():
-        return _model_folder(_fetch(model.location, model.uri, lambda folder, remedy: None), model.uri)
+        return find_model_folder(_fetch(model.location, model.uri, lambda folder, remedy: None), model.uri)
 
 
 def _locate_in_registry(client: MlflowClient, path: str, uri: str) -> LocatedModel:
@@ -212,7 +212,7 @@ def _download(location: str, folder: Path) -> None:
             os.environ[PROGRESS] = hidden
 
 
-def _model_folder(folder: Path, uri: str) -> Path:
+def find_model_folder(folder: Path, uri: str) -> Path:
     """Return ``folder`` if it is a model's or an ensemble's, else the one within the MLflow model there."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError

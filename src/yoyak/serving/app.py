@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from importlib.metadata import version
 from pkgutil import resolve_name
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
-from mlflow.version import VERSION
 from starlette.exceptions import HTTPException
 
 from yoyak.errors import UserError
@@ -144,9 +144,10 @@ def _add_probes(app: FastAPI, engine: Engine, metrics: Metrics) -> None:
 
     @app.get("/version", response_model=None)
     @named("/version")
-    async def version(request: Request) -> Response:
+    async def mlflow_version(request: Request) -> Response:
         """Return the version of MLflow, as its own server does."""
-        return Response(VERSION, media_type="application/json")
+        # The part of MLflow that is installed wherever MLflow is.
+        return Response(version("mlflow-skinny"), media_type="application/json")
 
     @app.get("/metrics", response_model=None)
     @named("/metrics")

@@ -51,17 +51,23 @@ Work = Callable[[list[str], "Generation"], Sequence[Answer]]
 
 
 @dataclass(eq=False, slots=True)
-class _Row:
+class Row:
+    """A dialogue of a request."""
+
     request: Request
     index: int
     turn: int
+    started_at: float = float("inf")
+    """When it left the queue, on the clock of `time.monotonic`."""
 
     @property
     def text(self) -> str:
+        """The dialogue."""
         return self.request.texts[self.index]
 
     @property
     def cost(self) -> int:
+        """How many rows of a batch it takes."""
         return self.request.cost(self.index)
 
 
@@ -101,13 +107,13 @@ class Batcher:
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle its settings, not its thread."""
         names = ("batch_size", "max_wait", "capacity", "timeout", "rows_at_once", "patience")
-        return _create, (self.work, {name: getattr(self, name) for name in names})
+        return _create, (type(self), self.work, {name: getattr(self, name) for name in names})
 
     def _reset(self) -> None:
         """Start from scratch: neither locks nor threads survive a fork."""
         self._condition = threading.Condition()
-        self._rows: list[_Row] = []
-        self._batch: list[_Row] = []
+        self._rows: list[Row] = []
+        self._batch: list[Row] = []
         self._turn = 0
         self._numbers = itertools.count()
         self._worker: threading.Thread | None = None
@@ -170,7 +176,7 @@ class Batcher:
                 f"{added}: send it again in a moment."
             )
         first = self._turn + 1
-        self._rows += [_Row(request, index, first + index) for index in range(added)]
+        self._rows += [Row(request, index, first + index) for index in range(added)]
         self._rows.sort(key=lambda row: (row.turn, len(row.request.texts), row.request.number))
 
     def _ensure_worker(self) -> None:
@@ -193,11 +199,15 @@ class Batcher:
             while batch := self._next_batch():
                 self._answer(batch)
         except BaseException:
-            _log.critical("the worker died, the next request starts another", exc_info=True)
-            with self._condition:
-                self._discard_worker()
+            self._give_up()
 
-    def _next_batch(self) -> list[_Row]:
+    def _give_up(self) -> None:
+        """End the worker after an error that is not one of a batch."""
+        _log.critical("the worker died, the next request starts another", exc_info=True)
+        with self._condition:
+            self._discard_worker()
+
+    def _next_batch(self) -> list[Row]:
         """Return the next batch once it is full or its first row has waited enough; an empty one ends the worker."""
         with self._condition:
             self._batch = []
@@ -218,7 +228,7 @@ class Batcher:
                     return batch
                 self._condition.wait(remaining)
 
-    def _select_batch(self) -> tuple[list[_Row], bool]:
+    def _select_batch(self) -> tuple[list[Row], bool]:
         """Return the row whose turn it is, with others of the same settings and the most similar length, and whether
         the batch has room for no other. A text that takes more rows than a batch has is in one of its own.
         """
@@ -246,7 +256,7 @@ class Batcher:
                 row.request.fail(self._timed_out())
         self._rows = [row for row in self._rows if not row.request.future.done()]
 
-    def _others_wait(self, rows: Sequence[_Row]) -> bool:
+    def _others_wait(self, rows: Sequence[Row]) -> bool:
         """Return whether requests wait that have no row in a batch."""
         served = {row.request for row in rows}
         return any(row.request not in served for row in self._rows)
@@ -255,7 +265,7 @@ class Batcher:
         within = "in time" if self.timeout is None else f"within {self.timeout:g} s"
         return QueueTimeoutError(f"This request was not answered {within}: send it again later.")
 
-    def _answer(self, batch: list[_Row]) -> None:
+    def _answer(self, batch: list[Row]) -> None:
         """Answer each row; if that fails, halve the batch until the row at fault is alone."""
         rows = [row for row in batch if not row.request.is_over]
         if not rows:
@@ -275,7 +285,7 @@ class Batcher:
                 raise RuntimeError(f"{len(rows)} dialogues have {len(answers)} answers")
         except AbandonedError:
             for row in rows:
-                row.request.fail(self._timed_out() if row.request.is_over else _took_too_long(patience))
+                row.request.fail(self._timed_out() if row.request.is_over else took_too_long(patience))
             return
         except Exception as error:
             if len(rows) == 1:
@@ -288,7 +298,7 @@ class Batcher:
         for row, answer in zip(rows, answers, strict=True):
             row.request.answer(row.index, answer)
 
-    def _fail(self, row: _Row, error: Exception) -> None:
+    def _fail(self, row: Row, error: Exception) -> None:
         which = f"Dialogue {row.index + 1} of {len(row.request.texts)}"
         kind: type[UserError] = DialogueFailedError
         if isinstance(error, UnavailableError):
@@ -305,7 +315,8 @@ class Batcher:
         row.request.fail(failed)
 
 
-def _took_too_long(seconds: float) -> QueueTimeoutError:
+def took_too_long(seconds: float) -> QueueTimeoutError:
+    """Return the error of a request that kept others waiting for so many seconds."""
     return QueueTimeoutError(
         f"This request was ended after {seconds:g} s, since others were waiting: lower num_beams or max_new_tokens."
     )
@@ -316,5 +327,5 @@ def _reset_after_fork(batcher: Batcher | None) -> None:
         batcher._reset()
 
 
-def _create(work: Work, options: dict[str, Any]) -> Batcher:
-    return Batcher(work, **options)
+def _create(kind: type[Batcher], work: Work, options: dict[str, Any]) -> Batcher:
+    return kind(work, **options)

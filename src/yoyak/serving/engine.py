@@ -7,20 +7,21 @@ answers = engine.ask(*engine.prepare(["#Person1#: …"], {"num_beams": 2}))
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlflow.environment_variables import MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT
-
 from yoyak.decoding.memory import bytes_per_dialogue, count_searches, reads_windows, release_memory
-from yoyak.decoding.summarizer import WINDOWS
+from yoyak.decoding.summarizer import WINDOWS, Joinable
 from yoyak.errors import UserError
+from yoyak.serving import environment
 from yoyak.serving.batching import CHECK, Batcher
+from yoyak.serving.continuous import ContinuousBatcher
 from yoyak.serving.loading import load_summarizer
-from yoyak.serving.memory import MemoryKeeper, search_memory
+from yoyak.serving.memory import MemoryKeeper, return_memory, search_memory
 from yoyak.serving.queued import Answer
 from yoyak.serving.requests import check_dialogues, request_generation
 from yoyak.serving.settings import load_serving
@@ -57,21 +58,32 @@ class Engine:
             self.batch_size = self.limits.batch_size
         if not served:
             self.limits = self.limits.model_copy(update={"max_rows": sys.maxsize})
-        self.timeout = MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT.get() if served else None
-        self.batcher = Batcher(
-            self.write,
-            batch_size=self.batch_size,
-            max_wait=self.limits.max_wait_ms / 1000,
-            capacity=self.limits.queue_size,
-            timeout=self.timeout,
-            rows_at_once=self.rows_at_once if served else None,
-            patience=self.patience if served else None,
-        )
+        self.timeout = request_timeout() if served else None
+        self.batcher = self._make_batcher()
         if served:
             # Measures a model in torch now, rather than during the first request; what it takes is not free then.
             self._cost(self.summarizer.generation)
+            # Loading a graph takes twice the memory that it needs later.
+            return_memory()
         self.memory = search_memory(self.limits.memory_mb) if served else 0
         self.keeper = MemoryKeeper()
+
+    def _make_batcher(self) -> Batcher:
+        options: dict[str, Any] = {
+            "batch_size": self.batch_size,
+            "max_wait": self.limits.max_wait_ms / 1000,
+            "capacity": self.limits.queue_size,
+            "timeout": self.timeout,
+        }
+        if not self.served:
+            return Batcher(self.write, **options)
+        options |= {"rows_at_once": self.rows_at_once, "patience": self.patience}
+        model = self.summarizer
+        if self.limits.batching == "continuous" and isinstance(model, Joinable) and model.is_joinable:
+            return ContinuousBatcher(
+                self.write, open_run=model.open_run, observe=self.observe, rest=self.rest, **options
+            )
+        return Batcher(self.write, **options)
 
     def prepare(
         self, dialogues: Sequence[object], params: Mapping[str, Any]
@@ -184,9 +196,38 @@ class Engine:
         finally:
             if self.metrics:
                 self.metrics.observe_batch(len(texts), time.perf_counter() - started)
-            if self.served and not self.batcher.waiting:
-                self.keeper.settle(lambda: release_memory(self.summarizer))
+            if not self.batcher.waiting:
+                self.rest()
+        answers = list(map(Answer, summaries.texts, summaries.cut, summaries.read))
+        self._count(answers)
+        return answers
+
+    def observe(self, count: int, seconds: float, answers: Sequence[Answer]) -> None:
+        """Note a step that wrote tokens of ``count`` dialogues, and what it has finished."""
+        self.show_queue()
         if self.metrics:
-            windowed = sum(WINDOWS in how for how in summaries.read)
-            self.metrics.count_dialogues(len(texts), truncated=summaries.truncated, windowed=windowed)
-        return list(map(Answer, summaries.texts, summaries.cut, summaries.read))
+            self.metrics.observe_batch(count, seconds)
+        self._count(answers)
+
+    def rest(self) -> None:
+        """Give memory back, if a server has nothing to do."""
+        if self.served:
+            self.keeper.settle(lambda: release_memory(self.summarizer))
+
+    def _count(self, answers: Sequence[Answer]) -> None:
+        if self.metrics and answers:
+            windowed = sum(WINDOWS in answer.read for answer in answers)
+            truncated = sum(answer.truncated for answer in answers)
+            self.metrics.count_dialogues(len(answers), truncated=truncated, windowed=windowed)
+
+
+def request_timeout() -> float:
+    """Return the seconds in which a request is answered. Raises UserError where that is no number."""
+    text = os.environ.get(environment.TIMEOUT, "")
+    try:
+        seconds = float(text or environment.DEFAULT_TIMEOUT)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise UserError(f"{environment.TIMEOUT} is {text!r}, but it has to be a number of seconds above 0.")
+    return seconds

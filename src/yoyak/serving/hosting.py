@@ -1,7 +1,8 @@
-"""Taking the place of MLflow's application in the process that `mlflow models serve` and `yoyak serve` start.
+"""What a server's process does besides its application: limits on connections, and taking the place of MLflow's.
 
-Both run ``uvicorn mlflow.pyfunc.scoring_server.app:app``. That module loads the model, and so calls `take_over`, before
-it makes an application of its own; MLflow has no hook for it.
+`mlflow models serve` runs ``uvicorn mlflow.pyfunc.scoring_server.app:app``. That module loads the model, and so calls
+`take_over`, before it makes an application of its own; MLflow has no hook for it. `yoyak serve` runs
+``uvicorn yoyak.serving.process:app``, which needs nothing of MLflow.
 """
 
 from __future__ import annotations
@@ -32,11 +33,7 @@ def is_served() -> bool:
 
 
 def take_over(app: Any, *, max_connections: int, headers: Mapping[str, str]) -> None:
-    """Let uvicorn run ``app`` instead of MLflow's, with limits on connections that MLflow does not set.
-
-    Args:
-        headers: Of every answer, unless uvicorn was given others of the same name.
-    """
+    """Let uvicorn run ``app`` instead of MLflow's; the others as in `limit_connections`."""
 
     class Module(ModuleType):
         # Comes before what the module assigns to the name itself.
@@ -45,6 +42,15 @@ def take_over(app: Any, *, max_connections: int, headers: Mapping[str, str]) -> 
             return app
 
     sys.modules[SERVER].__class__ = Module
+    limit_connections(max_connections=max_connections, headers=headers)
+
+
+def limit_connections(*, max_connections: int, headers: Mapping[str, str]) -> None:
+    """Set limits of the uvicorn that is importing the application, if any, which MLflow does not set.
+
+    Args:
+        headers: Of every answer, unless uvicorn was given others of the same name.
+    """
     config = _find_config()
     if config is None:
         return
@@ -57,7 +63,7 @@ def take_over(app: Any, *, max_connections: int, headers: Mapping[str, str]) -> 
 
 
 def _find_config() -> Any:
-    """Return the configuration of the uvicorn that is importing MLflow's module; None if something else imports it."""
+    """Return the configuration of the uvicorn that is importing the application; None if something else imports it."""
     import uvicorn
 
     frame = sys._getframe()

@@ -1,14 +1,15 @@
-"""A model's server in a process of its own, as `mlflow models serve --env-manager local` starts it.
+"""A model's server in a process of its own: that of `mlflow models serve --env-manager local`, without MLflow.
 
     with running_server(target, host="127.0.0.1", port=5001, workers=1) as server:
         server.wait()
 
-MLflow's server is uvicorn, which must be on the PATH; its output goes to a log, since people wait for one line only,
-or to standard output, where a container's log is.
+It is uvicorn, whose output goes to a log, since people wait for one line only, or to standard output, where a
+container's log is.
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
 import os
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -41,6 +42,9 @@ GRACE = DRAIN + 5.0
 """Seconds until a server that was told to stop is killed."""
 LOG_WAIT = 2.0
 """Seconds to wait for the log to say why a process died."""
+PR_SET_PDEATHSIG = 1
+"""The number of an option of Linux's ``prctl``."""
+APP = "yoyak.serving.process:app"
 COMPILED_FOLDER = "PYTHONPYCACHEPREFIX"
 """Python's variable of the folder in which it keeps compiled code, rather than beside its source."""
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -165,6 +169,36 @@ def running_server(
 def _start(
     target: Target, host: str, port: int, workers: int, environment: Mapping[str, str], out: int
 ) -> subprocess.Popen[bytes]:
+    if target.code is None:
+        return _start_mlflow(target, host, port, workers, environment, out)
+    own = {names.FOLDER: str(target.model_folder)}
+    if target.is_packaged:
+        own[names.ROOT] = str(target.folder)
+    options = {"--app-dir": target.code, "--host": host, "--port": port, "--workers": workers}
+    # -P: what lies in the current folder is not imported.
+    command = [sys.executable, "-P", "-m", "uvicorn", APP, *(str(word) for pair in options.items() for word in pair)]
+    return subprocess.Popen(
+        command,
+        env={**os.environ, **environment, **own},
+        stdout=out,
+        stderr=out,
+        # It calls a single function of C, which needs nothing that another thread may hold.
+        preexec_fn=_make_end_with_parent(),  # noqa: PLW1509
+    )
+
+
+def _make_end_with_parent() -> Callable[[], object] | None:
+    """Return what lets a process get SIGTERM when its parent dies, even if that is killed; None where Linux is not."""
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _start_mlflow(
+    target: Target, host: str, port: int, workers: int, environment: Mapping[str, str], out: int
+) -> subprocess.Popen[bytes]:
+    """Start MLflow's server, for a model whose code is older than `serving.process`."""
     with _changed_environment(environment):
         from mlflow.pyfunc.backend import PyFuncBackend
 
@@ -215,7 +249,7 @@ def _wait_ready(server: Server) -> None:
                 _wait_for_errors(server.log)
                 reason = _reason(code, server.log)
                 raise UserError(f"The server of {server.name} did not start: {reason}{_where(server.log)}.")
-            time.sleep(0.2)
+            time.sleep(0.05)
             if is_terminal:
                 seconds = time.monotonic() - started
                 print(f"\rloading {server.name} … {seconds:.0f} s", end="", file=sys.stderr, flush=True)

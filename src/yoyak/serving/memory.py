@@ -78,10 +78,15 @@ class MemoryKeeper:
             self.settled = min(self.settled, resident)
             return
         release()
-        trim = _malloc_trim()
-        if trim is not None:
-            trim(0)
+        return_memory()
         self.settled = resident_bytes()
+
+
+def return_memory() -> None:
+    """Give memory that is free in this process back to the system, where its C library can."""
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
 
 
 @cache

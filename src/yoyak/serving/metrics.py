@@ -51,9 +51,17 @@ class Metrics:
         self.queue = Gauge(
             "yoyak_queue_dialogues", "Dialogues that wait.", registry=registry, multiprocess_mode="livesum"
         )
-        self.batch_sizes = Histogram("yoyak_batch_dialogues", "Dialogues of a batch.", buckets=SIZES, registry=registry)
+        self.batch_sizes = Histogram(
+            "yoyak_batch_dialogues",
+            "Dialogues of a batch, or of a step of continuous batching.",
+            buckets=SIZES,
+            registry=registry,
+        )
         self.batch_seconds = Histogram(
-            "yoyak_batch_seconds", "Time to summarize a batch.", buckets=SECONDS, registry=registry
+            "yoyak_batch_seconds",
+            "Time of a batch, or of a step of continuous batching.",
+            buckets=SECONDS,
+            registry=registry,
         )
         self.dialogues = Counter("yoyak_dialogues", "Dialogues that were summarized.", registry=registry)
         self.truncated = Counter(
@@ -68,7 +76,7 @@ class Metrics:
         self.seconds.labels(route).observe(seconds)
 
     def observe_batch(self, size: int, seconds: float) -> None:
-        """Count one batch."""
+        """Count one batch, or one step of continuous batching."""
         self.batch_sizes.observe(size)
         self.batch_seconds.observe(seconds)
 

@@ -49,8 +49,9 @@ STYLE = ("kiwipiepy",)
 """What a step imports as well that changes the style of sentences."""
 ADAPTERS = ("peft", "accelerate", "bitsandbytes")
 """What a model imports as well whose adapter is apart from its checkpoint."""
-WITHOUT_TORCH = ("mlflow", "onnxruntime", "tokenizers", "numpy", "prometheus-client")
-"""What an exported model needs; pandas and pydantic come with MLflow."""
+WITHOUT_TORCH = ("mlflow-skinny", "pandas", "onnxruntime", "tokenizers", "numpy", "prometheus-client")
+"""What an exported model needs; pydantic comes with MLflow. All of MLflow takes twice as long to import, since its
+command imports whatever is installed that it may need."""
 
 
 def save_exported(path: Path, folder: Path, *, serving: Serving, example: str) -> None:

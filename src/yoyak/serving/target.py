@@ -1,25 +1,29 @@
-"""From the name of a model to the folder that `mlflow models serve` takes, and a description of what is in it."""
+"""From the name of a model to the folders that a server needs, and a description of what is in them."""
 
 from __future__ import annotations
 
 import json
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import yoyak
 from yoyak import params
 from yoyak.bundles.resolve import resolve_model
 from yoyak.errors import UserError
 from yoyak.models.spec import ENSEMBLE_FILE, ONNX_FILE, load_spec
 from yoyak.params import Generation
 from yoyak.params.deploy import Serving
-from yoyak.registry.resolve import FORMS, fetch_mlflow_folder, locate, registered_digest
+from yoyak.registry.resolve import FORMS, fetch_mlflow_folder, find_model_folder, locate, registered_digest
 from yoyak.registry.versions import CHAMPION, SERVING, get_aliases
-from yoyak.serving.settings import load_serving
+from yoyak.serving.saving import with_serving
+from yoyak.serving.settings import FILE, load_serving
 from yoyak.tracking.client import configure
 
+MODEL_FILE = "MLmodel"
+"""What MLflow describes a model in."""
 ALIASES = (SERVING, CHAMPION)
 """Which version is served if none is named: the first alias that exists."""
 EXAMPLE = "#Person1#: 토요일 저녁 일곱 시에 네 명 자리 있나요?\n#Person2#: 네, 예약해 드릴게요. 성함이 어떻게 되세요?"
@@ -31,7 +35,11 @@ class Target:
     """A model that can be served."""
 
     folder: Path
-    """The MLflow model, with MLmodel."""
+    """The MLflow model, with MLmodel; the model itself if it is not one."""
+    model_folder: Path
+    """The model itself: weights, tokenizer and settings."""
+    code: Path | None
+    """Where its server's code is imported from; None if that code needs MLflow to serve it."""
     name: str
     """The display name: a registered version or a path."""
     model: str
@@ -48,6 +56,11 @@ class Target:
     """The digest of its files that MLflow's database has (`models.manifest`), if that has one."""
     serving: Serving
     """Its limits on requests, and how it batches them."""
+
+    @property
+    def is_packaged(self) -> bool:
+        """Whether it is an MLflow model."""
+        return (self.folder / MODEL_FILE).is_file()
 
     @property
     def batch_size(self) -> int:
@@ -71,50 +84,69 @@ def default_model_uri() -> str:
 
 
 @contextmanager
-def open_target(uri: str | None = None) -> Iterator[Target]:
+def open_target(uri: str | None = None, *, package: bool = True) -> Iterator[Target]:
     """Yield the model that ``uri`` names, in any form that `yoyak summarize` takes; by default `default_model_uri`.
 
-    A model that is not an MLflow model is packaged as one for the duration of the block. Raises UserError that names
-    the nearest model or alias before anything is loaded.
+    With ``package``, one that is not an MLflow model is packaged as such for the duration of the block. Raises
+    UserError that names the nearest model or alias before anything is loaded.
     """
     configure()
     uri = uri or default_model_uri()
     path = Path(uri)
-    if (path / "MLmodel").is_file():
+    if (path / MODEL_FILE).is_file():
         yield _describe(path, resolve_model(uri), uri, path.resolve().name)
     elif path.exists():
-        model_folder = resolve_model(uri)
-        with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
-            folder = Path(temporary) / "model"
-            _package(model_folder, folder)
+        with (
+            _with_settings(resolve_model(uri)) as model_folder,
+            _packaged(model_folder) if package else nullcontext(model_folder) as folder,
+        ):
             yield _describe(folder, resolve_model(str(folder)), uri, path.resolve().name)
     else:
         model = locate(uri)
         folder = fetch_mlflow_folder(model)
-        model_folder = resolve_model(str(folder))
         name, version = model.model_id or model.uri, None
         if model.version is not None:
             name, version = model.version.name, model.version.version
         label = model.version.label if model.version else model.uri
+        model_folder = find_model_folder(folder, model.uri)
         yield _describe(folder, model_folder, label, name, version, registered_digest(model))
 
 
-def _package(model_folder: Path, folder: Path) -> None:
-    from yoyak.serving.saving import save_exported, save_model
-
-    if (model_folder / ONNX_FILE).is_file():
-        settings = params.load_or_default().serving
-        save_exported(folder, model_folder, serving=settings, example=EXAMPLE)
+@contextmanager
+def _with_settings(folder: Path) -> Iterator[Path]:
+    """Yield a folder that is no MLflow model, with the project's settings of serving if it is an export without any."""
+    if (folder / ONNX_FILE).is_file() and not (folder / FILE).is_file():
+        with with_serving(folder, params.load_or_default().serving) as view:
+            yield view
     else:
-        save_model(folder, model_folder, generation=_generation(model_folder), example=EXAMPLE, metadata={})
+        yield folder
+
+
+@contextmanager
+def _packaged(model_folder: Path) -> Iterator[Path]:
+    """Yield a temporary MLflow model of a model's folder."""
+    from yoyak.serving.saving import exported_metadata, save_model
+
+    metadata = exported_metadata(model_folder) if (model_folder / ONNX_FILE).is_file() else {}
+    with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
+        folder = Path(temporary) / "model"
+        save_model(folder, model_folder, generation=_generation(model_folder), example=EXAMPLE, metadata=metadata)
+        yield folder
 
 
 def _describe(
-    folder: Path, model_folder: Path, name: str, model: str, version: int | None = None, digest: str | None = None
+    folder: Path,
+    model_folder: Path,
+    name: str,
+    model: str,
+    version: int | None = None,
+    digest: str | None = None,
 ) -> Target:
     exported = (model_folder / ONNX_FILE).is_file()
     return Target(
         folder=folder.absolute(),
+        model_folder=model_folder.absolute(),
+        code=_find_code(folder),
         name=name,
         model=model,
         version=version,
@@ -124,6 +156,14 @@ def _describe(
         digest=digest,
         serving=load_serving(model_folder),
     )
+
+
+def _find_code(folder: Path) -> Path | None:
+    """Return where the code of a model's server is: in the MLflow model, unless that needs MLflow, or what runs now."""
+    if not (folder / MODEL_FILE).is_file():
+        return Path(yoyak.__file__).absolute().parents[1]
+    code = folder.absolute() / "code"
+    return code if (code / "yoyak" / "serving" / "process.py").is_file() else None
 
 
 def _variant(model_folder: Path) -> str:

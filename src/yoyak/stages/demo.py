@@ -40,7 +40,7 @@ def show_model(model: str | None, host: str, port: int, allowed_hosts: str | Non
     from yoyak.demo.server import has_page
     from yoyak.serving import launch, target
 
-    with target.open_target(model) as opened:
+    with target.open_target(model, package=False) as opened:
         info = ModelInfo(
             model=opened.name,
             variant=opened.variant,

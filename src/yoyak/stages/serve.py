@@ -28,7 +28,7 @@ def run(
 
     port = launch.check_port(host, port)
     with (
-        target.open_target(model) as opened,
+        target.open_target(model, package=False) as opened,
         launch.running_server(
             opened, host=host, port=port, workers=workers, allowed_hosts=allowed_hosts, log_to_stdout=log_to_stdout
         ) as server,

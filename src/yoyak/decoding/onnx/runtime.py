@@ -32,9 +32,12 @@ from yoyak.decoding.onnx.decoder import (
     empty_reordering,
     run_encoder,
 )
+from yoyak.decoding.onnx.joining import can_join
 from yoyak.decoding.onnx.options import Ints, Sampling, Search
-from yoyak.decoding.onnx.search import Written, search
+from yoyak.decoding.onnx.run import Run
+from yoyak.decoding.onnx.search import search
 from yoyak.decoding.onnx.shared import BIAS, SharedCausalDecoder, SharedSeq2SeqDecoder, smallest_feeds
+from yoyak.decoding.onnx.states import Written
 from yoyak.decoding.reading import Window, count_searches, make_window, summarize_all
 from yoyak.decoding.summarizer import Summaries
 from yoyak.errors import UserError, first_line
@@ -194,7 +197,7 @@ class OnnxSummarizer:
         def search_texts(texts: Sequence[str], settings: Generation) -> Summaries:
             search_settings = self.search(settings, sampling)
             inputs = self.encode(texts)
-            self._check_window(inputs.input_ids, settings.max_new_tokens)
+            self.check_window(inputs.input_ids, settings.max_new_tokens)
 
             def generate(rows: list[int]) -> list[Generated]:
                 written = self.write([inputs.input_ids[row] for row in rows], search_settings, rows)
@@ -213,6 +216,15 @@ class OnnxSummarizer:
         return summarize_all(
             dialogues, settings, search_texts, window=self.window, preprocessing=self.spec.preprocessing
         )
+
+    @property
+    def is_joinable(self) -> bool:
+        """Whether dialogues may join those that it is summarizing: not without an encoder, nor where read in parts."""
+        return self.encoder is not None and self.shared and can_join(self.decoder) and self.window is None
+
+    def open_run(self, settings: Generation, room: int) -> Run:
+        """Return a run with room for that many dialogues, to summarize them as `summarize` does."""
+        return Run(self, settings, room=room)
 
     @property
     def reads_topics(self) -> bool:
@@ -260,7 +272,7 @@ class OnnxSummarizer:
 
     def start_decoder(self, inputs: Sequence[list[int]]) -> OnnxDecoder:
         """Return a decoder for a batch, with the inputs encoded."""
-        ids, mask = self._pad(inputs)
+        ids, mask = self.pad(inputs)
         if self.encoder is None:
             if self.reorder is None:
                 return SharedCausalDecoder(self.decoder, ids, mask)
@@ -271,7 +283,7 @@ class OnnxSummarizer:
             return SharedSeq2SeqDecoder(self.decoder, cross, mask, start)
         return Seq2SeqDecoder(self.decoder, self.reorder, cross, mask, start)
 
-    def _pad(self, inputs: Sequence[list[int]]) -> tuple[Ints, Ints]:
+    def pad(self, inputs: Sequence[list[int]]) -> tuple[Ints, Ints]:
         """Return ids and attention mask, padded to the longest row."""
         width = max(map(len, inputs))
         ids = np.full((len(inputs), width), self.manifest.pad_token_id, dtype=np.int64)
@@ -282,7 +294,7 @@ class OnnxSummarizer:
             mask[row, start : start + len(tokens)] = 1
         return ids, mask
 
-    def _check_window(self, inputs: Sequence[list[int]], new_tokens: int) -> None:
+    def check_window(self, inputs: Sequence[list[int]], new_tokens: int) -> None:
         needed = self.family.positions_needed(max(map(len, inputs), default=0), new_tokens)
         if self.manifest.positions is not None and needed > self.manifest.positions:
             raise UserError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from yoyak.decoding.onnx.options import Floats, Ints, Sampling, Search
 
@@ -12,52 +13,62 @@ CHUNK = 64
 """Number of values that `top_k` first reduces to their maximum."""
 
 
-def process_scores(settings: Search, sequences: Ints, scores: Floats, start: int) -> Floats:
+def process_scores(settings: Search, sequences: Ints, lengths: Ints, scores: Floats, start: int) -> Floats:
     """Forbid, force or lower tokens as the options say, in place and in transformers' order; return the scores.
 
     Args:
         settings: The options.
-        sequences: The tokens of each row so far, including the prompt.
+        sequences: The tokens of each row so far, including the prompt; what comes after them is not read.
+        lengths: How many tokens each row has.
         scores: Logits for greedy search, log probabilities for beam search, as in transformers.
         start: Number of tokens in the prompt.
     """
-    length = sequences.shape[1]
+    sequences = sequences[:, : lengths.max(initial=1)]
     if settings.repetition_penalty != 1.0:
-        repeated = np.take_along_axis(scores, sequences, 1)
+        written = _fill(sequences, lengths)
+        repeated = np.take_along_axis(scores, written, 1)
         penalty = np.float32(settings.repetition_penalty)
-        np.put_along_axis(scores, sequences, np.where(repeated < 0, repeated * penalty, repeated / penalty), 1)
+        np.put_along_axis(scores, written, np.where(repeated < 0, repeated * penalty, repeated / penalty), 1)
     if settings.no_repeat_ngram_size:
-        _ban_repeated_ngrams(scores, sequences, settings.no_repeat_ngram_size)
-    if length - start < settings.min_new_tokens:
-        scores[:, settings.eos_token_id] = -np.inf
-    if settings.forced_bos_token_id is not None and length == 1:
-        _force_token(scores, settings.forced_bos_token_id)
-    if settings.forced_eos_token_id is not None and length == start + settings.max_new_tokens - 1:
-        _force_token(scores, settings.forced_eos_token_id)
+        _ban_repeated_ngrams(scores, sequences, lengths, settings.no_repeat_ngram_size)
+    if settings.min_new_tokens:
+        scores[lengths - start < settings.min_new_tokens, settings.eos_token_id] = -np.inf
+    if settings.forced_bos_token_id is not None:
+        _force_token(scores, lengths == 1, settings.forced_bos_token_id)
+    if settings.forced_eos_token_id is not None:
+        _force_token(scores, lengths == start + settings.max_new_tokens - 1, settings.forced_eos_token_id)
     if settings.suppress_tokens:
         scores[:, list(settings.suppress_tokens)] = -np.inf
     begin = start if start > 1 or settings.forced_bos_token_id is None else start + 1
-    if settings.begin_suppress_tokens and length == begin:
-        scores[:, list(settings.begin_suppress_tokens)] = -np.inf
+    if settings.begin_suppress_tokens:
+        scores[np.ix_(lengths == begin, settings.begin_suppress_tokens)] = -np.inf
     return scores
 
 
-def _ban_repeated_ngrams(scores: Floats, sequences: Ints, size: int) -> None:
+def _fill(sequences: Ints, lengths: Ints) -> Ints:
+    """Return the tokens of each row, with its first one in the place of those that it does not have yet."""
+    return np.where(np.arange(sequences.shape[1]) < lengths[:, None], sequences, sequences[:, :1])
+
+
+def _ban_repeated_ngrams(scores: Floats, sequences: Ints, lengths: Ints, size: int) -> None:
     """Forbid each token that would complete an n-gram of ``size`` tokens that is already there."""
-    length = sequences.shape[1]
-    if length < size:
+    if sequences.shape[1] < size:
         return
     if size == 1:
-        np.put_along_axis(scores, sequences, np.float32(-np.inf), 1)
+        np.put_along_axis(scores, _fill(sequences, lengths), np.float32(-np.inf), 1)
         return
+    last = np.maximum(lengths[:, None] - size + 1, 0) + np.arange(size - 1)
     prefixes = np.lib.stride_tricks.sliding_window_view(sequences[:, :-1], size - 1, axis=1)
-    rows, indices = np.nonzero((prefixes == sequences[:, None, length - size + 1 :]).all(2))
+    same = (prefixes == np.take_along_axis(sequences, last, 1)[:, None]).all(2)
+    # Of an n-gram that is there, the last token is there as well.
+    same &= np.arange(same.shape[1]) + size - 1 < lengths[:, None]
+    rows, indices = np.nonzero(same)
     scores[rows, sequences[rows, indices + size - 1]] = -np.inf
 
 
-def _force_token(scores: Floats, token: int) -> None:
-    scores[:] = -np.inf
-    scores[:, token] = 0.0
+def _force_token(scores: Floats, rows: npt.NDArray[np.bool_], token: int) -> None:
+    scores[rows] = -np.inf
+    scores[rows, token] = 0.0
 
 
 def warp_scores(sampling: Sampling, scores: Floats) -> Floats:

@@ -125,7 +125,9 @@ class SharedSeq2SeqDecoder(SharedCacheDecoder):
         texts = len(tokens) // len(self.written)
         columns = self._continue_texts(source, texts)
         self.column_lengths += [self.length] * texts
-        feeds = {"input_ids": tokens[:, None], BIAS: self.bias, LENGTH: np.array(self.length, dtype=np.int64)}
+        # A single one for all in models that earlier versions have exported.
+        length = np.full(len(tokens) if self.shapes.get(LENGTH) else (), self.length, dtype=np.int64)
+        feeds = {"input_ids": tokens[:, None], BIAS: self.bias, LENGTH: length}
         if DISTANCES in self.shapes:
             # Columns that are not written yet are hidden, whatever their distance.
             distances = np.zeros((len(self.written), self.capacity), dtype=np.int64)
