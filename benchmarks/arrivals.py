@@ -38,8 +38,8 @@ from tokenizers import Tokenizer
 
 from yoyak.data.records import Dialogue
 from yoyak.data.samples import generate
-from yoyak.decoding.onnx.decoder import LENGTH
 from yoyak.decoding.onnx.runtime import OnnxSummarizer
+from yoyak.decoding.onnx.shared import LENGTH
 from yoyak.export.folder import export_model
 from yoyak.models.spec import load_spec, save_spec
 from yoyak.params.deploy import Export, Serving
