@@ -15,6 +15,7 @@ look at what is added from one column to the next.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import random
@@ -28,7 +29,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-DEV_ROWS = 200
+DEV_ROWS, GENERATED = 200, 2000
+"""Rows of dev, and of the others before the same ones come again, with a turn more that has a number."""
 MEMBERS = ("a", "b")
 CANDIDATES = 3
 STAGES: dict[str, Sequence[str]] = {
@@ -59,6 +61,10 @@ ensemble:
     mbr: {type: mbr, weights: dev, members: [a, b]}
     stack: {type: stack, members: [a, b]}
 """
+LIGHT = """\
+ensemble: {strategies: {}}
+scoring: {granularities: [eojeol], bootstrap_samples: 500}
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,17 +92,27 @@ def run(command: Sequence[str], folder: Path) -> Measured:
     return Measured(seconds=usage.ru_utime + usage.ru_stime, peak_mb=usage.ru_maxrss / 1024, output=output)
 
 
-def make_project(rows: int, tested: int) -> None:
+def make_project(rows: int, tested: int, light: bool) -> None:
     """Write data and models into the working directory; run in a process of its own."""
     sys.path.insert(0, str(ROOT / "tests"))
     from mlflow_helpers import make_bart
-    from yoyak.data.samples import write_samples
+    from yoyak.data.samples import generate
 
     Path("dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
-    Path("params.yaml").write_text(PARAMS, encoding="utf-8")
+    settings = PARAMS[: PARAMS.index("ensemble:")] + LIGHT if light else PARAMS
+    Path("params.yaml").write_text(settings, encoding="utf-8")
     shutil.copytree(ROOT / "cases", "cases")
     for split, count, seed in (("train", rows, 1), ("dev", DEV_ROWS, 2), ("test", tested, 3)):
-        write_samples(Path("data", f"{split}.csv"), count, seed)
+        rows_of = list(generate(min(count, GENERATED), seed, split="train"))
+        path = Path("data", f"{split}.csv")
+        path.parent.mkdir(exist_ok=True)
+        with path.open("w", encoding="utf-8", newline="") as out:
+            writer = csv.writer(out)
+            writer.writerow(["fname", "dialogue", "summary", "topic"])
+            for number in range(count):
+                row = rows_of[number % GENERATED]
+                more = f"\n#Person1#: {number // GENERATED}번이요." if number >= GENERATED else ""
+                writer.writerow([f"{split}_{number}", row.dialogue + more, row.summaries[0], row.topic])
     for seed, member in enumerate((*MEMBERS, "tiny")):
         make_bart(Path("models", member), seed=seed)
 
@@ -170,10 +186,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", type=int, nargs="*", default=[1000, 10000])
     parser.add_argument("--stages", nargs="+", choices=[*STAGES], default=[*STAGES])
+    parser.add_argument("--light", action="store_true", help="score by eojeols alone, and no ensembles")
     parser.add_argument("--step", choices=["project", "predictions", "kiwi"], help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.step:
-        steps = {"project": lambda: make_project(*given.rows), "predictions": write_predictions, "kiwi": count_kiwi}
+        steps = {
+            "project": lambda: make_project(*given.rows, given.light),
+            "predictions": write_predictions,
+            "kiwi": count_kiwi,
+        }
         steps[given.step]()
         return
     measured: dict[str, list[Measured]] = {stage: [] for stage in given.stages}
@@ -183,7 +204,8 @@ def main() -> None:
             folder = Path(name)
             # What only reads train needs no large test set.
             tested = rows if set(given.stages) - {"samples", "prepare"} else DEV_ROWS
-            run((*itself, str(rows), str(tested), "--step", "project"), folder)
+            light = ["--light"] * given.light
+            run((*itself, str(rows), str(tested), "--step", "project", *light), folder)
             written = False
             for stage in STAGES:
                 if stage not in given.stages and not (stage == "prepare" and set(given.stages) - {"samples"}):

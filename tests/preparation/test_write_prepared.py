@@ -12,6 +12,7 @@ from yoyak.data.records import read_jsonl
 from yoyak.data.samples import write_corpus
 from yoyak.errors import UserError
 from yoyak.params import Data, Tokenizer
+from yoyak.preparation import write
 from yoyak.preparation.write import write_prepared
 
 
@@ -42,3 +43,22 @@ def test_a_tokenizer_that_is_too_small_is_named(prepared: Prepared, tmp_path: Pa
         write_prepared(
             prepared, {"tiny": Tokenizer(type="unigram", vocab_size=300)}, tmp_path / "out", mask_tokens=True
         )
+
+
+def test_sentencepiece_is_given_no_more_than_some_rows(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizers = {kind: Tokenizer(type=kind, vocab_size=700) for kind in ("bpe", "unigram")}
+
+    def train(rows: int) -> dict[str, bytes]:
+        monkeypatch.setattr(write, "UNIGRAM_ROWS", rows)
+        out = tmp_path / str(rows)
+        write_prepared(prepared, tokenizers, out, mask_tokens=True)
+        return {kind: (out / "tokenizers" / kind / "tokenizer.json").read_bytes() for kind in tokenizers}
+
+    count = len(prepared.splits["train"])
+    all_rows = train(count)
+    assert train(20_000) == all_rows
+    half = train(count // 2)
+    assert half["bpe"] == all_rows["bpe"]
+    assert half["unigram"] != all_rows["unigram"]

@@ -38,7 +38,9 @@ def train_tokenizer(texts: Iterable[str], masks: Sequence[str], params: Tokenize
     """
     pieces = _Pieces(texts, masks)
     size = params.vocab_size - len(masks)
-    smallest = len(SPECIAL) + BYTES + (len(set().union(*pieces)) if params.type == "unigram" else 0)
+    smallest = len(SPECIAL) + BYTES
+    if params.type == "unigram":
+        smallest += len({letter for piece in pieces for letter in piece})
     if size < smallest:
         raise UserError(
             f"a {params.type} tokenizer of these texts needs a vocab_size of {smallest + len(masks)} or more."

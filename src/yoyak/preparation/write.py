@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -23,6 +24,8 @@ from yoyak.params import Tokenizer
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+UNIGRAM_ROWS = 20_000
+"""A unigram tokenizer is trained on no more rows than this, evenly spread: SentencePiece holds 9 kB of each."""
 TOKENIZERS_README = "A folder for each tokenizer that params.yaml has under `tokenizers`.\n"
 
 
@@ -49,7 +52,7 @@ def write_prepared(
     train = prepared.splits[project.TRAIN]
     masks = distinct_masks(Texts(chain(train, prepared.added))) if mask_tokens else []
     # Without what augmentation adds, so that typos are no tokens, and other rates leave the tokenizers as they are.
-    texts = Texts(train)
+    texts = {"bpe": Texts(train), "unigram": Texts(train[:: math.ceil(len(train) / UNIGRAM_ROWS)])}
     write_text(path_in(folder, project.MASKS), "".join(f"{mask}\n" for mask in masks))
     out = path_in(folder, project.TOKENIZERS)
     out.mkdir()
@@ -58,7 +61,7 @@ def write_prepared(
     trained = {}
     for name, settings in tqdm(tokenizers.items(), desc="training tokenizers"):
         try:
-            trained[name] = train_tokenizer(texts, masks, settings)
+            trained[name] = train_tokenizer(texts[settings.type], masks, settings)
         except UserError as error:
             raise UserError(f"tokenizers.{name}: {error}") from error
         trained[name].save_pretrained(out / name)
