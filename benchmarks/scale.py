@@ -191,7 +191,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.step:
         steps = {
-            "project": lambda: make_project(*given.rows, given.light),
+            "project": lambda: make_project(given.rows[0], given.rows[1], given.light),
             "predictions": write_predictions,
             "kiwi": count_kiwi,
         }

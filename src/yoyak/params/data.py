@@ -68,6 +68,6 @@ class Tokenizer(Section):
     """A tokenizer that `prepare` trains on the training split; see `Data.mask_tokens` for masks."""
 
     type: Literal["bpe", "unigram"]
-    """``bpe`` is byte-level BPE as in BART and GPT-2; ``unigram`` is SentencePiece's model as in T5, which is trained on no
-    more than 20,000 rows, evenly spread."""
+    """``bpe`` is byte-level BPE as in BART and GPT-2; ``unigram`` is SentencePiece's model as in T5, trained on no more
+    than 20,000 rows, evenly spread."""
     vocab_size: Annotated[int, Field(ge=300)]
