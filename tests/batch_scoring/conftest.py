@@ -16,12 +16,19 @@ from yoyak.serving.saving import save_exported
 
 
 @pytest.fixture(scope="session")
-def packaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow model without torch, in fp32."""
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder without torch, in fp32."""
     folder = tmp_path_factory.mktemp("batch_scoring")
     export_model(save_model("bart", folder / "model"), folder / "bart", Export(precision="fp32"))
-    save_exported(folder / "packaged", folder / "bart", serving=Serving(batch_size=BATCH_SIZE), example=DIALOGUE)
-    return folder / "packaged"
+    return folder / "bart"
+
+
+@pytest.fixture(scope="session")
+def packaged(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The MLflow model of it."""
+    folder = tmp_path_factory.mktemp("packaged") / "packaged"
+    save_exported(folder, exported, serving=Serving(batch_size=BATCH_SIZE), example=DIALOGUE)
+    return folder
 
 
 @pytest.fixture(scope="session")
