@@ -5,7 +5,10 @@
 
 The model has KoBART's shape with random weights; each dialogue has 256 tokens, and 64 are written for each. In every
 round all peers take turns, and a turn that another process disturbed is taken again. CTranslate2 is measured with its
-threads inside of a batch (1x2), and with one for each half of it (2x1). Ratios are of the medians.
+threads inside of a batch (1x2), and with one for each half of it (2x1). Ratios are medians of those within a round.
+
+Where other work never ends, measure processor time on one core: taskset -c 0 python benchmarks/peers/run.py
+--processor-time. ``--before FOLDER`` adds the code of another commit (`git worktree add FOLDER COMMIT`).
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ from typing import Any
 from tqdm import tqdm
 
 VOCABULARY, WIDTH = 30_000, 256
+CALIBRATION = 8
+"""Dialogues that constant scales are taken from."""
 CELLS = [(1, 1), (8, 1), (32, 1), (1, 4), (8, 4), (32, 4)]
 """Batch size and beams."""
 CORES = len(os.sched_getaffinity(0))
@@ -32,6 +37,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 DISTURBED = 0.05
 """Share of all cores that other processes may take in a turn."""
 TRIES = 4
+PROCESSOR = "processor_seconds"
 
 
 @dataclass
@@ -94,30 +100,52 @@ def make_model(folder: Path) -> None:
     )
 
 
-def prepare(folder: Path, ctranslate2: Path | None) -> dict[str, Path]:
+def prepare(folder: Path, ctranslate2: Path | None, before: Path | None) -> dict[str, Path]:
     """Return the folder of each peer's model; each is made once."""
     model, int8, converted = folder / "model", folder / "int8", folder / "ctranslate2"
     if not model.exists():
         make_model(model)
     if not int8.exists():
+        from yoyak.data.records import Dialogue
         from yoyak.export.folder import export_model
         from yoyak.params.deploy import Export
 
-        export_model(model, int8, Export())
+        words = [
+            [f"t{4 + (31 * row + 7 * place) % (VOCABULARY - 4)}" for place in range(WIDTH)]
+            for row in range(CALIBRATION)
+        ]
+        dialogues = [Dialogue(fname=str(row), dialogue=" ".join(text)) for row, text in enumerate(words)]
+        export_model(model, int8, Export(), dialogues)
     peers = {"yoyak": int8, "torch_int8": model}
+    if before is not None:
+        peers["before"] = folder / "before"
+        if not peers["before"].exists():
+            command = [
+                sys.executable,
+                "-m",
+                "yoyak",
+                "convert",
+                str(model),
+                str(peers["before"]),
+                "--precision",
+                "int8",
+            ]
+            subprocess.run(command, env={**os.environ, "PYTHONPATH": str(before.resolve() / "src")}, check=True)
     if ctranslate2 is not None:
         if not converted.exists():
             sys.path.insert(0, str(ctranslate2))
             from ctranslate2.converters import TransformersConverter
 
             TransformersConverter(str(model)).convert(str(converted), quantization="int8")
-        peers |= {"ctranslate2:1x2": converted, "ctranslate2:2x1": converted}
+        layouts = ("1x2", "2x1") if CORES > 1 else ("1x1",)
+        peers |= {f"ctranslate2:{layout}": converted for layout in layouts}
     return peers
 
 
-def start(name: str, folder: Path, ctranslate2: Path | None) -> Peer:
+def start(name: str, folder: Path, ctranslate2: Path | None, before: Path | None) -> Peer:
     """Start a peer's process."""
-    path = os.pathsep.join(filter(None, [str(ctranslate2 or ""), os.environ.get("PYTHONPATH", "")]))
+    code = str(before.resolve() / "src") if before is not None and name == "before" else ""
+    path = os.pathsep.join(filter(None, [code, str(ctranslate2 or ""), os.environ.get("PYTHONPATH", "")]))
     process = subprocess.Popen(
         [sys.executable, Path(__file__).with_name("worker.py"), name, folder, str(WIDTH), str(VOCABULARY)],
         stdin=subprocess.PIPE,
@@ -130,9 +158,10 @@ def start(name: str, folder: Path, ctranslate2: Path | None) -> Peer:
     return Peer(name, process, json.loads(process.stdout.readline())["loaded"])
 
 
-def measure(peers: list[Peer], cells: list[tuple[int, int]], rounds: int) -> int:
+def measure(peers: list[Peer], cells: list[tuple[int, int]], rounds: int, key: str) -> int:
     """Let all peers take turns at each cell; return how many turns stayed disturbed."""
     disturbed = 0
+    tries = 1 if key == PROCESSOR else TRIES
     with tqdm(total=len(cells) * rounds * len(peers), unit="turn") as bar:
         for cell in cells:
             for peer in peers:
@@ -140,29 +169,26 @@ def measure(peers: list[Peer], cells: list[tuple[int, int]], rounds: int) -> int
             for _ in range(rounds):
                 for peer in peers:
                     turns: list[dict[str, float]] = []
-                    while len(turns) < TRIES and (not turns or turns[-1]["others"] > DISTURBED):
+                    while len(turns) < tries and (not turns or turns[-1]["others"] > DISTURBED):
                         turns.append(peer.turn(cell))
                     best = min(turns, key=lambda one: one["others"])
-                    disturbed += best["others"] > DISTURBED
+                    disturbed += tries > 1 and best["others"] > DISTURBED
                     peer.found.setdefault(cell, []).append(best)
                     bar.update()
     return disturbed
 
 
-def table(peers: list[Peer], cells: list[tuple[int, int]]) -> str:
+def table(peers: list[Peer], cells: list[tuple[int, int]], key: str) -> str:
     """Return dialogues per second, with yoyak's ratio to each peer, and memory, as a table in Markdown."""
     head = ["peer", "ready, s", *(f"b{batch} beam {beams}" for batch, beams in cells), "peak MB b8 greedy, beam 4"]
-    rates = {
-        (peer.name, cell): statistics.median(cell[0] / turn["seconds"] for turn in peer.found[cell])
-        for peer in peers
-        for cell in cells
-    }
     rows: list[list[Any]] = [head, ["---"] * len(head)]
     for peer in peers:
         row = [peer.name, f"{peer.loaded:.1f}"]
         for cell in cells:
-            ratio = rates[peers[0].name, cell] / rates[peer.name, cell]
-            row.append(f"{rates[peer.name, cell]:.2f}" + (f" ({ratio:.2f})" if peer is not peers[0] else ""))
+            seconds = [turn[key] for turn in peer.found[cell]]
+            ratios = [own[key] / peers[0].found[cell][number][key] for number, own in enumerate(peer.found[cell])]
+            rate = f"{cell[0] / statistics.median(seconds):.2f}"
+            row.append(rate + (f" ({statistics.median(ratios):.2f})" if peer is not peers[0] else ""))
         peaks = [max(turn["peak_mb"] for turn in peer.found[cell]) for cell in cells if cell[0] == 8]
         rows.append([*row, ", ".join(f"{peak:.0f}" for peak in peaks)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -176,17 +202,21 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--cells", nargs="+", help="batch size x beams, as in 8x4")
     options.add_argument("--peers", nargs="+", help="some of the peers")
+    options.add_argument("--before", type=Path, help="the code of another commit, which is measured too")
+    options.add_argument("--processor-time", action="store_true", help="compare processor time: for a machine in use")
     chosen = options.parse_args()
+    key = PROCESSOR if chosen.processor_time else "seconds"
     cells = [(int(batch), int(beams)) for batch, beams in (cell.split("x") for cell in chosen.cells or [])] or CELLS
     with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
-        folders = prepare(chosen.folder or Path(temporary), chosen.ctranslate2)
+        folders = prepare(chosen.folder or Path(temporary), chosen.ctranslate2, chosen.before)
         wanted = [name for name in folders if name == "yoyak" or not chosen.peers or name in chosen.peers]
-        peers = [start(name, folders[name], chosen.ctranslate2) for name in wanted]
-        disturbed = measure(peers, cells, chosen.rounds)
+        peers = [start(name, folders[name], chosen.ctranslate2, chosen.before) for name in wanted]
+        disturbed = measure(peers, cells, chosen.rounds, key)
         for peer in peers:
             peer.process.communicate()
-    print(f"Dialogues per second, and in brackets how many times that is in ours; {CORES} cores.\n")
-    print(table(peers, cells))
+    unit = "second" if key == "seconds" else "second of processor time"
+    print(f"Dialogues per {unit}, and in brackets how many times that is in ours; {CORES} cores.\n")
+    print(table(peers, cells, key))
     if disturbed:
         print(f"\n{disturbed} turns were disturbed by other processes, {TRIES} times each.")
 

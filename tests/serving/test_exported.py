@@ -25,9 +25,9 @@ TEXTS = [f"#Person1#: {number} " + "내일 만나요. " * (number % 7) for numbe
 
 @pytest.fixture(scope="module")
 def bart(tmp_path_factory):
-    """A tiny export in fp32, in which a summary does not depend on what shares its batch."""
+    """A tiny export in INT8, in which a summary does not depend on what shares its batch."""
     folder = tmp_path_factory.mktemp("exported")
-    export_model(save_model("bart", folder / "model"), folder / "bart", Export(precision="fp32"))
+    export_model(save_model("bart", folder / "model"), folder / "bart", Export())
     return folder / "bart"
 
 
@@ -54,7 +54,7 @@ def test_it_is_logged_with_its_settings_and_without_torch(store, bart):
         "family": "seq2seq",
         "spec": "yoyak.json",
         "variant": "onnx",
-        "precision": "fp32",
+        "precision": "int8",
     }
     [settings] = folder.rglob("serving.json")
     assert json.loads(settings.read_text())["batch_size"] == 8
