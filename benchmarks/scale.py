@@ -61,6 +61,7 @@ ensemble:
     mbr: {type: mbr, weights: dev, members: [a, b]}
     stack: {type: stack, members: [a, b]}
 """
+UNIGRAM = "  unigram: {type: unigram, vocab_size: 3000}\n"
 LIGHT = """\
 ensemble: {strategies: {}}
 scoring: {granularities: [eojeol], bootstrap_samples: 500}
@@ -99,7 +100,9 @@ def make_project(rows: int, tested: int, light: bool) -> None:
     from yoyak.data.samples import generate
 
     Path("dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
-    settings = PARAMS[: PARAMS.index("ensemble:")] + LIGHT if light else PARAMS
+    settings = PARAMS
+    if light:
+        settings = PARAMS[: PARAMS.index("ensemble:")].replace(UNIGRAM, "") + LIGHT
     Path("params.yaml").write_text(settings, encoding="utf-8")
     shutil.copytree(ROOT / "cases", "cases")
     for split, count, seed in (("train", rows, 1), ("dev", DEV_ROWS, 2), ("test", tested, 3)):
@@ -186,7 +189,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", type=int, nargs="*", default=[1000, 10000])
     parser.add_argument("--stages", nargs="+", choices=[*STAGES], default=[*STAGES])
-    parser.add_argument("--light", action="store_true", help="score by eojeols alone, and no ensembles")
+    parser.add_argument(
+        "--light", action="store_true", help="score by eojeols alone, no ensembles, and no unigram tokenizer"
+    )
     parser.add_argument("--step", choices=["project", "predictions", "kiwi"], help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.step:
