@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from yoyak.decoding.onnx.runtime import OnnxSummarizer
 from yoyak.errors import UserError
 from yoyak.params import Generation
 from yoyak.serving.continuous import ContinuousBatcher
+from yoyak.serving.engine import Engine
 from yoyak.serving.queued import (
     Answer,
     DialogueFailedError,
@@ -106,7 +106,6 @@ def summarizer(tiny_export: Path) -> Iterator[OnnxSummarizer]:
 
 def test_each_gets_its_own_answers(summarizer: OnnxSummarizer) -> None:
     bench = Bench(summarizer, capacity=1000)
-    futures: list[tuple[Future[list[Answer]], list[str], Generation]] = []
 
     def client(number: int) -> None:
         for turn in range(6):
@@ -127,9 +126,21 @@ def test_each_gets_its_own_answers(summarizer: OnnxSummarizer) -> None:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert not errors and not futures
+    assert not errors
     assert 1 < max(bench.counts) <= 8
     assert not bench.batches
+
+
+@pytest.mark.parametrize("batching", ["continuous", "static"])
+def test_a_setting_chooses_it(tiny_export: Path, batching: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YOYAK_SERVING_BATCHING", batching)
+    engine = Engine(tiny_export, served=True)
+    assert isinstance(engine.batcher, ContinuousBatcher) == (batching == "continuous")
+    answers = engine.ask(*engine.prepare(DIALOGUES[:3], {"num_beams": 2}))
+    assert [answer.summary for answer in answers] == [
+        engine.summarizer.summarize([text], generation=engine.prepare([text], {"num_beams": 2})[1]).texts[0]
+        for text in DIALOGUES[:3]
+    ]
 
 
 def test_a_short_request_overtakes_a_long_one(summarizer: OnnxSummarizer) -> None:

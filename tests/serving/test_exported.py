@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import yoyak
 from mlflow_helpers import DIALOGUE, serve
 from onnx_models import save_model
 from yoyak.decoding.onnx.runtime import OnnxSummarizer
@@ -89,6 +90,19 @@ print(json.dumps([answers.to_dict("list"), sorted(heavy), yoyak.__file__]))
 
 
 @pytest.mark.slow
+def test_its_server_needs_nothing_of_mlflow(bart, tmp_path):
+    code = """
+import sys
+sys.modules.update(dict.fromkeys(("mlflow", "pandas", "torch", "transformers")))
+from yoyak.serving import process
+print(type(process.app).__name__)
+"""
+    environment = {"PATH": "", "YOYAK_FOLDER": str(bart), "PYTHONPATH": str(Path(yoyak.__file__).parents[1])}
+    command = [sys.executable, "-c", code]
+    completed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert completed.stdout.strip() == "Guard"
+
+
 def test_many_clients_get_their_own_answers_and_errors(bart, expected, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_exported(tmp_path / "model", bart, serving=Serving(batch_size=8, max_wait_ms=20), example=DIALOGUE)

@@ -16,9 +16,9 @@ from yoyak.decoding.onnx.options import NEVER, Floats, Ints
 from yoyak.decoding.onnx.shared import BIAS, DISTANCES, LENGTH, WRITE_INDICES
 
 MASK = "encoder_attention_mask"
-STEP = 64
-"""Caches have room for a multiple of so many tokens. Sums over them are then the same whatever room there is, since no
-vector of the processor is filled in part."""
+STEP = 16
+"""Caches have room for a multiple of so many tokens: they are not enlarged often, which copies them, and no vector of
+the processor is filled in part, whatever is beside a dialogue."""
 
 
 def can_join(decoder: ort.InferenceSession) -> bool:
@@ -64,7 +64,7 @@ class JoiningDecoder:
         for name, array in given.items():
             cache = self.caches.get(name)
             if cache is None or any(np.array(array.shape[1:]) > cache.shape[1:]):
-                self._enlarge(name, width, array.dtype)
+                self._enlarge(name, -(-width // STEP) * STEP, array.dtype)
             self.caches[name][(after, *map(slice, array.shape[1:]))] = array
         if MASK in given:
             self.caches[MASK][after, width:] = 0
@@ -119,15 +119,15 @@ class JoiningDecoder:
         if missing <= 0:
             return
         # Hidden columns get weight 0 but are still multiplied, so they must not hold NaN.
+        size = -(-needed // (STEP * self.texts)) * STEP * self.texts
         for name in self.own:
-            self._enlarge(name, needed, np.dtype(np.float32))
-        added = self.caches[self.own[0]].shape[2] - self.bias.shape[3]
-        self.bias = np.concatenate([self.bias, np.full((*self.bias.shape[:3], added), NEVER)], axis=3)
+            self._enlarge(name, size, np.dtype(np.float32))
+        added = np.full((*self.bias.shape[:3], size - self.bias.shape[3]), NEVER)
+        self.bias = np.concatenate([self.bias, added], axis=3)
         self._bind_caches()
 
     def _enlarge(self, name: str, size: int, kind: np.dtype[Any]) -> None:
         """Give a cache room for so many tokens: along the axis besides the first one that has no fixed size."""
-        size = -(-size // STEP) * STEP
         # Pages that were never written take no memory.
         shape = [self.room, *(axis if isinstance(axis, int) else size for axis in self.shapes[name][1:])]
         larger, smaller = np.zeros(shape, kind), self.caches.get(name)
