@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from arrivals import cut, prepare
 from serving_parts import SHAPES
@@ -59,8 +60,8 @@ def run_continuous(
     """Note the latency of each request where dialogues join others at any time; yield the time after each step."""
     run = summarizer.open_run(summarizer.generation, SIZE)
     now, arrived = 0.0, 0
-    entering: list[tuple[int, object]] = []
-    rows: dict[object, int] = {}
+    entering: list[tuple[int, Any]] = []
+    rows: dict[Any, int] = {}
     while arrived < len(due) or entering or rows:
         if not entering and not rows:
             now = max(now, due[arrived])
@@ -68,9 +69,9 @@ def run_continuous(
         while arrived < len(due) and due[arrived] <= now and len(rows) + len(entering) < SIZE:
             entering.append((arrived, run.read(texts[arrived])))
             arrived += 1
-        chosen: list[tuple[int, object]] = []
+        chosen: list[tuple[int, Any]] = []
         for one in entering:
-            width = max(len(reading.ids) for _, reading in [*chosen, one])  # type: ignore[attr-defined]
+            width = max(len(reading.ids) for _, reading in [*chosen, one])
             if chosen and width * (len(chosen) + 1) > ENCODED_TOKENS:
                 break
             chosen.append(one)
