@@ -128,6 +128,8 @@ def _open_context(master: str, is_local: bool) -> Iterator[Any]:
             builder = builder.config(name, "127.0.0.1")
         # Its page would listen on all addresses.
         builder = builder.config("spark.ui.enabled", "false")
+        # Java only gives out parts here: compiling and collecting with all its means would take cores from the model.
+        builder = builder.config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
     try:
         # Java keeps what standard error was when it started, and so do the processes that it starts.
         with _stderr_to(SPARK_LOG):
