@@ -70,6 +70,25 @@ def test_a_scale_for_each_batch_depends_on_the_batch(tmp_path: Path) -> None:
     assert list_differing(OnnxSummarizer.load(tmp_path / "out", threads=1), draw_rows(20, 30), 1, (20,)) > 0
 
 
+@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("kind", ["bart", "t5"])
+def test_dialogues_that_join_others(kind: str, beams: int, tmp_path: Path) -> None:
+    export_model(save_model(kind, tmp_path / "model"), tmp_path / "out", Export(), CALIBRATION)
+    summarizer = OnnxSummarizer.load(tmp_path / "out", threads=1)
+    settings = summarizer.generation.model_copy(update={"num_beams": beams, "num_return_sequences": 1})
+    random = np.random.default_rng(1)
+    texts = [f"#Person1#: {number} " + "네? " * int(random.integers(0, 30)) for number in range(30)]
+    alone = {text: summarizer.summarize([text], generation=settings).texts[0] for text in texts}
+    run, waiting, written = summarizer.open_run(settings, room=8), list(texts), {}
+    while waiting or len(run):
+        joining = [waiting.pop() for _ in range(min(len(waiting), 8 - len(run), int(random.integers(0, 4))))]
+        if joining:
+            run.add([run.read(text) for text in joining])
+        if len(run):
+            written |= {reading.dialogue: finished.summary for reading, finished in run.step()}
+    assert written == alone
+
+
 def pull(folder: Path, version: str, out: Path) -> Path:
     """Copy a folder that DVC keeps in this repository."""
     remote = ROOT / "dvc-remote/files/md5"
