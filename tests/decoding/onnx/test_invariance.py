@@ -79,7 +79,8 @@ def test_dialogues_that_join_others(kind: str, beams: int, tmp_path: Path) -> No
     random = np.random.default_rng(1)
     texts = [f"#Person1#: {number} " + "네? " * int(random.integers(0, 30)) for number in range(30)]
     alone = {text: summarizer.summarize([text], generation=settings).texts[0] for text in texts}
-    run, waiting, written = summarizer.open_run(settings, room=8), list(texts), {}
+    run, waiting = summarizer.open_run(settings, room=8), list(texts)
+    written: dict[str, str] = {}
     while waiting or len(run):
         joining = [waiting.pop() for _ in range(min(len(waiting), 8 - len(run), int(random.integers(0, 4))))]
         if joining:
