@@ -51,6 +51,8 @@ SCORES = METRICS / "scores"
 """A file for each system: its headline scores."""
 FACT_METRICS = METRICS / "facts"
 """A file for each system: the share of its summaries that have every fact right."""
+CASE_METRICS = METRICS / "behaviour"
+"""A file for each member: the share of each file of cases whose summaries fail no check."""
 PLOTS = Path("plots")
 STUDIES = Path("studies")
 """A file and a folder for each study."""

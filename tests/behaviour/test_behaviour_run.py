@@ -26,6 +26,7 @@ FILE = CaseFile.model_validate({
             ),
             "reorder": [1, 2],
             "mentions": ["#PhoneNumber#"],
+            "never": ["4시"],
         },
     ],
 })  # fmt: skip
@@ -65,6 +66,7 @@ def test_a_good_summarizer_fails_nothing_but_what_the_server_does() -> None:
         "empty_accepted": 2,
         "one_turn_empty": 1,
         "mentions_missing": 1,
+        "never_mentioned": 1,
         "masks_made_up": 2,
         "numbers_made_up": 2,
         "names_made_up": 2,
@@ -75,6 +77,7 @@ def test_a_good_summarizer_fails_nothing_but_what_the_server_does() -> None:
         "test_numbers_made_up": 2,
         "test_names_made_up": 2,
     }
+    assert behaviour.passed == {"mine": 1.0}
     assert behaviour.rates["filler_changed"].similarity == 1
     assert behaviour.references["test_numbers_made_up"].failures == 1
 
@@ -84,6 +87,7 @@ def test_a_good_summarizer_fails_nothing_but_what_the_server_does() -> None:
     [
         (lambda dialogue: good(dialogue) if "민수" in dialogue else " ", "one_turn_empty"),
         (lambda dialogue: good(dialogue).replace(" 민수는 #PhoneNumber#로 연락한다.", ""), "mentions_missing"),
+        (lambda dialogue: good(dialogue) + " 4시가 아니다.", "never_mentioned"),
         (lambda dialogue: good(dialogue) + " #Email#", "masks_made_up"),
         (lambda dialogue: good(dialogue) + " 값은 2만 원이다.", "numbers_made_up"),
         (lambda dialogue: good(dialogue) + " 지영과 함께 간다.", "names_made_up"),
@@ -103,6 +107,7 @@ def test_a_good_summarizer_fails_nothing_but_what_the_server_does() -> None:
 def test_each_check_finds_its_failure(write: Callable[[str], str], check: str) -> None:
     behaviour = run(write)
     assert check in failed(behaviour)
+    assert (behaviour.passed["mine"] < 1) is not check.endswith("_changed")
     example = next(failure for failure in behaviour.failures if failure.check == check)
     assert example.detail
     assert example.dialogue
@@ -152,6 +157,6 @@ def test_results_are_read_as_they_were_written(tmp_path) -> None:
     assert read_behaviour(tmp_path / "m.json") == behaviour
     with pytest.raises(UserError, match=r"x\.json is missing"):
         read_behaviour(tmp_path / "x.json")
-    (tmp_path / "m.json").write_text('{"version": 2}')
+    (tmp_path / "m.json").write_text('{"version": 3}')
     with pytest.raises(UserError, match="is damaged"):
         read_behaviour(tmp_path / "m.json")

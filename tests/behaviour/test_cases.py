@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 
-from yoyak.behaviour.cases import load_cases
+from yoyak.behaviour.cases import load_cases, read_cases
 from yoyak.behaviour.changes import texts_of
 from yoyak.errors import UserError
 from yoyak.korean.facts import find_made_up
 
+ROOT = Path(__file__).resolve().parents[2]
 OWN = """\
 language: ko
 fillers: [음.]
@@ -90,3 +93,18 @@ def test_two_cases_of_one_name_are_an_error(own: Path, tmp_path: Path) -> None:
 def test_unknown_cases_are_an_error_with_the_nearest_name(own: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no cases named 'mien' \(did you mean 'mine'\?\)"):
         load_cases(["mien"], tmp_path)
+
+
+def test_the_examples_are_what_the_readmes_and_the_page_show() -> None:
+    cases = {case.name: case for case in read_cases(ROOT / "cases/examples.yaml").dialogues}
+    dialogues = {case.dialogue.strip() for case in cases.values()}
+    page = (ROOT / "src/yoyak/demo/page.js").read_text(encoding="utf-8")
+    samples = re.findall(r'lang: "ko",\s+text: `([^`]+)`', page)
+    readmes = [
+        json.loads(body)["inputs"][0]
+        for name in ("README.md", "README.ko.md")
+        for body in re.findall(r"""-d '(\{"inputs".*\})'""", (ROOT / name).read_text(encoding="utf-8"))
+    ]
+    assert len(samples) == 3
+    assert len(readmes) == 2
+    assert {*samples, *readmes} == dialogues

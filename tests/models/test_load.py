@@ -229,3 +229,19 @@ def test_the_preflight_finds_a_model_that_could_not_write(tokenizer, tmp_path: P
         preflight.check(
             family_of(settings).make_spec("m", settings), settings, model, tokenizer, [("안녕", "네")], tmp_path
         )
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_positions_of_a_new_model_resemble_their_neighbours(scaled: bool) -> None:
+    tokenizer = train_tokenizer(["안녕하세요? 네."], MASKS, Tokenizer(type="bpe", vocab_size=300))
+    config = {
+        "model_type": "bart", "d_model": 64, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "max_position_embeddings": 128,
+        "scale_embedding": scaled,
+    }  # fmt: skip
+    model = build_model("m", member(config=config, tokenizer="bpe"), tokenizer)
+    table = model.get_encoder().embed_positions.weight.detach()
+    likeness = torch.nn.functional.cosine_similarity(table[:-8], table[1:-7]).min()
+    assert likeness > 0.9 > torch.nn.functional.cosine_similarity(table[:-8], table[8:]).max()
+    tokens = model.get_input_embeddings().weight.detach().std() * (64**0.5 if scaled else 1)
+    assert table.std().item() == pytest.approx(tokens.item(), rel=0.2)

@@ -30,6 +30,8 @@ class Case(Section):
     """Whether the first two speakers may change their names."""
     mentions: tuple[Text, ...] = ()
     """Masks or words that any good summary has."""
+    never: tuple[Text, ...] = ()
+    """Words that no good summary has, such as a value that was corrected."""
 
     @property
     def turns(self) -> list[str]:

@@ -14,6 +14,7 @@ CHECKS = {
     "empty_accepted": "empty dialogue summarized",
     "one_turn_empty": "one turn, no summary",
     "mentions_missing": "required mention missing",
+    "never_mentioned": "something mentioned that is wrong",
     "masks_made_up": "mask made up",
     "numbers_made_up": "number made up",
     "names_made_up": "name made up",
@@ -73,7 +74,9 @@ class Behaviour:
     """The checks of the test split on its first references: what the detection finds where people wrote."""
     failures: tuple[Failure, ...]
     """The first failures of each check."""
-    version: Literal[1] = 1
+    passed: dict[str, float]
+    """By file of cases: the share of its dialogues, as they are, whose summary fails no check."""
+    version: Literal[2] = 2
     """Version of the file's format."""
 
 

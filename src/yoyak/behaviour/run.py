@@ -56,8 +56,12 @@ def run_behaviour(
         examples: Failures of each check to keep.
     """
     outcomes = [outcome for file in files.values() for outcome in _try_empty(file, refuses)]
-    for file in files.values():
-        outcomes += _try_cases(file, summaries)
+    passed = {}
+    for key, file in files.items():
+        unchanged = list(_try_cases(file, summaries))
+        failed = {outcome.case for outcome in unchanged if outcome.detail}
+        passed[key] = 1 - len(failed) / len(file.dialogues)
+        outcomes += [*unchanged, *_try_changes(file, summaries)]
     names = [name for file in files.values() for name in file.names]
     outcomes += _try_test(test, [predictions[row.fname] for row in test], names)
     with_reference = [row for row in test if row.summaries]
@@ -69,6 +73,7 @@ def run_behaviour(
         rates=_rates(outcomes, confidence),
         references=_rates(references, confidence),
         failures=tuple(_failures(outcomes, examples)),
+        passed=passed,
     )
 
 
@@ -89,9 +94,11 @@ def _try_cases(file: CaseFile, summaries: Mapping[str, str]) -> Iterator[Outcome
         if case.mentions:
             missing = [mention for mention in case.mentions if mention.casefold() not in summary.casefold()]
             yield Outcome("mentions_missing", case.name, ", ".join(missing), dialogue, summary)
+        if case.never:
+            wrong = [word for word in case.never if word.casefold() in summary.casefold()]
+            yield Outcome("never_mentioned", case.name, ", ".join(wrong), dialogue, summary)
         for kind in KINDS:
             yield Outcome(f"{kind}_made_up", case.name, ", ".join(made_up[kind]), dialogue, summary)
-    yield from _try_changes(file, summaries)
 
 
 def _try_changes(file: CaseFile, summaries: Mapping[str, str]) -> Iterator[Outcome]:

@@ -15,6 +15,7 @@ from yoyak.models import adapters, unsloth
 from yoyak.models.checkpoints import Source, open_source, weights_digest
 from yoyak.models.families import all_families, family_of
 from yoyak.models.families.base import TrainedFamily
+from yoyak.models.positions import start_as_sinusoids
 from yoyak.models.precision import find_device, find_hardware, loading_dtype
 from yoyak.models.spec import load_spec
 from yoyak.params.adapters import Lora, Quantization
@@ -49,6 +50,7 @@ def build_model(name: str, member: TrainedMember, tokenizer: PreTrainedTokenizer
         config = _new_config(name, member, tokenizer)
         try:
             model = family_of(member).auto_class().from_config(config)
+            start_as_sinusoids(model)
         except Exception as error:  # Each architecture rejects invalid sizes in its own way.
             raise _config_error(name, config.model_type, error) from error
     else:

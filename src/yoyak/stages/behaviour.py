@@ -10,13 +10,16 @@ from tqdm import tqdm
 from yoyak import params, project
 from yoyak.errors import UserError
 from yoyak.failures import describe_failures, find_failures
-from yoyak.files import atomic_path
+from yoyak.files import atomic_path, write_json
 from yoyak.params.stages import BehaviourParams
 from yoyak.tracking import lineage, runs
 
 
 def run() -> None:
-    """Write behaviour/: how often each member fails each check, and examples; a run with both in MLflow."""
+    """Write behaviour/: how often each member fails each check, and examples; a run with both in MLflow.
+
+    The share of cases that fail no check goes to metrics/behaviour/.
+    """
     p = params.load(BehaviourParams)
     from yoyak.behaviour.cases import load_cases
 
@@ -57,6 +60,10 @@ def run() -> None:
             work.mkdir()
             for member, behaviour in results.items():
                 write_behaviour(work / project.behaviour_file(member).name, behaviour)
+        with atomic_path(project.CASE_METRICS) as work:
+            work.mkdir()
+            for member, behaviour in results.items():
+                write_json(work / f"{member}.json", behaviour.passed)
         run.log_metrics(
             {
                 f"{member}/{name}": rate.rate
@@ -73,7 +80,8 @@ def run() -> None:
             run.log_table(examples, "failures.json")
         run.log_artifact(project.BEHAVIOUR)
     for member, behaviour in results.items():
-        print(member)
+        shares = ", ".join(f"{share:.0%} of {name}" for name, share in behaviour.passed.items())
+        print(f"{member}: nothing wrong with {shares}")
         for name, rate in behaviour.rates.items():
             print(f"  {CHECKS[name]}: {rate.failures} of {rate.n} ({rate.rate:.1%}, {rate.low:.1%} to {rate.high:.1%})")
 
