@@ -157,6 +157,6 @@ def test_results_are_read_as_they_were_written(tmp_path) -> None:
     assert read_behaviour(tmp_path / "m.json") == behaviour
     with pytest.raises(UserError, match=r"x\.json is missing"):
         read_behaviour(tmp_path / "x.json")
-    (tmp_path / "m.json").write_text('{"version": 3}')
+    (tmp_path / "m.json").write_text('{"version": 2}')
     with pytest.raises(UserError, match="is damaged"):
         read_behaviour(tmp_path / "m.json")

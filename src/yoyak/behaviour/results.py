@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Literal
 
@@ -74,9 +74,9 @@ class Behaviour:
     """The checks of the test split on its first references: what the detection finds where people wrote."""
     failures: tuple[Failure, ...]
     """The first failures of each check."""
-    passed: dict[str, float]
+    passed: dict[str, float] = field(default_factory=dict)
     """By file of cases: the share of its dialogues, as they are, whose summary fails no check."""
-    version: Literal[2] = 2
+    version: Literal[1] = 1
     """Version of the file's format."""
 
 
