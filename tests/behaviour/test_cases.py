@@ -12,6 +12,7 @@ from yoyak.behaviour.cases import load_cases, read_cases
 from yoyak.behaviour.changes import texts_of
 from yoyak.errors import UserError
 from yoyak.korean.facts import find_made_up
+from yoyak.serving.target import EXAMPLE
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = """\
@@ -95,7 +96,7 @@ def test_unknown_cases_are_an_error_with_the_nearest_name(own: Path, tmp_path: P
         load_cases(["mien"], tmp_path)
 
 
-def test_the_examples_are_what_the_readmes_and_the_page_show() -> None:
+def test_the_examples_are_what_the_readmes_the_page_and_the_server_show() -> None:
     cases = {case.name: case for case in read_cases(ROOT / "cases/examples.yaml").dialogues}
     dialogues = {case.dialogue.strip() for case in cases.values()}
     page = (ROOT / "src/yoyak/demo/page.js").read_text(encoding="utf-8")
@@ -107,4 +108,9 @@ def test_the_examples_are_what_the_readmes_and_the_page_show() -> None:
     ]
     assert len(samples) == 3
     assert len(readmes) == 2
-    assert {*samples, *readmes} == dialogues
+    assert {*samples, *readmes, EXAMPLE} == dialogues
+
+
+def test_the_reference_result_answers_the_examples_rightly() -> None:
+    best = json.loads((ROOT / "metrics/behaviour/bart.json").read_text(encoding="utf-8"))
+    assert best["examples"] == 1

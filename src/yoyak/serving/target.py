@@ -26,7 +26,7 @@ MODEL_FILE = "MLmodel"
 """What MLflow describes a model in."""
 ALIASES = (SERVING, CHAMPION)
 """Which version is served if none is named: the first alias that exists."""
-EXAMPLE = "#Person1#: 토요일 저녁 일곱 시에 네 명 자리 있나요?\n#Person2#: 네, 예약해 드릴게요. 성함이 어떻게 되세요?"
+EXAMPLE = "#Person1#: 여보세요, 토요일 저녁 7시에 네 명 앉을 자리 있어요?\n#Person2#: 네, 있습니다. 바로 잡아 드릴게요."
 """A dialogue to try a model with."""
 
 
