@@ -97,7 +97,7 @@ def test_unknown_cases_are_an_error_with_the_nearest_name(own: Path, tmp_path: P
 
 
 def test_the_examples_are_what_the_readmes_the_page_and_the_server_show() -> None:
-    cases = {case.name: case for case in read_cases(ROOT / "cases/examples.yaml").dialogues}
+    cases = {case.name: case for case in read_cases(ROOT / "src/yoyak/behaviour/cases/examples.yaml").dialogues}
     dialogues = {case.dialogue.strip() for case in cases.values()}
     page = (ROOT / "src/yoyak/demo/page.js").read_text(encoding="utf-8")
     samples = re.findall(r'lang: "ko",\s+text: `([^`]+)`', page)

@@ -20,7 +20,7 @@ from yoyak.scoring.rouge import rouge
 from yoyak.training.dataset import encode_rows, sample_rows
 from yoyak.training.selection import CheckpointScoring
 
-GOLDEN = {"bart": 6.0393, "t5": 6.6241, "gpt2": 6.0241}
+GOLDEN = {"bart": 5.9808, "t5": 6.6241, "gpt2": 6.0031}
 """Loss of the last logged update: with the seed, the data and the sizes above, the arithmetic leaves no choice."""
 
 
@@ -62,7 +62,7 @@ def test_a_few_rows_are_memorized(kind: str, tokenizer, tmp_path: Path) -> None:
     names = [Dialogue(fname=str(n), dialogue=row.dialogue, summaries=row.summaries) for n, row in enumerate(rows)]
     train(
         kind, tokenizer, tmp_path, [*names, *names[:4]],
-        num_epochs=60, learning_rate=0.02, early_stopping_patience=60, max_target_tokens=64,
+        num_epochs=80, learning_rate=0.01, early_stopping_patience=80, max_target_tokens=64,
     )  # fmt: skip
     summarizer = TorchSummarizer.load(tmp_path / "model", "cpu")
     beams = Generation(num_beams=2, num_return_sequences=2, max_new_tokens=64)
