@@ -64,7 +64,8 @@ def try_line(out):
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     result = subprocess.run(["sh", "-c", line], capture_output=True, text=True, env=environment, timeout=60, check=True)
     (answer,) = json.loads(result.stdout)["predictions"]
-    assert answer["summary"]
+    # What a model with random weights says to it may be nothing.
+    assert isinstance(answer["summary"], str)
     return answer
 
 
