@@ -265,7 +265,7 @@ def test_defaults_apply_outside_a_project(file: Path, monkeypatch: pytest.Monkey
 
 def test_names_of_baselines_are_reserved() -> None:
     from yoyak.scoring.baselines import BASELINES
-    from yoyak.scoring.evaluation import ORACLE
+    from yoyak.scoring.systems import ORACLE
 
     assert {*BASELINES, ORACLE, "best_baseline"} == set(params.RESERVED)
 

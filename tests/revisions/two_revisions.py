@@ -14,8 +14,8 @@ from mlflow_helpers import git
 from reporting.reporting_project import write_curves, write_project
 from yoyak.behaviour.results import Behaviour, make_rate, write_behaviour
 from yoyak.files import write_json
-from yoyak.scoring.evaluation import BEST_BASELINE
 from yoyak.scoring.results import read_evaluation
+from yoyak.scoring.systems import BEST_BASELINE
 
 MAIN = """
 stages:

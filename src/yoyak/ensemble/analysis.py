@@ -16,9 +16,7 @@ compare ensembles on:
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,6 +24,7 @@ from yoyak.data.records import Dialogue, in_parts
 from yoyak.decoding.candidates import Candidate
 from yoyak.ensemble.conclusion import write_conclusion
 from yoyak.ensemble.info import EnsembleInfo
+from yoyak.ensemble.parts import Bootstrap, DialogueFigures, PartSums, analyse_part
 from yoyak.ensemble.splits import Choice
 from yoyak.ensemble.utility import rouge_matrix
 from yoyak.errors import UserError
@@ -33,77 +32,20 @@ from yoyak.params import Scoring
 from yoyak.params.ensemble import Strategy
 from yoyak.project import DEV, GATE
 from yoyak.scoring.baselines import split_turns
-from yoyak.scoring.bins import length_bins
-from yoyak.scoring.bootstrap import Comparison, Interval, bootstrap_intervals, paired_bootstraps
 from yoyak.scoring.ensembles import (
-    Agreement,
-    Contribution,
     EnsembleAnalysis,
-    LengthBin,
-    Lengths,
-    PartAnalysis,
     StrategyInfo,
-    StrategyResult,
 )
 from yoyak.scoring.evaluation import WINDOW, Evaluation
 from yoyak.scoring.metrics import METRICS
-from yoyak.scoring.results import ALL, DIGITS, round_figures
+from yoyak.scoring.results import ALL
 from yoyak.scoring.rouge import reference_scores
 from yoyak.scoring.tokenize import tokenizer
 
-Scores = np.ndarray
-"""[dialogues]: the primary score."""
 Candidates = Mapping[str, Mapping[str, Mapping[str, Sequence[Candidate]]]]
 """By member, split and fname, best first."""
 Choices = Mapping[str, Mapping[str, Mapping[str, Choice]]]
 """By ensemble, split and fname."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Figures:
-    """The figures of every dialogue that is analysed."""
-
-    best_member: Scores
-    oracle: Scores
-    strategies: Mapping[str, Scores]
-    without: Mapping[tuple[str, str], Scores]
-    """By strategy and excluded member."""
-    turns: np.ndarray
-    chars: np.ndarray
-    order: Sequence[int]
-    """Of the members, best first."""
-
-
-class _Part:
-    """The dialogues of a split or a slice, and what is summed over them."""
-
-    def __init__(self, members: int, ensembles: Sequence[str]) -> None:
-        self.indices = array("q")
-        self.agreement = np.zeros((members, members))
-        """ROUGE between the members' own summaries."""
-        self.same = np.zeros((members, members))
-        """Whether they are the same."""
-        self.writers: dict[str, Counter[str]] = {name: Counter() for name in ensembles}
-        """By ensemble: how many of its summaries each member wrote; empty is text of several."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Bootstrap:
-    """Settings for intervals and p-values."""
-
-    samples: int
-    confidence: float
-    seed: int
-
-    def average(self, scores: Sequence[np.ndarray]) -> list[Interval]:
-        means = bootstrap_intervals(scores, samples=self.samples, confidence=self.confidence, seed=self.seed)
-        return [round_figures(mean) for mean in means]
-
-    def compare(self, differences: Sequence[np.ndarray]) -> list[Comparison]:
-        if not differences:
-            return []
-        compared = paired_bootstraps(differences, samples=self.samples, confidence=self.confidence, seed=self.seed)
-        return [round_figures(comparison) for comparison in compared]
 
 
 def analyse(
@@ -148,7 +90,7 @@ class Analyser:
         self.members, self.ensembles, self.scoring = members, ensembles, scoring
         self._shown = array("b")
         """Of every dialogue: whether it is analysed."""
-        self._parts: dict[str, dict[str, _Part]] = {}
+        self._parts: dict[str, dict[str, PartSums]] = {}
         """By split and slice."""
         self._oracle = array("d")
         self._without: dict[tuple[str, str], array[float]] = {}
@@ -206,7 +148,7 @@ class Analyser:
 
         members, ensembles = rank(self.members), rank(self.ensembles)
         infos = {name: _describe(strategies[name], members, (learned or {}).get(name)) for name in ensembles}
-        figures = _Figures(
+        figures = DialogueFigures(
             best_member=primary[summary.best_member],
             oracle=np.array(self._oracle),
             strategies={name: primary[name] for name in ensembles},
@@ -217,10 +159,10 @@ class Analyser:
             chars=np.array(self._chars),
             order=[self.members.index(member) for member in members],
         )
-        bootstrap = _Bootstrap(samples=scoring.bootstrap_samples, confidence=scoring.confidence, seed=seed)
+        bootstrap = Bootstrap(samples=scoring.bootstrap_samples, confidence=scoring.confidence, seed=seed)
         parts = {
             split: {
-                name: _analyse_part(figures, slices[name], infos, bootstrap)
+                name: analyse_part(figures, slices[name], infos, bootstrap)
                 for name in (ALL, *sorted(slices.keys() - {ALL}))
             }
             for split, slices in self._parts.items()
@@ -253,11 +195,11 @@ class Analyser:
         for (name, member), values in self._without.items():
             values.extend(by_text[choice.without[member]] for by_text, choice in zip(scores, chosen[name], strict=True))
 
-    def _parts_of(self, split: str, row: Dialogue) -> list[_Part]:
+    def _parts_of(self, split: str, row: Dialogue) -> list[PartSums]:
         slices = self._parts.setdefault(split, {})
         for name in (ALL, row.slice):
             if name and name not in slices:
-                slices[name] = _Part(len(self.members), self.ensembles)
+                slices[name] = PartSums(len(self.members), self.ensembles)
         return [slices[name] for name in (ALL, row.slice) if name]
 
 
@@ -303,64 +245,3 @@ def _compare_members(summaries: Sequence[Sequence[str]], scoring: Scoring) -> It
         # A text always agrees with itself, even one without tokens.
         np.fill_diagonal(matrix, 1.0)
         yield matrix[np.ix_(indices, indices)], indices[:, None] == indices[None]
-
-
-def _analyse_part(
-    figures: _Figures, part: _Part, infos: Mapping[str, StrategyInfo], bootstrap: _Bootstrap
-) -> PartAnalysis:
-    """Return the analysis of some dialogues."""
-    indices = np.array(part.indices)
-    best, oracle = figures.best_member[indices], figures.oracle[indices]
-    scores = {name: values[indices] for name, values in figures.strategies.items()}
-    headroom = round(float((oracle - best).mean()), DIGITS)
-    best_interval, oracle_interval, *means = bootstrap.average([best, oracle, *scores.values()])
-    differences = [values - best for values in scores.values()]
-    differences += [scores[name] - values[indices] for (name, _), values in figures.without.items()]
-    compared = iter(bootstrap.compare(differences))
-    gains = [next(compared) for _ in scores]
-    changes = {key: next(compared) for key in figures.without}
-    results = {}
-    for name, score, gain in zip(scores, means, gains, strict=True):
-        written = part.writers[name]
-        results[name] = StrategyResult(
-            score=score,
-            gain=gain,
-            captured=round(gain.difference / headroom, DIGITS) if headroom > 0 else None,
-            contributions={
-                member: Contribution(
-                    change=changes.get((name, member)), share=round(written[member] / len(indices), DIGITS)
-                )
-                for member in infos[name].members
-            },
-            of_several=round(written[""] / len(indices), DIGITS),
-        )
-    order = np.ix_(figures.order, figures.order)
-    return PartAnalysis(
-        n=len(indices),
-        best_member=best_interval,
-        oracle=oracle_interval,
-        headroom=headroom,
-        strategies=results,
-        agreement=Agreement(
-            rouge=_to_tuples(part.agreement[order] / len(indices)),
-            same=_to_tuples(part.same[order] / len(indices)),
-        ),
-        lengths=_analyse_lengths(scores, best, figures.turns[indices], figures.chars[indices], bootstrap),
-    )
-
-
-def _to_tuples(matrix: np.ndarray) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(row) for row in matrix.round(DIGITS).tolist())
-
-
-def _analyse_lengths(
-    scores: Mapping[str, Scores], best: Scores, turns: np.ndarray, chars: np.ndarray, bootstrap: _Bootstrap
-) -> Lengths:
-    """Return the strategies' gains by dialogue length."""
-    bins = length_bins(turns, chars)
-    results = []
-    for index, label in enumerate(bins.labels):
-        in_bin = bins.indices == index
-        gains = bootstrap.compare([(values - best)[in_bin] for values in scores.values()])
-        results.append(LengthBin(label=label, n=int(in_bin.sum()), gains=dict(zip(scores, gains, strict=True))))
-    return Lengths(by=bins.by, bins=tuple(results))

@@ -21,10 +21,10 @@ from yoyak.params.scoring import Scoring
 from yoyak.project import DEV, GATE
 from yoyak.revisions.files import RevisionFiles
 from yoyak.revisions.results import Note
-from yoyak.scoring.evaluation import BEST_BASELINE
 from yoyak.scoring.metrics import METRICS
 from yoyak.scoring.results import DIALOGUES_FILE, read_evaluation
 from yoyak.scoring.rouge import rouge
+from yoyak.scoring.systems import BEST_BASELINE
 
 COMBINED = METRICS.index("combined")
 

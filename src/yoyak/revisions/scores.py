@@ -20,8 +20,8 @@ from yoyak.revisions.dialogues import COMBINED, Scored, read_dialogues, read_sum
 from yoyak.revisions.files import RevisionFiles
 from yoyak.revisions.results import ExampleChange, MetricChange, Note, ScoreChange
 from yoyak.scoring.bootstrap import bootstrap_interval, paired_bootstraps
-from yoyak.scoring.evaluation import BEST_BASELINE
 from yoyak.scoring.metrics import METRICS
+from yoyak.scoring.systems import BEST_BASELINE
 
 PRIMARY = METRICS[COMBINED]
 SAMPLES, SEED = 10_000, 0

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import math
 import os
-from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
 from yoyak.data.records import Dialogue, in_parts
-from yoyak.errors import UserError, nearest
+from yoyak.errors import UserError
 from yoyak.files import atomic_path
 from yoyak.params import Scoring
 from yoyak.project import DEV, GATE
@@ -26,13 +24,13 @@ from yoyak.scoring.baselines import BASELINES, extract_baseline, extract_oracle,
 from yoyak.scoring.bootstrap import Interval, bootstrap_intervals, paired_bootstraps
 from yoyak.scoring.ensembles import EnsembleAnalysis, write_analysis
 from yoyak.scoring.metrics import COMPARED_METRICS, METRICS
+from yoyak.scoring.resampling import resample_rows
 from yoyak.scoring.results import (
     ALL,
     DIALOGUES_FILE,
     DIGITS,
     DialogueScores,
     EvaluationSummary,
-    Figures,
     Part,
     PrimaryScore,
     SystemComparison,
@@ -43,13 +41,17 @@ from yoyak.scoring.results import (
     write_summary,
 )
 from yoyak.scoring.rouge import PROTOCOLS, reference_scores
+from yoyak.scoring.systems import (
+    BEST_BASELINE,
+    ORACLE,
+    Predictions,
+    check_predictions,
+    check_splits,
+    check_systems,
+    index_parts,
+)
 from yoyak.scoring.table import ScoreTable
 
-Predictions = Mapping[str, Mapping[str, Mapping[str, str]]]
-"""Summaries by system, split and fname."""
-
-ORACLE = "oracle"
-BEST_BASELINE = "best_baseline"
 COMBINED = METRICS.index("combined")
 MAX_PAIRED_MEMBERS = 9
 """With more members than this, each is compared only with the best one instead of with all others."""
@@ -57,9 +59,6 @@ MAX_PAIRED_MEMBERS = 9
 
 WINDOW = 1000
 """Dialogues that are scored at once, which bounds the memory for any test set."""
-CELLS = 4_000_000
-"""Scores that are resampled at once: 32 MB."""
-Resample = Callable[..., list[Figures]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +89,7 @@ def evaluate_systems(
     """
     ensembles = ensembles or {}
     evaluator = Evaluator(splits, list(predictions), list(ensembles), scoring, seed)
-    _check_predictions(splits, predictions, ensembles, sampled)
+    check_predictions(splits, predictions, ensembles, sampled)
     systems = {**predictions, **ensembles}
     for split, rows in splits.items():
         for part in in_parts(rows, WINDOW):
@@ -123,8 +122,8 @@ class Evaluator:
         """
         if not scoring.granularities:
             raise UserError("scoring.granularities is empty: name at least one; the first is used to select models.")
-        _check_systems(members, ensembles)
-        _check_splits(splits)
+        check_systems(members, ensembles)
+        check_splits(splits)
         self.scoring, self.splits = scoring, splits
         self.parts = index_parts(splits)
         self.kinds: dict[str, SystemKind] = {
@@ -198,7 +197,7 @@ class Evaluator:
 
     def _score_part(self, part: Part, indices: np.ndarray) -> Iterator[SystemScore]:
         shape = self._table.shape
-        results = _resample_rows(
+        results = resample_rows(
             lambda row: self._table.read(row)[indices], math.prod(shape), part.n, bootstrap_intervals, self._options
         )
         for (system, granularity, protocol, metric), interval in zip(np.ndindex(shape), results, strict=True):
@@ -229,7 +228,7 @@ class Evaluator:
             column = METRICS.index(metric)
             return (self.read_primary(system, column) - self.read_primary(against, column))[indices]
 
-        results = _resample_rows(difference, len(rows), part.n, paired_bootstraps, self._options)
+        results = resample_rows(difference, len(rows), part.n, paired_bootstraps, self._options)
         for (system, against, metric), exact in zip(rows, results, strict=True):
             if exact is None:
                 continue
@@ -314,63 +313,6 @@ def headline_metrics(summary: EvaluationSummary) -> dict[str, dict[str, dict[str
     }
 
 
-def _check_systems(members: Collection[str], ensembles: Collection[str]) -> None:
-    if not members:
-        raise UserError("There are no members to evaluate: at least one must have predictions.")
-    for kind, systems in (("Member", members), ("Ensemble", ensembles)):
-        for name in systems:
-            if name in (*BASELINES, ORACLE, BEST_BASELINE):
-                raise UserError(f"{kind} '{name}' needs another name: this one is reserved for a baseline.")
-            if kind == "Ensemble" and name in members:
-                raise UserError(f"Ensemble '{name}' needs another name: a member already has this one.")
-
-
-def _check_splits(splits: Mapping[str, Collection[Dialogue]]) -> None:
-    if DEV not in splits:
-        raise UserError(f"The evaluation needs a split named '{DEV}', on which the best member is selected.")
-    for split, rows in splits.items():
-        if not len(rows):
-            raise UserError(f"Split '{split}' has no dialogues to score.")
-        for row in rows:
-            if not row.summaries:
-                raise UserError(f"Dialogue '{row.fname}' of split '{split}' has no reference summary.")
-            if row.slice == ALL:
-                raise UserError(f"Dialogue '{row.fname}' of split '{split}': a slice may not be named '{ALL}'.")
-
-
-def _check_predictions(
-    splits: Mapping[str, Collection[Dialogue]], members: Predictions, ensembles: Predictions, sampled: Collection[str]
-) -> None:
-    for kind, systems in (("Member", members), ("Ensemble", ensembles)):
-        for name, parts in systems.items():
-            for split, rows in splits.items():
-                if split not in parts:
-                    raise UserError(f"{kind} '{name}' has no predictions for split '{split}'{nearest(split, parts)}.")
-                missing = next((row.fname for row in rows if row.fname not in parts[split]), None)
-                if missing is not None and (name not in sampled or not parts[split]):
-                    raise UserError(f"{kind} '{name}' has no prediction for dialogue '{missing}' of split '{split}'.")
-
-
-def index_parts(splits: Mapping[str, Collection[Dialogue]]) -> dict[Part, np.ndarray]:
-    """Return every split (slice `ALL`) and each of its slices, with the indices of their dialogues.
-
-    Indices refer to the concatenated dialogues of all splits.
-    """
-    parts: dict[Part, np.ndarray] = {}
-    start = 0
-    for split, rows in splits.items():
-        slices: dict[str, array[int]] = {}
-        size = 0
-        for size, row in enumerate(rows, 1):
-            if row.slice:
-                slices.setdefault(row.slice, array("q")).append(start + size - 1)
-        parts[Part(split=split, slice=ALL, n=size)] = np.arange(start, start + size)
-        for name in sorted(slices):
-            parts[Part(split=split, slice=name, n=len(slices[name]))] = np.array(slices[name])
-        start += size
-    return parts
-
-
 def _add_baselines(
     rows: Sequence[Dialogue], texts: Mapping[str, Sequence[str | None]], scoring: Scoring
 ) -> dict[str, Sequence[str | None]]:
@@ -409,35 +351,3 @@ def _score_texts(
     for system, row_texts in enumerate(texts.values()):
         table[system][..., [text is None for text in row_texts]] = np.nan
     return table
-
-
-def _resample_rows(
-    read: Callable[[int], np.ndarray],
-    count: int,
-    dialogues: int,
-    resample: Resample[Figures],
-    options: Mapping[str, Any],
-) -> Iterator[Figures | None]:
-    """Yield what ``resample`` makes of each of ``count`` rows of scores; None of one that has nothing but NaN."""
-    step = max(1, CELLS // dialogues)
-    for start in range(0, count, step):
-        rows = np.array([read(row) for row in range(start, min(start + step, count))])
-        yield from _for_each_set(rows, resample, options)
-
-
-def _for_each_set(rows: np.ndarray, resample: Resample[Figures], options: Mapping[str, Any]) -> list[Figures | None]:
-    """Return what ``resample`` makes of each row [rows, dialogues] without its NaN; None of a row of nothing else.
-
-    Rows that have a value for the same dialogues are resampled together, by the same draws.
-    """
-    known = ~np.isnan(rows)
-    sets: dict[bytes, list[int]] = {}
-    for index, mask in enumerate(known):
-        sets.setdefault(mask.tobytes(), []).append(index)
-    results: list[Figures | None] = [None] * len(rows)
-    for indices in sets.values():
-        mask = known[indices[0]]
-        if mask.any():
-            for index, result in zip(indices, resample(rows[indices][:, mask], **options), strict=True):
-                results[index] = result
-    return results
