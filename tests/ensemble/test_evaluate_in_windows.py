@@ -18,7 +18,7 @@ from yoyak.ensemble.splits import combine_splits
 from yoyak.errors import UserError
 from yoyak.params.ensemble import Vote
 from yoyak.params.stages import EvaluateParams
-from yoyak.scoring import evaluation
+from yoyak.scoring import evaluation, resampling
 
 PARAMS = """\
 members:
@@ -78,7 +78,7 @@ def score(settings: EvaluateParams, monkeypatch: pytest.MonkeyPatch, window: int
 def test_windows_and_resampling_in_pieces_change_no_file(pipeline, monkeypatch) -> None:
     whole, files = score(pipeline, monkeypatch, 1000)
     assert len(files) == 4 + 2 * 3 + 1
-    monkeypatch.setattr(evaluation, "CELLS", 40)
+    monkeypatch.setattr(resampling, "CELLS", 40)
     parts, same_files = score(pipeline, monkeypatch, 4)
     assert same_files == files
     assert parts == whole
