@@ -11,8 +11,9 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from onnx_models import MODELS, VOCABULARY, save_model
+from yoyak.decoding.onnx.columns import MULTIPLE
 from yoyak.decoding.onnx.runtime import OnnxSummarizer
-from yoyak.decoding.onnx.shared import GROWTH_STEPS, SharedCacheDecoder
+from yoyak.decoding.onnx.shared import SharedCacheDecoder
 from yoyak.errors import UserError
 from yoyak.export.edit import initializers
 from yoyak.export.folder import export_model
@@ -173,13 +174,13 @@ def test_a_cache_is_written_in_place_and_grows_when_full(bart: Path, tmp_path: P
     assert isinstance(decoder, SharedCacheDecoder)
     decoder.first()
     before = dict(decoder.self_cache)
-    for _ in range(GROWTH_STEPS - 1):
+    for _ in range(MULTIPLE - 1):
         decoder.advance(np.array([11, 12]), None)
     assert all(decoder.self_cache[name] is array for name, array in before.items())
     decoder.advance(np.array([11, 12]), None)
     for name, array in before.items():
-        assert decoder.self_cache[name].shape[2] == 2 * GROWTH_STEPS
-        assert np.array_equal(decoder.self_cache[name][:, :, :GROWTH_STEPS], array)
+        assert decoder.self_cache[name].shape[2] == 2 * MULTIPLE
+        assert np.array_equal(decoder.self_cache[name][:, :, :MULTIPLE], array)
 
 
 def test_an_architecture_unknown_to_optimum_gives_one_sentence(bart: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from onnx_models import VOCABULARY, save_model
-from yoyak.decoding.onnx import joining
+from yoyak.decoding.onnx import columns, joining
 from yoyak.decoding.onnx.run import Finished, Reading, Run
 from yoyak.decoding.onnx.runtime import OnnxSummarizer
 from yoyak.errors import UserError
@@ -56,8 +56,10 @@ OPTIONS: list[dict[str, Any]] = [
 def test_when_they_join_does_not_matter(
     summarizer: OnnxSummarizer, options: dict[str, Any], seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Caches are enlarged again and again.
-    monkeypatch.setattr(joining, "STEP", 4)
+    # Caches are enlarged again and again, and unused columns are removed from them.
+    monkeypatch.setattr(columns, "MULTIPLE", 4)
+    monkeypatch.setattr(joining, "MULTIPLE", 4)
+    monkeypatch.setattr(columns, "PERIOD", 4)
     settings = Generation(max_new_tokens=14, num_return_sequences=1, **options)
     readings, chance = make_readings(20, seed), np.random.default_rng(seed)
     # A token that texts often have is the end mark: they end at different steps.

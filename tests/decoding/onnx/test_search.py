@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from transformers import GenerationConfig
 
 from onnx_models import MODELS, VOCABULARY, save_model
-from yoyak.decoding.onnx import decoder, runtime, search, shared
+from yoyak.decoding.onnx import columns, decoder, runtime, search
 from yoyak.decoding.onnx.options import Search
 from yoyak.decoding.onnx.runtime import OnnxSummarizer
 from yoyak.decoding.torch import TorchSummarizer
@@ -36,9 +36,10 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def small_growth() -> Iterator[None]:
-    """Short texts outgrow the room of their caches too."""
+    """Short texts outgrow the room of their caches too, and lose unused columns."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(shared, "GROWTH_STEPS", 3)
+        patched.setattr(columns, "PERIOD", 3)
+        patched.setattr(columns, "MULTIPLE", 2)
         yield
 
 

@@ -11,14 +11,12 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+from yoyak.decoding.onnx.columns import MULTIPLE, Columns
 from yoyak.decoding.onnx.decoder import PAST, PRESENT, Array, to_ort_value
-from yoyak.decoding.onnx.options import NEVER, Floats, Ints
-from yoyak.decoding.onnx.shared import BIAS, DISTANCES, LENGTH, WRITE_INDICES
+from yoyak.decoding.onnx.options import Floats, Ints
+from yoyak.decoding.onnx.shared import BIAS, DISTANCES, LENGTH, WRITE_INDICES, move_columns
 
 MASK = "encoder_attention_mask"
-STEP = 16
-"""Caches have room for a multiple of so many tokens: they are not enlarged often, which copies them, and no vector of
-the processor is filled in part, whatever is beside a dialogue."""
 
 
 def can_join(decoder: ort.InferenceSession) -> bool:
@@ -39,8 +37,7 @@ class JoiningDecoder:
         self.shapes = {value.name: value.shape for value in decoder.get_inputs()}
         self.lengths = np.zeros(0, dtype=np.int64)
         """Tokens of each dialogue's texts that are in the cache."""
-        self.bias = np.zeros((0, 1, texts, 0), dtype=np.float32)
-        """0 for the columns that belong to a text [dialogues, 1, texts, columns]."""
+        self.columns = Columns(0, texts)
         self.caches: dict[str, Array] = {}
         """Inputs that have a row for each dialogue: keys, values, their scales, and the mask of the input's tokens."""
         self.own = [name for name in self.shapes if name.startswith(PAST) and ".decoder." in name]
@@ -64,12 +61,12 @@ class JoiningDecoder:
         for name, array in given.items():
             cache = self.caches.get(name)
             if cache is None or any(np.array(array.shape[1:]) > cache.shape[1:]):
-                self._enlarge(name, -(-width // STEP) * STEP, array.dtype)
+                self._enlarge(name, -(-width // MULTIPLE) * MULTIPLE, array.dtype)
             self.caches[name][(after, *map(slice, array.shape[1:]))] = array
         if MASK in given:
             self.caches[MASK][after, width:] = 0
         self.lengths = np.concatenate([self.lengths, np.zeros(count, dtype=np.int64)])
-        self.bias = np.concatenate([self.bias, np.full((count, *self.bias.shape[1:]), NEVER)])
+        self.columns.add(count)
         self._bind_caches()
 
     def keep(self, dialogues: Ints) -> None:
@@ -78,7 +75,8 @@ class JoiningDecoder:
             for target, source in enumerate(dialogues.tolist()):
                 if target != source:
                     cache[target] = cache[source]
-        self.lengths, self.bias = self.lengths[dialogues], self.bias[dialogues]
+        self.lengths = self.lengths[dialogues]
+        self.columns.keep(dialogues)
         self._bind_caches()
 
     def step(self, tokens: Ints, parents: Ints) -> Floats:
@@ -88,24 +86,25 @@ class JoiningDecoder:
             tokens: Of each text [dialogues, texts].
             parents: Which text of its dialogue each continues [dialogues, texts].
         """
-        count, dialogues = len(tokens), np.arange(len(tokens))[:, None]
-        # A text that begins has a single column, that of the first text, which all texts then continue.
-        columns = np.maximum(1 + (self.lengths[:, None] - 1) * self.texts, 0) + np.arange(self.texts)
-        self._reserve_columns(int(columns.max()) + 1)
-        self.bias = np.take_along_axis(self.bias, parents[:, None, :, None], 2)
-        np.put_along_axis(self.bias, columns[:, None, :, None], np.float32(0), 3)
-        indices = np.empty((count, self.shapes[WRITE_INDICES][1], self.texts, 3), dtype=np.int64)
-        indices[..., 0] = dialogues[:, None]
+        self.columns.follow(parents)
+        own = {name: self.caches[name] for name in self.own if name in self.caches}
+        move_columns(own, self.columns.compact(self.lengths))
+        if self.columns.reserve():
+            # Hidden columns get weight 0 but are still multiplied, so they must not hold NaN.
+            for name in self.own:
+                self._enlarge(name, self.columns.capacity, np.dtype(np.float32))
+            self._bind_caches()
+        columns = self.columns.append(self.lengths)
+        indices = np.empty((len(tokens), self.shapes[WRITE_INDICES][1], self.texts, 3), dtype=np.int64)
+        indices[..., 0] = np.arange(len(tokens))[:, None, None]
         indices[..., 1] = np.arange(indices.shape[1])[:, None]
         indices[..., 2] = columns[:, None]
-        # Columns that are not written yet are hidden, whatever their distance.
-        ages = self.lengths[:, None] - (np.arange(self.bias.shape[3]) + self.texts - 1) // self.texts
         feeds = {
             "input_ids": tokens.reshape(-1, 1),
-            BIAS: self.bias,
+            BIAS: self.columns.bias,
             WRITE_INDICES: indices,
             LENGTH: np.repeat(self.lengths, self.texts),
-            DISTANCES: np.maximum(ages, 0),
+            DISTANCES: self.columns.distances(self.lengths),
         }
         self.lengths = self.lengths + 1
         self._bind({name: array for name, array in feeds.items() if name in self.shapes})
@@ -113,18 +112,6 @@ class JoiningDecoder:
         self.session.run_with_iobinding(self.binding)
         logits: Floats = self.binding.get_outputs()[0].numpy()
         return logits[:, -1]
-
-    def _reserve_columns(self, needed: int) -> None:
-        missing = needed - self.bias.shape[3]
-        if missing <= 0:
-            return
-        # Hidden columns get weight 0 but are still multiplied, so they must not hold NaN.
-        size = -(-needed // (STEP * self.texts)) * STEP * self.texts
-        for name in self.own:
-            self._enlarge(name, size, np.dtype(np.float32))
-        added = np.full((*self.bias.shape[:3], size - self.bias.shape[3]), NEVER)
-        self.bias = np.concatenate([self.bias, added], axis=3)
-        self._bind_caches()
 
     def _enlarge(self, name: str, size: int, kind: np.dtype[Any]) -> None:
         """Give a cache room for so many tokens: along the axis besides the first one that has no fixed size."""

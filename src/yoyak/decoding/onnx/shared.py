@@ -1,24 +1,23 @@
 """Decoders with one cache for all texts of a dialogue, which implement `decoding.onnx.search.Decoder`.
 
-The cache is written in place: the same memory is bound as input and output. Each step writes one column for each text
-and moves none; a bias says which columns belong to which text. A dialogue's columns have the same order in any batch,
-so that sums over them are the same too.
+The cache is written in place: the same memory is bound as input and output. Each step writes one column for each text;
+a bias says which `columns` belong to which text.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
+from yoyak.decoding.onnx.columns import Columns
 from yoyak.decoding.onnx.decoder import PAST, PRESENT, Array, empty_cache, to_ort_value
 from yoyak.decoding.onnx.options import NEVER, Floats, Ints
 
 BIAS, WRITE_INDICES, LENGTH, DISTANCES = "own_bias", "own_indices", "past_length", "own_distances"
 ROWS = "own_rows"
-GROWTH_STEPS = 16
-"""Steps that a cache is enlarged by at once. Columns that are not written yet are attended to with weight 0."""
 
 
 class SharedCacheDecoder:
@@ -31,10 +30,9 @@ class SharedCacheDecoder:
         names = [name for name in self.shapes if name.startswith(PAST) and name not in read]
         self.self_cache = {name: empty_cache(self.shapes[name], dialogues) for name in names}
         """Keys and values [dialogues, heads, columns, features]."""
-        self.bias = np.full((dialogues, 1, 1, 0), NEVER)
-        """0 for the columns that belong to a text [dialogues, 1, texts, columns]."""
-        self.written = np.zeros(dialogues, dtype=np.int64)
-        """Number of columns that are written of each dialogue."""
+        self.columns = Columns(dialogues, texts=1)
+        self.steps = 0
+        """Tokens of each text that are in the cache, without a prompt that was read at once."""
         self.binding = session.io_binding()
         # Outputs are returned in the order in which they are bound: logits first.
         self.binding.bind_output("logits", "cpu")
@@ -42,28 +40,25 @@ class SharedCacheDecoder:
         """Keeps alive what onnxruntime reads and writes: it holds no references itself."""
         self._bind(read)
 
-    @property
-    def capacity(self) -> int:
-        """Number of columns that are allocated for each dialogue."""
-        return int(self.bias.shape[3])
-
     def keep(self, dialogues: Ints) -> None:
-        self.bias, self.written = self.bias[dialogues], self.written[dialogues]
+        self.columns.keep(dialogues)
         self.read = {name: array[dialogues] for name, array in self.read.items()}
         self._bind(self.read)
         self._replace_cache({name: array[dialogues] for name, array in self.self_cache.items()})
 
-    def _continue_texts(self, source: Ints | None, texts: int) -> Ints:
-        """Let each text have the columns of the one that it continues; return the column of each text's next token."""
-        dialogues, _, before, _ = self.bias.shape
+    def _continue_texts(self, source: Ints | None, texts: int, lengths: Ints) -> Ints:
+        """Let each text have the columns of the one that it continues; return the column of each text's next token.
+
+        ``lengths`` is how many tokens the texts of each dialogue have.
+        """
+        dialogues, _, before, _ = self.columns.bias.shape
         if source is not None:
-            local = source.reshape(dialogues, texts) - np.arange(dialogues)[:, None] * before
-            self.bias = np.take_along_axis(self.bias, local[:, None, :, None], 2)
-        self._reserve_columns(texts, GROWTH_STEPS)
-        columns = self.written[:, None] + np.arange(texts)
-        np.put_along_axis(self.bias, columns[:, None, :, None], np.float32(0), 3)
-        self.written = self.written + texts
-        return columns
+            self.columns.follow(source.reshape(dialogues, texts) - np.arange(dialogues)[:, None] * before)
+        move_columns(self.self_cache, self.columns.compact(np.full(dialogues, self.steps)))
+        if self.columns.reserve():
+            self._enlarge_cache()
+        self.steps += 1
+        return self.columns.append(lengths)
 
     def _run(self, columns: Ints, feeds: dict[str, Any]) -> Floats:
         """Run one step that writes these columns [dialogues, texts], and return the logits of its last position."""
@@ -78,19 +73,13 @@ class SharedCacheDecoder:
         logits: Floats = self.binding.get_outputs()[0].numpy()
         return logits[:, -1]
 
-    def _reserve_columns(self, count: int, steps: int) -> None:
-        """Make room for ``count`` more columns of each dialogue, and for those of the next steps."""
-        needed = int(self.written.max()) + count
-        if needed <= self.capacity:
-            return
-        capacity = needed + (steps - 1) * count
-        added = np.full((*self.bias.shape[:3], capacity - self.capacity), NEVER)
-        self.bias = np.concatenate([self.bias, added], axis=3)
+    def _enlarge_cache(self) -> None:
+        """Give the cache room for as many columns as there may be."""
         for name, array in self.self_cache.items():
-            dialogues, heads, written, size = array.shape
+            dialogues, heads, before, size = array.shape
             # Hidden columns get weight 0 but are still multiplied, so they must not hold NaN.
-            larger = np.zeros((dialogues, heads, capacity, size), dtype=np.float32)
-            larger[:, :, :written] = array
+            larger = np.zeros((dialogues, heads, self.columns.capacity, size), dtype=np.float32)
+            larger[:, :, :before] = array
             self._replace_cache({name: larger})
 
     def _replace_cache(self, arrays: dict[str, Floats]) -> None:
@@ -113,27 +102,22 @@ class SharedSeq2SeqDecoder(SharedCacheDecoder):
     def __init__(self, decoder: ort.InferenceSession, cross: dict[str, Array], mask: Ints, start: Ints) -> None:
         super().__init__(decoder, len(mask), {"encoder_attention_mask": mask, **cross})
         self.prompt = start
-        self.length = 0
-        """Number of tokens of each text."""
-        self.column_lengths: list[int] = []
-        """Number of tokens before that of each column; all texts have equally many."""
 
     def first(self) -> Floats:
         return self.advance(self.prompt[:, 0], None)
 
     def advance(self, tokens: Ints, source: Ints | None) -> Floats:
-        texts = len(tokens) // len(self.written)
-        columns = self._continue_texts(source, texts)
-        self.column_lengths += [self.length] * texts
+        dialogues = len(self.columns.written)
+        lengths = np.full(dialogues, self.steps)
         # A single one for all in models that earlier versions have exported.
-        length = np.full(len(tokens) if self.shapes.get(LENGTH) else (), self.length, dtype=np.int64)
-        feeds = {"input_ids": tokens[:, None], BIAS: self.bias, LENGTH: length}
-        if DISTANCES in self.shapes:
-            # Columns that are not written yet are hidden, whatever their distance.
-            distances = np.zeros((len(self.written), self.capacity), dtype=np.int64)
-            distances[:, : len(self.column_lengths)] = self.length - np.array(self.column_lengths)
-            feeds[DISTANCES] = distances
-        self.length += 1
+        length = np.full(len(tokens) if self.shapes.get(LENGTH) else (), self.steps, dtype=np.int64)
+        columns = self._continue_texts(source, len(tokens) // dialogues, lengths)
+        feeds = {
+            "input_ids": tokens[:, None],
+            BIAS: self.columns.bias,
+            LENGTH: length,
+            DISTANCES: self.columns.distances(lengths),
+        }
         return self._run(columns, feeds)
 
 
@@ -154,8 +138,9 @@ class SharedCausalDecoder(SharedCacheDecoder):
         for row, (ids, length) in enumerate(zip(self.prompt, self.lengths, strict=True)):
             tokens[row, :length] = ids[-length:]
         positions = np.broadcast_to(np.arange(width), tokens.shape)
-        self._reserve_columns(width, 1)
-        bias = np.where(np.arange(self.capacity) <= np.arange(width)[:, None], np.float32(0), NEVER)
+        self.columns.enlarge(width)
+        self._enlarge_cache()
+        bias = np.where(np.arange(self.columns.capacity) <= np.arange(width)[:, None], np.float32(0), NEVER)
         feeds = {
             "input_ids": tokens,
             "position_ids": np.minimum(positions, self.lengths[:, None] - 1),
@@ -163,8 +148,9 @@ class SharedCausalDecoder(SharedCacheDecoder):
             ROWS: (np.arange(dialogues) * width + self.lengths - 1)[:, None],
         }
         logits = self._run(positions, feeds)
-        self.written = self.lengths
-        self.bias[:, 0, 0] = np.where(np.arange(self.capacity) < self.lengths[:, None], np.float32(0), NEVER)
+        self.columns.written = self.lengths.copy()
+        read = np.arange(self.columns.capacity) < self.lengths[:, None]
+        self.columns.bias[:, 0, 0] = np.where(read, np.float32(0), NEVER)
         return logits
 
     def keep(self, dialogues: Ints) -> None:
@@ -172,17 +158,24 @@ class SharedCausalDecoder(SharedCacheDecoder):
         self.lengths = self.lengths[dialogues]
 
     def advance(self, tokens: Ints, source: Ints | None) -> Floats:
-        dialogues = len(self.written)
+        dialogues = len(self.lengths)
         texts = len(tokens) // dialogues
-        columns = self._continue_texts(source, texts)
+        columns = self._continue_texts(source, texts, self.lengths)
         feeds = {
             "input_ids": tokens.reshape(dialogues, texts),
             "position_ids": np.repeat(self.lengths[:, None], texts, axis=1),
-            BIAS: self.bias,
+            BIAS: self.columns.bias,
             ROWS: np.arange(len(tokens))[:, None],
         }
         self.lengths = self.lengths + 1
         return self._run(columns, feeds)
+
+
+def move_columns(cache: dict[str, Array], moves: Iterable[tuple[int, int, Ints]]) -> None:
+    """Move columns [dialogues, heads, columns, features] as `Columns.compact` has moved them."""
+    for row, first, moved in moves:
+        for array in cache.values():
+            array[row, :, first : first + len(moved)] = array[row][:, moved]
 
 
 def smallest_feeds(session: ort.InferenceSession) -> dict[str, Array]:
