@@ -367,6 +367,6 @@ def test_a_long_search_is_ended_once_others_have_waited_for_it_and_not_before():
     long = batcher.submit(["endless"] * 5, OTHER)
     until(lambda: batcher.waiting == 3)
     assert batcher.ask(["normal"], PLAIN) == [Answer("normal", False)]
-    with pytest.raises(QueueTimeoutError, match=r"ended after 0\.1 s, since others were waiting"):
+    with pytest.raises(QueueTimeoutError, match=r"ended after 0\.1 s of work, since others were waiting"):
         long.future.result(20)
     until(lambda: batcher.waiting == 0)

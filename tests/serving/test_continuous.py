@@ -196,6 +196,20 @@ def test_a_long_one_ends_where_others_wait_for_too_long(summarizer: OnnxSummariz
     assert waiting.future.result(30) == bench.expect(DIALOGUES[1:2], SHORT)
 
 
+def test_the_turns_of_others_do_not_count_as_its_own(summarizer: OnnxSummarizer) -> None:
+    # Each works for 0.3 s, and all of them for 2.4 s.
+    bench = Bench(summarizer, 0.01, patience=lambda settings: 1.5)
+    kinds = [
+        Generation(max_new_tokens=30, min_new_tokens=30, num_beams=1, num_return_sequences=1, length_penalty=1 + kind)
+        for kind in range(8)
+    ]
+    running = [bench.begin(DIALOGUES[:1], settings) for settings in kinds]
+    waiting = bench.begin(DIALOGUES[1:2], SHORT)
+    for request, settings in zip(running, kinds, strict=True):
+        assert request.future.result(30) == bench.expect(DIALOGUES[:1], settings)
+    assert waiting.future.result(30) == bench.expect(DIALOGUES[1:2], SHORT)
+
+
 def test_no_more_are_written_at_once_than_fit(summarizer: OnnxSummarizer) -> None:
     bench = Bench(summarizer, 0.001, rows_at_once=lambda settings: 1 if settings == LONG else 3)
     requests = [

@@ -58,7 +58,7 @@ class Row:
     index: int
     turn: int
     started_at: float = float("inf")
-    """When it left the queue, on the clock of `time.monotonic`."""
+    """How many seconds its run had worked when it left the queue, where dialogues join one."""
 
     @property
     def text(self) -> str:
@@ -318,7 +318,8 @@ class Batcher:
 def took_too_long(seconds: float) -> QueueTimeoutError:
     """Return the error of a request that kept others waiting for so many seconds."""
     return QueueTimeoutError(
-        f"This request was ended after {seconds:g} s, since others were waiting: lower num_beams or max_new_tokens."
+        f"This request was ended after {seconds:g} s of work, since others were waiting: lower num_beams or "
+        "max_new_tokens."
     )
 
 

@@ -38,6 +38,8 @@ class _Shift:
     """Dialogues that are to be encoded, by what the run calls them."""
     active: dict[Any, Row] = field(default_factory=dict)
     """Dialogues that are being written."""
+    seconds: float = 0.0
+    """How long it has worked, without the turns of other runs."""
 
     @property
     def rows(self) -> list[Row]:
@@ -78,8 +80,10 @@ class ContinuousBatcher(Batcher):
                 self._admit(shifts)
                 for shift in shifts:
                     self._drop_abandoned(shift)
+                    started = time.monotonic()
                     self._encode(shift)
                     self._write(shift)
+                    shift.seconds += time.monotonic() - started
                 shifts[:] = [shift for shift in shifts if shift.entering or shift.active]
         except BaseException:
             self._give_up()
@@ -110,12 +114,13 @@ class ContinuousBatcher(Batcher):
                     break
                 used += share
                 row = self._rows.pop(0)
-                row.started_at, self._turn = time.monotonic(), row.turn
+                self._turn = row.turn
                 taken.append(row)
             self._batch = [*self._batch, *taken]
         for row in taken:
             try:
                 shift = self._find_shift(shifts, row.request.settings)
+                row.started_at = shift.seconds
                 shift.entering[shift.run.read(row.text)] = row
             except Exception as error:
                 self._fail(row, error)
@@ -133,9 +138,12 @@ class ContinuousBatcher(Batcher):
         return 1 / self._size(settings)
 
     def _drop_abandoned(self, shift: _Shift) -> None:
-        """Let dialogues leave that nobody waits for, or that have kept others waiting for too long."""
+        """Let dialogues leave that nobody waits for, or that have kept others waiting for too long.
+
+        Only the time counts in which their own run has worked: others that take turns are not theirs to blame.
+        """
         patience = self.patience(shift.settings) if self.patience else float("inf")
-        overdue = time.monotonic() - patience
+        overdue = shift.seconds - patience
         rows = shift.rows
         if any(row.started_at < overdue for row in rows) and self._others_wait(rows):
             for row in rows:
