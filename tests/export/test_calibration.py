@@ -18,6 +18,7 @@ from yoyak.export.folder import export_model
 from yoyak.params.deploy import Export
 from yoyak.stages import convert
 
+ROOT = Path(__file__).parents[2]
 DIALOGUES = [Dialogue(fname=str(number), dialogue=DIALOGUE * (1 + number % 3)) for number in range(6)]
 WEIGHT = np.random.default_rng(7).standard_normal((64, 32)).astype(np.float32)
 
@@ -98,3 +99,14 @@ def test_convert_reads_the_dialogues_from_a_file(tmp_path: Path, monkeypatch: py
     assert OnnxSummarizer.load("out").manifest.activations == "row"
     with pytest.raises(UserError, match="--calibration is for int8"):
         convert.run("model", "out", precision="fp32", calibration="rows.csv")
+
+
+def test_a_calibration_that_cannot_be_is_not_left_out_silently(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.csv").write_text("fname,dialogue\na,\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"rows\.csv has no dialogue to calibrate with"):
+        convert.run("model", "out", calibration="rows.csv")
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    monkeypatch.setenv("YOYAK__EXPORT__ACTIVATIONS", "row")
+    with pytest.raises(UserError, match=r"export\.activations is row: leave one of them out"):
+        convert.run("model", "out", calibration="rows.csv")

@@ -40,10 +40,17 @@ def run(
         settings = settings.model_copy(update={"precision": precision})
     if calibration is not None and settings.precision != "int8":
         raise UserError(f"--calibration is for int8, and the precision is {settings.precision}: leave one of them out.")
+    if calibration is not None and settings.activations != "constant":
+        raise UserError(
+            f"--calibration finds constant scales, and export.activations is {settings.activations}: leave one of them "
+            "out."
+        )
     from yoyak.bundles.resolve import resolve_model
     from yoyak.data.preparing import read_input
     from yoyak.export.folder import export_model
 
     rows = read_input(Path(calibration), loaded.data, calibration) if calibration is not None else []
     dialogues = [row for row in rows if row.dialogue]
+    if calibration is not None and not dialogues:
+        raise UserError(f"{calibration} has no dialogue to calibrate with: name a file with at least one.")
     print(export_model(resolve_model(model), out, settings, dialogues).describe())
