@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,6 +120,11 @@ def test_cp949_is_read_as_it_is_configured(tmp_path: Path) -> None:
         ("a.csv", b"x,x,dialogue\n1,2,3\n", {}, "two columns are named 'x'"),
         ("a.csv", b"fname,dialogue\n", {}, "holds no dialogue"),
         ("a.jsonl", b'{"id": 1, "dialogue": "x"}\n', {}, "no column 'fname'"),
+        ("a.csv", b"\n1,2\n", {}, "the first line is empty; it has to name the columns"),
+        ("a.csv", b"", {}, "holds no dialogue"),
+        ("a.jsonl", b" \n", {}, "holds no dialogue"),
+        ("a.jsonl", b"fname,dialogue\n1,2\n", {}, "no line is a JSON object"),
+        ("a.jsonl", b"1\n" * 101, {}, "none of the first 100 lines is a JSON object"),
         ("a.jsonl.gz", b"", {}, "compressed"),
         ("a.txt", b"", {}, r"\.parquet, \.pq, \.csv"),
         ("a.parquet", b"PAR1", {}, "cannot be read as Parquet"),
@@ -132,15 +140,44 @@ def test_a_file_that_cannot_be_cut_is_an_error(
         plan(tmp_path / name, 10, params.Data(**data))
 
 
-def test_dialogues_in_parquet_have_to_be_strings(tmp_path: Path) -> None:
+def test_columns_of_parquet_that_cannot_be_read_are_an_error(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "a.parquet", [{"fname": "a", "dialogue": 1}])
     with pytest.raises(UserError, match="'dialogue' holds int64: it has to hold strings"):
         plan(path, 10)
+    write_parquet(path, [{"fname": b"a", "dialogue": "x"}])
+    with pytest.raises(UserError, match="'fname' holds binary: it has to hold strings or numbers"):
+        plan(path, 10)
+    table = pa.table([["a"], ["x"], ["y"]], names=["fname", "dialogue", "dialogue"])
+    pq.write_table(table, path)
+    with pytest.raises(UserError, match="two columns are named 'dialogue'"):
+        plan(path, 10)
+
+
+def test_a_folder_may_have_empty_files(tmp_path: Path) -> None:
+    for name in ("a.csv", "b.jsonl"):
+        (tmp_path / name).touch()
+    (tmp_path / "c.csv").write_text("fname,dialogue\n")
+    pq.write_table(pa.table({"fname": pa.nulls(0), "dialogue": pa.nulls(0)}), tmp_path / "d.parquet")
+    write_csv(tmp_path / "e.csv", ROWS)
+    assert [row.fields for row in read_all(tmp_path, 9)] == ROWS
+
+
+def test_a_compressed_file_in_a_folder_is_not_left_out_silently(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", ROWS)
+    (tmp_path / "b.CSV.GZ").touch()
+    with pytest.raises(UserError, match=r"b\.CSV\.GZ is compressed"):
+        plan(tmp_path, 10)
 
 
 def test_a_file_that_was_changed_after_it_was_cut_is_an_error(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", ROWS)
     storage, parts = open_storage(str(path)), plan(path, 15)
-    write_csv(path, ROWS[:16])
-    with pytest.raises(UserError, match="has changed: part 1 had 5 rows and now has 1"):
-        list(read_part(storage, parts[1], DATA))
+    time = path.stat().st_mtime_ns
+    # The same number of rows, and even of bytes.
+    path.write_text(path.read_text().replace("row_1,", "ROW_1,"))
+    os.utime(path, ns=(time + 1_000_000_000, time + 1_000_000_000))
+    with pytest.raises(UserError, match="has changed since it was cut into parts"):
+        list(read_part(storage, parts[0], DATA))
+    path.unlink()
+    with pytest.raises(UserError, match="has changed since it was cut into parts"):
+        list(read_part(storage, parts[0], DATA))

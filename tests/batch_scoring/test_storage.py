@@ -38,6 +38,32 @@ def test_two_stars_match_folders_and_one_does_not(tmp_path: Path) -> None:
     assert find("**/*.csv") == ["a.csv", "x/b.csv", "x/y/c.csv"]
 
 
+def test_a_file_that_is_there_is_found_whatever_its_name(tmp_path: Path) -> None:
+    (tmp_path / "data[1]*.csv").touch()
+    [file] = find_files(open_storage(str(tmp_path / "data[1]*.csv")), (".csv",))
+    assert Path(file.path).name == "data[1]*.csv"
+
+
+def test_wildcards_leave_hidden_files_out(tmp_path: Path) -> None:
+    for name in ("a.csv", ".a.csv", ".trash/b.csv", "_c.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    def find(pattern: str) -> list[str]:
+        files = find_files(open_storage(f"{tmp_path}/{pattern}"), (".csv",))
+        return [str(Path(file.path).relative_to(tmp_path)) for file in files]
+
+    assert find("**/*.csv") == find("*.csv") == ["_c.csv", "a.csv"]
+    assert find(".trash/*.csv") == [".trash/b.csv"]
+    assert find(".*.csv") == [".a.csv"]
+
+
+def test_suffixes_may_be_in_capitals(tmp_path: Path) -> None:
+    (tmp_path / "A.CSV").touch()
+    [file] = find_files(open_storage(str(tmp_path)), (".csv",))
+    assert Path(file.path).name == "A.CSV"
+
+
 def test_a_file_is_replaced_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path / "out"))
     for content in (b"first", b"second"):

@@ -18,15 +18,27 @@ _BATCH_ROWS = 256
 def count_rows(storage: Storage, path: str, columns: params.Columns) -> tuple[int, list[str]]:
     """Return how many rows a file has, and its columns, from its footer.
 
-    Raises UserError if it is not Parquet, or if its dialogues are not texts.
+    Raises UserError if it is not Parquet, if two columns have the same name, or if its dialogues are not texts, or its
+    ids and topics neither texts nor numbers.
     """
-    name = storage.show(path)
     with _open(storage, path) as file:
-        schema = file.schema_arrow
-        if columns.dialogue in schema.names and not _is_text(schema.field(columns.dialogue).type):
-            kind = schema.field(columns.dialogue).type
-            raise UserError(f"{name}: the column '{columns.dialogue}' holds {kind}: it has to hold strings.")
-        return file.metadata.num_rows, list(schema.names)
+        # A column without any row may have no type yet.
+        if file.metadata.num_rows:
+            _check_columns(file.schema_arrow, columns, storage.show(path))
+        return file.metadata.num_rows, list(file.schema_arrow.names)
+
+
+def _check_columns(schema: pa.Schema, columns: params.Columns, name: str) -> None:
+    for column in (columns.dialogue, columns.id, columns.topic):
+        if column is None or column not in schema.names:
+            continue
+        if schema.names.count(column) > 1:
+            raise UserError(f"{name}: two columns are named '{column}'; rename one of them.")
+        kind = schema.field(column).type
+        if column == columns.dialogue and not _is_text(kind):
+            raise UserError(f"{name}: the column '{column}' holds {kind}: it has to hold strings.")
+        if not (_is_text(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)):
+            raise UserError(f"{name}: the column '{column}' holds {kind}: it has to hold strings or numbers.")
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from yoyak import params
 from yoyak.batch_scoring.parquet_files import count_rows, read_rows
-from yoyak.batch_scoring.storage import FoundFile, Storage, find_files, read_range
+from yoyak.batch_scoring.storage import COMPRESSED, FoundFile, Storage, describe_file, find_files, read_range
 from yoyak.batch_scoring.text_files import Boundary, read_csv, read_json_lines, scan_csv, scan_json_lines
 from yoyak.data.reading import map_columns
 from yoyak.errors import UserError, nearest
@@ -32,7 +32,6 @@ KINDS: Mapping[str, Kind] = {
 """By how a file's name ends."""
 _STATEFUL = ("iso2022", "hz", "utf-7")
 """Codecs in which a byte of ASCII can be a part of a letter."""
-COMPRESSED = (".gz", ".bz2", ".zst", ".xz", ".lz4", ".zip")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +81,7 @@ def find_sources(storage: Storage) -> list[FoundFile]:
     """Return the files that the input names. Raises UserError where there are none, or one has an unknown format."""
     files = find_files(storage, tuple(KINDS))
     for file in files:
-        if file.path.endswith(COMPRESSED):
+        if file.path.lower().endswith(COMPRESSED):
             raise UserError(
                 f"{storage.show(file.path)} is compressed, and parts are read from the middle of a file: unpack it, or "
                 "convert it to Parquet, which is compressed inside."
@@ -101,6 +100,8 @@ def plan_parts(
         for file in bar:
             kind = _find_kind(storage, file, data)
             source, boundaries = _open_source(storage, file, kind, data, part_rows)
+            if not source.columns and not source.rows:
+                continue  # An empty file, as a writer of many files leaves one where it has no rows.
             map_columns(source.columns, columns_to_read(data.columns), storage.show(file.path), ())
             for begin, end in pairwise(boundaries):
                 parts.append(
@@ -172,6 +173,12 @@ def read_part(storage: Storage, part: Part, data: params.Data) -> Iterator[RawRo
     Raises UserError if the file is no longer the one that was cut into parts.
     """
     source, encoding = part.source, data.encoding
+    found = describe_file(storage, source.path)
+    if found is None or (found.size, found.modified) != (source.size, source.modified):
+        raise UserError(
+            f"{storage.show(source.path)} has changed since it was cut into parts: run the command again with "
+            "--start-over."
+        )
     if source.kind == "parquet":
         wanted = {data.columns.id, data.columns.dialogue, data.columns.topic}
         columns = [column for column in source.columns if column in wanted]
@@ -185,6 +192,7 @@ def read_part(storage: Storage, part: Part, data: params.Data) -> Iterator[RawRo
         count += 1
         yield RawRow(number=part.first + count, fields=fields, problem=problem)
     if count != part.rows:
+        # A file system that does not say when a file was written.
         raise UserError(
             f"{storage.show(source.path)} has changed: part {part.number} had {part.rows} rows and now has {count}; "
             "run the command again with --start-over."

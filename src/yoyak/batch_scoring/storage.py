@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from fsspec.utils import glob_translate
 from pyarrow import ArrowException, fs
 
@@ -26,6 +27,9 @@ _PUTS_WHOLE_OBJECTS = ("s3", "gcs", "abfs")
 """Stores in which an object is there when all of it is written, and where a rename is a copy."""
 HIDDEN = ("_", ".")
 """How names begin that Spark, pyarrow and pandas leave out of a folder of data."""
+COMPRESSED = (".gz", ".bz2", ".zst", ".xz", ".lz4", ".zip")
+"""How names of compressed files end."""
+LOCK = ".lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,33 +112,59 @@ def _open_with_fsspec(url: str) -> tuple[fs.FileSystem, str]:
 def find_files(storage: Storage, suffixes: tuple[str, ...]) -> list[FoundFile]:
     """Return the files that a place names, by name: one, those that match its wildcards, or those in a folder.
 
-    Of a folder, files with other suffixes are left out, and so are hidden ones, as Spark and pyarrow do. Raises
-    UserError if there are none.
+    Wildcards do not match names that begin with a dot, as in a shell. Of a folder, files with other suffixes are left
+    out, and so are hidden ones, as Spark and pyarrow do; compressed files are found, so that the caller can refuse
+    them. Raises UserError if there are none.
     """
     base, pattern = _split_pattern(storage.path)
-    if pattern:
+    [info] = _ask(storage, lambda: storage.filesystem.get_file_info([storage.path]))
+    if info.type == fs.FileType.Directory:
+        found = [
+            child
+            for child in _list(storage, storage.path, deep=False)
+            if _ends_in(child.base_name, suffixes) and not child.base_name.startswith(HIDDEN)
+        ]
+    elif info.type != fs.FileType.NotFound:
+        # Whatever is in its name.
+        pattern, found = [], [info]
+    elif pattern:
         expression = re.compile(glob_translate(storage.path))
         deep = len(pattern) > 1 or "**" in pattern[0]
-        found = [info for info in _list(storage, base or "/", deep=deep) if expression.fullmatch(info.path)]
+        found = [
+            info
+            for info in _list(storage, base or "/", deep=deep)
+            if expression.fullmatch(info.path) and _names_dots(info.path[len(base) :].split("/"), pattern)
+        ]
     else:
-        [info] = _ask(storage, lambda: storage.filesystem.get_file_info([storage.path]))
-        if info.type == fs.FileType.NotFound:
-            raise UserError(f"{storage.show()} is missing{_find_similar(storage)}.")
-        found = [info]
-        if info.type == fs.FileType.Directory:
-            found = [
-                child
-                for child in _list(storage, storage.path, deep=False)
-                if child.path.endswith(suffixes) and not child.base_name.startswith(HIDDEN)
-            ]
-    files = [info for info in found if info.type == fs.FileType.File]
+        raise UserError(f"{storage.show()} is missing{_find_similar(storage)}.")
+    files = [_describe(info) for info in found if info.type == fs.FileType.File]
     if not files:
         what = "matches" if pattern else f"in the folder ends in {', '.join(suffixes)}:"
         raise UserError(f"No file {what} {storage.show()}.")
-    return [
-        FoundFile(path=info.path, size=info.size, modified=_format_time(info.mtime))
-        for info in sorted(files, key=lambda info: info.path)
-    ]
+    return sorted(files, key=lambda file: file.path)
+
+
+def describe_file(storage: Storage, path: str) -> FoundFile | None:
+    """Return what a file is now; None if it is gone."""
+    [info] = storage.filesystem.get_file_info([path])
+    return _describe(info) if info.type == fs.FileType.File else None
+
+
+def _describe(info: fs.FileInfo) -> FoundFile:
+    modified = info.mtime.isoformat() if info.mtime is not None else None
+    return FoundFile(path=info.path, size=info.size, modified=modified)
+
+
+def _ends_in(name: str, suffixes: tuple[str, ...]) -> bool:
+    """Return whether a name ends in a suffix, in letters of any case, and maybe in that of a compressed file."""
+    name = name.lower()
+    stem, dot, last = name.rpartition(".")
+    return name.endswith(suffixes) or (dot + last in COMPRESSED and stem.endswith(suffixes))
+
+
+def _names_dots(names: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Return whether names that begin with a dot are meant, if there are any: a pattern has to begin so as well."""
+    return not any(name.startswith(".") for name in names) or any(name.startswith(".") for name in pattern)
 
 
 def _list(storage: Storage, folder: str, *, deep: bool) -> list[fs.FileInfo]:
@@ -155,10 +185,6 @@ def _find_similar(storage: Storage) -> str:
     folder = Path(storage.path).parent
     hint = nearest(Path(storage.path).name, [entry.name for entry in folder.iterdir()] if folder.is_dir() else [])
     return hint if "did you mean" in hint else ""
-
-
-def _format_time(modified: datetime | None) -> str | None:
-    return modified.isoformat() if modified is not None else None
 
 
 def list_names(storage: Storage, *folders: str) -> set[str]:
@@ -208,3 +234,31 @@ def delete(storage: Storage, path: str) -> None:
     [info] = storage.filesystem.get_file_info([path])
     if info.type == fs.FileType.File:
         storage.filesystem.delete_file(path)
+
+
+@contextmanager
+def lock_folder(storage: Storage) -> Iterator[None]:
+    """Let nobody else write to a folder of this disk inside the block; it is made if it is missing.
+
+    In other file systems there are no locks. Raises UserError if somebody else has locked it, or if it cannot be made.
+    """
+    if storage.scheme:
+        yield
+        return
+    folder = Path(storage.path)
+    is_new, lock = not folder.exists(), FileLock(folder / LOCK, timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"Another run is writing to {storage.show()}: wait until it is over.") from None
+    except OSError as error:
+        raise UserError(f"{storage.show()} cannot be written ({first_line(error)}).") from error
+    try:
+        yield
+    finally:
+        (folder / LOCK).unlink(missing_ok=True)
+        lock.release()
+        if is_new:
+            with suppress(OSError):  # It stays if anything was written.
+                folder.rmdir()

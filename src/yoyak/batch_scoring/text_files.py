@@ -99,6 +99,8 @@ def scan_csv(stream: Any, encoding: str, part_rows: int, name: str) -> TextFile:
                 f"{name}, row {row + 1} (line {first}): this row cannot be told from the next ({error}); quote fields "
                 "that contain a line break, close each quote, and double quotes inside."
             ) from error
+    if not header and row:
+        raise UserError(f"{name}: the first line is empty; it has to name the columns.")
     repeated = next((column for column in header if column and header.count(column) > 1), None)
     if repeated is not None:
         raise UserError(f"{name}: two columns are named '{repeated}'; rename one of them.")
@@ -106,7 +108,7 @@ def scan_csv(stream: Any, encoding: str, part_rows: int, name: str) -> TextFile:
 
 
 def scan_json_lines(stream: Any, encoding: str, part_rows: int, name: str) -> TextFile:
-    """Find the lines that are not blank, and the keys of the first objects."""
+    """Find the lines that are not blank, and the keys of the first objects. Raises UserError if none is an object."""
     lines = _Lines(stream)
     cuts = _Cuts(part_rows, 0)
     keys: dict[str, None] = {}
@@ -118,6 +120,9 @@ def scan_json_lines(stream: Any, encoding: str, part_rows: int, name: str) -> Te
             with suppress(UserError):
                 keys.update(dict.fromkeys(parse_json_line(line.decode(encoding, "replace"))))
         cuts.add(lines.offset)
+    if cuts.row and not keys:
+        first = f"none of the first {_KEYS_FROM} lines" if cuts.row > _KEYS_FROM else "no line"
+        raise UserError(f"{name}: {first} is a JSON object; write one per line.")
     return TextFile(columns=list(keys), boundaries=cuts.close())
 
 
