@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -27,8 +28,11 @@ from batch_scoring.dialogue_files import (
 )
 from yoyak import params
 from yoyak.batch_scoring.model import LoadedModel
+from yoyak.batch_scoring.results import PartResult, write_part
 from yoyak.batch_scoring.run import Options, score
-from yoyak.batch_scoring.worker import load_model
+from yoyak.batch_scoring.sources import Part
+from yoyak.batch_scoring.storage import lock_folder, open_storage
+from yoyak.batch_scoring.worker import Job, load_model, score_part
 from yoyak.errors import UserError
 from yoyak.models.manifest import write_manifest
 
@@ -172,6 +176,43 @@ def test_a_folder_of_something_else_is_left_alone(packaged: Path, tmp_path: Path
         run_local(packaged, tmp_path / "a.csv", tmp_path / "out", start_over=True)
     with pytest.raises(UserError, match="holds files of --input"):
         run_local(packaged, tmp_path / "*.csv", tmp_path)
+
+
+def test_a_second_run_into_the_same_folder_is_refused(packaged: Path, tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", ROWS)
+    output = tmp_path / "out"
+    with lock_folder(open_storage(str(output))):
+        written = output / ".part-00000.parquet.12345678"
+        written.touch()
+        with pytest.raises(UserError, match=r"Another run is writing to .*out: wait until it is over"):
+            run_local(packaged, tmp_path / "a.csv", output, start_over=True)
+        assert written.exists()
+
+
+def test_an_error_leaves_no_folder(packaged: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").touch()
+    with pytest.raises(UserError, match="holds no dialogue"):
+        run_local(packaged, tmp_path / "a.csv", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(UserError, match=r"a\.csv cannot be written"):
+        run_local(packaged, tmp_path, tmp_path / "a.csv")
+
+
+def test_a_part_that_another_run_has_replaced_is_missing_at_the_end(
+    packaged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_csv(tmp_path / "a.csv", ROWS)
+    write_part(open_storage(str(tmp_path)), "another run", "m", "a.csv", 1, [], [])
+
+    def score_all(job: Job, parts: Sequence[Part], workers: int, advance: object) -> Iterator[PartResult]:
+        for part in parts:
+            yield score_part(job, part)
+        shutil.copy(tmp_path / "part-00001.parquet", tmp_path / "out")
+
+    monkeypatch.setattr("yoyak.batch_scoring.local.score_in_processes", score_all)
+    with pytest.raises(UserError, match=r"1 parts are not in .*out, such as part-00001\.parquet"):
+        run_local(packaged, tmp_path / "a.csv", tmp_path / "out", part_rows=10)
+    assert not (tmp_path / "out/_SUCCESS").exists()
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:

@@ -34,7 +34,7 @@ from yoyak.batch_scoring.results import (
     remove_unfinished,
 )
 from yoyak.batch_scoring.sources import Part, columns_to_read, find_sources, plan_parts
-from yoyak.batch_scoring.storage import FoundFile, Storage, delete, list_names, open_storage, write_whole
+from yoyak.batch_scoring.storage import FoundFile, Storage, delete, lock_folder, open_storage, write_whole
 from yoyak.batch_scoring.worker import Job
 from yoyak.bundles.resolve import resolve_model
 from yoyak.cpu import cores
@@ -68,7 +68,7 @@ def score(model: str, input: str, output: str, data: params.Data, options: Optio
 
     The folder gets a Parquet file for each part and, in `_rejected`, one for each part with rows that cannot be
     summarized. Every row is in one of them, exactly once. Parts of an earlier run of the same model with the same
-    settings over the same files are kept. Raises UserError if that run was of something else.
+    settings over the same files are kept. Raises UserError if that run was of something else, or is not over.
     """
     if options.engine == "spark":
         from yoyak.batch_scoring.spark import check_spark
@@ -78,7 +78,7 @@ def score(model: str, input: str, output: str, data: params.Data, options: Optio
     files = find_sources(source)
     if source.scheme == folder.scheme and any(file.path.startswith(folder.join("")) for file in files):
         raise UserError(f"--output {output} holds files of --input: name another folder.")
-    with open_target(model) as target:
+    with open_target(model) as target, lock_folder(folder):
         manifest = _begin(target, source, files, folder, data, options)
         # Processes of a cluster are in folders of their own.
         input, output = (name if place.scheme else place.path for place, name in ((source, input), (folder, output)))
@@ -193,8 +193,8 @@ def _score_parts(job: Job, manifest: Manifest, output: Storage, options: Options
                     if rejected:
                         bar.set_postfix(rejected=rejected, refresh=False)
     seconds = time.monotonic() - started
-    there = list_names(output)
-    missing = [part_name(part.number) for part in manifest.parts if part_name(part.number) not in there]
+    there = find_done(output, job.run, left)
+    missing = [part_name(part.number) for part in left if part.number not in there]
     if missing:
         raise UserError(
             f"{len(missing)} parts are not in {output.show()}, such as {missing[0]}: the machines of a "
