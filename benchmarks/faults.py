@@ -130,6 +130,8 @@ def _kill_after(bench: Bench, pauses: Sequence[float]) -> str:
         project.kill(stage_only=stage_only)
         project.finish(process)
         struck.append(f"{_running(project)}{' (stage only)' if stage_only else ''} after {pause:.0f} s")
+        # DVC's own messages do not say what to do; docs/training.md does.
+        struck[-1] += "".join(f" (half of {name} was written)" for name in project.remove_half_written())
     project.repro()
     bench.check(project)
     return f"{len(struck)} SIGKILLs: {', '.join(struck)}"

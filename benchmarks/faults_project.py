@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -9,14 +10,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
-from ruamel.yaml import YAML
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from ruamel.yaml import YAML, YAMLError
+from voluptuous import Invalid
 
 ROOT = Path(__file__).parents[1]
 REPRO = (sys.executable, "-m", "dvc", "repro")
@@ -126,6 +129,25 @@ class Project:
     def repro(self) -> None:
         """Run the pipeline, which must succeed."""
         self.must(*REPRO)
+
+    def remove_half_written(self) -> list[str]:
+        """Remove the files that DVC was killed over and cannot read, as docs/training.md says; return their names.
+
+        A project that has dvc.lock in git restores it from there; here it is not.
+        """
+        readers: dict[str, Callable[[str], object]] = {
+            "dvc.lock": lambda text: COMPILED_LOCKFILE_SCHEMA(YAML(typ="safe").load(text)),
+            ".dvc/tmp/rwlock": json.loads,
+        }
+        found = []
+        for name, read in readers.items():
+            try:
+                if (self.folder / name).exists():
+                    read((self.folder / name).read_text())
+            except (YAMLError, Invalid, ValueError):
+                (self.folder / name).unlink()
+                found.append(name)
+        return found
 
     def processes(self) -> list[psutil.Process]:
         """Return the processes that work in the project, whoever has forked them."""
@@ -247,7 +269,7 @@ def make_template(folder: Path, rows: int) -> Path:
     for name in ("dvc.yaml", "requirements.lock", "MLproject", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, folder / name)
     shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    for name in ("cases", "pretrained"):
+    for name in ("cases", "pretrained", "prompts"):
         (folder / name).mkdir()
         (folder / name / ".gitkeep").touch()
     write_corpus(folder / "data", train=rows, dev=8, test=10, gate=8, seed=1)

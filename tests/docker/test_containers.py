@@ -5,6 +5,7 @@ The whole path, from a training to a database that was lost and is back, is `mak
 
 from __future__ import annotations
 
+import configparser
 import importlib.util
 import io
 import json
@@ -339,9 +340,12 @@ def test_no_data_key_or_cache_enters_a_build(engine, tmp_path):
 PLANTED = "zqxplantedzqx"
 FORBIDDEN = re.compile(
     r"(^|/)(\.env|\.git|\.netrc|\.pypirc|\.dvc|id_rsa|secrets|backups|mlruns)(/|$)|\.(key|db|dump)$|^(project|src)/."
-    r"|^(data|root/\.cache|var/cache/pip|var/cache/apt/archives|var/lib/apt/lists)/.*[^/]$"
+    r"|^(data|wheels|root/\.cache|tmp|var/cache/pip|var/cache/apt/archives|var/lib/apt/lists)/.*[^/]$"
+    r"|(^|/)(pip\.conf|\.config/pip|\.cache)(/|$)"
 )
-"""Names that no file of a layer above the base may have: keys, data, histories, caches."""
+"""Names that no file of a layer above the base may have: keys, data, histories, caches, pip's configuration."""
+STAGES = {"mlflow": "mlflow-build", "serve": "serve-build", "train-cpu": "train-build,train-cpu-build,train"}
+"""What runs pip, or whatever else could leave something in a layer."""
 
 
 def planted_checkout(folder: Path) -> Path:
@@ -371,19 +375,37 @@ def holds(file: IO[bytes], text: bytes) -> bool:
     return False
 
 
-def search_layers(saved: Path, base: set[str]) -> tuple[int, list[str]]:
-    """Return how many files the layers of a saved image have above its base, and what no layer may hold."""
+def planted_configuration(given: str, file: Path) -> set[str]:
+    """Write pip's configuration with something planted in it, and return what of it nobody may find in an image."""
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read_string(given)
+    values = [value for section in settings.values() for value in section.values()]
+    if not settings.has_section("install"):
+        settings.add_section("install")
+    hosts = f"{settings['install'].get('trusted-host', '')} {PLANTED}.example"
+    settings["install"]["trusted-host"] = hosts.strip()
+    with file.open("w", encoding="utf-8") as out:
+        settings.write(out)
+    accounts = [name for value in values for name in re.findall(r"://([^@/\s]+)@", value)]
+    mirrors = [name for value in values for name in re.findall(r"://(?:[^@/\s]*@)?([\w.-]+)", value)]
+    return {PLANTED, *accounts, *(set(mirrors) - {"pypi.org", "download.pytorch.org"})}
+
+
+def search_layers(saved: Path, base: set[str], secrets: set[str]) -> tuple[int, list[str]]:
+    """Return how many files a saved image has above its base, and what no layer and no history may hold."""
     count, found = 0, []
     with tarfile.open(saved, "r:") as archive:
         for member in archive:
             file = archive.extractfile(member) if member.isfile() else None
             if file is None or member.name.removeprefix("blobs/").replace("/", ":") in base:
                 continue
-            if holds(file, PLANTED.encode()):
-                found.append(f"{member.name} has the secret")
+            for secret in secrets:
+                file.seek(0)
+                if holds(file, secret.encode()):
+                    found.append(f"{member.name} has {secret}")
             file.seek(0)
             if file.read(512)[257:262] != b"ustar":
-                continue  # The image's settings.
+                continue  # The image's settings, and how each layer was made.
             file.seek(0)
             with tarfile.open(fileobj=file, mode="r:") as layer:
                 names = [one.name.removeprefix("./") for one in layer if not one.isdir()]
@@ -397,23 +419,52 @@ def search_layers(saved: Path, base: set[str]) -> tuple[int, list[str]]:
 def test_no_layer_of_an_image_holds_a_secret_data_or_a_cache(engine, name, tmp_path):
     """It is built again, from a context in which secrets lie about and with one in pip's configuration."""
     inspect(engine, f"yoyak/{name}:local")
-    base = subprocess.run([engine, "image", "inspect", os.environ.get("PYTHON_IMAGE", "")], capture_output=True,
-                          text=True, check=False)  # fmt: skip
+    python = os.environ.get("PYTHON_IMAGE", "")
+    base = subprocess.run([engine, "image", "inspect", python], capture_output=True, text=True, check=False)
     layers = set(json.loads(base.stdout)[0]["RootFS"]["Layers"]) if base.returncode == 0 else set()
     configuration = tmp_path / "pip.conf"
     given = Path(os.environ["PIP_CONF"]).read_text(encoding="utf-8") if os.environ.get("PIP_CONF") else ""
-    configuration.write_text(f"{given}\n# {PLANTED}\n", encoding="utf-8")
+    secrets = planted_configuration(given, configuration)
+    # What is planted in a secret does not make Docker run a step again.
+    flags = f"--secret id=pip,src={configuration} --no-cache-filter builder,{STAGES[name]}"
+    flags += f" --build-arg PYTHON_IMAGE={python}" if python else ""
     image = f"yoyak/{name}:planted"
-    command = ["make", "--no-print-directory", "images", f"IMAGES={name}", "TAG=planted", f"PIP_CONF={configuration}"]
+    command = ["make", "--no-print-directory", "images", f"IMAGES={name}", "TAG=planted", f"BUILD_FLAGS={flags}"]
     checkout = planted_checkout(tmp_path / "checkout")
     done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     saved = tmp_path / "image.tar"
     try:
         subprocess.run([engine, "save", "--output", str(saved), image], check=True)
-        count, found = search_layers(saved, layers)
+        count, found = search_layers(saved, layers, secrets)
         assert count > 1000
         assert not found
     finally:
         subprocess.run([engine, "image", "rm", image], capture_output=True, check=False)
         saved.unlink(missing_ok=True)
+
+
+def test_what_an_image_must_not_hold_is_found_in_layers_and_histories(tmp_path):
+    """The search above, on an image in which everything is wrong."""
+    configuration = tmp_path / "pip.conf"
+    given = "[global]\nindex-url = https://me:hidden@mirror.example/simple\n[install]\ntrusted-host = other\n"
+    secrets = planted_configuration(given, configuration)
+    assert secrets == {PLANTED, "me:hidden", "mirror.example"}
+    assert f"trusted-host = other {PLANTED}.example" in configuration.read_text(encoding="utf-8")
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        for path in ("etc/pip.conf", "tmp/x", "opt/yoyak/lib/a.py", "root/.config/pip/pip.conf", "home/x/.cache/a"):
+            tar.addfile(tarfile.TarInfo(path))
+    saved = tmp_path / "image.tar"
+    history = b'{"history": [{"created_by": "RUN pip install --index-url https://mirror.example/simple"}]}'
+    with tarfile.open(saved, "w") as tar:
+        for path, content in (("blobs/sha256/1", layer.getvalue()), ("blobs/sha256/2", history),
+                              ("blobs/sha256/3", PLANTED.encode())):  # fmt: skip
+            member = tarfile.TarInfo(path)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    count, found = search_layers(saved, {"sha256:3"}, secrets)
+    assert count == 5
+    assert sorted(found) == [
+        "blobs/sha256/2 has mirror.example", "etc/pip.conf", "home/x/.cache/a", "root/.config/pip/pip.conf", "tmp/x"
+    ]  # fmt: skip

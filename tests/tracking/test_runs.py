@@ -300,6 +300,44 @@ def test_a_database_of_another_version_gives_one_sentence(store, project):
     assert f"`mlflow db upgrade sqlite:///{project}/mlflow.db`" in errors.rstrip().splitlines()[-1]
 
 
+@pytest.mark.slow
+def test_a_store_whose_creation_was_killed_is_created_again(project):
+    """MLflow creates some 60 tables one after the other."""
+    process = python(
+        """
+        import os, signal, sqlalchemy
+        from yoyak.tracking.client import connect
+        from sqlalchemy.engine import Engine
+
+        tables = []
+
+        @sqlalchemy.event.listens_for(Engine, "after_cursor_execute")
+        def kill_in_the_middle(connection, cursor, statement, *_):
+            tables.extend(["table"] if "CREATE TABLE" in statement else [])
+            if len(tables) == 40:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        connect()
+        """
+    )
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    experiments = mlflow_client.connect().search_experiments()
+    assert [one.artifact_location for one in experiments] == [str(project / "mlruns" / "0")]
+    assert {path.name for path in project.iterdir() if "mlflow" in path.name} <= {"mlflow.db", "mlflow.db.lock"}
+
+
+def test_a_store_with_some_of_its_tables_gives_one_sentence(store, project):
+    import sqlite3
+
+    with sqlite3.connect(project / "mlflow.db") as connection:
+        connection.execute("DROP TABLE metrics")
+        connection.execute("DELETE FROM alembic_version")
+    process = python("from yoyak.tracking.client import connect; connect()")
+    _, errors = process.communicate()
+    assert "has only some of MLflow's tables" in errors.rstrip().splitlines()[-1]
+
+
 def test_user_settings_are_kept(store, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "7")
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES")

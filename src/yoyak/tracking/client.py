@@ -15,10 +15,12 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from yoyak.errors import UserError, first_line
+from yoyak.files import atomic_path
 from yoyak.process import without_garbage_collection, without_packages
 from yoyak.project import STORE_LOCK, project_root
 from yoyak.tracking.rest import is_server, open_session
@@ -77,13 +79,29 @@ def initialise() -> None:
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     if is_server(uri):
         _probe(uri)
-    with store_lock() if sqlite_file(uri) else nullcontext(), translate_mlflow_errors():
+    file = sqlite_file(uri)
+    with store_lock() if file else nullcontext(), translate_mlflow_errors():
         from mlflow import MlflowClient
 
+        if file:
+            _create_database(file)
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)
         client.search_registered_models(max_results=1)
     _clients[uri] = client
+
+
+def _create_database(file: Path) -> None:
+    """Create a SQLite store unless it exists, completely or not at all.
+
+    MLflow creates its tables one by one, and cannot go on with what a process that was killed in between has left.
+    """
+    if file.exists() or not os.access(file.parent, os.W_OK):  # Who may not write is told so by what comes next.
+        return
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    with atomic_path(file) as new:
+        SqlAlchemyStore(f"sqlite:///{new}", str(file.parent / "mlruns")).engine.dispose()
 
 
 def import_for_reading() -> None:
@@ -199,6 +217,11 @@ def _describe_error(error: Exception, uri: str) -> str:
     message = redact_credentials(" ".join(str(getattr(error, "message", "") or error).split()))
     if "out-of-date database schema" in message:
         return f"{uri} was written by another version of MLflow: back it up, then run `mlflow db upgrade {uri}`."
+    if re.search("table .* already exists|duplicate column name", message):
+        return (
+            f"{uri} has only some of MLflow's tables, as where their creation was killed: move the file away, or bring "
+            f"back a copy."
+        )
     if "file is not a database" in message:
         return f"{uri} is not a SQLite database: move the file away, or set {VARIABLE}."
     if "readonly database" in message:
