@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -198,21 +198,51 @@ def test_an_error_leaves_no_folder(packaged: Path, tmp_path: Path) -> None:
         run_local(packaged, tmp_path, tmp_path / "a.csv")
 
 
-def test_a_part_that_another_run_has_replaced_is_missing_at_the_end(
-    packaged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_csv(tmp_path / "a.csv", ROWS)
-    write_part(open_storage(str(tmp_path)), "another run", "m", "a.csv", 1, [], [])
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
+    """Parts are summarized in this process; what the list holds is called after the last one."""
+    after: list[Callable[[], object]] = []
 
     def score_all(job: Job, parts: Sequence[Part], workers: int, advance: object) -> Iterator[PartResult]:
         for part in parts:
             yield score_part(job, part)
-        shutil.copy(tmp_path / "part-00001.parquet", tmp_path / "out")
+        for call in after:
+            call()
 
     monkeypatch.setattr("yoyak.batch_scoring.local.score_in_processes", score_all)
+    return after
+
+
+def test_a_part_that_another_run_has_replaced_is_missing_at_the_end(
+    packaged: Path, tmp_path: Path, in_this_process: list[Callable[[], object]]
+) -> None:
+    write_csv(tmp_path / "a.csv", ROWS)
+    write_part(open_storage(str(tmp_path)), "another run", "m", "a.csv", 1, [], [])
+    in_this_process.append(lambda: shutil.copy(tmp_path / "part-00001.parquet", tmp_path / "out"))
     with pytest.raises(UserError, match=r"1 parts are not in .*out, such as part-00001\.parquet"):
         run_local(packaged, tmp_path / "a.csv", tmp_path / "out", part_rows=10)
     assert not (tmp_path / "out/_SUCCESS").exists()
+
+
+def test_a_run_that_was_killed_after_its_last_part_is_a_success_the_next_time(
+    packaged: Path, tmp_path: Path, in_this_process: list[Callable[[], object]]
+) -> None:
+    write_csv(tmp_path / "a.csv", ROWS[:3])
+    output = tmp_path / "out"
+    run_local(packaged, tmp_path / "a.csv", output)
+    expected = read_parts(output)
+    (output / "part-00000.parquet").unlink()
+
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    in_this_process.append(die)
+    with pytest.raises(KeyboardInterrupt):
+        run_local(packaged, tmp_path / "a.csv", output)
+    assert not (output / "_SUCCESS").exists()
+    run_local(packaged, tmp_path / "a.csv", output)
+    assert (output / "_SUCCESS").exists()
+    assert read_parts(output) == expected
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:

@@ -34,7 +34,7 @@ from yoyak.batch_scoring.results import (
     remove_unfinished,
 )
 from yoyak.batch_scoring.sources import Part, columns_to_read, find_sources, plan_parts
-from yoyak.batch_scoring.storage import FoundFile, Storage, delete, lock_folder, open_storage, write_whole
+from yoyak.batch_scoring.storage import FoundFile, Storage, delete, list_names, lock_folder, open_storage, write_whole
 from yoyak.batch_scoring.worker import Job
 from yoyak.bundles.resolve import resolve_model
 from yoyak.cpu import cores
@@ -201,7 +201,8 @@ def _score_parts(job: Job, manifest: Manifest, output: Storage, options: Options
             "cluster have to share the folder, as with a URL; run the command again."
         )
     totals = _add_up(done.values())
-    if left or not manifest.finished:
+    # It is written last: without it, an earlier run was ended after its last part.
+    if left or SUCCESS not in list_names(output):
         finished = {**totals, "seconds": round(seconds, 1), "parts": len(left), "engine": options.engine}
         save_manifest(output, Manifest(setup=manifest.setup, parts=manifest.parts, finished=finished))
         write_whole(output, output.join(SUCCESS), b"")
