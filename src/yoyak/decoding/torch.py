@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from yoyak.decoding.deadline import check_deadline
 from yoyak.decoding.likelihood import Target, score_in_batches
 from yoyak.decoding.memory import Footprint
 from yoyak.decoding.reading import Window, count_searches, make_window, summarize_all
+from yoyak.decoding.repetition import take_rules
 from yoyak.decoding.scores import SequenceScores
 from yoyak.decoding.summarizer import Summaries
 from yoyak.models.families import family_of
@@ -146,12 +148,15 @@ class TorchSummarizer:
             processors: Applied to the scores of each step after the processors that ``config`` implies.
         """
         ids, mask = self.pad(inputs)
+        config = copy.copy(config)
+        first = self.family.first_counted(ids.shape[1])
+        rules = take_rules(config, first) if first else []
         scores = SequenceScores(config)
         output: Any = self.model.generate(
             input_ids=ids,
             attention_mask=mask,
             generation_config=config,
-            logits_processor=LogitsProcessorList([*processors, scores]),
+            logits_processor=LogitsProcessorList([*rules, *processors, scores]),
             # Otherwise the checkpoint's own settings would override every value that equals the library's default.
             use_model_defaults=False,
             return_dict_in_generate=True,

@@ -19,12 +19,11 @@ from transformers.generation import (
     ForcedBOSTokenLogitsProcessor,
     ForcedEOSTokenLogitsProcessor,
     MinNewTokensLengthLogitsProcessor,
-    NoRepeatNGramLogitsProcessor,
-    RepetitionPenaltyLogitsProcessor,
 )
 
 from yoyak.decoding.batches import Generated, summarize_in_batches
 from yoyak.decoding.reading import Window, count_searches, find_room, summarize_all
+from yoyak.decoding.repetition import take_rules
 from yoyak.decoding.summarizer import Summaries, describe_reading
 from yoyak.decoding.torch import TorchSummarizer, ran_out_of_memory
 from yoyak.models.families.reader import Reader
@@ -118,10 +117,12 @@ class SoftSummarizer:
         config = first.generation_config(settings)
         if not others:
             return first.generate(inputs[0], config, processors)
-        start = first.family.prompt_length(max(map(len, inputs[0])))
+        width = max(map(len, inputs[0]))
+        start = first.family.prompt_length(width)
         readers = [member.open_reader(ids) for member, ids in zip(others, inputs[1:], strict=True)]
         average = AverageProcessor(readers, self.weights, start=start, beams=settings.num_beams)
-        constraints = _extract_constraints(config, start, first.model.device)
+        rules = take_rules(config, first.family.first_counted(width))
+        constraints = [*rules, *_extract_constraints(config, start, first.model.device)]
         return first.generate(inputs[0], config, [average, *constraints, *processors])
 
 
@@ -132,10 +133,6 @@ def _extract_constraints(config: GenerationConfig, start: int, device: torch.dev
     """
     constraints: list[LogitsProcessor] = []
     end = config.eos_token_id
-    if config.repetition_penalty != 1.0:
-        constraints.append(RepetitionPenaltyLogitsProcessor(config.repetition_penalty))
-    if config.no_repeat_ngram_size:
-        constraints.append(NoRepeatNGramLogitsProcessor(config.no_repeat_ngram_size))
     if config.min_new_tokens:
         constraints.append(MinNewTokensLengthLogitsProcessor(start, config.min_new_tokens, end, device=str(device)))
     if config.forced_bos_token_id is not None:
@@ -143,7 +140,7 @@ def _extract_constraints(config: GenerationConfig, start: int, device: torch.dev
     if config.forced_eos_token_id is not None:
         longest = start + config.max_new_tokens
         constraints.append(ForcedEOSTokenLogitsProcessor(longest, config.forced_eos_token_id, device=str(device)))
-    config.repetition_penalty, config.no_repeat_ngram_size, config.min_new_tokens = 1.0, 0, 0
+    config.min_new_tokens = 0
     config.forced_bos_token_id = config.forced_eos_token_id = None
     return constraints
 

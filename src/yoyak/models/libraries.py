@@ -22,7 +22,8 @@ def import_transformers() -> None:
     transformers imports them where they are installed, for a kind of assisted generation, for metrics and for losses of
     object detection, which nothing here uses: about a sixth of the time until a model can be loaded.
     """
-    with without_garbage_collection():
+    # accelerate imports AWS's client to ask about training there.
+    with without_garbage_collection(), without_packages("boto3"):
         _import_without_unused()
 
 

@@ -22,6 +22,8 @@ class Generation(Section):
     """Candidates kept for each dialogue, best first."""
     length_penalty: float = 1.0
     no_repeat_ngram_size: Annotated[int, Field(ge=0)] = 0
+    """No n tokens in a row twice in a summary; 0 is no limit. What the dialogue says does not count, nor for
+    `repetition_penalty`."""
     repetition_penalty: Annotated[float, Field(gt=0)] = 1.0
     batch_size: Annotated[int, Field(gt=0)] = 32
     """Dialogues decoded at once."""

@@ -40,6 +40,8 @@ class Search:
     early_stopping: bool | Literal["never"] = False
     no_repeat_ngram_size: int = 0
     repetition_penalty: float = 1.0
+    prompt_counts: bool = True
+    """Whether the prompt counts for the two above, as in transformers."""
     forced_bos_token_id: int | None = None
     forced_eos_token_id: int | None = None
     suppress_tokens: tuple[int, ...] = ()

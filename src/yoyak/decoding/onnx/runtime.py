@@ -258,6 +258,7 @@ class OnnxSummarizer:
         return Search(
             **settings.search,
             early_stopping=settings.num_beams > 1,
+            prompt_counts=self.family.first_counted(1) == 0,
             eos_token_id=self.manifest.eos_token_id,
             pad_token_id=self.manifest.pad_token_id,
             forced_bos_token_id=self.manifest.forced_bos_token_id,

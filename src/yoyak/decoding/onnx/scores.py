@@ -24,13 +24,15 @@ def process_scores(settings: Search, sequences: Ints, lengths: Ints, scores: Flo
         start: Number of tokens in the prompt.
     """
     sequences = sequences[:, : lengths.max(initial=1)]
-    if settings.repetition_penalty != 1.0:
-        written = _fill(sequences, lengths)
+    first = 0 if settings.prompt_counts else start
+    counted, known = sequences[:, first:], lengths - first
+    if settings.repetition_penalty != 1.0 and counted.size:
+        written = _fill(counted, known)
         repeated = np.take_along_axis(scores, written, 1)
         penalty = np.float32(settings.repetition_penalty)
         np.put_along_axis(scores, written, np.where(repeated < 0, repeated * penalty, repeated / penalty), 1)
     if settings.no_repeat_ngram_size:
-        _ban_repeated_ngrams(scores, sequences, lengths, settings.no_repeat_ngram_size)
+        _ban_repeated_ngrams(scores, counted, known, settings.no_repeat_ngram_size)
     if settings.min_new_tokens:
         scores[lengths - start < settings.min_new_tokens, settings.eos_token_id] = -np.inf
     if settings.forced_bos_token_id is not None:

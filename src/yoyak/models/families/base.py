@@ -200,6 +200,13 @@ class TrainedFamily(Family):
     def prompt_length(self, input_tokens: int) -> int:
         """Return how many positions come before the first token of the summary, in the sequence that contains it."""
 
+    def first_counted(self, input_tokens: int) -> int:
+        """Return the first position that counts for ``repetition_penalty`` and ``no_repeat_ngram_size``.
+
+        All do where only the decoder's start token comes before the summary, as in transformers.
+        """
+        return 0
+
     def positions_needed(self, input_tokens: int, new_tokens: int) -> int:
         """Return how many positions are needed to read ``input_tokens`` and generate ``new_tokens``."""
         return max(input_tokens, self.prompt_length(input_tokens) + new_tokens)

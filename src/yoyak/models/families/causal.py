@@ -200,6 +200,10 @@ class Causal(TrainedFamily):
         """The summary follows the dialogue."""
         return input_tokens
 
+    def first_counted(self, input_tokens: int) -> int:
+        """A summary may quote its dialogue."""
+        return input_tokens
+
     def longest_input(self, positions: int, new_tokens: int) -> int:
         """Return the positions that the summary leaves."""
         return positions - new_tokens
