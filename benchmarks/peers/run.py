@@ -3,9 +3,13 @@
     pip install --target /tmp/peers --no-deps ctranslate2==4.8.5
     python benchmarks/peers/run.py --ctranslate2 /tmp/peers
 
-The model has KoBART's shape with random weights; each dialogue has 256 tokens, and 64 are written for each. In every
-round all peers take turns, and a turn that another process disturbed is taken again. CTranslate2 is measured with its
-threads inside of a batch (1x2), and with one for each half of it (2x1). Ratios are medians of those within a round.
+The model has random weights and the shape of KoBART, or that of ``--shape``; each dialogue has 256 tokens, and 64 are
+written for each. In every round all peers take turns, and a turn that another process disturbed is taken again.
+CTranslate2 is measured with its threads inside of a batch (1x2), and with one for each half of it (2x1). Ratios are
+medians of those within a round.
+
+The floor is the time in which the machine, on all of its cores, could read the weights and the caches of the input in
+each step and do all multiplications with weights, at the speeds that it reaches for these alone in the same rounds.
 
 Where other work never ends, measure processor time on one core: taskset -c 0 python benchmarks/peers/run.py
 --processor-time. ``--before FOLDER`` adds the code of another commit (`git worktree add FOLDER COMMIT`).
@@ -25,10 +29,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from shapes import SHAPES, WIDTH, Work, count_work, make_model
 from tqdm import tqdm
 
-VOCABULARY, WIDTH = 30_000, 256
-CALIBRATION = 8
+CALIBRATION = 2
 """Dialogues that constant scales are taken from."""
 CELLS = [(1, 1), (8, 1), (32, 1), (1, 4), (8, 4), (32, 4)]
 """Batch size and beams."""
@@ -37,7 +41,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 DISTURBED = 0.05
 """Share of all cores that other processes may take in a turn."""
 TRIES = 4
-PROCESSOR = "processor_seconds"
+PROCESSOR, FLOOR = "processor_seconds", "floor"
 
 
 @dataclass
@@ -70,65 +74,40 @@ def busy() -> float:
     return (user + nice + system + irq + soft + steal) / TICKS
 
 
-def make_model(folder: Path) -> None:
-    """Save a BART of KoBART's shape: 6+6 layers, width 768, 16 heads, 124 million parameters."""
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
+def export(model: Path, out: Path, shape: str) -> None:
+    """Export a model in INT8."""
+    from yoyak.data.records import Dialogue
+    from yoyak.export.folder import export_model
+    from yoyak.params.deploy import Export
 
-    from yoyak.models.spec import ModelSpec, save_spec
-    from yoyak.params import Generation
-
-    torch.manual_seed(0)
-    config = BartConfig(
-        vocab_size=VOCABULARY, d_model=768, encoder_layers=6, decoder_layers=6, encoder_attention_heads=16,
-        decoder_attention_heads=16, encoder_ffn_dim=3072, decoder_ffn_dim=3072, max_position_embeddings=1026,
-        bos_token_id=0, eos_token_id=1, pad_token_id=3, decoder_start_token_id=1, forced_eos_token_id=None,
-        normalize_before=False, normalize_embedding=True,
-    )  # fmt: skip
-    BartForConditionalGeneration(config).save_pretrained(folder)
-    words = {"<s>": 0, "</s>": 1, "<unk>": 2, "<pad>": 3, **{f"t{number}": number for number in range(4, VOCABULARY)}}
-    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="<pad>"
-    ).save_pretrained(folder)
-    way = Generation(max_new_tokens=64, min_new_tokens=64, num_beams=1, num_return_sequences=1)
-    save_spec(
-        folder,
-        ModelSpec(member="kobart", family="seq2seq", prefix="", separator="", max_input_tokens=WIDTH, generation=way),
-    )
+    words = [
+        [f"t{4 + (31 * row + 7 * place) % (SHAPES[shape].vocabulary - 4)}" for place in range(WIDTH)]
+        for row in range(CALIBRATION)
+    ]
+    dialogues = [Dialogue(fname=str(row), dialogue=" ".join(text)) for row, text in enumerate(words)]
+    export_model(model, out, Export(), dialogues)
 
 
-def prepare(folder: Path, ctranslate2: Path | None, before: Path | None) -> dict[str, Path]:
+def prepare(folder: Path, shape: str, ctranslate2: Path | None, before: Path | None) -> dict[str, Path]:
     """Return the folder of each peer's model; each is made once."""
+    folder /= shape
     model, int8, converted = folder / "model", folder / "int8", folder / "ctranslate2"
     if not model.exists():
-        make_model(model)
+        make_model(model, shape)
     if not int8.exists():
-        from yoyak.data.records import Dialogue
-        from yoyak.export.folder import export_model
-        from yoyak.params.deploy import Export
-
-        words = [
-            [f"t{4 + (31 * row + 7 * place) % (VOCABULARY - 4)}" for place in range(WIDTH)]
-            for row in range(CALIBRATION)
-        ]
-        dialogues = [Dialogue(fname=str(row), dialogue=" ".join(text)) for row, text in enumerate(words)]
-        export_model(model, int8, Export(), dialogues)
+        export(model, int8, shape)
     peers = {"yoyak": int8, "torch_int8": model}
     if before is not None:
         peers["before"] = folder / "before"
         if not peers["before"].exists():
+            # The code of this commit says what is exported, that of the other one how.
             command = [
                 sys.executable,
-                "-m",
-                "yoyak",
-                "convert",
+                str(Path(__file__).resolve()),
+                "--export",
+                shape,
                 str(model),
                 str(peers["before"]),
-                "--precision",
-                "int8",
             ]
             subprocess.run(command, env={**os.environ, "PYTHONPATH": str(before.resolve() / "src")}, check=True)
     if ctranslate2 is not None:
@@ -139,15 +118,15 @@ def prepare(folder: Path, ctranslate2: Path | None, before: Path | None) -> dict
             TransformersConverter(str(model)).convert(str(converted), quantization="int8")
         layouts = ("1x2", "2x1") if CORES > 1 else ("1x1",)
         peers |= {f"ctranslate2:{layout}": converted for layout in layouts}
-    return peers
+    return {**peers, FLOOR: int8}
 
 
-def start(name: str, folder: Path, ctranslate2: Path | None, before: Path | None) -> Peer:
+def start(name: str, folder: Path, shape: str, ctranslate2: Path | None, before: Path | None) -> Peer:
     """Start a peer's process."""
     code = str(before.resolve() / "src") if before is not None and name == "before" else ""
     path = os.pathsep.join(filter(None, [code, str(ctranslate2 or ""), os.environ.get("PYTHONPATH", "")]))
     process = subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("worker.py"), name, folder, str(WIDTH), str(VOCABULARY)],
+        [sys.executable, Path(__file__).with_name("worker.py"), name, folder, shape],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -194,11 +173,29 @@ def table(peers: list[Peer], cells: list[tuple[int, int]], key: str) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
+def floor_row(floor: Peer, own: Peer, cells: list[tuple[int, int]], work: Work, key: str) -> str:
+    """Return the least seconds of each cell, and their share of ours, as a row in Markdown."""
+    row = ["floor", ""]
+    for cell in cells:
+        turns = floor.found[cell]
+        # Whatever disturbs the machine makes it slower.
+        bandwidth, rate = (1 / min(turn[f"{name}_{key}"] for turn in turns) for name in ("byte", "product"))
+        least = work.seconds(*cell, bandwidth=bandwidth, rate=rate)
+        share = least / statistics.median(turn[key] for turn in own.found[cell])
+        row.append(f"{cell[0] / least:.2f} ({share:.0%})")
+    return f"| {' | '.join([*row, ''])} |"
+
+
 def main() -> None:
     """Measure and print the table."""
+    if sys.argv[1:2] == ["--export"]:
+        shape, model, out = sys.argv[2:]
+        export(Path(model), Path(out), shape)
+        return
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--ctranslate2", type=Path, help="folder that ctranslate2 was installed in")
     options.add_argument("--folder", type=Path, help="where models are kept for another run")
+    options.add_argument("--shape", choices=SHAPES, default="kobart")
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--cells", nargs="+", help="batch size x beams, as in 8x4")
     options.add_argument("--peers", nargs="+", help="some of the peers")
@@ -208,15 +205,20 @@ def main() -> None:
     key = PROCESSOR if chosen.processor_time else "seconds"
     cells = [(int(batch), int(beams)) for batch, beams in (cell.split("x") for cell in chosen.cells or [])] or CELLS
     with tempfile.TemporaryDirectory(prefix="yoyak-") as temporary:
-        folders = prepare(chosen.folder or Path(temporary), chosen.ctranslate2, chosen.before)
-        wanted = [name for name in folders if name == "yoyak" or not chosen.peers or name in chosen.peers]
-        peers = [start(name, folders[name], chosen.ctranslate2, chosen.before) for name in wanted]
+        folders = prepare(chosen.folder or Path(temporary), chosen.shape, chosen.ctranslate2, chosen.before)
+        needed = {"yoyak", FLOOR}
+        wanted = [name for name in folders if name in needed or not chosen.peers or name in chosen.peers]
+        peers = [start(name, folders[name], chosen.shape, chosen.ctranslate2, chosen.before) for name in wanted]
         disturbed = measure(peers, cells, chosen.rounds, key)
         for peer in peers:
             peer.process.communicate()
+        work = count_work(folders[FLOOR])
     unit = "second" if key == "seconds" else "second of processor time"
     print(f"Dialogues per {unit}, and in brackets how many times that is in ours; {CORES} cores.\n")
-    print(table(peers, cells, key))
+    *measured, floor = peers
+    print(table(measured, cells, key))
+    print(floor_row(floor, peers[0], cells, work, key))
+    print("\nIn the row of the floor: the most that the machine could do, and which share of that ours reaches.")
     if disturbed:
         print(f"\n{disturbed} turns were disturbed by other processes, {TRIES} times each.")
 
