@@ -14,6 +14,7 @@ import argparse
 import base64
 import json
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -302,6 +303,15 @@ def serve(stack: Stack) -> None:
     expect("written" not in written, "The root file system of serve can be written.")
     status, _, _ = stack.ask("serve", "/health", headers={"Host": "evil.example"})
     expect(status == 400, f"A wrong Host was answered with {status}.")
+    probe = (
+        "import socket as s, urllib.request as r; address = s.gethostbyname(s.gethostname());"
+        "print(address, r.urlopen(f'http://{address}:5001/health', timeout=4).status)"
+    )
+    probed = stack.compose("exec", "-T", "serve", "python", "-c", probe)
+    expect(
+        re.fullmatch(r"(?!127\.)[\d.]+ 200\n", probed),
+        f"A probe by the container's address, as Kubernetes sends it, got {probed!r}.",
+    )
 
 
 def answer(stack: Stack) -> str:

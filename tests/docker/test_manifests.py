@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import ipaddress
 import os
 import re
 import signal
@@ -13,12 +14,12 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
 from yoyak.serving.environment import ALLOWED_HOSTS
-from yoyak.serving.guard import split_hosts
+from yoyak.serving.guard import Guard, split_hosts
+from yoyak.serving.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docker"
@@ -136,6 +137,7 @@ def test_the_objects_of_a_server_mean_the_same_pods_and_port():
     }
 
 
+@pytest.mark.parametrize("address", ["10.1.2.3", "[fd00::3]"])
 @pytest.mark.parametrize(
     ("host", "status"),
     [
@@ -144,19 +146,30 @@ def test_the_objects_of_a_server_mean_the_same_pods_and_port():
             for name in ("yoyak-serve:5001", "yoyak-serve.team.svc", "yoyak-serve.team.svc.cluster.local:5001")
         ),
         ("evil.example.com", 400),
+        ("10.1.2.4:5001", 400),
     ],
 )
-def test_clients_call_the_server_by_the_names_of_its_service(host, status):
+def test_clients_call_the_server_by_the_names_of_its_service_and_probes_by_the_address_of_its_pod(
+    address, host, status
+):
     [serve] = containers_of(OBJECTS["serve/Deployment"])
     names = {variable["name"]: variable.get("value", "") for variable in serve["env"]}[ALLOWED_HOSTS]
-    app = TrustedHostMiddleware(PlainTextResponse("ok"), allowed_hosts=split_hosts(names), www_redirect=False)
-    assert TestClient(app).get("/health", headers={"Host": host}).status_code == status
+    guard = Guard(PlainTextResponse("ok"), metrics=Metrics(), max_bytes=1 << 20, hosts=split_hosts(names))
+    client = TestClient(guard, base_url=f"http://{address}:5001")
+    assert client.get("/health", headers={"Host": host}).status_code == status
+    assert client.get("/health").status_code == 200
 
 
 def test_workers_select_nothing_but_themselves():
     job, policy = OBJECTS["study-worker/Job"], OBJECTS["study-worker/NetworkPolicy"]
     assert policy["spec"]["podSelector"]["matchLabels"] == job["spec"]["template"]["metadata"]["labels"]
     assert "ingress" not in policy["spec"] and "Ingress" in policy["spec"]["policyTypes"]
+
+
+def test_what_trains_cannot_ask_the_metadata_service_of_a_cloud():
+    blocks = [ipaddress.ip_network(block) for rule in OBJECTS["study-worker/NetworkPolicy"]["spec"]["egress"]
+              for target in rule["to"] for block in target.get("ipBlock", {}).get("except", [])]  # fmt: skip
+    assert any(ipaddress.ip_address("169.254.169.254") in block for block in blocks)
 
 
 class Cluster:

@@ -177,9 +177,17 @@ def test_a_release_is_built_pushed_and_signed_by_its_digest(runner: Runner) -> N
 
 
 @pytest.mark.parametrize(
-    "text", ["", "name=ghcr.io/a/b\n", f"name=evil.example/a\ndigest={DIGEST}\n", "name=ghcr.io/a/b\ndigest=latest\n"]
+    "text",
+    [
+        "",
+        "name=ghcr.io/someone/yoyak/mlflow\n",
+        "name=ghcr.io/someone/yoyak/mlflow\ndigest=latest\n",
+        f"name=evil.example/someone/yoyak/mlflow\ndigest={DIGEST}\n",
+        f"name=ghcr.io/somebody-else/yoyak/mlflow\ndigest={DIGEST}\n",
+        f"name=ghcr.io/someone/yoyak/serve\ndigest={DIGEST}\n",
+    ],
 )
-def test_what_is_not_an_image_by_digest_is_not_signed(runner: Runner, text: str) -> None:
+def test_what_is_not_this_image_by_digest_is_not_signed(runner: Runner, text: str) -> None:
     (runner.folder / "release").mkdir()
     (runner.folder / "release/image.txt").write_text(text)
     with pytest.raises(AssertionError):

@@ -215,8 +215,12 @@ def _is_local(scope: Scope) -> bool:
 
 
 def _is_called_by_address(scope: Scope) -> bool:
-    """Return whether a request uses the very address of this machine that it came to, such as 127.0.0.2 on Linux."""
-    if not scope.get("server") or not _is_local(scope):
+    """Return whether a request uses the very address that it came to, as probes of Kubernetes do.
+
+    A page whose host name has been made to point here sends that name, never the address.
+    """
+    if not scope.get("server"):
         return False
     address, port = scope["server"]
-    return Headers(scope=scope).get("host") in (address, f"{address}:{port}")
+    name = f"[{address}]" if ":" in address else address
+    return Headers(scope=scope).get("host") in (name, f"{name}:{port}")
