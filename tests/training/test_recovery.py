@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,8 @@ def test_the_fingerprint_is_of_everything_that_decides_the_weights(tokenizer) ->
         ("train", ROWS[:5]),
         ("train", ROWS[3::-1]),
         ("dev", ROWS[4:9]),
+        ("train", [replace(row, topic="another one") for row in ROWS[:4]]),
+        ("dev", [replace(row, topic="another one") for row in ROWS[4:8]]),
     ):
         assert fingerprint({"seed": 1}, **{**values, name: other}) != first, name
     assert fingerprint({"seed": 2}, **values) != first

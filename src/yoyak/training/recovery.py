@@ -165,9 +165,10 @@ def _tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def _rows_digest(rows: Sequence[Dialogue]) -> str:
+    """Return a digest of all that a training reads of rows; a topic is part of the input of some members."""
     digest = hashlib.sha256()
     for row in rows:
-        digest.update(f"{row.fname}\0{row.dialogue}\0{row.summaries}\0".encode())
+        digest.update(f"{row.fname}\0{row.dialogue}\0{row.summaries}\0{row.topic}\0".encode())
     return digest.hexdigest()
 
 
