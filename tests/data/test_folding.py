@@ -40,6 +40,17 @@ def test_the_same_dialogue_is_in_one_part() -> None:
     assert not {row.dialogue.strip() for row in kept} & {row.dialogue.strip() for row in part}
 
 
+def test_a_held_out_dialogue_is_not_trained_on_in_another_group() -> None:
+    rows = [replace(row, group=f"a{number}") for number, row in enumerate(ROWS)]
+    rows += [replace(row, fname=f"again {row.fname}", group=f"b{number}") for number, row in enumerate(ROWS)]
+    added = [replace(row, fname=f"{row.fname}~aeda", source=row.fname, method="aeda") for row in rows]
+    for index in (1, 2, 3):
+        kept, part = hold_out([*rows, *added], index, 3)
+        assert not {row.dialogue for row in kept} & {row.dialogue for row in part}
+        trained = {row.fname for row in kept if not row.method}
+        assert {row.source for row in kept if row.method} == trained
+
+
 def test_too_few_rows_are_one_sentence() -> None:
     with pytest.raises(UserError, match="1 rows, too few for 2 parts"):
         hold_out(ROWS[:1], 1, 2)
