@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 
 from studies.conftest import Recorded, StudyProject, open_study
 from training.tiny_training import ROWS
-from yoyak import params
+from yoyak import params, project
 from yoyak.data.folding import hold_out
 from yoyak.data.keys import hash_dialogue
 from yoyak.errors import UserError
@@ -72,9 +72,10 @@ def test_a_trial_that_is_stopped_goes_on_with_the_same_result(training_project: 
 
 
 def test_a_trial_is_pruned_by_its_objective(training_project: StudyProject) -> None:
+    rate = {key: DIMENSIONS[key] for key in ("members.bart.learning_rate",)}
     for objective, goal in (("eval_loss", "minimize"), ("combined", "maximize")):
         kind = open_study(
-            training_project, kind="hyperparameter", member="bart", trials=1, dimensions=DIMENSIONS,
+            training_project, kind="hyperparameter", member="bart", trials=1, dimensions=rate,
             objectives={objective: goal}, pruner={"type": "median"},
         )  # fmt: skip
         trial = Recorded(Path(objective))
@@ -181,6 +182,17 @@ def test_trials_that_only_combine_share_one_decoding_pass(training_project: Stud
         batch = Recorded(Path(f"batch{size}"))
         timed.run(batch.trial, {"generation.batch_size": size})
         assert "decoded" in batch.notes, "each batch size is timed"
+    whole: dict[str, Any] = {"kind": "generation", "members": ["bart"], "trials": 2, "dimensions": dict(beams)}
+    passes = set(Path("studies/study/decoded").glob("*"))
+    open_study(training_project, **whole).score(Path(), {"generation.num_beams": 1})
+    decoded_once = set(Path("studies/study/decoded").glob("*"))
+    gate = project.split_file("gate")
+    gate.write_text("".join(reversed(gate.read_text().splitlines(keepends=True))))
+    for _ in range(2):
+        open_study(training_project, **whole).score(Path(), {"generation.num_beams": 1})
+        new = set(Path("studies/study/decoded").glob("*")) - decoded_once
+        assert len([path for path in new if path.is_dir()]) == 1, "other rows of gate are decoded, and dev is not again"
+    assert len([path for path in decoded_once - passes if path.is_dir()]) == 2
     with pytest.raises(UserError, match="models/brat is missing"):
         open_study(training_project, kind="generation", members=["brat"], trials=1, dimensions=dict(beams))
 

@@ -53,7 +53,10 @@ class GenerationKind(Kind):
         super().__init__(*arguments)
         self.rows: dict[str, list[Dialogue]] = {}
         self.summarizers: dict[str, Summarizer] = {}
-        self.digests: dict[str, str] = {}
+        self.model_digests: dict[str, str] = {}
+        self.split_digests: dict[str, str] = {}
+        self.software = ""
+        """What runs the models: the digest of the code, and the versions of libraries."""
         self._read = lru_cache(KEPT_PASSES)(self._read_pass)
         self.members = self.study.members or self._members_of_params()
         self.models = self._find_models(self.members)
@@ -123,8 +126,10 @@ class GenerationKind(Kind):
         from yoyak.tracking import lineage
 
         self.rows = scoring.read_splits()
+        self.split_digests = {split: lineage.digest(project.split_file(split)) for split in self.rows}
+        self.software = json.dumps([self.code(), lineage.versions()], sort_keys=True)
         for member, folder in self.models.items():
-            self.digests[member] = lineage.digest(folder)
+            self.model_digests[member] = lineage.digest(folder)
             self.summarizers[member] = load_member(folder)
 
     def settings(self, values: Mapping[str, Any]) -> Params:
@@ -236,8 +241,9 @@ class GenerationKind(Kind):
         """Return a member's candidates by fname, and the seconds that decoding them took when it was done."""
         # The batch changes how long a pass takes, and not what it gives.
         ignored = set() if "latency" in self.study.objectives else {"batch_size"}
+        search = settings.generation.model_dump(exclude=ignored)
         described = json.dumps(
-            [self.digests[member], split, settings.generation.model_dump(exclude=ignored)], sort_keys=True
+            [self.model_digests[member], self.split_digests[split], self.software, search], sort_keys=True
         )
         key = hashlib.sha256(described.encode()).hexdigest()[:20]
         folder = self.folder / files.DECODED / key
