@@ -122,6 +122,36 @@ def test_values_that_change_the_rows_of_dev_are_refused(training_project: StudyP
         kind.run(Recorded(Path("fold")).trial, {"data.files.train": "fewer.csv"})
 
 
+def test_what_decides_how_trials_are_measured_is_the_same_for_all(training_project: StudyProject) -> None:
+    for key, choices in (
+        ("scoring.multi_reference", ["mean", "max"]),
+        ("members.bart.evaluation_dialogues", [2, 8]),
+        ("seed", [1, 2]),
+    ):
+        with pytest.raises(UserError, match=rf"dimensions\.{key} "):
+            open_hyperparameter(training_project, {key: {"type": "categorical", "choices": choices}})
+    smoothing = {"members.bart.label_smoothing": {"type": "float", "low": 0.0, "high": 0.2}}
+    open_hyperparameter(training_project, smoothing)
+    by_loss: dict[str, Any] = {"kind": "hyperparameter", "member": "bart", "trials": 2}
+    with pytest.raises(UserError, match=r"label_smoothing decides how trials are measured.*compared by eval_loss"):
+        open_study(training_project, **by_loss, dimensions=smoothing, objectives={"eval_loss": "minimize"})
+    with pytest.raises(UserError, match=r"fewer\.members\.bart\.evaluation_dialogues decides"):
+        open_study(
+            training_project, kind="ablation", member="bart", seeds=[1, 2],
+            components={"fewer": {"members.bart.evaluation_dialogues": 2}},
+        )  # fmt: skip
+    tree = YAML().load(Path("params.yaml"))
+    tree["members"]["twin"]["evaluation_dialogues"] = 8
+    YAML().dump(tree, Path("params.yaml"))
+    models: dict[str, Any] = {"kind": "model_comparison", "members": ["bart", "twin"], "seeds": [1]}
+    with pytest.raises(UserError, match=r"evaluation_dialogues .*\(bart 4, twin 8\): set it in values"):
+        open_study(training_project, **models)
+    open_study(training_project, **models, values={"evaluation_dialogues": 8})
+    tree["members"]["bart"]["evaluation_dialogues"] = 8
+    YAML().dump(tree, Path("params.yaml"))
+    open_hyperparameter(training_project, {"seed": {"type": "categorical", "choices": [1, 2]}})
+
+
 def test_a_component_that_is_off_anyway_is_refused(training_project: StudyProject) -> None:
     values: dict[str, Any] = {
         "kind": "ablation", "member": "bart", "seeds": [1, 2],

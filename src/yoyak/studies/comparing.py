@@ -72,6 +72,21 @@ class ModelComparison(Repeated):
             self.check_member(self.keys[name])
             for key, value in self.study.values.items():
                 check_value(self.tree, f"members.{self.keys[name]}.{key}", value, f"{self.folder}.yaml: values")
+        self._check_same_measure()
+
+    def _check_same_measure(self) -> None:
+        """Refuse models that would be measured in different ways."""
+        members = {
+            name: self.settings({self.compared: name, "seed": 0}).members[key] for name, key in self.keys.items()
+        }
+        for key in self.measures_by:
+            values = {name: getattr(member, key) for name, member in members.items()}
+            if any(value != next(iter(values.values())) for value in values.values()):
+                found = ", ".join(f"{name} {value}" for name, value in values.items())
+                raise UserError(
+                    f"{self.folder}.yaml: the models are compared by {' and '.join(self.study.objectives)}, which "
+                    f"{key} decides, and it is not the same for all ({found}): set it in values."
+                )
 
     def member_of(self, values: Mapping[str, Any]) -> str:
         """Return the model of the trial."""
@@ -111,6 +126,8 @@ class Ablation(Repeated):
         for name, values in sets.items():
             for key, value in values.items():
                 check_value(self.tree, key, value, f"{self.folder}.yaml: {name}")
+            if name != "values":
+                self.check_measured(self.study.member, name, values)
         baseline = self._apply(self.study.values)
         for name, values in self.study.components.items():
             if self._apply({**self.study.values, **values}) == baseline:

@@ -36,6 +36,10 @@ LATENCY_DIALOGUES = 32
 """Of dev: so many are summarized one by one to measure the latency."""
 KEPT_DATA = 2
 """Sets of prepared data that a worker keeps in memory."""
+MEASURES_ROWS = ("evaluation_dialogues", "fold")
+"""Params of a member that decide which dialogues its trainings are measured on."""
+MEASURES_LOSS = ("label_smoothing", "max_target_tokens", "tokenizer", "checkpoint")
+"""Those that decide what its loss on dev is a loss of."""
 NO_VALUES = "{}"
 DATA_CODE = ("data", "preparation")
 
@@ -89,6 +93,28 @@ class Trained(Kind):
             raise UserError(f"{self.folder}.yaml: members has no '{name}'{nearest(name, members)}.")
         if not isinstance(apply_values(self.tree, {}, "params.yaml").members[name], TrainedMember):
             raise UserError(f"{self.folder}.yaml: members.{name} is not trained, so there is nothing to study.")
+
+    @property
+    def measures_by(self) -> Sequence[str]:
+        """Return the params of a member that decide how a trial is measured, and so are the same in all of them.
+
+        Otherwise the best trial may just be the one that was measured in the most favourable way.
+        """
+        return (*MEASURES_ROWS, *(MEASURES_LOSS if "eval_loss" in self.study.objectives else ()))
+
+    def check_measured(self, member: str, where: str, keys: Iterable[str]) -> None:
+        """Raise UserError if one of the keys in which trials differ decides how they are measured."""
+        fixed = {"scoring", *(f"members.{member}.{name}" for name in self.measures_by)}
+        if "eval_loss" in self.study.objectives:
+            fixed |= {"tokenizers", "data.mask_tokens"}
+        for key in keys:
+            parts = key.split(".")
+            if fixed & {".".join(parts[:length]) for length in range(1, len(parts) + 1)}:
+                raise UserError(
+                    f"{self.folder}.yaml: {where}.{key} decides how trials are measured, which has to be the same for "
+                    f"all that are compared by {' and '.join(self.study.objectives)}: leave it out, or set it in "
+                    "params.yaml."
+                )
 
     def inputs(self) -> Sequence[Path]:
         """Return the prepared data, and the files that it is prepared from if trials prepare it otherwise."""
@@ -275,7 +301,7 @@ class Hyperparameter(Trained):
         super().check()
         self.check_member(self.study.member)
         for key in self.study.dimensions:
-            if key != "seed" and not key.startswith((f"members.{self.study.member}.", "scoring.", *preparing.KEYS)):
+            if key != "seed" and not key.startswith((f"members.{self.study.member}.", *preparing.KEYS)):
                 hint = (
                     "a study of the kind generation tries it"
                     if key.startswith(("generation.", "ensemble."))
@@ -284,7 +310,23 @@ class Hyperparameter(Trained):
                 raise UserError(
                     f"{self.folder}.yaml: dimensions.{key} does not change how {self.study.member} is trained: {hint}."
                 )
+        self.check_measured(self.study.member, "dimensions", self.study.dimensions)
+        self._check_sample()
         self.check_data()
+
+    def _check_sample(self) -> None:
+        """Raise UserError if trials with other seeds would be compared on other dialogues of dev."""
+        if "seed" not in self.study.dimensions:
+            return
+        member = self._apply({}).members[self.study.member]
+        assert isinstance(member, TrainedMember)
+        _, dev = self._split(member, self._read_data(NO_VALUES))
+        if member.evaluation_dialogues < len(dev):
+            raise UserError(
+                f"{self.folder}.yaml: dimensions.seed also draws the dialogues that trials are compared on: set "
+                f"members.{self.study.member}.evaluation_dialogues to {len(dev)}, which is all of them, or leave the "
+                "seed out."
+            )
 
     def variations(self) -> Iterable[Mapping[str, Any]]:
         """Return the ends of each dimension."""
