@@ -97,6 +97,16 @@ def test_no_code_of_the_repository_runs_where_something_can_be_signed() -> None:
     assert job["strategy"]["matrix"] == WORKFLOWS["release.yaml"]["jobs"]["build"]["strategy"]["matrix"]
 
 
+def test_only_checks_of_pull_requests_are_cancelled_by_later_ones() -> None:
+    cancelled = {name: workflow["concurrency"].get("cancel-in-progress", False) for name, workflow in WORKFLOWS.items()}
+    assert cancelled == {
+        "ci.yaml": "${{ github.event_name == 'pull_request' }}",
+        "comment.yaml": False,
+        "nightly.yaml": True,
+        "release.yaml": False,
+    }
+
+
 def test_transformers_5_may_fail_and_nothing_else_may() -> None:
     allowed = [(name, job) for name, job in JOBS if "continue-on-error" in job_of(name, job)]
     assert allowed == [("nightly.yaml", "next")]
