@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from yoyak.batch_scoring.sources import Part, Source
-from yoyak.batch_scoring.storage import FoundFile, Storage, list_names, read_bytes, write_whole
+from yoyak.batch_scoring.storage import Storage, list_names, read_bytes, write_whole
 from yoyak.errors import UserError
 from yoyak.models.manifest import MANIFEST
 
@@ -80,11 +80,6 @@ def model_digests(folder: Path) -> tuple[str, str]:
 
 def _digest(lines: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def describe_files(files: Sequence[FoundFile]) -> list[dict[str, Any]]:
-    """Return what `Setup.files` says of the input."""
-    return [asdict(file) for file in files]
 
 
 def find_differences(old: Setup, new: Setup) -> list[str]:

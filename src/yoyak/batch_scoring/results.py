@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -150,16 +150,16 @@ def _read_result(output: Storage, run: str, part: Part) -> PartResult | None:
 
 def remove_unfinished(output: Storage) -> None:
     """Remove what processes that were killed have left of files that they were writing."""
-    for folder in ((), (REJECTED,)):
-        for name in list_names(output, *folder):
-            if name.startswith(".part-"):
-                delete(output, output.join(*folder, name))
+    _remove(output, lambda name: name.startswith(".part-"))
 
 
 def remove_results(output: Storage) -> None:
     """Remove all parts, their rejected rows and the mark of success."""
-    for folder in ((), (REJECTED,)):
-        for name in list_names(output, *folder):
-            if PART.fullmatch(name):
-                delete(output, output.join(*folder, name))
+    _remove(output, PART.fullmatch)
     delete(output, output.join(SUCCESS))
+
+
+def _remove(output: Storage, is_meant: Callable[[str], object]) -> None:
+    for folder in ((), (REJECTED,)):
+        for name in filter(is_meant, list_names(output, *folder)):
+            delete(output, output.join(*folder, name))

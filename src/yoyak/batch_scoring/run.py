@@ -11,14 +11,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from yoyak import params
 from yoyak.batch_scoring.manifest import (
     Manifest,
     Setup,
-    describe_files,
     find_differences,
     load_manifest,
     model_digests,
@@ -104,7 +103,7 @@ def _begin(
         code=code,
         generation=target.generation.model_dump(mode="json"),
         settings=_describe_settings(target, data),
-        files=describe_files(files),
+        files=[asdict(file) for file in files],
         part_rows=part_rows,
     )
     if earlier and not options.start_over:
