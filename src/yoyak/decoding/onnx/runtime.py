@@ -34,7 +34,7 @@ from yoyak.decoding.onnx.decoder import (
 )
 from yoyak.decoding.onnx.joining import can_join
 from yoyak.decoding.onnx.options import Ints, Sampling, Search
-from yoyak.decoding.onnx.pages import use_large_pages
+from yoyak.decoding.onnx.pages import large_pages
 from yoyak.decoding.onnx.run import Run
 from yoyak.decoding.onnx.search import search
 from yoyak.decoding.onnx.shared import BIAS, SharedCausalDecoder, SharedSeq2SeqDecoder, smallest_feeds
@@ -103,12 +103,12 @@ class OnnxSummarizer:
         # The decoder runs often and briefly, so its threads spin between runs. Spinning threads of the other graphs
         # would only take cores from it.
         encoder = folder / "encoder.onnx"
-        self.encoder = _create_session(encoder, threads, spin=False) if encoder.is_file() else None
-        self.decoder = _create_session(folder / "decoder.onnx", threads, spin=True)
+        with large_pages():
+            self.encoder = _create_session(encoder, threads, spin=False) if encoder.is_file() else None
+            self.decoder = _create_session(folder / "decoder.onnx", threads, spin=True)
         self.shared = BIAS in {value.name for value in self.decoder.get_inputs()}
         """Whether all texts of a dialogue share one cache; otherwise `reorder` reorders the caches with the beams."""
         self.reorder = None if self.shared else _create_session(folder / "reorder.onnx", threads, spin=False)
-        use_large_pages()
 
     @classmethod
     def load(cls, folder: str | Path, device: str | None = None, threads: int | None = None) -> OnnxSummarizer:
