@@ -140,5 +140,9 @@ def test_systems_are_measured_by_split_and_slice(tmp_path) -> None:
     rates = {rate.kind: rate for rate in accuracy.rates if (rate.system, rate.slice) == ("bart", EVERY)}
     assert (rates["time"].right, rates["date"].right) == (2, 3)
     assert rates["time"].low < 2 / 3 < rates["time"].high
+    # A dialogue of which nothing is known says nothing about who has everything right.
+    some = measure_facts({"test": rows}, {"test": {"1": FACTS}}, {"bart": {"test": summaries}}, 0.95)
+    assert (some.known, some.shares("bart")) == ({"test": 1}, {"test": 0.0})
+    assert {rate.n for rate in some.rates if (rate.slice, rate.kind) == (EVERY, "date")} == {3}
     write_fact_accuracy(tmp_path / "facts.json", accuracy)
     assert read_fact_accuracy(tmp_path / "facts.json") == accuracy

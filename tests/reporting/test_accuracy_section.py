@@ -34,6 +34,8 @@ def test_what_the_data_do_not_say_is_not_claimed(make_project: Project, tmp_path
     build(root, tmp_path / "out")
     markdown = (tmp_path / "out/report.md").read_text()
     assert "facts that are missing are not noticed" in markdown
+    assert "nothing made up or mixed up" in markdown
+    assert "all facts right" not in markdown
     assert "| things |" not in markdown
 
 

@@ -86,6 +86,9 @@ class FactCounter:
                 for part in {EVERY, rows[index].slice or EVERY}:
                     counts = self._counts.setdefault((system, split, part), {})
                     for kind, is_right in results[index, text].items():
+                        if kind == EVERY and facts and rows[index].fname not in facts:
+                            # Nobody can tell whether it has everything right: its share would be that of other figures.
+                            continue
                         right, n = counts.get(kind, (0, 0))
                         counts[kind] = (right + is_right, n + 1)
 

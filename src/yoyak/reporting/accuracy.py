@@ -22,6 +22,8 @@ KINDS = {
     "person": "who does what",
 }
 """The columns of a table."""
+NOT_WRONG = "nothing made up or mixed up"
+"""In place of all facts: where the data do not say what a summary has to state, nobody knows what is missing."""
 
 
 def read_section(root: Path, parts: Sequence[Part], systems: Sequence[System]) -> FactSection | None:
@@ -47,9 +49,10 @@ def _make_table(accuracy: FactAccuracy, part: Part, systems: Sequence[System]) -
     rates = {name: _find(accuracy, name, part) for name in (system.name for system in systems)}
     rates = {name: of_system for name, of_system in rates.items() if of_system}
     kinds = [kind for kind in KINDS if any(kind in of_system for of_system in rates.values())]
+    names = KINDS if accuracy.known.get(part.split) else {**KINDS, EVERY: NOT_WRONG}
     return Table(
         title=f"{part.label}, n = {part.n:,}",
-        columns=("system", *(KINDS[kind] for kind in kinds)),
+        columns=("system", *(names[kind] for kind in kinds)),
         rows=tuple((name, *(_format(of_system.get(kind)) for kind in kinds)) for name, of_system in rates.items()),
     )
 
