@@ -96,6 +96,20 @@ def test_an_ensemble_is_made_with_all_its_members_and_an_export_s_source(registe
     assert reproduce(f"yoyak/{exported}").version == "yoyak/1"
 
 
+def test_a_version_of_which_nothing_is_known_is_not_called_identical(registered):
+    version = registered.get_model_version("yoyak", "1")
+    for tag in version.tags:
+        if tag.startswith(("score.", "lineage.stages")):
+            registered.delete_model_version_tag("yoyak", "1", tag)
+    for file in list(Path("mlruns").rglob("*.safetensors")):
+        shutil.rmtree(file.parent)
+    git("rm", "-q", "--cached", "dvc.lock")
+    git("commit", "-q", "-m", "without a lock")
+    with pytest.raises(UserError, match="nothing of it is known any more that it could be compared with"):
+        reproduce("yoyak/1", commit="HEAD")
+    assert not leftovers()
+
+
 def test_what_cannot_be_made_again_is_one_sentence_before_anything_runs(registered, capfd):
     def sentence(**tags):
         number = register("bart", "yoyak", **{key.replace("_", "."): value for key, value in tags.items()})

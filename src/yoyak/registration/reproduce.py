@@ -131,6 +131,11 @@ def reproduce(
         differing = tuple(_compare_stages(names, recorded, made))
         tensors, weights = _compare_weights(lineage, tree, differing, recorded)
         scores = tuple(_compare_scores(lineage, tree, strategy or lineage.member))
+    if weights is None and not scores and not any(name in recorded for name in made if name != EVALUATE):
+        raise UserError(
+            f"{lineage.label} was made once more, but nothing of it is known any more that it could be compared with: "
+            "neither its stages, its weights nor its scores."
+        )
     return Reproduction(
         version=lineage.label,
         commit=target,
