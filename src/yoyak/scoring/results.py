@@ -157,16 +157,6 @@ def write_dialogue_scores(dialogues: Iterable[DialogueScores], path: str | os.Pa
         writer.writerows([*row[:-1], *row.scores] for row in dialogues)
 
 
-def read_combined_scores(folder: str | os.PathLike[str], *, split: str, system: str) -> dict[str, float]:
-    """Return a system's combined score of each dialogue of a split, by fname, from dialogues.csv in ``folder``."""
-    with (Path(folder) / DIALOGUES_FILE).open(encoding="utf-8", newline="") as lines:
-        return {
-            row["fname"]: float(row["combined"])
-            for row in csv.DictReader(lines)
-            if row["split"] == split and row["system"] == system
-        }
-
-
 def round_figures(value: Figures) -> Figures:
     """Round figures, so that files are identical on machines whose arithmetic differs in the last bit."""
     figures = {field.name: getattr(value, field.name) for field in fields(value)}

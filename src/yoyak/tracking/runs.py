@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 PIPELINE, STAGE, MEMBER = "yoyak.pipeline", "yoyak.stage", "yoyak.member"
 PROCESS = "yoyak.process"
-PREDICTIONS = "predictions/dev.jsonl"
-PREDICTIONS_MD5, PREDICTIONS_MODEL = "yoyak.predictions.dev_md5", "yoyak.predictions.model_id"
 
 EXPERIMENT = "yoyak"
 """The default experiment."""
@@ -102,22 +100,6 @@ def stage_run(
         raise
     finally:
         run.end(status, {**closing_tags, "device": lineage.device()})
-
-
-def attach_predictions(run_id: str, path: str | os.PathLike[str], dataset_md5: str, *, model_id: str = "") -> None:
-    """Log dev predictions to a training run, so that later models can be compared with it without decoding again.
-
-    Predictions of the same model on the same dev set are logged only once.
-    """
-    client = connect()
-    tags = {PREDICTIONS_MD5: dataset_md5, PREDICTIONS_MODEL: model_id}
-    with translate_mlflow_errors():
-        existing = client.get_run(run_id).data.tags
-        if model_id and all(existing.get(key) == value for key, value in tags.items()):
-            return
-        client.log_artifact(run_id, str(path), str(Path(PREDICTIONS).parent))
-        for key, value in tags.items():
-            client.set_tag(run_id, key, value)
 
 
 def create_run(
