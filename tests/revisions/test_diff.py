@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -54,6 +55,37 @@ def test_scores_are_tested_by_dialogue(changes: Changes) -> None:
     assert bart.new == pytest.approx(t5.old)
     baseline = find(changes, "best_baseline", "dev")
     assert baseline.verdict == "no significant difference" and baseline.old == baseline.new
+
+
+def test_another_version_of_what_scores_is_no_difference_of_the_models(copy: Path) -> None:
+    """The same summaries, whose scores are all higher with a newer analyzer, and behaviour tests with other cases."""
+    from dvc.repo import Repo
+
+    git("checkout", "-q", "new")
+    before = "deps: [predictions]\n    outs: [behaviour]"
+    after = before.replace("predictions", "predictions, prepared/cases.jsonl")
+    Path("dvc.yaml").write_text(Path("dvc.yaml").read_text().replace(before, after))
+    for version, shift in (("0.23.0", 0.0), ("0.24.1", 0.2)):
+        Path("requirements.lock").write_text(f"kiwipiepy=={version}\n    # via yoyak\n")
+        Path("prepared/cases.jsonl").write_text(version)
+        lines = Path("evaluation/dialogues.csv").read_text(encoding="utf-8").splitlines()
+        header, *rows = csv.reader(lines)
+        first = header.index("rouge1")
+        with Path("evaluation/dialogues.csv").open("w", encoding="utf-8", newline="") as out:
+            csv.writer(out, lineterminator="\n").writerows(
+                [header, *([*row[:first], *(str(float(score) + shift) for score in row[first:])] for row in rows)]
+            )
+        with Repo() as repo:
+            repo.commit(force=True)
+        git("add", "-A")
+        git("commit", "-q", "-m", version)
+    changes = compare_revisions(copy, "HEAD~1", "HEAD", examples=0)
+    notes = " ".join(note.text for note in changes.notes if note.section == "Scores")
+    assert "What scores differs between the revisions (kiwipiepy)." in notes
+    assert "scored again" in notes
+    assert find(changes, "bart", "test").old == find(changes, "bart", "test").new
+    assert {change.verdict for change in changes.scores} <= {"no significant difference", "not tested"}
+    assert any("tested other cases" in note.text for note in changes.notes)
 
 
 def test_the_best_members_of_both_revisions_are_compared_with_each_other(changes: Changes) -> None:

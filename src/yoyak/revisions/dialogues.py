@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,9 @@ from yoyak.scoring.rouge import rouge
 from yoyak.scoring.systems import BEST_BASELINE
 
 COMBINED = METRICS.index("combined")
+SCORING_CODE = ("src/yoyak/korean", "src/yoyak/scoring")
+SCORING_PACKAGES = ("kiwipiepy", "kiwipiepy-model", "nltk", "rapidfuzz", "rouge-score")
+"""What decides the scores of summaries, besides params."""
 
 Rows = Mapping[tuple[str, str], Mapping[str, tuple[float, ...]]]
 """Scores by `METRICS` of each dialogue by fname, by system and split."""
@@ -41,7 +45,9 @@ class Scored:
     best_ensemble: str | None
     """None if there are no ensembles."""
     scheme: tuple[object, ...]
-    """Scores of two revisions with the same scheme are comparable."""
+    """Scores of two revisions with the same scheme are comparable, if they were computed alike."""
+    scorer: Mapping[str, str]
+    """What computed them: digests of code and versions of libraries, by name; only what is known."""
 
 
 def read_scoring(files: RevisionFiles) -> Scoring:
@@ -58,17 +64,25 @@ def read_scores(
     """Return the scores by dialogue: those that `evaluate` wrote, or computed here from both revisions' summaries."""
     sides = [_read_scored(files) for files in (base, head)]
     found = [side for side in sides if isinstance(side, Scored)]
-    if len(found) == 2 and found[0].scheme == found[1].scheme:
+    comparable = len(found) == 2 and found[0].scheme == found[1].scheme
+    changed = _find_changes(found[0].scorer, found[1].scorer) if comparable else []
+    if comparable and not changed:
         return (found[0], found[1]), []
-    reasons = [side for side in sides if isinstance(side, str)] or [
+    different = (
         "The revisions score in different ways (params scoring), so the scores in their metrics cannot be compared."
-    ]
+    )
+    if comparable:
+        different = f"What scores differs between the revisions ({', '.join(changed)})."
+    reasons = [side for side in sides if isinstance(side, str)] or [different]
     rescored = [_rescore(files, scoring) for files in (base, head)]
     again = [side for side in rescored if isinstance(side, Scored)]
     if len(again) == 2:
         text = f"{' '.join(reasons)} The summaries of both were scored again, as {head.revision.label} scores."
         return (again[0], again[1]), [Note(section="Scores", text=text)]
     reasons += [side for side in rescored if isinstance(side, str)]
+    if comparable:
+        text = "Their own scores are compared, whose differences may come from that, not from the models."
+        return (found[0], found[1]), [Note(section="Scores", text=reason) for reason in (*dict.fromkeys(reasons), text)]
     text = "Without scores or summaries by dialogue of both revisions, no difference of scores was tested."
     return None, [Note(section="Scores", text=reason) for reason in (*dict.fromkeys(reasons), text)]
 
@@ -100,7 +114,23 @@ def _read_scored(files: RevisionFiles) -> Scored | str:
         best_member=summary.best_member,
         best_ensemble=summary.best_ensemble,
         scheme=(summary.primary.granularity, summary.primary.multi_reference, *weights),
+        scorer=_read_scorer(files),
     )
+
+
+def _find_changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """Return the names of what both sides know, and that differs."""
+    return [name for name in old if new.get(name, old[name]) != old[name]]
+
+
+def _read_scorer(files: RevisionFiles) -> dict[str, str]:
+    """Return what `evaluate` scored with, as far as dvc.lock and requirements.lock say it."""
+    deps = {dep["path"]: str(dep.get("md5", "")) for dep in files.stages.get("evaluate", {}).get("deps", ())}
+    pins = dict(re.findall(r"^([\w.-]+)==(\S+)", files.read_text(project.REQUIREMENTS.as_posix()) or "", re.MULTILINE))
+    return {
+        **{path: deps[path] for path in SCORING_CODE if path in deps},
+        **{package: pins[package] for package in SCORING_PACKAGES if package in pins},
+    }
 
 
 def _rescore(files: RevisionFiles, scoring: Scoring) -> Scored | str:
@@ -136,6 +166,7 @@ def _rescore(files: RevisionFiles, scoring: Scoring) -> Scored | str:
         best_member=max(members, key=on_dev.__getitem__),
         best_ensemble=max(ensembles, key=on_dev.__getitem__, default=None),
         scheme=("rescored",),
+        scorer={},
     )
 
 

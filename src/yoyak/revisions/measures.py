@@ -67,6 +67,10 @@ def compare_behaviour(base: RevisionFiles, head: RevisionFiles) -> tuple[list[Ra
             notes.append(Note(section=BEHAVIOUR, text=f"{name} of {files.revision.label} is of another version."))
     if len(sides) < 2:
         return [], notes
+    cases = [_digest_of_cases(files) for files in (base, head)]
+    if all(cases) and cases[0] != cases[1]:
+        text = "The revisions tested other cases, so rates may differ because of these; those of test are comparable."
+        notes.append(Note(section=BEHAVIOUR, text=text))
     old, new = sides
     return [
         _compare_rates(member, check, old[member], new[member])
@@ -75,6 +79,12 @@ def compare_behaviour(base: RevisionFiles, head: RevisionFiles) -> tuple[list[Ra
         for check in CHECKS
         if check in old[member].rates and check in new[member].rates
     ], notes
+
+
+def _digest_of_cases(files: RevisionFiles) -> str:
+    """Return DVC's md5 of the dialogues that behaviour tests summarize; empty if it is not known."""
+    deps = files.stages.get("behaviour", {}).get("deps", ())
+    return next((str(dep.get("md5", "")) for dep in deps if dep["path"] == project.CASE_DIALOGUES.as_posix()), "")
 
 
 def _compare_rates(member: str, check: str, old: Behaviour, new: Behaviour) -> RateChange:
