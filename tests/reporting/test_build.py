@@ -182,6 +182,12 @@ def test_no_password_reaches_the_page(out: Path) -> None:
     assert "postgresql://db:5432/mlflow" in (out / "index.html").read_text(encoding="utf-8")
 
 
+def test_the_dev_rouge_of_trainings_is_not_taken_for_that_of_all_of_dev(out: Path) -> None:
+    for name in ("index.html", "report.md"):
+        text = " ".join((out / name).read_text(encoding="utf-8").split())
+        assert text.count("is of greedy summaries of a sample (evaluation_dialogues)") == 1
+
+
 def test_one_member_and_no_extra_split(make_project: Project, tmp_path: Path) -> None:
     root = make_project(members=("bart",), extra=False, folder="mine")
     for name in (

@@ -154,7 +154,7 @@ class Ensembles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """Cost and final metrics of a training; None for what was not logged."""
+    """Cost and metrics of a training; None for what was not logged."""
 
     parameters: float | None = None
     seconds: float | None = None
@@ -280,13 +280,18 @@ class View:
         return "held-out" if len(self.folds) == len(self.trainings) else "dev or held-out"
 
     @property
-    def folds_note(self) -> str:
-        """What readers must know to compare figures of trainings; empty if all are of dev."""
+    def trainings_note(self) -> str:
+        """What readers must know to compare figures of trainings with each other, and with the scores of all of dev."""
+        sample = (
+            f"The {self.evaluated_on} figures are those of the checkpoint that was kept. It was chosen by this ROUGE, "
+            "which is of greedy summaries of a sample (evaluation_dialogues), and so is not its score on all of "
+            "dev. Losses are per token, so that those of members with different tokenizers cannot be compared."
+        )
         if not self.folds:
-            return ""
+            return sample
         return (
-            f"The training of {', '.join(self.folds)} was evaluated on the part of the training set that each has held "
-            "out, not on dev: losses and scores of different parts cannot be compared."
+            f"{sample} The training of {', '.join(self.folds)} was evaluated on the part of the training set that each "
+            "has held out, not on dev: losses and scores of different parts cannot be compared."
         )
 
     @property
