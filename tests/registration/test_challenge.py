@@ -9,16 +9,35 @@ from typing import Any
 import pytest
 
 from registry.scored_models import SCHEME, dialogue, register
-from yoyak.data.records import Dialogue
+from yoyak import project
+from yoyak.data.records import Dialogue, write_jsonl
 from yoyak.params import Registry
 from yoyak.registration.challenge import challenge
+from yoyak.registry.comparing import compare
 from yoyak.registry.evaluations import attach_evaluations, score_summaries
+from yoyak.scoring.metrics import METRICS
+from yoyak.tracking import lineage
 from yoyak.tracking.decisions import Verdict
 
 DIALOGUES = [
     Dialogue(fname=f"gate-{number}", dialogue=dialogue(number), summaries=(f"두 사람은 {number}시에 만나기로 한다.",))
     for number in range(60)
 ]
+
+
+def test_versions_are_compared_by_the_scores_of_now(store: Any) -> None:
+    path = project.split_file("dev")
+    path.parent.mkdir(parents=True)
+    write_jsonl(path, DIALOGUES)
+    summaries = [f"{number}시에 만난다." for number in range(60)]
+    now = score_summaries("dev", lineage.digest(path), DIALOGUES, summaries, SCHEME)
+    then = replace(now, rows=tuple(replace(row, scores=dict.fromkeys(row.scores, 0.1)) for row in now.rows))
+    register(evaluations=[then])
+    register(evaluations=[now])
+    differences = compare(["yoyak/1", "yoyak/2"]).differences
+    assert {(each.metric, each.difference, each.p_value) for each in differences} == {
+        (metric, 0.0, 1.0) for metric in METRICS
+    }
 
 
 @pytest.mark.parametrize("stored", [0.1, 0.99])

@@ -21,6 +21,7 @@ from yoyak.registry.evaluations import (
     attach_evaluations,
     read_evaluation,
     read_trained_on,
+    score_again,
     score_summaries,
 )
 from yoyak.registry.gate import check_behaviour, decide
@@ -115,14 +116,11 @@ def _undecided(version: Version, champion: Version, reason: str, evaluation: Mod
 def evaluate_on_gate(version: Version, dialogues: Sequence[Dialogue], dataset: str, scheme: Scheme) -> ModelEvaluation:
     """Return a version's evaluation of the gate split; if there is none yet, it summarizes it now, and that is kept.
 
-    Summaries that are kept are scored again: the code and the libraries that score may be others than they were then,
-    which would otherwise count as a difference of the models.
+    The scores are those of now in both cases, see `score_again`.
     """
     kept = read_evaluation(version, GATE, dataset, scheme)
     if kept is not None:
-        texts = {row.fname: row.summary for row in kept.rows}
-        rows = [row for row in dialogues if row.fname in texts]
-        return score_summaries(GATE, dataset, rows, [texts[row.fname] for row in rows], scheme)
+        return score_again(kept, dialogues)
     from yoyak.decoding.summarizer import texts_to_read
     from yoyak.serving.loading import load_summarizer
 

@@ -17,12 +17,14 @@ from dataclasses import dataclass
 
 from yoyak import project
 from yoyak.data.keys import hash_dialogue
+from yoyak.data.records import read_jsonl
 from yoyak.errors import UserError
 from yoyak.project import DEV, GATE
-from yoyak.registry.evaluations import ModelEvaluation, Scheme, ScoredSummary, read_evaluations
+from yoyak.registry.evaluations import ModelEvaluation, Scheme, ScoredSummary, read_evaluations, score_again
 from yoyak.registry.lineage import read_lineage
 from yoyak.registry.queries import VersionInfo, get_info
 from yoyak.registry.versions import Version, get_version
+from yoyak.tracking import lineage as tracked
 from yoyak.tracking.client import connect, translate_mlflow_errors
 from yoyak.tracking.stage_run import flatten
 
@@ -120,10 +122,18 @@ def compare(models: Sequence[str], *, examples: int = 3) -> VersionComparison:
 
 def _read(version: Version) -> dict[_Key, ModelEvaluation]:
     return {
-        (evaluation.split, evaluation.dataset, evaluation.scheme): evaluation
+        (evaluation.split, evaluation.dataset, evaluation.scheme): _score_again(evaluation)
         for evaluation in read_evaluations(version)
         if evaluation.split != GATE
     }
+
+
+def _score_again(evaluation: ModelEvaluation) -> ModelEvaluation:
+    """Return an evaluation with the scores of now, if this project still has its references, or else with its own."""
+    path = project.split_file(evaluation.split)
+    if not path.is_file() or tracked.digest(path) != evaluation.dataset:
+        return evaluation
+    return score_again(evaluation, read_jsonl(path))
 
 
 def _compare(

@@ -101,6 +101,22 @@ def score_summaries(
     return ModelEvaluation(split=split, dataset=dataset, scheme=scheme, rows=rows)
 
 
+def score_again(evaluation: ModelEvaluation, dialogues: Sequence[Dialogue]) -> ModelEvaluation:
+    """Return an evaluation with the scores that its summaries have now.
+
+    The code and the libraries that score may be others than they were when it was kept, which would otherwise count as
+    a difference of the models.
+
+    Args:
+        dialogues: Those of its split.
+    """
+    texts = {row.fname: row.summary for row in evaluation.rows}
+    rows = [row for row in dialogues if row.fname in texts]
+    return score_summaries(
+        evaluation.split, evaluation.dataset, rows, [texts[row.fname] for row in rows], evaluation.scheme
+    )
+
+
 def attach_evaluations(
     run_id: str, model_id: str, evaluations: Iterable[ModelEvaluation], trained_on: Iterable[str] | None = None
 ) -> None:
