@@ -408,7 +408,9 @@ def search_layers(saved: Path, base: set[str], secrets: set[str]) -> tuple[int, 
                 continue  # The image's settings, and how each layer was made.
             file.seek(0)
             with tarfile.open(fileobj=file, mode="r:") as layer:
-                names = [one.name.removeprefix("./") for one in layer if not one.isdir()]
+                # An empty file is a lock, or says that one of a layer below is not there any more.
+                held = [one for one in layer if not one.isdir() and (one.size or not one.isfile())]
+            names = [one.name.removeprefix("./") for one in held]
             count += len(names)
             found += [name for name in names if FORBIDDEN.search(name)]
     return count, found
@@ -453,8 +455,11 @@ def test_what_an_image_must_not_hold_is_found_in_layers_and_histories(tmp_path):
     assert f"trusted-host = other {PLANTED}.example" in configuration.read_text(encoding="utf-8")
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("var/cache/apt/archives/lock"))
         for path in ("etc/pip.conf", "tmp/x", "opt/yoyak/lib/a.py", "root/.config/pip/pip.conf", "home/x/.cache/a"):
-            tar.addfile(tarfile.TarInfo(path))
+            member = tarfile.TarInfo(path)
+            member.size = 1
+            tar.addfile(member, io.BytesIO(b"x"))
     saved = tmp_path / "image.tar"
     history = b'{"history": [{"created_by": "RUN pip install --index-url https://mirror.example/simple"}]}'
     with tarfile.open(saved, "w") as tar:

@@ -121,12 +121,12 @@ def test_sigterm_closes_the_run_and_sigkill_is_found_by_the_next(store):
     first = python(WAITING, stdout=subprocess.PIPE)
     terminated = first.stdout.readline().strip()
     first.send_signal(signal.SIGTERM)
-    assert first.wait(20) == 143
+    assert first.wait(60) == 143
     assert store.get_run(terminated).info.status == "KILLED"
     second = python(WAITING, stdout=subprocess.PIPE)
     killed = second.stdout.readline().strip()
     second.kill()
-    second.wait(20)
+    second.wait(60)
     assert store.get_run(killed).info.status == "RUNNING"
     with stage(), stage("train", "t5"):
         pass
