@@ -17,6 +17,7 @@ from mlflow_helpers import serve
 from pipeline.conftest import ROOT, environment, make_project, succeed
 from yoyak.decoding.candidates import read_candidates
 from yoyak.files import read_json_lines
+from yoyak.project import eval_splits
 
 CONVERSATIONS = ROOT.parent / "shared/data/mts_dialog/MTS-Dialog-TrainingSet.csv"
 """MTS-Dialog: what doctors and patients say, and the sections of notes that were made of it."""
@@ -110,8 +111,8 @@ def test_a_lora_of_real_weights_learns_and_is_served(
         monkeypatch.delenv(name)
     monkeypatch.chdir(folder)
     store = f"sqlite:///{folder / 'mlflow.db'}"
-    version = MlflowClient(store).get_model_version_by_alias("yoyak-tuned", "champion")
-    rows = read_json_lines("prepared/test.jsonl")[:4]
+    [version] = MlflowClient(store).search_model_versions("name='yoyak-tuned'")
+    rows = read_json_lines(eval_splits()["test"])[:4]
     written = read_candidates("predictions/tuned/test.jsonl")
     with serve(f"models:/{version.name}/{version.version}", MLFLOW_TRACKING_URI=store) as ask:
         status, answer = ask({"inputs": [row["dialogue"] for row in rows]})
