@@ -15,9 +15,10 @@ from registry.scored_models import dialogue, evaluation, register
 from yoyak import cli
 from yoyak.data.keys import hash_dialogue
 from yoyak.data.records import Dialogue, write_jsonl
+from yoyak.params import Scoring
 from yoyak.project import GATE, split_file
 from yoyak.registry import promotion
-from yoyak.registry.evaluations import attach_evaluations
+from yoyak.registry.evaluations import Scheme, attach_evaluations, score_summaries
 from yoyak.tracking import lineage
 
 Printed = pytest.CaptureFixture[str]
@@ -42,18 +43,23 @@ def settings(**registry: Any) -> None:
         YAML().dump({"seed": 20, **PARAMS, "registry": {"name": "yoyak", **registry}}, out)
 
 
+def first_words(count: int) -> str:
+    """Of the reference of every dialogue of gate."""
+    return " ".join(str(101 + number) for number in range(count))
+
+
 @pytest.fixture
 def registry(store: Any) -> Any:
     """A champion, a challenger that is better on gate, and one that is an experiment; a gate split in the project."""
     settings()
-    rows = [Dialogue(fname=f"gate-{n}", dialogue=dialogue(n), summaries=("약속",)) for n in range(GATE_SIZE)]
+    rows = [Dialogue(fname=f"gate-{n}", dialogue=dialogue(n), summaries=(first_words(20),)) for n in range(GATE_SIZE)]
     write_jsonl(split_file(GATE), rows)
     dataset = lineage.digest(split_file(GATE))
-    base = [0.3 + 0.005 * (n % 20) for n in range(GATE_SIZE)]
     dev = [0.2, 0.4, 0.6]
-    for gain, experiment in ((0.0, ""), (0.05, ""), (0.06, "the experiment wide"), (-0.1, "")):
+    for gain, words, experiment in ((0.0, 8, ""), (0.05, 10, ""), (0.06, 11, "the experiment wide"), (-0.1, 5, "")):
+        summaries = [first_words(words + n % 4) for n in range(GATE_SIZE)]
         evaluations = [
-            evaluation([score + gain for score in base], split="gate", dataset=dataset),
+            score_summaries("gate", dataset, rows, summaries, Scheme.of(Scoring())),
             evaluation([score + gain for score in dev]),
         ]
         version = register(params={"gain": gain}, evaluations=evaluations, experiment=experiment)
