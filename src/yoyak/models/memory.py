@@ -37,6 +37,8 @@ OPTIMIZER_BYTES = {
 CPU_OVERHEAD = 1.35
 """How much more than what is alive activations take on a CPU: 1.05 to 1.65 times as much in benchmarks/memory.py, for
 an allocator that returns large blocks (`process.return_freed_memory`), and up to twice as much for another."""
+MEASURED_ROWS = 1024
+"""Rows that a batch is measured with; the activations of a larger one are as many times more."""
 FOUR_BITS = 0.53
 """Bytes of a weight in 4 bits, with the constants of its block."""
 
@@ -97,7 +99,8 @@ def estimate_memory(
     if member.max_batch_tokens is not None:
         passes = 2 if member.r_drop else 1
         batch_size = min(batch_size, max(1, member.max_batch_tokens // passes // (input_tokens + target_tokens)))
-    rows = (batch_size, input_tokens, target_tokens)
+    measured = min(batch_size, MEASURED_ROWS)
+    rows = (measured, input_tokens, target_tokens)
 
     def measure(layers: Mapping[str, int]) -> _Counts:
         return _measure(member, family, AutoConfig.for_model(**{**values, **layers}), precision, rows)
@@ -116,6 +119,7 @@ def estimate_memory(
         one = dict.fromkeys(counts, 1)
         base = measure(one)
         recomputed = max((measure({**one, name: 2}).minus(base).saved for name in counts), default=0)
+    activations = (counted.saved + counted.largest + recomputed) * batch_size / measured
     return Memory(
         rows=batch_size,
         parameters=counted.parameters,
@@ -123,7 +127,7 @@ def estimate_memory(
         weights=counted.weights,
         gradients=counted.trained * 4,
         optimizer=int(counted.trained * OPTIMIZER_BYTES[member.optim]),
-        activations=int((counted.saved + counted.largest + recomputed) * (CPU_OVERHEAD if device == "cpu" else 1)),
+        activations=int(activations * (CPU_OVERHEAD if device == "cpu" else 1)),
     )
 
 
